@@ -1,0 +1,156 @@
+"""One typed configuration per step, and the presets. Unknown keys and values out of range are refused by name."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from gavamoe.errors import ConfigError
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PreferenceConfig(_Strict):
+    """Stage 1: the preference model and its training."""
+
+    clusters: int = Field(5, ge=1, description="K, components of the mixture prior")
+    latent: int = Field(16, ge=2, description="dimensions of z; half belong to the user, half to the item")
+    embedding: int = Field(32, ge=1, description="dimensions of the user and item vectors")
+    hidden: int = Field(64, ge=1, description="width of trunk and decoder")
+    dropout: float = Field(0.1, ge=0, lt=1)
+    beta: float = Field(0.01, ge=0, description="weight of the KL in the ELBO")
+    pretrain_epochs: int = Field(60, ge=1, description="at most so many epochs as a plain autoencoder")
+    warmup_epochs: int = Field(5, ge=0, description="epochs over which beta rises to its value")
+    epochs: int = Field(60, ge=1, description="at most so many epochs with the prior")
+    patience: int = Field(6, ge=1, description="epochs without a better validation objective before stopping")
+    restarts: int = Field(10, ge=1, description="random starts of the mixture fit; the likeliest is kept")
+    batch_size: int = Field(512, ge=1, description="pairs a step")
+    learning_rate: float = Field(3e-3, gt=0)
+    weight_decay: float = Field(1e-2, ge=0, description="of the networks (AdamW)")
+    vector_decay: float = Field(1e-3, ge=0, description="weight of the squared norm of a pair's vectors in the loss")
+    id_dropout: float = Field(0.05, ge=0, lt=1, description="how often an id becomes unknown, which trains id 0")
+
+
+class ExplainerConfig(_Strict):
+    """Stage 2: the language model, its experts and its training."""
+
+    hidden: int = Field(256, ge=8, description="width of the from-scratch language model")
+    layers: int = Field(4, ge=1)
+    heads: int = Field(4, ge=1)
+    vocabulary: int = Field(6000, ge=300, description="largest size of the tokenizer trained on the corpus")
+    experts: int = Field(4, ge=1, description="N experts before refinement")
+    expert_width: int = Field(256, ge=1, description="d, width of an expert before refinement")
+    top_k: int = Field(2, ge=1, description="k experts a token before refinement")
+    granularity: int = Field(2, ge=1, description="r: r*N experts of width d/r, top r*k")
+    shared_experts: int = Field(0, ge=0, description="refined experts every token passes through")
+    balance_weight: float = Field(0.01, ge=0, description="weight of the load-balancing loss")
+    z_weight: float = Field(0.001, ge=0, description="weight of the router z loss")
+    dropout: float = Field(0.1, ge=0, lt=1)
+    batch_size: int = Field(64, ge=1, description="sequences a step")
+    learning_rate: float = Field(2e-3, gt=0)
+    weight_decay: float = Field(0.05, ge=0)
+    warmup_ratio: float = Field(0.05, ge=0, lt=1)
+    epochs: int = Field(8, ge=1)
+    patience: int = Field(2, ge=1, description="epochs without a better validation loss before stopping")
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    max_tokens: int = Field(64, ge=4, description="longest explanation, in tokens; longer training texts are cut")
+    rating_dropout: float = Field(0.1, ge=0, le=1, description="how often training hides the rating from the prompt")
+    feature_dropout: float = Field(0.5, ge=0, le=1, description="how often training hides the feature from the prompt")
+    id_dropout: float = Field(0.05, ge=0, lt=1, description="how often an id becomes unknown, which trains id 0")
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the processor has it")
+
+    @model_validator(mode="after")
+    def _divisible(self) -> ExplainerConfig:
+        if self.hidden % self.heads:
+            raise ValueError(f"hidden {self.hidden} must be a multiple of heads {self.heads}")
+        if self.expert_width % self.granularity:
+            raise ValueError(
+                f"expert_width {self.expert_width} must be a multiple of granularity {self.granularity}, "
+                "because each expert is divided into that many"
+            )
+        if self.top_k > self.experts:
+            raise ValueError(f"top_k {self.top_k} cannot exceed experts {self.experts}")
+        return self
+
+
+class RunConfig(_Strict):
+    """A whole run: both stages and the seed."""
+
+    seed: int = Field(0, ge=0)
+    preference: PreferenceConfig = PreferenceConfig()
+    explainer: ExplainerConfig = ExplainerConfig()
+
+
+def preset_names() -> list[str]:
+    """The presets that come with the package."""
+    return sorted(entry.name.removesuffix(".yaml") for entry in files("gavamoe.presets").iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_config(preset: str = "small", config_file: Path | None = None, settings: list[str] | None = None) -> RunConfig:
+    """Preset, then the file's values, then each `key=value` setting (`explainer.experts=16`), later ones winning."""
+    if preset not in preset_names():
+        raise ConfigError(f"there is no preset '{preset}'; choose one of {', '.join(preset_names())}")
+    tree = yaml.safe_load(files("gavamoe.presets").joinpath(f"{preset}.yaml").read_text("utf-8")) or {}
+    if config_file is not None:
+        tree = _merge(tree, _read_yaml(config_file))
+    for setting in settings or []:
+        tree = _merge(tree, _parse_setting(setting))
+    return parse_config(tree)
+
+
+def parse_config(tree: dict[str, Any]) -> RunConfig:
+    """Check a nested mapping; the first thing wrong becomes a `ConfigError` that names the key."""
+    try:
+        return RunConfig.model_validate(tree)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        known = _known_keys(first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise ConfigError(f"there is no setting '{key}'; known here: {', '.join(known)}") from None
+        raise ConfigError(f"setting {key or 'configuration'}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    step = RunConfig.model_fields.get(str(location[0])) if len(location) > 1 else None
+    model = step.annotation if step is not None else RunConfig
+    return sorted(getattr(model, "model_fields", {}))
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if tree is not None and not isinstance(tree, dict):
+        raise ConfigError(f"{path} must hold keys and values, like 'explainer: {{experts: 8}}'")
+    return tree or {}
+
+
+def _parse_setting(setting: str) -> dict[str, Any]:
+    key, equals, value = setting.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set takes key=value, like explainer.experts=16, not '{setting}'")
+    try:
+        tree: Any = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {key}: '{value}' is not a value") from None
+    for part in reversed(key.split(".")):
+        tree = {part: tree}
+    return tree
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if nested else value
+    return merged

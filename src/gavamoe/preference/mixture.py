@@ -1,0 +1,79 @@
+"""The Gaussian-mixture prior over the latent: responsibilities and the closed-form KL, all in log space.
+
+Shape suffixes: B batch, K clusters (mixture components), D latent dimensions.
+Mathematics: VaDE (Jiang et al. 2017), with diagonal components.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+LOG_2PI = math.log(2 * math.pi)
+# A component may not shrink below this log variance: on few points it would collapse onto one and the likelihood explode.
+MIN_LOG_VAR = -6.0
+
+
+class MixturePrior(nn.Module):
+    """p(z) = sum_c pi_c N(z; m_c, diag s_c^2), with pi = softmax(logits), so the weights stay on the simplex."""
+
+    def __init__(self, clusters: int, latent: int):
+        super().__init__()
+        self.logits_K = nn.Parameter(torch.zeros(clusters))
+        self.mean_KD = nn.Parameter(torch.randn(clusters, latent))
+        self.raw_log_var_KD = nn.Parameter(torch.zeros(clusters, latent))
+
+    @property
+    def log_weight_K(self) -> Tensor:
+        """log pi, [K]."""
+        return torch.log_softmax(self.logits_K, dim=-1)
+
+    @property
+    def log_var_KD(self) -> Tensor:
+        """Log variances log s^2, bounded below, [K, D]."""
+        return self.raw_log_var_KD.clamp_min(MIN_LOG_VAR)
+
+    def log_joint(self, z_BD: Tensor) -> Tensor:
+        """log pi_c + log N(z; m_c, s_c^2), [B, K]."""
+        log_var_KD = self.log_var_KD
+        precision_KD = torch.exp(-log_var_KD)
+        # (z - m)^2 / s^2 expanded, so that no [B, K, D] tensor is built.
+        distance_BK = (
+            z_BD.square() @ precision_KD.T
+            - 2 * z_BD @ (self.mean_KD * precision_KD).T
+            + (self.mean_KD.square() * precision_KD).sum(-1)
+        )
+        log_density_BK = -0.5 * (distance_BK + log_var_KD.sum(-1) + z_BD.shape[-1] * LOG_2PI)
+        return self.log_weight_K + log_density_BK
+
+    def log_responsibilities(self, z_BD: Tensor) -> Tensor:
+        """log gamma_c = log p(c | z), [B, K]; finite at any dimension because nothing leaves log space."""
+        return torch.log_softmax(self.log_joint(z_BD), dim=-1)
+
+    def log_prob(self, z_BD: Tensor) -> Tensor:
+        """log p(z), [B]."""
+        return torch.logsumexp(self.log_joint(z_BD), dim=-1)
+
+    def kl(self, mu_BD: Tensor, log_var_BD: Tensor, log_gamma_BK: Tensor) -> Tensor:
+        """KL( q(z) q(c) || p(z, c) ) in closed form, [B]; q(z) = N(mu, sigma^2), q(c) = gamma."""
+        prior_log_var_KD = self.log_var_KD
+        precision_KD = torch.exp(-prior_log_var_KD)
+        gamma_BK = log_gamma_BK.exp()
+        moment_BK = (
+            (mu_BD.square() + log_var_BD.exp()) @ precision_KD.T
+            - 2 * mu_BD @ (self.mean_KD * precision_KD).T
+            + (self.mean_KD.square() * precision_KD).sum(-1)
+        )
+        cross_B = 0.5 * (gamma_BK * (prior_log_var_KD.sum(-1) + moment_BK)).sum(-1)
+        entropy_B = 0.5 * (1 + log_var_BD).sum(-1)
+        assignment_B = (gamma_BK * (log_gamma_BK - self.log_weight_K)).sum(-1)
+        return cross_B - entropy_B + assignment_B
+
+    @torch.no_grad()
+    def set_components(self, weight_K: Tensor, mean_KD: Tensor, var_KD: Tensor) -> None:
+        """Take over a fitted mixture: weights [K] on the simplex, means and variances [K, D]."""
+        self.logits_K.copy_(weight_K.clamp_min(1e-8).log())
+        self.mean_KD.copy_(mean_KD)
+        self.raw_log_var_KD.copy_(var_KD.clamp_min(1e-8).log().clamp_min(MIN_LOG_VAR))

@@ -1,0 +1,123 @@
+"""The preference model of stage 1: a variational autoencoder of ratings under a Gaussian-mixture prior.
+
+Source: design of GaVaMoE (arXiv 2410.11841, section 3.1) and VaDE (Jiang et al. 2017). Ids are integers, 0 is unknown.
+Shape suffixes: B batch, D latent, K clusters, R rating levels, N users or items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from huggingface_hub import PyTorchModelHubMixin
+from torch import Tensor, nn
+
+from gavamoe.errors import ConfigError
+from gavamoe.preference.encoder import PairEncoder, RatingDecoder
+from gavamoe.preference.mixture import MixturePrior
+
+INFERENCE_BATCH = 65_536
+
+
+@dataclass(frozen=True)
+class PairLosses:
+    """The parts of the negative ELBO, a value a pair [B]."""
+
+    nll: Tensor
+    kl: Tensor
+    norm: Tensor
+
+
+class PreferenceModel(
+    nn.Module, PyTorchModelHubMixin, library_name="gavamoe", tags=["recommendation", "variational-autoencoder"]
+):
+    """Rates pairs and clusters them by taste. `fit` is `gavamoe.preference.training.fit`.
+
+    `save_pretrained`, `from_pretrained` and `push_to_hub` behave as in transformers (config.json, model.safetensors).
+    """
+
+    def __init__(
+        self,
+        users: int,
+        items: int,
+        levels: int,
+        clusters: int = 5,
+        latent: int = 16,
+        embedding: int = 32,
+        hidden: int = 64,
+        dropout: float = 0.1,
+    ):
+        super().__init__()
+        if min(users, items, levels, clusters, embedding, hidden) < 1 or latent < 2:
+            raise ConfigError("users, items, levels, clusters, embedding and hidden must be at least 1, latent at least 2")
+        self.users, self.items, self.levels, self.clusters = users, items, levels, clusters
+        self.encoder = PairEncoder(users, items, embedding, hidden, latent, dropout)
+        self.decoder = RatingDecoder(latent, hidden, levels, dropout)
+        self.prior = MixturePrior(clusters, latent)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.prior.logits_K.device
+
+    def autoencoder_losses(self, user_B: Tensor, item_B: Tensor, level_B: Tensor) -> PairLosses:
+        """Reconstruction through z = mu, without the prior: the pretraining objective. Levels are 0..R-1 here."""
+        mu_BD, _, norm_B = self.encoder(user_B, item_B)
+        nll_B = nn.functional.cross_entropy(self.decoder(mu_BD), level_B, reduction="none")
+        return PairLosses(nll_B, torch.zeros_like(nll_B), norm_B)
+
+    def elbo_losses(self, user_B: Tensor, item_B: Tensor, level_B: Tensor, eps_BD: Tensor | None = None) -> PairLosses:
+        """The two parts of the negative ELBO at a sampled z = mu + sigma * eps. Levels are 0..R-1 here."""
+        mu_BD, log_var_BD, norm_B = self.encoder(user_B, item_B)
+        eps_BD = torch.randn_like(mu_BD) if eps_BD is None else eps_BD
+        z_BD = mu_BD + torch.exp(0.5 * log_var_BD) * eps_BD
+        nll_B = nn.functional.cross_entropy(self.decoder(z_BD), level_B, reduction="none")
+        kl_B = self.prior.kl(mu_BD, log_var_BD, self.prior.log_responsibilities(z_BD))
+        return PairLosses(nll_B, kl_B, norm_B)
+
+    def latent(self, user_B: Tensor, item_B: Tensor) -> Tensor:
+        """The posterior mean of each pair, [B, D]: deterministic, and independent of the other rows."""
+        return torch.cat([mu for mu, _ in self.encode_chunks(user_B, item_B)])
+
+    def rating_distribution(self, user_B: Tensor, item_B: Tensor) -> Tensor:
+        """p(level | z = mu), [B, R]."""
+        return torch.cat([self.decoder(mu).softmax(-1) for mu, _ in self.encode_chunks(user_B, item_B)])
+
+    def predict_rating(self, user_B: Tensor, item_B: Tensor) -> Tensor:
+        """Expected level sum_r r p(r | z = mu) in 1..R, [B]."""
+        level_R = torch.arange(1, self.levels + 1, dtype=torch.float32, device=self.device)
+        return self.rating_distribution(user_B, item_B) @ level_R
+
+    def responsibilities(self, user_B: Tensor, item_B: Tensor) -> Tensor:
+        """gamma at z = mu, [B, K]; each row sums to 1."""
+        return torch.cat([self.prior.log_responsibilities(mu).exp() for mu, _ in self.encode_chunks(user_B, item_B)])
+
+    def assign(self, user_B: Tensor, item_B: Tensor) -> Tensor:
+        """The cluster of each pair, argmax_c gamma_c at z = mu, [B]."""
+        return self.responsibilities(user_B, item_B).argmax(-1)
+
+    def user_profile(self, user_B: Tensor, item_B: Tensor) -> Tensor:
+        """Mean responsibilities over each user's given pairs, [users + 1, K]; a user without a pair has a row of 0."""
+        gamma_BK = self.responsibilities(user_B, item_B)
+        sum_NK = gamma_BK.new_zeros(self.users + 1, self.clusters).index_add_(0, user_B.to(self.device), gamma_BK)
+        count_N = torch.bincount(user_B.to(self.device), minlength=self.users + 1).clamp_min(1)
+        return sum_NK / count_N[:, None]
+
+    @torch.no_grad()
+    def side_vectors(self) -> tuple[Tensor, Tensor]:
+        """The latent means of every user [users + 1, D/2] and every item [items + 1, D - D/2]: what stage 2 is given."""
+        self.eval()
+        users_N = torch.arange(self.users + 1, device=self.device)
+        items_N = torch.arange(self.items + 1, device=self.device)
+        return self.encoder.user(users_N)[0], self.encoder.item(items_N)[0]
+
+    @torch.no_grad()
+    def encode_chunks(self, user_B: Tensor, item_B: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """mu and log sigma^2 a chunk of pairs at a time, dropout off."""
+        self.eval()
+        user_B, item_B = user_B.to(self.device), item_B.to(self.device)
+        for start in range(0, max(len(user_B), 1), INFERENCE_BATCH):
+            chunk = slice(start, start + INFERENCE_BATCH)
+            mu_BD, log_var_BD, _ = self.encoder(user_B[chunk], item_B[chunk])
+            yield mu_BD, log_var_BD
