@@ -1,0 +1,1 @@
+"""Reviews: readers, features, splits, the prepared dataset, the simulator."""

@@ -1,0 +1,105 @@
+"""The dataset's card: where it came from, what was done to it, and what it holds, as JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from gavamoe import __version__
+from gavamoe.data.dataset import FORMAT_VERSION
+from gavamoe.data.decide import Decisions
+from gavamoe.data.ingest import Ingested, sha256
+from gavamoe.data.scale import RatingScale
+from gavamoe.data.splits import SPLITS
+
+if TYPE_CHECKING:
+    from gavamoe.data.prepare import PrepareOptions
+
+QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
+
+
+def make_card(
+    directory: Path, ingested: Ingested, decisions: Decisions, scale: RatingScale, options: PrepareOptions
+) -> dict[str, Any]:
+    """Describe the dataset whose files lie in `directory`."""
+    rows = pl.scan_parquet(directory / "interactions.parquet")
+    features: list[str] = json.loads((directory / "features.json").read_text(encoding="utf-8"))
+    n_rows = decisions.rows["keep"].sum()
+    n_users, n_items = decisions.users.height, decisions.items.height
+    return {
+        "format": FORMAT_VERSION,
+        "gavamoe": __version__,
+        "sources": [_source(source.rows.path, source.layout) for source in ingested.sources],
+        "counts": {
+            "reviews": n_rows,
+            "users": n_users,
+            "items": n_items,
+            "density": n_rows / max(n_users * n_items, 1),
+            **_texts(rows),
+        },
+        "reading": {
+            "rows": ingested.notes.rows,
+            "bad lines dropped": ingested.bad.count,
+            "bad line examples": ingested.bad.examples,
+            "texts cleaned": ingested.notes.cleaned_texts,
+            "texts empty": ingested.notes.empty_texts,
+            "times not understood": ingested.notes.unread_times,
+        },
+        "filters": {"dropped": decisions.dropped},
+        "scale": scale.to_json(),
+        "ratings": _histogram(rows),
+        "sparsity": {"per user": _quantiles(decisions.users), "per item": _quantiles(decisions.items)},
+        "splits": {"method": options.split, "seed": options.seed, **_splits(decisions)},
+        "features": {
+            "count": len(features),
+            "extractor": {"features": features} if features else None,
+        },
+    }
+
+
+def _source(path: Path, layout: Any) -> dict[str, Any]:
+    return {
+        "name": path.name,
+        "sha256": sha256(path),
+        "format": layout.name,
+        "columns": dict(layout.columns),
+        "guessed": list(layout.guessed),
+    }
+
+
+def _texts(rows: pl.LazyFrame) -> dict[str, Any]:
+    words = pl.col("text").str.count_matches(r"\S+")
+    found = rows.select(
+        with_text=(pl.col("text") != "").sum(),
+        with_feature=pl.col("feature").is_not_null().sum(),
+        with_time=pl.col("timestamp").is_not_null().sum(),
+        mean_words=words.mean(),
+        first_time=pl.col("timestamp").min(),
+        last_time=pl.col("timestamp").max(),
+    )
+    return found.collect(engine="streaming").row(0, named=True)
+
+
+def _histogram(rows: pl.LazyFrame) -> dict[str, int]:
+    counts = rows.group_by("level").agg(pl.len()).sort("level").collect(engine="streaming")
+    return {str(level): count for level, count in counts.iter_rows()}
+
+
+def _quantiles(table: pl.DataFrame) -> dict[str, float]:
+    return {f"{share:g}": table["n_train"].quantile(share, "nearest") or 0.0 for share in QUANTILES}
+
+
+def _splits(decisions: Decisions) -> dict[str, Any]:
+    kept = decisions.rows.filter("keep")
+    cold = kept.group_by("split").agg(
+        pl.len(), users=(pl.col("user_id") == 0).sum(), items=(pl.col("item_id") == 0).sum()
+    )
+    found = {SPLITS[row["split"]]: row for row in cold.iter_rows(named=True)}
+    return {
+        "sizes": {name: found[name]["len"] if name in found else 0 for name in SPLITS},
+        "unknown users": {name: found[name]["users"] for name in SPLITS if name in found},
+        "unknown items": {name: found[name]["items"] for name in SPLITS if name in found},
+    }

@@ -1,0 +1,165 @@
+"""The catalog: who and what a trained run knows, so that ids have names and raw reviews can be encoded again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from gavamoe.data.features import FeatureExtractor
+from gavamoe.data.ids import ids_of
+from gavamoe.data.scale import RatingScale
+from gavamoe.errors import DataError
+from gavamoe.files import write_json
+
+UNKNOWN = "<unknown>"
+FILES = ("users.parquet", "items.parquet", "history.parquet", "features.json", "catalog.json")
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Users, items, rating scale, features and training history of a prepared dataset.
+
+    Id 0 is "unknown"; ids 1..N belong to the users and items with at least one training record.
+
+    Args:
+        users: one row per known user in order of `user_id`: user_id, user, n_train, mean_rating.
+        items: one row per known item in order of `item_id`: item_id, item, n_train, mean_rating, title, categories,
+            description.
+        history: the training interactions: user_id, item_id, level.
+        scale: the rating scale of the source.
+        features: the sorted feature words; empty when the reviews were prepared without features.
+        extractor: finds the feature a text speaks of; None when there are no features.
+    """
+
+    users: pl.DataFrame
+    items: pl.DataFrame
+    history: pl.DataFrame
+    scale: RatingScale
+    features: list[str] = field(default_factory=list)
+    extractor: FeatureExtractor | None = None
+
+    @property
+    def n_users(self) -> int:
+        """Number of known users; their ids are 1..n_users."""
+        return self.users.height
+
+    @property
+    def n_items(self) -> int:
+        """Number of known items; their ids are 1..n_items."""
+        return self.items.height
+
+    @cached_property
+    def user_names(self) -> list[str]:
+        """Names by user id, length n_users + 1; index 0 is "<unknown>"."""
+        return [UNKNOWN, *self.users["user"].to_list()]
+
+    @cached_property
+    def item_names(self) -> list[str]:
+        """Names by item id, length n_items + 1; index 0 is "<unknown>"."""
+        return [UNKNOWN, *self.items["item"].to_list()]
+
+    @cached_property
+    def user_counts(self) -> np.ndarray:
+        """Training records by user id, int64 [n_users + 1]; 0 at index 0."""
+        return np.concatenate([[0], self.users["n_train"].to_numpy()]).astype(np.int64)
+
+    @cached_property
+    def item_counts(self) -> np.ndarray:
+        """Training records by item id, int64 [n_items + 1]; 0 at index 0."""
+        return np.concatenate([[0], self.items["n_train"].to_numpy()]).astype(np.int64)
+
+    def user_id(self, name: Any) -> int:
+        """Return the id of the user with this name, 0 when unknown; names are compared as strings."""
+        return self._user_ids.get(str(name), 0)
+
+    def item_id(self, name: Any) -> int:
+        """Return the id of the item with this name, 0 when unknown; names are compared as strings."""
+        return self._item_ids.get(str(name), 0)
+
+    def seen(self, user_id: int) -> np.ndarray:
+        """Return the ids of the items that the user has in the training split, ascending, int64 [n]; empty for id 0."""
+        items, starts = self._history_by_user
+        if not 0 <= user_id <= self.n_users:
+            raise DataError(f"user id {user_id} is not within 0..{self.n_users}")
+        return items[starts[user_id] : starts[user_id + 1]]
+
+    def encode(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Add user_id, item_id and level to raw reviews, and feature where it is absent and features are known.
+
+        Args:
+            frame: raw reviews with user, item, rating and optionally text, feature; other columns are kept.
+
+        Returns:
+            The same rows in the same order; user_id and item_id Int32 (0 when unknown), level Int8 in 1..R.
+
+        Raises:
+            DataError: a needed column is absent, or a rating is outside the scale (names its row).
+        """
+        missing = [name for name in ("user", "item", "rating") if name not in frame.columns]
+        if missing:
+            raise DataError(f"reviews lack the column {missing[0]}; found {', '.join(frame.columns)}")
+        named = frame.with_columns(pl.col("user", "item").cast(pl.String))
+        encoded = named.with_columns(
+            user_id=ids_of(named["user"], self.users["user"]),
+            item_id=ids_of(named["item"], self.items["item"]),
+            level=self.scale.to_level(named["rating"]),
+        )
+        if self.extractor is None or "feature" in frame.columns or "text" not in frame.columns:
+            return encoded
+        return encoded.with_columns(feature=self.extractor.extract(encoded["text"]))
+
+    def save(self, directory: Path | str) -> None:
+        """Write the catalog's files into `directory`, which is created where needed."""
+        directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        self.users.write_parquet(directory / "users.parquet")
+        self.items.write_parquet(directory / "items.parquet")
+        self.history.write_parquet(directory / "history.parquet")
+        write_json(directory / "features.json", self.features)
+        extractor = self.extractor.to_json() if self.extractor else None
+        write_json(directory / "catalog.json", {"scale": self.scale.to_json(), "extractor": extractor})
+
+    @classmethod
+    def load(cls, directory: Path | str) -> Catalog:
+        """Read what `save` wrote.
+
+        Raises:
+            DataError: a file is missing or unreadable; names it.
+        """
+        directory = Path(directory)
+        for name in FILES:
+            if not (directory / name).is_file():
+                raise DataError(f"{directory} is not a catalog: {name} is missing")
+        try:
+            about = json.loads((directory / "catalog.json").read_text(encoding="utf-8"))
+            return cls(
+                users=pl.read_parquet(directory / "users.parquet"),
+                items=pl.read_parquet(directory / "items.parquet"),
+                history=pl.read_parquet(directory / "history.parquet"),
+                scale=RatingScale.from_json(about["scale"]),
+                features=json.loads((directory / "features.json").read_text(encoding="utf-8")),
+                extractor=FeatureExtractor.from_json(about["extractor"]) if about["extractor"] else None,
+            )
+        except (pl.exceptions.PolarsError, json.JSONDecodeError, KeyError, TypeError) as error:
+            raise DataError(f"{directory} is not a catalog that can be read: {error}") from error
+
+    @cached_property
+    def _user_ids(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self.users["user"].to_list(), start=1)}
+
+    @cached_property
+    def _item_ids(self) -> dict[str, int]:
+        return {name: number for number, name in enumerate(self.items["item"].to_list(), start=1)}
+
+    @cached_property
+    def _history_by_user(self) -> tuple[np.ndarray, np.ndarray]:
+        """Item ids sorted by user, and where each user's begin: [n_train], [n_users + 2]."""
+        pairs = self.history.select("user_id", "item_id").sort("user_id", "item_id")
+        counts = np.bincount(pairs["user_id"].to_numpy(), minlength=self.n_users + 1)
+        return pairs["item_id"].to_numpy().astype(np.int64), np.concatenate([[0], np.cumsum(counts)])

@@ -1,0 +1,120 @@
+"""A prepared dataset: the directory that `gavamoe prepare` writes, read lazily."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from gavamoe.data.catalog import Catalog
+from gavamoe.data.features import FeatureExtractor
+from gavamoe.data.scale import RatingScale
+from gavamoe.errors import DataError
+
+FORMAT_VERSION = 1
+SPLITS = ("train", "valid", "test")
+FILES = ("card.json", "interactions.parquet", "users.parquet", "items.parquet", "features.json")
+
+
+@dataclass(frozen=True)
+class InteractionArrays:
+    """The interactions of a split as integers, each int64 [n]; id 0 is an unknown user or item."""
+
+    user_id: np.ndarray
+    item_id: np.ndarray
+    level: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.level)
+
+
+class ReviewDataset:
+    """Reviews with ids, rating levels and a split.
+
+    Nothing but the card is read on loading: `interactions` and `arrays` read the columns and rows they return.
+
+    Args:
+        path: the directory.
+        card: the content of its card.json.
+    """
+
+    def __init__(self, path: Path, card: dict[str, Any]) -> None:
+        self.path = path
+        self.card = card
+        self.scale = RatingScale.from_json(card["scale"])
+
+    @classmethod
+    def load(cls, path: Path | str) -> ReviewDataset:
+        """Open a prepared dataset.
+
+        Raises:
+            DataError: the directory or one of its files is missing, or another version of gavamoe wrote it.
+        """
+        path = Path(path)
+        if not path.is_dir():
+            raise DataError(
+                f"{path} is not a directory: expected a dataset made by `gavamoe prepare SOURCE --out {path}`"
+            )
+        for name in FILES:
+            if not (path / name).is_file():
+                raise DataError(f"{path} lacks {name}: make the dataset with `gavamoe prepare SOURCE --out {path}`")
+        try:
+            card = json.loads((path / "card.json").read_text(encoding="utf-8"))
+            version = card["format"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{path / 'card.json'} cannot be read ({error}): run `gavamoe prepare` again") from error
+        if version != FORMAT_VERSION:
+            raise DataError(
+                f"{path} has format {version}, this gavamoe reads {FORMAT_VERSION}: run `gavamoe prepare` again"
+            )
+        return cls(path, card)
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The users, items, scale, features and training history."""
+        extractor = self.card["features"]["extractor"]
+        return Catalog(
+            users=pl.read_parquet(self.path / "users.parquet"),
+            items=pl.read_parquet(self.path / "items.parquet"),
+            history=self.interactions("train", ["user_id", "item_id", "level"]),
+            scale=self.scale,
+            features=json.loads((self.path / "features.json").read_text(encoding="utf-8")),
+            extractor=FeatureExtractor.from_json(extractor) if extractor else None,
+        )
+
+    @property
+    def splits(self) -> dict[str, int]:
+        """Number of interactions of train, valid and test."""
+        return dict(self.card["splits"]["sizes"])
+
+    def __len__(self) -> int:
+        return sum(self.splits.values())
+
+    def scan(self) -> pl.LazyFrame:
+        """Return the interactions as a lazy frame, for work that should not hold them all in memory."""
+        return pl.scan_parquet(self.path / "interactions.parquet")
+
+    def interactions(self, split: str | None = None, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """Read interactions, in the order of the source.
+
+        Args:
+            split: train, valid or test; None for all.
+            columns: the columns to read; None for all.
+        """
+        rows = self.scan()
+        if split is not None:
+            if split not in SPLITS:
+                raise DataError(f"split '{split}' is unknown: expected one of {', '.join(SPLITS)}")
+            rows = rows.filter(pl.col("split") == split)
+        return (rows if columns is None else rows.select(columns)).collect()
+
+    def arrays(self, split: str | None = None) -> InteractionArrays:
+        """Read the ids and levels of a split (None for all) as int64 arrays of equal length."""
+        rows = self.interactions(split, ["user_id", "item_id", "level"])
+        return InteractionArrays(*(rows[name].to_numpy().astype(np.int64) for name in rows.columns))

@@ -1,0 +1,108 @@
+"""From strings to reviews: the one place where users, ratings, times and texts of any source take their types."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from gavamoe.data.bad_lines import BadLines
+from gavamoe.data.readers.rows import LINE
+from gavamoe.data.texts import clean_text
+
+REVIEW_SCHEMA = {
+    "user": pl.String(),
+    "item": pl.String(),
+    "rating": pl.Float32(),
+    "text": pl.String(),
+    "feature": pl.String(),
+    "timestamp": pl.Int64(),
+    "split": pl.String(),
+    LINE: pl.UInt32(),
+}
+SPLIT_NAMES = {"train": "train", "training": "train", "valid": "valid", "validation": "valid", "val": "valid"}
+SPLIT_NAMES |= {"dev": "valid", "test": "test"}
+TIME_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.fZ")
+DATE_FORMATS = ("%Y-%m-%d", "%m %d, %Y", "%B %d, %Y", "%Y/%m/%d")
+# Epochs beyond these are in milliseconds, microseconds, nanoseconds: as seconds they would lie after the year 5000.
+EPOCH_UNITS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
+
+
+@dataclass
+class Notes:
+    """What reading found worth reporting, counted over all rows."""
+
+    rows: int = 0
+    empty_texts: int = 0
+    cleaned_texts: int = 0
+    unread_times: int = 0
+
+
+def to_reviews(batch: pl.DataFrame, path: Path, bad: BadLines, notes: Notes) -> pl.DataFrame:
+    """Give a batch of strings the types of REVIEW_SCHEMA.
+
+    Args:
+        batch: the columns of REVIEW_SCHEMA that the source has, as strings, and `line`.
+        path: the file, for messages.
+        bad: rows without user, item or rating, or with an unknown split, are reported here and dropped.
+        notes: counts are added here.
+    """
+    batch = batch.with_columns(
+        pl.lit(None, pl.String).alias(name) for name in REVIEW_SCHEMA if name not in batch.columns
+    )
+    typed = batch.select(
+        pl.col("user", "item").str.strip_chars(),
+        pl.col("rating").str.strip_chars().cast(pl.Float32, strict=False),
+        clean_text(pl.col("text")).alias("text"),
+        pl.col("feature").str.strip_chars().str.to_lowercase().replace("", None),
+        _seconds(pl.col("timestamp").str.strip_chars()).alias("timestamp"),
+        pl.col("split").str.strip_chars().str.to_lowercase().replace_strict(SPLIT_NAMES, default=None),
+        pl.col(LINE),
+    )
+    usable = _drop_bad(batch, typed, path, bad)
+    kept, given = typed.filter(usable), batch.filter(usable)
+    notes.rows += kept.height
+    notes.empty_texts += int((kept["text"] == "").sum())
+    notes.cleaned_texts += int((kept["text"] != given["text"]).sum())
+    notes.unread_times += int((kept["timestamp"].is_null() & given["timestamp"].is_not_null()).sum())
+    return kept
+
+
+def _drop_bad(batch: pl.DataFrame, typed: pl.DataFrame, path: Path, bad: BadLines) -> pl.Series:
+    """Report the rows that cannot be used, in their order; return which can."""
+    problem = typed.select(
+        pl.when(pl.col("user").is_null() | (pl.col("user") == ""))
+        .then(pl.lit("no user"))
+        .when(pl.col("item").is_null() | (pl.col("item") == ""))
+        .then(pl.lit("no item"))
+        .when(pl.col("rating").is_null() | ~pl.col("rating").is_finite())
+        .then(pl.lit("rating"))
+        .when(pl.col("split").is_null() & batch["split"].is_not_null())
+        .then(pl.lit("split"))
+        .alias("problem")
+    )["problem"]
+    for row in problem.is_not_null().arg_true():
+        what, line = problem[row], batch[LINE][row]
+        if what == "rating":
+            given = batch["rating"][row]
+            what = "no rating" if given is None else f"rating {given[:40]!r} is not a number"
+        elif what == "split":
+            what = f"split {batch['split'][row][:40]!r} is unknown: expected train, valid or test"
+        bad.report(path, line, what)
+    return problem.is_null()
+
+
+def _seconds(time: pl.Expr) -> pl.Expr:
+    """Epoch numbers of any unit, ISO dates and the written dates of the public sets, as seconds since 1970 UTC."""
+    number = time.cast(pl.Float64, strict=False)
+    epoch: Any = pl.when(number.is_null()).then(None)
+    for beyond, unit in EPOCH_UNITS:
+        epoch = epoch.when(number.abs() > beyond).then(number / unit)
+    written = [time.str.to_datetime(form, strict=False, time_unit="us") for form in TIME_FORMATS]
+    written += [time.str.to_date(form, strict=False).cast(pl.Datetime("us")) for form in DATE_FORMATS]
+    seconds = epoch.otherwise(number)
+    return pl.coalesce(
+        seconds.floor().cast(pl.Int64, strict=False), pl.coalesce(written).dt.epoch("s").cast(pl.Int64, strict=False)
+    )

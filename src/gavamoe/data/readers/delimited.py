@@ -1,0 +1,126 @@
+"""CSV and TSV: read by chunks that end where a record ends; a chunk that fails is read again record by record."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from gavamoe.data.bad_lines import BadLines
+from gavamoe.data.readers.lines import LONGEST_LINE, Chunk, chunks, read_start
+from gavamoe.data.readers.rows import LINE, strings
+from gavamoe.errors import DataError
+
+SEPARATORS = "\t,;|"
+csv.field_size_limit(LONGEST_LINE)
+
+
+class Delimited:
+    """Rows of a delimited file; the separator is the one of tab, comma, semicolon and bar that line 1 has most of.
+
+    Args:
+        path: the file, plain, gzip or zstd.
+        bad: where unusable lines are reported.
+        header: the names of its columns when the file has no header line; None when line 1 names them.
+    """
+
+    def __init__(self, path: Path, bad: BadLines, header: Sequence[str] | None = None) -> None:
+        self.path = path
+        self.bad = bad
+        self.has_header = header is None
+        first = _first_line(path)
+        self.separator = max(SEPARATORS, key=first.count)
+        self.columns = list(header) if header else next(csv.reader([first], delimiter=self.separator), [])
+        self.columns = [name.strip() for name in self.columns]
+        repeated = [name for name in self.columns if self.columns.count(name) > 1 and name != "_"]
+        if repeated:
+            raise DataError(f"{path}: the column {repeated[0]} is there twice; name each column once")
+
+    def batches(self, wanted: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """Yield the wanted columns as strings, with `line`, the line on which each record starts."""
+        skip = self.has_header
+        for chunk in self._records():
+            if skip:
+                first = chunk.data.find(b"\n") + 1 or len(chunk.data)
+                chunk, skip = Chunk(chunk.data[first:], chunk.line + 1), False
+            if chunk.data.strip():
+                frame = self._parse(chunk)
+                absent = [pl.lit(None, pl.String).alias(name) for name in wanted if name not in self.columns]
+                yield frame.with_columns(absent).select(*wanted, LINE)
+
+    def _records(self) -> Iterator[Chunk]:
+        """Join chunks until the quotes are balanced, so that a quoted line break does not cut a record."""
+        held: list[Chunk] = []
+        quotes = 0
+        for chunk in chunks(self.path):
+            held.append(chunk)
+            quotes += chunk.data.count(b'"')
+            if quotes % 2 == 0 or len(held) * len(chunk.data) > LONGEST_LINE:
+                yield Chunk(b"".join(part.data for part in held), held[0].line)
+                held, quotes = [], 0
+        if held:
+            yield Chunk(b"".join(part.data for part in held), held[0].line)
+
+    def _parse(self, chunk: Chunk) -> pl.DataFrame:
+        lines = chunk.data.count(b"\n") + (not chunk.data.endswith(b"\n"))
+        try:
+            frame = pl.read_csv(
+                io.BytesIO(chunk.data),
+                has_header=False,
+                schema=strings(self._unique_columns()),
+                separator=self.separator,
+                truncate_ragged_lines=False,
+            )
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+            return self._parse_slowly(chunk)
+        # Fewer rows than lines: some records span lines, so only the slow reader knows where each one starts.
+        if frame.height != lines:
+            return self._parse_slowly(chunk)
+        return frame.with_columns(pl.int_range(chunk.line, chunk.line + lines, dtype=pl.UInt32).alias(LINE))
+
+    def _parse_slowly(self, chunk: Chunk) -> pl.DataFrame:
+        rows: list[list[str | None]] = []
+        numbers: list[int] = []
+        reader = csv.reader(self._decoded(chunk), delimiter=self.separator)
+        while True:
+            number = chunk.line + reader.line_num
+            try:
+                row = next(reader)
+            except StopIteration:
+                break
+            except csv.Error as error:
+                self.bad.report(self.path, number, f"not a delimited record ({error})")
+                continue
+            if len(row) > len(self.columns):
+                self.bad.report(self.path, number, f"{len(row)} values for {len(self.columns)} columns")
+            elif any(value.strip() for value in row):
+                rows.append([value or None for value in row] + [None] * (len(self.columns) - len(row)))
+                numbers.append(number)
+        frame = pl.DataFrame(rows, schema=strings(self._unique_columns()), orient="row")
+        return frame.with_columns(pl.Series(LINE, numbers, dtype=pl.UInt32))
+
+    def _decoded(self, chunk: Chunk) -> Iterator[str]:
+        for offset, line in enumerate(chunk.data.split(b"\n")):
+            try:
+                yield line.decode("utf-8") + "\n"
+            except UnicodeDecodeError as error:
+                problem = f"not UTF-8 text at byte {error.start + 1}"
+                self.bad.report(self.path, chunk.line + offset, problem)
+                yield "\n"  # keeps the count of lines
+
+    def _unique_columns(self) -> list[str]:
+        return [f"_{place}" if name == "_" else name for place, name in enumerate(self.columns)]
+
+
+def _first_line(path: Path) -> str:
+    line = read_start(path).removeprefix(b"\xef\xbb\xbf").split(b"\n")[0]
+    if not line.strip():
+        next(chunks(path))  # says what is wrong when the file is empty
+        raise DataError(f"{path}: line 1 is blank: expected the names of the columns")
+    try:
+        return line.decode("utf-8").rstrip("\r")
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: line 1 is not UTF-8 text: expected the names of the columns") from None

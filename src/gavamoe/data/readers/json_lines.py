@@ -1,0 +1,106 @@
+"""JSON lines: one object a line, read by chunks; a chunk that fails is halved until the bad lines stand alone."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from gavamoe.data.bad_lines import BadLines
+from gavamoe.data.readers.lines import Chunk, chunks, read_start
+from gavamoe.data.readers.rows import LINE, strings
+from gavamoe.errors import DataError
+
+LOOK_AT_LINES = 100
+
+
+class JsonLines:
+    """Rows of a JSON lines file.
+
+    Args:
+        path: the file, plain, gzip or zstd.
+        bad: where unusable lines are reported.
+    """
+
+    def __init__(self, path: Path, bad: BadLines) -> None:
+        self.path = path
+        self.bad = bad
+        self.columns = self._look()
+
+    def batches(self, wanted: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """Yield the wanted fields as strings, with `line`; a nested value is its JSON text."""
+        fields = strings([name.partition(".")[0] for name in wanted])
+        for chunk in chunks(self.path):
+            frame = self._parse(chunk, fields)
+            yield frame.select(*(_field(name) for name in wanted), pl.col(LINE))
+
+    def _parse(self, chunk: Chunk, fields: dict[str, pl.DataType]) -> pl.DataFrame:
+        frame = _parse_json(chunk.data, fields)
+        lines = chunk.data.count(b"\n") + (not chunk.data.endswith(b"\n"))
+        if frame is not None and frame.height == lines:
+            return frame.with_columns(pl.int_range(chunk.line, chunk.line + lines, dtype=pl.UInt32).alias(LINE))
+        numbered = list(chunk.numbered())
+        return pl.concat([pl.DataFrame(schema={**fields, LINE: pl.UInt32}), *self._halves(numbered, fields)])
+
+    def _halves(self, numbered: list[tuple[int, bytes]], fields: dict[str, pl.DataType]) -> list[pl.DataFrame]:
+        """Parse lines, halving at each failure: k bad lines of n cost k log n parses, whatever made them bad."""
+        if not numbered:
+            return []
+        frame = _parse_json(b"\n".join(line for _, line in numbered), fields)
+        if frame is not None and frame.height == len(numbered):
+            return [frame.with_columns(pl.Series(LINE, [number for number, _ in numbered], dtype=pl.UInt32))]
+        if len(numbered) == 1:
+            number, line = numbered[0]
+            self.bad.report(self.path, number, _fault(line))
+            return []
+        middle = len(numbered) // 2
+        return self._halves(numbered[:middle], fields) + self._halves(numbered[middle:], fields)
+
+    def _look(self) -> list[str]:
+        """Find the fields of the first objects; those inside an object are named outer.inner."""
+        start = read_start(self.path, 1 << 20)
+        if start.lstrip().startswith(b"["):
+            raise DataError(
+                f"{self.path} is one JSON array: expected one object a line; convert it, for example with jq -c '.[]'"
+            )
+        found: dict[str, None] = {}
+        for line in start.split(b"\n")[:LOOK_AT_LINES]:
+            try:
+                record = json.loads(line)
+            except (ValueError, RecursionError):
+                continue  # batches() names the line
+            for name, value in record.items() if isinstance(record, dict) else ():
+                found[name] = None
+                if isinstance(value, dict):
+                    found.update(dict.fromkeys(f"{name}.{inner}" for inner in value))
+        if not found:
+            number, line = next(next(chunks(self.path)).numbered(), (1, b""))
+            raise DataError(f"{self.path}: line {number}: {_fault(line)}")
+        return list(found)
+
+
+def _parse_json(data: bytes, fields: dict[str, pl.DataType]) -> pl.DataFrame | None:
+    try:
+        return pl.read_ndjson(io.BytesIO(data), schema=fields)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        return None
+
+
+def _field(name: str) -> pl.Expr:
+    outer, _, inner = name.partition(".")
+    return pl.col(outer).str.json_path_match(f"$['{inner}']").alias(name) if inner else pl.col(outer)
+
+
+def _fault(line: bytes) -> str:
+    try:
+        value = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        return f"not UTF-8 text at byte {error.start + 1}"
+    except json.JSONDecodeError as error:
+        return f"not JSON ({error.msg} at column {error.colno})"
+    except (ValueError, RecursionError):
+        return "not JSON that can be read"
+    return "a value that JSON does not allow" if isinstance(value, dict) else "expected a JSON object with named fields"

@@ -1,0 +1,181 @@
+"""The rating scale: how the ratings of a source become levels 1..R, and how a level becomes a rating again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from gavamoe.errors import DataError
+
+# A wider scale is believed only when the ratings beyond the narrower one are many and varied: a lone 7 among stars is
+# a mistake to report, not a reason to read 1..5 as the lower half of 0..10.
+HIGHEST_RATINGS = (5, 10, 100)
+SHARE_BEYOND = 0.10
+VALUES_BEYOND = 3
+# Zero often stands for "not rated" in star ratings, so it too must be frequent before it is a level of its own.
+ZERO_SHARE, ZERO_ROWS = 0.01, 20
+MOST_LEVELS = 11
+
+
+class RatingOutOfRangeError(DataError):
+    """A rating that the scale does not hold.
+
+    Attributes:
+        row: its place in the column, from 0.
+        problem: what is wrong with it, without the place.
+    """
+
+    def __init__(self, row: int, problem: str) -> None:
+        super().__init__(f"row {row + 1}: {problem}")
+        self.row = row
+        self.problem = problem
+
+
+@dataclass(frozen=True)
+class RatingScale:
+    """R rating levels and the source rating each stands for.
+
+    Args:
+        levels: R, the number of levels.
+        values: the source rating of levels 1..R, strictly increasing, length R.
+    """
+
+    levels: int
+    values: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        rising = all(low < high for low, high in zip(self.values, self.values[1:], strict=False))
+        if self.levels < 1 or len(self.values) != self.levels or not rising:
+            raise DataError(f"a rating scale needs one increasing value per level, found {self.levels}: {self.values}")
+
+    @classmethod
+    def between(cls, low: float, high: float, step: float = 1.0) -> RatingScale:
+        """Return the scale low, low + step, ..., high."""
+        if not (step > 0 and low < high):
+            raise DataError(f"a rating scale needs low < high and a positive step, found {low}:{high}:{step}")
+        count = round((high - low) / step) + 1
+        if count > 127 or abs(low + (count - 1) * step - high) > 1e-6:
+            raise DataError(f"rating scale {low:g}:{high:g}:{step:g}: the step does not divide the range")
+        return cls(count, tuple(float(value) for value in np.linspace(low, high, count)))
+
+    @classmethod
+    def parse(cls, text: str) -> RatingScale:
+        """Read a scale written as LOW:HIGH or LOW:HIGH:STEP, for example 1:5 or 0.5:5:0.5."""
+        try:
+            numbers = [float(part) for part in text.split(":")]
+            return cls.between(*numbers)
+        except (ValueError, TypeError) as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"rating scale '{text}': expected LOW:HIGH or LOW:HIGH:STEP, for example 1:5") from None
+
+    @classmethod
+    def infer(cls, ratings: pl.Series) -> RatingScale:
+        """Find the scale that a column of source ratings follows.
+
+        The highest rating is 5, 10 or 100, the smallest of them that holds the ratings; the lowest is 1, or what is
+        seen below it. Whole and half steps become one level each; a scale of more than 11 steps is cut into 10 equal
+        ones. Ratings that are all 0 or 1 are two levels.
+
+        Raises:
+            RatingOutOfRangeError: a few ratings lie outside the scale that the others follow; names
+                the first and its row.
+        """
+        if ratings.is_empty():
+            raise DataError("there are no ratings to find a scale from")
+        if ratings.is_in([0.0, 1.0]).all() and ratings.n_unique() == 2:
+            return cls(2, (0.0, 1.0))
+        high = _highest(ratings)
+        low = _lowest(ratings, high)
+        halves = bool((ratings * 2 == (ratings * 2).round()).all())
+        whole = bool((ratings == ratings.round()).all())
+        step = 0.5 if halves and not whole else 1.0
+        if (high - low) / step + 1 > MOST_LEVELS:
+            low, step = (0.0, 10.0) if high == 100 else (float(round(low)), 1.0)
+        elif step == 1.0:
+            low = max(round(low), 0)
+        return cls.between(low, high, step)
+
+    def to_level(self, rating: pl.Series) -> pl.Series:
+        """Map source ratings to the nearest level.
+
+        Args:
+            rating: source ratings, numeric, [n].
+
+        Returns:
+            Levels 1..R as Int8, [n].
+
+        Raises:
+            RatingOutOfRangeError: a rating is missing or outside the scale; names the first one and its row (from 1).
+        """
+        given = rating.cast(pl.Float64).to_numpy()
+        tolerance = 1e-6
+        fits = (given >= self.values[0] - tolerance) & (given <= self.values[-1] + tolerance)
+        if not fits.all():
+            row = int(np.argmin(fits))
+            shown = "missing" if np.isnan(given[row]) else f"{given[row]:g}"
+            raise RatingOutOfRangeError(row, f"rating {shown} is out of range: expected {self}")
+        midpoints = (np.asarray(self.values[1:]) + np.asarray(self.values[:-1])) / 2
+        return pl.Series(rating.name, np.searchsorted(midpoints, given, side="right") + 1, dtype=pl.Int8)
+
+    def to_rating(self, level: Any) -> Any:
+        """Map levels, whole or fractional (an expectation), back to the source scale by linear interpolation.
+
+        Takes and returns a number or an array of any shape; levels beyond 1..R take the nearest end.
+        """
+        rating = np.interp(np.asarray(level, dtype=np.float64), np.arange(1, self.levels + 1), self.values)
+        return float(rating) if np.ndim(level) == 0 else rating
+
+    def to_json(self) -> dict[str, Any]:
+        """Return {"levels": R, "values": [source rating of each level]}."""
+        return {"levels": self.levels, "values": list(self.values)}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> RatingScale:
+        """Rebuild the scale from what `to_json` gave."""
+        try:
+            return cls(int(value["levels"]), tuple(float(rating) for rating in value["values"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"not a rating scale: {value!r}: {error}") from error
+
+    def __str__(self) -> str:
+        if self.levels == 1:
+            return f"{self.values[0]:g}"
+        steps = np.diff(self.values)
+        even = f" in steps of {steps[0]:g}" if np.allclose(steps, steps[0]) and steps[0] != 1 else ""
+        return f"{self.values[0]:g}..{self.values[-1]:g}{even}"
+
+
+def _highest(ratings: pl.Series) -> int:
+    for high in HIGHEST_RATINGS:
+        beyond = ratings.filter(ratings > high)
+        if beyond.is_empty():
+            return high
+        share = len(beyond) / len(ratings)
+        if share < 0.5 and (share < SHARE_BEYOND or beyond.n_unique() < VALUES_BEYOND):
+            _refuse(ratings, ratings > high, f"the others end at {high}", f"0:{HIGHEST_RATINGS[1]}")
+    _refuse(ratings, ratings > HIGHEST_RATINGS[-1], "ratings are expected to end at 5, 10 or 100", "0:1000:100")
+    raise AssertionError("unreachable")
+
+
+def _lowest(ratings: pl.Series, high: int) -> float:
+    _refuse(ratings, ratings < 0, "ratings are expected to start at 0 or 1", f"-{high}:{high}")
+    low = float(ratings.min())  # type: ignore[arg-type]
+    if low >= 1 or high == 100:
+        return 1.0 if high != 100 else 0.0
+    zeros = int((ratings == 0).sum())
+    if high == HIGHEST_RATINGS[0] and zeros and (zeros < ZERO_ROWS or zeros / len(ratings) < ZERO_SHARE):
+        _refuse(ratings, ratings == 0, "the others start above 0", f"0:{high}")
+    return low if low * 2 == round(low * 2) else 0.0
+
+
+def _refuse(ratings: pl.Series, wrong: pl.Series, why: str, scale: str) -> None:
+    if wrong.any():
+        row = int(wrong.arg_true()[0])
+        raise RatingOutOfRangeError(
+            row,
+            f"rating {ratings[row]:g} is out of range ({why}): correct it, or name the scale, as in --scale {scale}",
+        )
