@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from gavamoe.cli.app import app
 
-EXAMPLE = "Example: gavamoe prepare reviews.jsonl.gz --out data/reviews"
+EXAMPLE = "Example: gavamoe prepare reviews.jsonl.gz --out data/reviews --split temporal"
 
 
 @app.command(epilog=EXAMPLE)
 def prepare(
-    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Review files or globs.")],
+    sources: Annotated[
+        list[str], typer.Argument(metavar="SOURCE...", help="Files or globs of reviews (and of items).")
+    ],
     out: Annotated[Path, typer.Option(help="Directory to write; a prepared dataset there is replaced.")],
     format: Annotated[str, typer.Option(help="auto, amazon, yelp, tripadvisor, pepler, xrec or table.")] = "auto",
+    items: Annotated[list[Path] | None, typer.Option(help="Item metadata; else a file beside the reviews.")] = None,
     split: Annotated[str, typer.Option(help="random, temporal or column (as the source gives it).")] = "random",
+    index: Annotated[Path | None, typer.Option(help="Directory of a PEPLER split, used with --split column.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the random split.")] = 0,
+    features: Annotated[str, typer.Option(help="auto, column (as the source gives it) or off.")] = "auto",
     scale: Annotated[str | None, typer.Option(help="Rating scale LOW:HIGH[:STEP] instead of the inferred one.")] = None,
-    user_col: Annotated[str | None, typer.Option(help="Column of the user, where the name does not tell.")] = None,
+    k_core: Annotated[int, typer.Option(min=0, help="Keep users and items with this many reviews.")] = 0,
+    min_words: Annotated[int, typer.Option(min=0, help="Keep texts of this many words.")] = 0,
+    language: Annotated[str | None, typer.Option(help="Keep texts in this language, such as en.")] = None,
+    user_col: Annotated[str | None, typer.Option(help="Column of the user, where its name does not tell.")] = None,
     item_col: Annotated[str | None, typer.Option(help="Column of the item.")] = None,
     rating_col: Annotated[str | None, typer.Option(help="Column of the rating.")] = None,
     text_col: Annotated[str | None, typer.Option(help="Column of the text.")] = None,
@@ -49,28 +59,62 @@ def prepare(
         "timestamp": timestamp_col,
         "split": split_col,
     }
-    read = ReadOptions(
-        format=format,
-        columns={column: name for column, name in named.items() if name},
-        header=tuple(name.strip() for name in columns.split(",")) if columns else (),
-    )
     options = PrepareOptions(
-        read=read, split=split, seed=seed, scale=RatingScale.parse(scale) if scale else None, skip_bad=skip_bad
+        read=ReadOptions(
+            format=format,
+            columns={column: name for column, name in named.items() if name},
+            header=tuple(name.strip() for name in columns.split(",")) if columns else (),
+            index=index,
+        ),
+        items=tuple(items or ()),
+        split=split,
+        seed=seed,
+        scale=RatingScale.parse(scale) if scale else None,
+        features=features,
+        k_core=k_core,
+        min_words=min_words,
+        language=language,
+        skip_bad=skip_bad,
     )
-    card = prepare_dataset(sources, out, options)
+    with _progress() as on_rows:
+        card = prepare_dataset(sources, out, options, on_rows)
     if json:
-        emit_json({"out": str(out), **card})
+        emit_json({"out": str(out), **_main_parts(card)})
     else:
         _show(out, card)
 
 
-def _show(out: Path, card: dict) -> None:
-    counts, scale = card["counts"], card["scale"]
+@contextmanager
+def _progress() -> Iterator[Callable[[int], None]]:
+    """Count the rows read on stderr; nothing where stderr is no terminal."""
+    from rich.console import Console
+    from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+    shown = (TextColumn("reading {task.completed:,.0f} reviews"), TimeElapsedColumn())
+    with Progress(*shown, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("read", total=None)
+        yield lambda rows: progress.advance(task, rows)
+
+
+def _main_parts(card: dict[str, Any]) -> dict[str, Any]:
+    """The card without the extractor's word lists, which only a program that loads the dataset needs."""
+    features = {name: value for name, value in card["features"].items() if name != "extractor"}
+    return {**card, "features": features}
+
+
+def _show(out: Path, card: dict[str, Any]) -> None:
+    counts, scale, features = card["counts"], card["scale"], card["features"]
     sizes = ", ".join(f"{name} {size:,}" for name, size in card["splits"]["sizes"].items())
     print(f"{out}: {counts['reviews']:,} reviews by {counts['users']:,} users of {counts['items']:,} items")
-    print(f"  ratings   {scale['levels']} levels: {', '.join(f'{value:g}' for value in scale['values'])}")
-    print(f"  split     {card['splits']['method']}: {sizes}")
-    print(f"  features  {card['features']['count']:,}")
     for source in card["sources"]:
         guessed = ", ".join(f"{column} = {source['columns'][column]}" for column in source["guessed"])
         print(f"  source    {source['name']} ({source['format']}){'; guessed ' + guessed if guessed else ''}")
+    for name, count in {**card["reading"], **card["filters"]["dropped"]}.items():
+        if name not in ("rows", "bad line examples") and count:
+            print(f"  {name}: {count:,}")
+    print(f"  ratings   {scale['levels']} levels: {', '.join(f'{value:g}' for value in scale['values'])}")
+    print(f"  split     {card['splits']['method']}: {sizes}")
+    print(f"  features  {features['count']:,} ({features['method']}), in {counts['with_feature']:,} reviews")
+    print(f"  items     {card['items']['described']:,} described")
+    if card["splits"]["method"] != "column" and any("split" in source["columns"] for source in card["sources"]):
+        print("  the source gives a split: --split column uses it")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import polars as pl
 from gavamoe import __version__
 from gavamoe.data.dataset import FORMAT_VERSION
 from gavamoe.data.decide import Decisions
+from gavamoe.data.feature_pass import FeaturePass
 from gavamoe.data.ingest import Ingested, sha256
 from gavamoe.data.scale import RatingScale
 from gavamoe.data.splits import SPLITS
@@ -22,22 +23,34 @@ QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
 
 
 def make_card(
-    directory: Path, ingested: Ingested, decisions: Decisions, scale: RatingScale, options: PrepareOptions
+    directory: Path,
+    ingested: Ingested,
+    decisions: Decisions,
+    scale: RatingScale,
+    features: FeaturePass,
+    metadata: Sequence[Path],
+    options: PrepareOptions,
 ) -> dict[str, Any]:
-    """Describe the dataset whose files lie in `directory`."""
+    """Describe the dataset whose files lie in `directory`; docs/data.md explains each entry."""
     rows = pl.scan_parquet(directory / "interactions.parquet")
-    features: list[str] = json.loads((directory / "features.json").read_text(encoding="utf-8"))
-    n_rows = decisions.rows["keep"].sum()
-    n_users, n_items = decisions.users.height, decisions.items.height
+    items = pl.scan_parquet(directory / "items.parquet")
+    n_reviews, n_users, n_items = decisions.rows["keep"].sum(), decisions.users.height, decisions.items.height
     return {
         "format": FORMAT_VERSION,
         "gavamoe": __version__,
         "sources": [_source(source.rows.path, source.layout) for source in ingested.sources],
+        "items": {
+            "sources": [{"name": path.name, "sha256": sha256(path)} for path in metadata],
+            "described": items.filter(pl.any_horizontal(pl.col("title", "description").is_not_null()))
+            .select(pl.len())
+            .collect()
+            .item(),
+        },
         "counts": {
-            "reviews": n_rows,
+            "reviews": n_reviews,
             "users": n_users,
             "items": n_items,
-            "density": n_rows / max(n_users * n_items, 1),
+            "density": n_reviews / max(n_users * n_items, 1),
             **_texts(rows),
         },
         "reading": {
@@ -47,15 +60,22 @@ def make_card(
             "texts cleaned": ingested.notes.cleaned_texts,
             "texts empty": ingested.notes.empty_texts,
             "times not understood": ingested.notes.unread_times,
+            "repeated user-item pairs": decisions.repeated,
         },
-        "filters": {"dropped": decisions.dropped},
+        "filters": {
+            "k_core": options.k_core,
+            "min_words": options.min_words,
+            "language": options.language,
+            "dropped": decisions.dropped,
+        },
         "scale": scale.to_json(),
         "ratings": _histogram(rows),
         "sparsity": {"per user": _quantiles(decisions.users), "per item": _quantiles(decisions.items)},
         "splits": {"method": options.split, "seed": options.seed, **_splits(decisions)},
         "features": {
-            "count": len(features),
-            "extractor": {"features": features} if features else None,
+            "method": features.method,
+            "count": len(features.words),
+            "extractor": features.extractor.to_json() if features.extractor else None,
         },
     }
 
@@ -75,6 +95,7 @@ def _texts(rows: pl.LazyFrame) -> dict[str, Any]:
     found = rows.select(
         with_text=(pl.col("text") != "").sum(),
         with_feature=pl.col("feature").is_not_null().sum(),
+        with_opinion=pl.col("opinion").is_not_null().sum(),
         with_time=pl.col("timestamp").is_not_null().sum(),
         mean_words=words.mean(),
         first_time=pl.col("timestamp").min(),

@@ -1,4 +1,4 @@
-"""Preparing: review files in, one documented dataset out, in three passes that never hold the texts in memory.
+"""Preparing: review files in, one documented dataset out, in passes that never hold all the texts in memory.
 
 ingest    every source file, batch by batch -> typed rows in Parquet parts
 decide    users, items, ratings and times only, a few bytes a row -> what stays, split, ids, levels
@@ -7,19 +7,25 @@ write     the parts beside the decisions, streamed -> interactions.parquet
 
 from __future__ import annotations
 
+import errno
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from gavamoe.data.bad_lines import BadLines
 from gavamoe.data.card import make_card
 from gavamoe.data.decide import Decisions, decide
+from gavamoe.data.feature_pass import FEATURE_MODES, FeaturePass, choose_features
 from gavamoe.data.ingest import FILE, Ingested, ingest
-from gavamoe.data.readers.open import ReadOptions, expand, open_reviews
+from gavamoe.data.items import ITEM_SCHEMA, items_beside, read_items
+from gavamoe.data.languages import is_in_language
+from gavamoe.data.readers.open import ReadOptions, expand, sort_sources
 from gavamoe.data.readers.rows import LINE
 from gavamoe.data.scale import RatingOutOfRangeError, RatingScale
 from gavamoe.data.splits import SPLIT_METHODS, SPLITS
@@ -35,21 +41,33 @@ class PrepareOptions:
 
     Args:
         read: how to read the sources.
+        items: files of item metadata; where none is given, one beside the reviews is used.
         split: random, temporal or column.
         seed: of the random split.
         scale: the rating scale; None for the one of the format, or else inferred from the ratings.
+        features: off, auto (the source's column, or else learned from the texts) or column.
+        k_core: reviews that every user and item must have; 0 for all.
+        min_words: words that every text must have.
+        language: ISO 639-1 code that every text must be in; None for all.
         skip_bad: how many unusable lines may be dropped.
     """
 
     read: ReadOptions = field(default_factory=ReadOptions)
+    items: tuple[Path, ...] = ()
     split: str = "random"
     seed: int = 0
     scale: RatingScale | None = None
+    features: str = "auto"
+    k_core: int = 0
+    min_words: int = 0
+    language: str | None = None
     skip_bad: int = 0
 
     def __post_init__(self) -> None:
         if self.split not in SPLIT_METHODS:
             raise DataError(f"split '{self.split}' is unknown: expected {', '.join(SPLIT_METHODS)}")
+        if self.features not in FEATURE_MODES:
+            raise DataError(f"features '{self.features}' is unknown: expected {', '.join(FEATURE_MODES)}")
 
 
 def prepare(
@@ -61,7 +79,7 @@ def prepare(
     """Write the prepared dataset of the sources as the directory `out`, whole or not at all.
 
     Args:
-        sources: review files or globs.
+        sources: files or globs of reviews, and of item metadata, which is told by its columns.
         out: the directory; a prepared dataset that is there already is replaced.
         options: how to prepare.
         on_rows: called with a number of rows as they are read, for progress.
@@ -77,17 +95,22 @@ def prepare(
     if out.exists() and not (out / "card.json").is_file():
         raise DataError(f"{out} exists and is not a prepared dataset: remove it or choose another --out")
     bad = BadLines(options.skip_bad)
-    opened = [open_reviews(path, options.read, bad) for path in expand(sources)]
-    with staged_directory(out) as staged:
-        ingested = ingest(opened, staged / "parts", bad, on_rows)
+    reviews, described = sort_sources(expand(sources), options.read, bad)
+    with _full_disk_is_an_input_error(out), staged_directory(out) as staged:
+        ingested = ingest(reviews, staged / "parts", bad, on_rows)
         keys = ingested.scan().select(KEYS).collect()
         scale = _find_scale(keys, ingested, options)
-        decisions = decide(keys, scale, options.split, options.seed)
+        decisions = decide(keys, scale, options.split, options.seed, options.k_core, _text_filters(ingested, options))
         del keys
-        _write(staged, ingested, decisions)
-        card = make_card(staged, ingested, decisions, scale, options)
-        write_json(staged / "card.json", card)
+        features = choose_features(ingested, decisions, options.features)
+        _write_interactions(staged, ingested, decisions, features)
+        decisions.users.write_parquet(staged / "users.parquet")
+        metadata = [*options.items, *described] or _beside(ingested)
+        _describe(decisions.items, metadata, ingested).write_parquet(staged / "items.parquet")
+        write_json(staged / "features.json", features.words)
         shutil.rmtree(ingested.directory)
+        card = make_card(staged, ingested, decisions, scale, features, metadata, options)
+        write_json(staged / "card.json", card)
     return card
 
 
@@ -102,10 +125,25 @@ def _find_scale(keys: pl.DataFrame, ingested: Ingested, options: PrepareOptions)
     return scale
 
 
-def _write(directory: Path, ingested: Ingested, decisions: Decisions) -> None:
+def _text_filters(ingested: Ingested, options: PrepareOptions) -> dict[str, np.ndarray]:
+    filters: dict[str, pl.Expr] = {}
+    if options.min_words:
+        filters[f"fewer than {options.min_words} words"] = pl.col("text").str.count_matches(r"\S+") >= options.min_words
+    if options.language:
+        code = options.language
+        filters[f"not in language {code}"] = pl.col("text").map_batches(
+            lambda texts: is_in_language(texts, code), return_dtype=pl.Boolean, is_elementwise=True
+        )
+    if not filters:
+        return {}
+    passes = ingested.scan().select(**filters).collect(engine="streaming")
+    return {name: passes[name].to_numpy() for name in filters}
+
+
+def _write_interactions(directory: Path, ingested: Ingested, decisions: Decisions, features: FeaturePass) -> None:
     reviews = ingested.scan().select("user", "item", "rating", "text", "feature", "timestamp")
     rows = pl.concat([reviews, decisions.rows.lazy()], how="horizontal").filter("keep")
-    rows.select(
+    features.apply(rows).select(
         "user",
         "item",
         "user_id",
@@ -114,12 +152,34 @@ def _write(directory: Path, ingested: Ingested, decisions: Decisions) -> None:
         "level",
         "text",
         "feature",
+        "opinion",
+        "sentiment",
         "timestamp",
         pl.col("split").replace_strict(dict(enumerate(SPLITS)), return_dtype=pl.String),
     ).sink_parquet(directory / "interactions.parquet")
-    decisions.users.write_parquet(directory / "users.parquet")
-    no_metadata: dict[str, Any] = {"title": pl.String, "categories": pl.List(pl.String), "description": pl.String}
-    items = decisions.items.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in no_metadata.items())
-    items.write_parquet(directory / "items.parquet")
-    features = pl.scan_parquet(directory / "interactions.parquet").select("feature").drop_nulls().unique().collect()
-    write_json(directory / "features.json", features["feature"].sort().to_list())
+
+
+def _beside(ingested: Ingested) -> list[Path]:
+    beside = (items_beside(source.rows.path) for source in ingested.sources)
+    return [path for path in dict.fromkeys(beside) if path is not None]
+
+
+def _describe(items: pl.DataFrame, metadata: Sequence[Path], ingested: Ingested) -> pl.DataFrame:
+    known = read_items(metadata, items["item"], ingested.sources[0].layout, ingested.bad)
+    return items.join(known, on="item", how="left", maintain_order="left").select(
+        *items.columns, *list(ITEM_SCHEMA)[1:]
+    )
+
+
+@contextmanager
+def _full_disk_is_an_input_error(out: Path) -> Iterator[None]:
+    """The engine reports a full disk as an OSError without a number, or as a ComputeError; both become one line."""
+    try:
+        yield
+    except (OSError, pl.exceptions.ComputeError) as error:
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        if full or any(words in str(error) for words in ("No space left", "File too large", "quota exceeded")):
+            raise DataError(
+                f"{out.parent} is full: free some space or choose another --out; nothing was written"
+            ) from error
+        raise

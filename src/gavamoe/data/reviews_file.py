@@ -29,5 +29,5 @@ def read_reviews(path: Path | str) -> pl.DataFrame:
     frame = pl.concat([pl.DataFrame(schema=REVIEW_SCHEMA), *source.reviews(bad, notes)]).drop(LINE)
     if frame.is_empty():
         raise DataError(f"{path} has no reviews")
-    optional = [name for name in ("feature", "timestamp", "split") if name not in source.layout.columns]
-    return frame.drop(optional)
+    absent = [name for name in ("feature", "timestamp", "split") if frame[name].null_count() == frame.height]
+    return frame.drop(absent)

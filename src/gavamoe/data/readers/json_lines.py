@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 from collections.abc import Iterator, Sequence
@@ -28,13 +29,14 @@ class JsonLines:
     def __init__(self, path: Path, bad: BadLines) -> None:
         self.path = path
         self.bad = bad
+        self._is_python = False
         self.columns = self._look()
 
     def batches(self, wanted: Sequence[str]) -> Iterator[pl.DataFrame]:
         """Yield the wanted fields as strings, with `line`; a nested value is its JSON text."""
         fields = strings([name.partition(".")[0] for name in wanted])
         for chunk in chunks(self.path):
-            frame = self._parse(chunk, fields)
+            frame = self._parse(_from_python(chunk) if self._is_python else chunk, fields)
             yield frame.select(*(_field(name) for name in wanted), pl.col(LINE))
 
     def _parse(self, chunk: Chunk, fields: dict[str, pl.DataType]) -> pl.DataFrame:
@@ -66,10 +68,11 @@ class JsonLines:
             raise DataError(
                 f"{self.path} is one JSON array: expected one object a line; convert it, for example with jq -c '.[]'"
             )
+        self._is_python = start.startswith(b"{'")
         found: dict[str, None] = {}
         for line in start.split(b"\n")[:LOOK_AT_LINES]:
             try:
-                record = json.loads(line)
+                record = json.loads(_python_to_json(line) if self._is_python else line)
             except (ValueError, RecursionError):
                 continue  # batches() names the line
             for name, value in record.items() if isinstance(record, dict) else ():
@@ -80,6 +83,18 @@ class JsonLines:
             number, line = next(next(chunks(self.path)).numbered(), (1, b""))
             raise DataError(f"{self.path}: line {number}: {_fault(line)}")
         return list(found)
+
+
+def _from_python(chunk: Chunk) -> Chunk:
+    """Amazon's metadata of 2014 has a Python dict on each line instead of a JSON object."""
+    return Chunk(b"\n".join(map(_python_to_json, chunk.data.split(b"\n"))), chunk.line)
+
+
+def _python_to_json(line: bytes) -> bytes:
+    try:
+        return json.dumps(ast.literal_eval(line.decode("utf-8"))).encode()
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return line  # left as it is, it is reported as a line that is not JSON
 
 
 def _parse_json(data: bytes, fields: dict[str, pl.DataType]) -> pl.DataFrame | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from gavamoe.data.scale import RatingScale
 from gavamoe.errors import DataError
@@ -22,13 +22,19 @@ class Layout:
         name: the format.
         columns: source column of each review column that the format has.
         scale: the rating scale that the format defines; None to infer it.
+        marks: further columns that tell the format from others.
         guessed: which of the columns were guessed from their names.
     """
 
     name: str
     columns: Mapping[str, str]
     scale: RatingScale | None = None
-    guessed: tuple[str, ...] = field(default=())
+    marks: tuple[str, ...] = ()
+    guessed: tuple[str, ...] = ()
+
+    def fits(self, found: list[str]) -> bool:
+        """Whether a file with these columns is in this format; text and the optional columns may be absent."""
+        return all(name in found for name in (*(self.columns[column] for column in NEEDED), *self.marks))
 
 
 LAYOUTS = (
@@ -69,16 +75,39 @@ LAYOUTS = (
         },
         STARS,
     ),
+    Layout(
+        "pepler",
+        {
+            "user": "user",
+            "item": "item",
+            "rating": "rating",
+            "text": "sentence",
+            "feature": "feature",
+            "split": "split",
+        },
+        STARS,
+        marks=("opinion", "sentiment"),
+    ),
+    Layout(
+        "xrec",
+        {"user": "uid", "item": "iid", "rating": "rating", "text": "explanation", "split": "split"},
+        RatingScale(1, (1.0,)),
+    ),
 )
 # Names that tables use, the likeliest first; compared without case and punctuation.
 SYNONYMS = {
     "user": "user userid uid username userkey reviewerid reviewer customerid customer authorid author memberid critic",
     "item": "item itemid iid parentasin asin productid product businessid movieid movie bookid book hotelid hotel",
     "rating": "rating stars overall score starrating ratingscore reviewscore overallrating",
-    "text": "text review reviewtext reviewbody reviewcontent content comment comments body explanation sentence",
+    "text": "text reviewtext reviewbody reviewcontent content comment comments review body explanation sentence",
     "feature": "feature aspect",
     "timestamp": "timestamp unixreviewtime unixtime time date datetime reviewdate reviewtime createdat",
     "split": "split",
+}
+DESCRIBED_BY = {
+    "title": "title name itemname producttitle productname",
+    "categories": "categories category genres genre",
+    "description": "description synopsis summary overview plot about",
 }
 FORMATS = ("amazon", "yelp", "tripadvisor", "pepler", "xrec", "table")
 
@@ -101,19 +130,31 @@ def find_layout(found: Iterable[str], named: Mapping[str, str], wanted: str = "a
             raise DataError(f"{place} has no column {source} (named as {column}); found {', '.join(found)}")
     if not named and wanted != "table":
         for layout in LAYOUTS:
-            fits = wanted in ("auto", layout.name) and all(layout.columns[column] in found for column in NEEDED)
-            if fits:
-                return layout
+            if wanted in ("auto", layout.name) and layout.fits(found):
+                own: dict[str, str] = {name: name for name in ("feature", "split") if name in found}
+                return replace(layout, columns={**own, **layout.columns})
         if wanted != "auto":
             raise DataError(f"{place} is not in the {wanted} format: {_expected(wanted)}; found {', '.join(found)}")
     return _guess(found, named, place)
 
 
+def describes_items(columns: Sequence[str]) -> bool:
+    """Whether a file with these columns describes items: it has an item, something that describes it, and no user."""
+    described = any(pick_column(columns, names) for names in DESCRIBED_BY.values())
+    has_item, has_user = (pick_column(columns, SYNONYMS[column]) is not None for column in ("item", "user"))
+    return described and has_item and not has_user
+
+
+def pick_column(columns: Sequence[str], names: str) -> str | None:
+    """Return the first of the names that is a column, compared without case and punctuation."""
+    plain = {plain_name(name): name for name in reversed(columns)}
+    return next((plain[name] for name in names.split() if name in plain), None)
+
+
 def _guess(found: list[str], named: Mapping[str, str], place: str) -> Layout:
     columns = dict(named)
-    plain = {_plain(name): name for name in reversed(found)}
     for column, names in SYNONYMS.items():
-        guess = next((plain[name] for name in names.split() if name in plain), None)
+        guess = pick_column(found, names)
         if column not in columns and guess is not None and guess not in columns.values():
             columns[column] = guess
     missing = [column for column in NEEDED if column not in columns]
@@ -126,7 +167,8 @@ def _guess(found: list[str], named: Mapping[str, str], place: str) -> Layout:
     return Layout("table", columns, guessed=guessed)
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """Return a column name without case and punctuation, for comparing."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 

@@ -13,11 +13,14 @@ from gavamoe.data.bad_lines import BadLines
 from gavamoe.data.readers.canonical import REVIEW_SCHEMA, Notes, to_reviews
 from gavamoe.data.readers.delimited import Delimited
 from gavamoe.data.readers.json_lines import JsonLines
-from gavamoe.data.readers.layouts import FORMATS, Layout, find_layout
+from gavamoe.data.readers.layouts import FORMATS, Layout, describes_items, find_layout
 from gavamoe.data.readers.lines import read_start
 from gavamoe.data.readers.parquet import ParquetRows
+from gavamoe.data.readers.pickled import PickledRows
 from gavamoe.data.readers.rows import LINE, Rows
 from gavamoe.errors import DataError
+
+PICKLE_SUFFIXES = (".pickle", ".pkl")
 
 
 @dataclass(frozen=True)
@@ -28,11 +31,13 @@ class ReadOptions:
         format: one of FORMATS, or auto.
         columns: source columns that the user named, by review column.
         header: names of all columns of delimited files that have no header line.
+        index: directory of a PEPLER split (train.index and so on); None for the first one beside the pickle.
     """
 
     format: str = "auto"
     columns: Mapping[str, str] = field(default_factory=dict)
     header: tuple[str, ...] = ()
+    index: Path | None = None
 
     def __post_init__(self) -> None:
         if self.format not in ("auto", *FORMATS):
@@ -71,14 +76,35 @@ def expand(sources: Sequence[Path | str]) -> list[Path]:
     return list(dict.fromkeys(paths))
 
 
-def open_rows(path: Path, bad: BadLines, header: Sequence[str] = ()) -> Rows:
-    """Open a file as rows of strings: Parquet, JSON lines or delimited text."""
+def open_rows(path: Path, bad: BadLines, header: Sequence[str] = (), index: Path | None = None) -> Rows:
+    """Open a file as rows of strings: Parquet, a pickle, JSON lines or delimited text."""
     start = read_start(path, 4096)
     if start.startswith(b"PAR1"):
         return ParquetRows(path)
+    if start.startswith(b"\x80") or path.suffix in PICKLE_SUFFIXES:
+        return PickledRows(path, index)
     if start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith((b"{", b"[")):
         return JsonLines(path, bad)
     return Delimited(path, bad, header or None)
+
+
+def sort_sources(paths: Sequence[Path], options: ReadOptions, bad: BadLines) -> tuple[list[ReviewSource], list[Path]]:
+    """Open the files of reviews among the paths; return them, and the paths of files that describe items.
+
+    Raises:
+        DataError: a file is neither, or none has reviews.
+    """
+    reviews, described = [], []
+    for path in paths:
+        rows = open_rows(path, bad, options.header, options.index)
+        named = options.columns and all(source in rows.columns for source in options.columns.values())
+        if describes_items(rows.columns) and not named:
+            described.append(path)
+        else:
+            reviews.append(ReviewSource(rows, find_layout(rows.columns, options.columns, options.format, str(path))))
+    if not reviews:
+        raise DataError(f"{described[0]} describes items: name the file of reviews too")
+    return reviews, described
 
 
 def open_reviews(path: Path, options: ReadOptions, bad: BadLines) -> ReviewSource:
@@ -87,5 +113,5 @@ def open_reviews(path: Path, options: ReadOptions, bad: BadLines) -> ReviewSourc
     Raises:
         DataError: the file cannot be read, or its columns are not those of reviews.
     """
-    rows = open_rows(path, bad, options.header)
+    rows = open_rows(path, bad, options.header, options.index)
     return ReviewSource(rows, find_layout(rows.columns, options.columns, options.format, str(path)))

@@ -1,0 +1,92 @@
+"""Which features a dataset has, and the pass over its texts that finds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+
+from gavamoe.data.decide import Decisions
+from gavamoe.data.feature_mining import MOST_TEXTS, mine_features
+from gavamoe.data.features import FOUND_SCHEMA, FeatureExtractor
+from gavamoe.data.ingest import Ingested
+from gavamoe.data.opinion_words import SEEDS
+from gavamoe.data.sentences import choose_sentences
+from gavamoe.data.splits import TRAIN
+from gavamoe.errors import DataError
+
+FEATURE_MODES = ("auto", "column", "off")
+SAID = {"text": pl.String(), **{name: FOUND_SCHEMA[name] for name in ("feature", "opinion", "sentiment")}}
+
+
+@dataclass(frozen=True)
+class FeaturePass:
+    """How features come into a dataset.
+
+    Attributes:
+        method: off, column or learned.
+        extractor: finds features in other texts later; None where there are none.
+    """
+
+    method: str
+    extractor: FeatureExtractor | None = None
+    words: list[str] = field(default_factory=list)
+
+    def apply(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        """Give interactions their feature, opinion and sentiment, and long reviews their best sentence."""
+        if self.method == "learned":
+            said = pl.col("text").map_batches(self._say, return_dtype=pl.Struct(SAID), is_elementwise=True)
+            return rows.drop("feature").with_columns(said.alias("said")).drop("text").unnest("said")
+        feature = pl.col("feature") if self.method == "column" else pl.lit(None, pl.String).alias("feature")
+        absent = [pl.lit(None, SAID[name]).alias(name) for name in ("opinion", "sentiment")]
+        return rows.with_columns(feature, *absent)
+
+    def _say(self, texts: pl.Series) -> pl.Series:
+        assert self.extractor is not None
+        chosen = choose_sentences(texts, self.extractor)
+        return self.extractor.find(chosen).with_columns(chosen.alias("text")).select(list(SAID)).to_struct("said")
+
+
+def choose_features(ingested: Ingested, decisions: Decisions, mode: str) -> FeaturePass:
+    """Take the features of the source's column, or learn them from the training texts.
+
+    Args:
+        mode: off; column; or auto, which learns them where the source has no column.
+
+    Raises:
+        DataError: the mode is column and the source has none.
+    """
+    if mode == "off":
+        return FeaturePass("off")
+    given = _given(ingested)
+    if given:
+        return FeaturePass("column", FeatureExtractor(_rarity(given), SEEDS), sorted(given))
+    if mode == "column":
+        raise DataError(
+            "--features column needs a column `feature`; name it with --feature-col, or use --features auto"
+        )
+    sample = _training_sample(ingested, decisions)
+    extractor = mine_features(sample["text"], sample["rating"])
+    return FeaturePass("learned", extractor, sorted(extractor.features)) if extractor else FeaturePass("off")
+
+
+def _given(ingested: Ingested) -> dict[str, int]:
+    counts = ingested.scan().select("feature").drop_nulls().group_by("feature").agg(pl.len())
+    return dict(counts.collect(engine="streaming").iter_rows())
+
+
+def _rarity(counts: Mapping[str, int]) -> dict[str, float]:
+    most = np.log(max(max(counts.values()), 2))
+    return {feature: round(float(1 - np.log(count) / most), 4) for feature, count in sorted(counts.items())}
+
+
+def _training_sample(ingested: Ingested, decisions: Decisions) -> pl.DataFrame:
+    """Read the texts and ratings of as many training reviews as learning features takes, chosen evenly."""
+    train = np.flatnonzero(decisions.rows["split"].to_numpy() == TRAIN)
+    chosen = np.zeros(decisions.rows.height, dtype=bool)
+    chosen[train[:: max(1, -(-len(train) // MOST_TEXTS))]] = True
+    marked = pl.DataFrame({"chosen": chosen}).lazy()
+    rows = pl.concat([ingested.scan().select("text", "rating"), marked], how="horizontal")
+    return rows.filter("chosen").drop("chosen").collect(engine="streaming")

@@ -1,0 +1,115 @@
+"""Item metadata: titles, categories and descriptions, from whatever file describes the items."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from gavamoe.data.bad_lines import BadLines
+from gavamoe.data.readers.layouts import DESCRIBED_BY, SYNONYMS, Layout, pick_column
+from gavamoe.data.readers.open import open_rows
+from gavamoe.data.readers.rows import Rows
+from gavamoe.data.texts import clean_text
+from gavamoe.errors import DataError
+
+ITEM_SCHEMA = {
+    "item": pl.String(),
+    "title": pl.String(),
+    "categories": pl.List(pl.String()),
+    "description": pl.String(),
+}
+
+
+def items_beside(reviews: Path) -> Path | None:
+    """Find the metadata that public sets put beside their reviews, such as meta_Books.json.gz or business.json."""
+    stem = reviews.name.partition(".")[0]
+    category = stem.removeprefix("reviews_").removesuffix("_5")
+    stems = {f"meta_{category}", "items", "item", "business"}
+    if "review" in stem:
+        stems.add(stem.replace("review", "business"))
+    beside = (file for file in reviews.parent.iterdir() if file.is_file() and file != reviews)
+    return min((file for file in beside if file.name.partition(".")[0] in stems), default=None)
+
+
+def read_items(sources: Iterable[Path], names: pl.Series, reviews: Layout, bad: BadLines) -> pl.DataFrame:
+    """Read what is known of the named items.
+
+    Args:
+        sources: metadata files.
+        names: the items wanted.
+        reviews: layout of the reviews; its item column is looked for first.
+        bad: where unusable lines are reported.
+
+    Returns:
+        item, title, categories, description; at most one row per item, the first that describes it.
+
+    Raises:
+        DataError: a file cannot be read or has no column of items.
+    """
+    known = [pl.DataFrame(schema=ITEM_SCHEMA)]
+    for path in sources:
+        rows = open_rows(path, bad)
+        columns = _columns(rows, reviews)
+        for batch in rows.batches(list(columns.values())):
+            found = batch.select(pl.col(source).alias(column) for column, source in columns.items())
+            found = found.filter(pl.col("item").str.strip_chars().is_in(names.implode()))
+            known.append(_typed(found))
+    return pl.concat(known).unique("item", keep="first", maintain_order=True)
+
+
+def _columns(rows: Rows, reviews: Layout) -> dict[str, str]:
+    own = reviews.columns["item"]
+    item = own if own in rows.columns else pick_column(rows.columns, SYNONYMS["item"])
+    if item is None:
+        raise DataError(f"{rows.path} has no column {own} to join items by; found {', '.join(rows.columns)}")
+    columns = {"item": item}
+    for column, names in DESCRIBED_BY.items():
+        source = pick_column(rows.columns, names)
+        if source is not None:
+            columns[column] = source
+    return columns
+
+
+def _typed(found: pl.DataFrame) -> pl.DataFrame:
+    absent = [pl.lit(None, pl.String).alias(name) for name in ITEM_SCHEMA if name not in found.columns]
+    found = found.with_columns(absent)
+    joined = pl.DataFrame(
+        {
+            "item": found["item"].str.strip_chars(),
+            "title": found["title"],
+            "categories": pl.Series([_listed(value) for value in found["categories"]], dtype=pl.List(pl.String)),
+            "description": pl.Series([_joined(value) for value in found["description"]], dtype=pl.String),
+        }
+    )
+    return joined.with_columns(
+        *(clean_text(pl.col(name)).replace("", None).alias(name) for name in ("title", "description")),
+        pl.col("categories").list.eval(clean_text(pl.element())),
+    )
+
+
+def _listed(value: str | None) -> list[str] | None:
+    """Read categories written as a JSON list (of strings or of paths), or divided by commas or bars."""
+    if not value:
+        return None
+    parsed = _parsed(value)
+    if isinstance(parsed, list):
+        flat = [name for part in parsed for name in (part if isinstance(part, list) else [part])]
+    else:
+        flat = value.split("|") if "|" in value else value.split(",")
+    return list(dict.fromkeys(str(name).strip() for name in flat if str(name).strip())) or None
+
+
+def _joined(value: str | None) -> str | None:
+    parsed = _parsed(value or "")
+    return " ".join(str(part) for part in parsed) if isinstance(parsed, list) else value
+
+
+def _parsed(value: str) -> Any:
+    try:
+        return json.loads(value) if value.startswith("[") else None
+    except ValueError:
+        return None

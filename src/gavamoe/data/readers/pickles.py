@@ -1,0 +1,56 @@
+"""Pickles without their danger: only plain values and the few names of a data frame are rebuilt, nothing is run."""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from gavamoe.data.readers.lines import open_bytes
+from gavamoe.errors import DataError
+
+BUILTINS: Mapping[str, Any] = {"builtins.set": set, "builtins.frozenset": frozenset, "builtins.slice": slice}
+
+
+def load_pickle(path: Path, allowed: Mapping[str, Any] | None = None) -> Any:
+    """Load a pickle of builtin values.
+
+    Args:
+        path: the file.
+        allowed: further names that may appear in it, with what stands for each.
+
+    Raises:
+        DataError: the file names anything else (it could run code when loaded), or is damaged.
+    """
+    with open_bytes(path) as file:
+        data = file.read()
+    if not data:
+        raise DataError(f"{path} is empty: expected reviews")
+    try:
+        return _Unpickler(data, path, {**BUILTINS, **(allowed or {})}).load()
+    except DataError:
+        raise
+    except Exception as error:  # a damaged pickle fails in whatever way the bytes happen to lead
+        raise DataError(f"{path} is not a pickle that can be read: {_first_line(error)}") from error
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, data: bytes, path: Path, allowed: Mapping[str, Any]) -> None:
+        super().__init__(io.BytesIO(data))
+        self._path = path
+        self._allowed = allowed
+
+    def find_class(self, module: str, name: str) -> Callable[..., Any]:
+        full_name = f"{module.replace('__builtin__', 'builtins')}.{name}"
+        if full_name not in self._allowed:
+            raise DataError(
+                f"{self._path}: refused: the pickle asks for {full_name}, and loading it could run code; "
+                "only lists, dicts, tuples, strings and numbers are read"
+            )
+        return self._allowed[full_name]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
