@@ -40,6 +40,9 @@ class PreferenceConfig(_Strict):
 class ExplainerConfig(_Strict):
     """Stage 2: the language model, its experts and its training."""
 
+    initialisation: Literal["partition", "replicate", "random"] = Field(
+        "partition", description="how a base model's FFNs become experts; from scratch it is always random"
+    )
     hidden: int = Field(256, ge=8, description="width of the from-scratch language model")
     layers: int = Field(4, ge=1)
     heads: int = Field(4, ge=1)
@@ -51,6 +54,7 @@ class ExplainerConfig(_Strict):
     shared_experts: int = Field(0, ge=0, description="refined experts every token passes through")
     balance_weight: float = Field(0.01, ge=0, description="weight of the load-balancing loss")
     z_weight: float = Field(0.001, ge=0, description="weight of the router z loss")
+    side_width: int = Field(64, ge=0, description="dimensions of user and item that the texts teach, after stage 1's")
     dropout: float = Field(0.1, ge=0, lt=1)
     batch_size: int = Field(64, ge=1, description="sequences a step")
     learning_rate: float = Field(2e-3, gt=0)
@@ -58,7 +62,6 @@ class ExplainerConfig(_Strict):
     warmup_ratio: float = Field(0.05, ge=0, lt=1)
     epochs: int = Field(8, ge=1)
     patience: int = Field(2, ge=1, description="epochs without a better validation loss before stopping")
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
     max_tokens: int = Field(64, ge=4, description="longest explanation, in tokens; longer training texts are cut")
     rating_dropout: float = Field(0.1, ge=0, le=1, description="how often training hides the rating from the prompt")
     feature_dropout: float = Field(0.5, ge=0, le=1, description="how often training hides the feature from the prompt")

@@ -7,33 +7,54 @@ Modules that a command needs are imported inside the command, so that `gavamoe -
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
 from gavamoe.errors import InputError
 
 app = typer.Typer(
     name="gavamoe",
-    help="Explainable recommendation: learn taste from reviews, and write why an item suits a user.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
 
+@app.callback(invoke_without_command=True)
+def gavamoe(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
+) -> None:
+    """Explainable recommendation: learn taste from reviews, and write why an item suits a user."""
+    if version:
+        from gavamoe import __version__
+
+        print(__version__)
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
+
+
 def main() -> None:
-    """Run the command line; every `InputError` becomes one line on stderr and exit code 2."""
+    """Run the command line; every `InputError` and every misuse becomes one line on stderr and exit code 2."""
     import gavamoe.cli.commands  # noqa: F401 - registers the commands
 
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except InputError as error:
-        print(f"gavamoe: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("gavamoe: interrupted", file=sys.stderr)
-        sys.exit(1)
+        _fail(str(error), 2)
+    except TyperException as error:
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "gavamoe"
+        _fail(f"{error.format_message()} (see `{command} --help`)", 2)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("interrupted; a training that was begun goes on with --resume", 1)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"gavamoe: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(code)

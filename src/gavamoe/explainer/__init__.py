@@ -1,0 +1,1 @@
+"""Stage 2: the language model that writes the explanation."""

@@ -6,8 +6,11 @@ Shape suffixes: B batch, D latent, K clusters, R rating levels, N users or items
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
@@ -55,6 +58,12 @@ class PreferenceModel(
         self.encoder = PairEncoder(users, items, embedding, hidden, latent, dropout)
         self.decoder = RatingDecoder(latent, hidden, levels, dropout)
         self.prior = MixturePrior(clusters, latent)
+
+    @classmethod
+    def _from_pretrained(cls, **options: Any) -> PreferenceModel:
+        # The mixin prints a line on stdout, which is kept for results.
+        with contextlib.redirect_stdout(io.StringIO()):
+            return super()._from_pretrained(**options)
 
     @property
     def device(self) -> torch.device:
@@ -106,11 +115,16 @@ class PreferenceModel(
 
     @torch.no_grad()
     def side_vectors(self) -> tuple[Tensor, Tensor]:
-        """The latent means of every user [users + 1, D/2] and every item [items + 1, D - D/2]: what stage 2 is given."""
+        """The latent means of every user [users + 1, D/2] and every item [items + 1, D - D/2]."""
         self.eval()
         users_N = torch.arange(self.users + 1, device=self.device)
         items_N = torch.arange(self.items + 1, device=self.device)
         return self.encoder.user(users_N)[0], self.encoder.item(items_N)[0]
+
+    @torch.no_grad()
+    def pair_vectors(self) -> tuple[Tensor, Tensor]:
+        """The vectors of every user [users + 1, E] and every item [items + 1, E]: what stage 2 is given."""
+        return self.encoder.user.embedding.weight.detach(), self.encoder.item.embedding.weight.detach()
 
     @torch.no_grad()
     def encode_chunks(self, user_B: Tensor, item_B: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

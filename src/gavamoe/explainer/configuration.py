@@ -1,0 +1,58 @@
+"""Configuration of the explainer's language model, as transformers keeps it (config.json)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import AutoConfig, PretrainedConfig
+
+from gavamoe.moe.block import MoEShape
+
+
+class GavamoeConfig(PretrainedConfig):
+    """A causal LM's own configuration (`text_config`), the experts that replace its MLPs, and the pair's soft tokens.
+
+    experts, experts_per_token and expert_width are sizes after refinement. users and items count the known ones; side_width is the
+    width of the user and item vectors.
+    """
+
+    model_type = "gavamoe"
+    sub_configs = {"text_config": AutoConfig}  # noqa: RUF012 - transformers' own way
+
+    def __init__(
+        self,
+        text_config: PretrainedConfig | dict[str, Any] | None = None,
+        clusters: int = 5,
+        experts: int = 8,
+        experts_per_token: int = 4,
+        expert_width: int = 128,
+        shared_experts: int = 0,
+        users: int = 1,
+        items: int = 1,
+        side_width: int = 32,
+        user_token_id: int = 0,
+        item_token_id: int = 1,
+        balance_weight: float = 0.01,
+        z_weight: float = 0.001,
+        dropout: float = 0.0,
+        **kwargs: Any,
+    ):
+        if isinstance(text_config, dict):
+            text_config = AutoConfig.for_model(**text_config)
+        self.text_config = text_config or AutoConfig.for_model("llama")
+        self.clusters, self.experts, self.experts_per_token, self.expert_width = clusters, experts, experts_per_token, expert_width
+        self.shared_experts = shared_experts
+        self.users, self.items, self.side_width = users, items, side_width
+        self.user_token_id, self.item_token_id = user_token_id, item_token_id
+        self.balance_weight, self.z_weight, self.dropout = balance_weight, z_weight, dropout
+        kwargs.setdefault("tie_word_embeddings", self.text_config.tie_word_embeddings)
+        super().__init__(**kwargs)
+
+    def moe_shape(self) -> MoEShape:
+        """Sizes of every block."""
+        return MoEShape(
+            self.clusters, self.experts, self.experts_per_token, self.expert_width, self.shared_experts, dropout=self.dropout
+        )
+
+
+AutoConfig.register("gavamoe", GavamoeConfig)

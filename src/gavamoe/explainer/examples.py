@@ -1,0 +1,125 @@
+"""Reviews as training sequences: prompt, explanation, end token; only the last two are scored.
+
+A sequence is made anew each time it is asked for, because training hides facts at random (rating, feature, ids) so that
+one model serves every condition and cold pairs. What is hidden depends on (seed, epoch, row) alone: neither batch,
+order, process count nor an interruption changes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+from transformers import PreTrainedTokenizerBase
+
+from gavamoe.config import ExplainerConfig
+from gavamoe.explainer.modeling import IGNORED
+from gavamoe.explainer.prompt import render
+
+
+@dataclass
+class PairColumns:
+    """What stage 2 knows of N pairs: ids [N] (0 unknown), cluster [N], level [N] or None each, feature [N] or None each."""
+
+    user_id: np.ndarray
+    item_id: np.ndarray
+    cluster: np.ndarray
+    level: Sequence[int | None]
+    feature: Sequence[str | None]
+
+    def __len__(self) -> int:
+        return len(self.user_id)
+
+
+class PromptEncoder:
+    """Token ids of a prompt; there are few different ones (levels x features), so each is tokenized once."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase):
+        self._encode = cache(lambda text: tuple(tokenizer(text, add_special_tokens=False)["input_ids"]))
+
+    def __call__(self, level: int | None, feature: str | None) -> list[int]:
+        """`level` in 1..R or None, `feature` a word or None."""
+        return list(self._encode(render(level, feature)))
+
+
+def encode_texts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
+    """Token ids of each explanation with the end token, cut to `max_tokens` before it.
+
+    A cut text gets its end token too: a model that never sees one would never stop.
+    """
+    if not texts:
+        return []
+    encoded = tokenizer([" " + text.strip() for text in texts], add_special_tokens=False)["input_ids"]
+    return [[*ids[:max_tokens], tokenizer.eos_token_id] for ids in encoded]
+
+
+class ExplanationDataset(Dataset[dict[str, Any]]):
+    """Training and validation sequences of stage 2; with `hide`, facts are hidden at random as the config says."""
+
+    def __init__(
+        self,
+        pairs: PairColumns,
+        texts: Sequence[str],
+        tokenizer: PreTrainedTokenizerBase,
+        config: ExplainerConfig,
+        seed: int,
+        hide: bool,
+    ):
+        self.pairs, self.config, self.seed, self.hide = pairs, config, seed, hide
+        self.prompt = PromptEncoder(tokenizer)
+        self.texts = encode_texts(tokenizer, texts, config.max_tokens)
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by the data loader: each epoch hides other facts."""
+        self.epoch = epoch
+
+    def __getitem__(self, row: int) -> dict[str, Any]:
+        pairs = self.pairs
+        user, item = int(pairs.user_id[row]), int(pairs.item_id[row])
+        level, feature = pairs.level[row], pairs.feature[row]
+        if self.hide:
+            draw = np.random.default_rng((self.seed, self.epoch, row)).random(4)
+            user = 0 if draw[0] < self.config.id_dropout else user
+            item = 0 if draw[1] < self.config.id_dropout else item
+            level = None if draw[2] < self.config.rating_dropout else level
+            feature = None if draw[3] < self.config.feature_dropout else feature
+        prompt = self.prompt(level, feature)
+        text = self.texts[row]
+        return {
+            "input_ids": prompt + text,
+            "labels": [IGNORED] * len(prompt) + text,
+            "user_ids": user,
+            "item_ids": item,
+            "cluster_ids": int(pairs.cluster[row]),
+        }
+
+
+@dataclass
+class Collator:
+    """Sequences to a batch, padded on the right: input_ids, attention_mask, labels [B, S]; the three ids [B]."""
+
+    pad_id: int
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        longest = max(len(row["input_ids"]) for row in rows)
+        batch = {
+            "input_ids": _padded([row["input_ids"] for row in rows], longest, self.pad_id),
+            "attention_mask": _padded([[1] * len(row["input_ids"]) for row in rows], longest, 0),
+            "labels": _padded([row["labels"] for row in rows], longest, IGNORED),
+        }
+        for name in ("user_ids", "item_ids", "cluster_ids"):
+            batch[name] = torch.tensor([row[name] for row in rows])
+        return batch
+
+
+def _padded(rows: list[list[int]], length: int, value: int) -> torch.Tensor:
+    return torch.tensor([row + [value] * (length - len(row)) for row in rows])

@@ -1,0 +1,216 @@
+"""The way in: `Explainer.from_pretrained(RUN).explain(user=..., item=...)`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from safetensors import SafetensorError
+from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
+
+from gavamoe.data.catalog import Catalog
+from gavamoe.errors import DataError, RunError
+from gavamoe.explainer.examples import PairColumns
+from gavamoe.explainer.features import FeaturePredictor
+from gavamoe.explainer.generation import Generated, generate
+from gavamoe.explainer.modeling import GavamoeForCausalLM
+from gavamoe.explainer.prompt import Condition
+from gavamoe.preference.model import PreferenceModel
+from gavamoe.progress import track
+from gavamoe.run import CATALOG_FILES, EXPLAINER_FILES, PREFERENCE_FILES, RunDirectory
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why this item for this user.
+
+    rating: predicted, on the scale of the source. responsibilities: of the pair's clusters, summing to 1. experts: by
+    layer, the share of the text's routing that each expert got. cold_user, cold_item: no training review, so the model
+    spoke of someone or something unknown. finished: the text ended by itself.
+    """
+
+    user: str
+    item: str
+    text: str
+    rating: float
+    cluster: int
+    responsibilities: list[float]
+    cold_user: bool
+    cold_item: bool
+    finished: bool
+    experts: list[list[float]] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        return asdict(self)
+
+
+@dataclass
+class Judgement:
+    """Stage 1's word on N pairs: expected level [N] in 1..R, responsibilities [N, K], cluster [N]."""
+
+    level: np.ndarray
+    responsibilities: np.ndarray
+    cluster: np.ndarray
+
+
+class Explainer:
+    """Both stages of a run with the names of its users and items."""
+
+    def __init__(
+        self,
+        preference: PreferenceModel,
+        model: GavamoeForCausalLM,
+        tokenizer: PreTrainedTokenizerBase,
+        catalog: Catalog,
+        features: FeaturePredictor,
+    ):
+        self.preference, self.model, self.tokenizer = preference.eval(), model.eval(), tokenizer
+        self.catalog, self.features = catalog, features
+
+    @classmethod
+    def from_pretrained(cls, run: Path | str, device: str | torch.device = "cpu") -> Explainer:
+        """Load a run directory. `RunError` names what is missing or damaged."""
+        directory = RunDirectory(Path(run))
+        directory.require(*CATALOG_FILES, *PREFERENCE_FILES, *EXPLAINER_FILES)
+        transformers_logging.set_verbosity_error()
+        try:
+            preference = PreferenceModel.from_pretrained(directory.preference).to(device)
+            model = GavamoeForCausalLM.from_pretrained(directory.explainer).to(device)
+            tokenizer = AutoTokenizer.from_pretrained(directory.explainer)
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            raise RunError(f"the run {run} is damaged: {error}; copy the whole directory again") from None
+        catalog = Catalog.load(directory.catalog)
+        return cls(preference, model, tokenizer, catalog, FeaturePredictor.load(directory.explainer))
+
+    def judge(self, user_id: np.ndarray, item_id: np.ndarray) -> Judgement:
+        """Rating and cluster of pairs of ids, without writing a text."""
+        user, item = torch.as_tensor(user_id, dtype=torch.int64), torch.as_tensor(item_id, dtype=torch.int64)
+        level = self.preference.predict_rating(user, item).cpu().numpy()
+        gamma = self.preference.responsibilities(user, item).cpu().numpy()
+        return Judgement(level, gamma, gamma.argmax(1))
+
+    def explain(
+        self, user: Any, item: Any, rating: float | None = None, feature: str | None = None, **decoding: Any
+    ) -> Explanation:
+        """Explain one pair; a `rating` or `feature` that is passed is taken as given. `decoding`: as for `explain_batch`."""
+        frame = pl.DataFrame({"user": [str(user)], "item": [str(item)]})
+        if rating is not None:
+            frame = frame.with_columns(rating=pl.lit(float(rating)))
+        if feature is not None:
+            frame = frame.with_columns(feature=pl.lit(feature))
+        condition = Condition("predicted" if rating is None else "given", "none" if feature is None else "given")
+        return self.explain_batch(frame, condition, experts=True, **decoding)[0]
+
+    def explain_batch(
+        self,
+        pairs: pl.DataFrame | Sequence[tuple[Any, Any]],
+        condition: Condition = Condition(),  # noqa: B008 - frozen
+        experts: bool = False,
+        **decoding: Any,
+    ) -> list[Explanation]:
+        """Explain many pairs, in their order.
+
+        pairs: a frame with user and item (and rating, feature where the condition says `given`), or (user, item)
+        tuples. `decoding` overrides the run's generation settings (do_sample, num_beams, ...: as in transformers).
+        """
+        frame = _as_frame(pairs)
+        columns, judged = self._columns(frame, condition)
+        generation = GenerationConfig.from_dict({**self.model.generation_config.to_dict(), **decoding})
+        written: dict[int, Generated] = {}
+        with track("explanations", len(frame)) as advance:
+            for row, generated in generate(self.model, self.tokenizer, columns, generation):
+                written[row] = generated
+                advance(1, "")
+        ratings = self.catalog.scale.to_rating(judged.level)
+        return [
+            Explanation(
+                user=user,
+                item=item,
+                text=written[row].text,
+                rating=float(ratings[row]),
+                cluster=int(judged.cluster[row]),
+                responsibilities=[float(gamma) for gamma in judged.responsibilities[row]],
+                cold_user=bool(columns.user_id[row] == 0),
+                cold_item=bool(columns.item_id[row] == 0),
+                finished=written[row].finished,
+                experts=self.expert_use(columns, row, written[row]) if experts else None,
+            )
+            for row, (user, item) in enumerate(frame.select("user", "item").iter_rows())
+        ]
+
+    def recommend(self, user: Any, top: int = 10) -> pl.DataFrame:
+        """The items with the highest predicted rating that the user has not reviewed in training: item_id, item, rating."""
+        user_id = self.catalog.user_id(user)
+        candidates = np.setdiff1d(np.arange(1, self.catalog.n_items + 1), self.catalog.seen(user_id))
+        level = self.judge(np.full(len(candidates), user_id), candidates).level
+        best = np.argsort(-level, kind="stable")[:top]
+        names = self.catalog.item_names
+        return pl.DataFrame(
+            {
+                "item_id": candidates[best],
+                "item": [names[item] for item in candidates[best]],
+                "rating": np.asarray(self.catalog.scale.to_rating(level[best]), dtype=np.float64),
+            }
+        )
+
+    @torch.inference_mode()
+    def expert_use(self, columns: PairColumns, row: int, written: Generated) -> list[list[float]]:
+        """By layer, the share of the text's (token, expert) choices that went to each expert: [layers][experts]."""
+        device = self.model.device
+        ids = torch.tensor([written.prompt_ids + written.text_ids], device=device)
+        self.model(
+            ids,
+            user_ids=torch.as_tensor(columns.user_id[[row]], device=device),
+            item_ids=torch.as_tensor(columns.item_id[[row]], device=device),
+            cluster_ids=torch.as_tensor(columns.cluster[[row]], device=device),
+        )
+        experts, start = self.model.config.experts, len(written.prompt_ids)
+        shares = []
+        for _, selected in sorted(self.model.routing.selected.items()):
+            chosen = selected[0, min(start, ids.shape[1] - 1) :].flatten()
+            counts = torch.bincount(chosen, minlength=experts).float()
+            shares.append((counts / counts.sum()).tolist())
+        return shares
+
+    def _columns(self, frame: pl.DataFrame, condition: Condition) -> tuple[PairColumns, Judgement]:
+        users, items = frame["user"].to_list(), frame["item"].to_list()
+        user_id = np.array([self.catalog.user_id(name) for name in users], dtype=np.int64)
+        item_id = np.array([self.catalog.item_id(name) for name in items], dtype=np.int64)
+        judged = self.judge(user_id, item_id)
+        count = len(frame)
+        level: Sequence[int | None] = [None] * count
+        if condition.rating == "predicted":
+            level = np.rint(judged.level).astype(int).tolist()
+        elif condition.rating == "given":
+            level = self.catalog.scale.to_level(_given(frame, "rating")).to_list()
+        feature: Sequence[str | None] = [None] * count
+        if condition.feature == "predicted":
+            feature = self.features.predict(user_id, item_id)
+        elif condition.feature == "given":
+            feature = _given(frame, "feature").to_list()
+        return PairColumns(user_id, item_id, judged.cluster, level, feature), judged
+
+
+def _as_frame(pairs: pl.DataFrame | Sequence[tuple[Any, Any]]) -> pl.DataFrame:
+    if not isinstance(pairs, pl.DataFrame):
+        pairs = pl.DataFrame(
+            {"user": [str(user) for user, _ in pairs], "item": [str(item) for _, item in pairs]},
+            schema={"user": pl.String, "item": pl.String},
+        )
+    for name in ("user", "item"):
+        if name not in pairs.columns:
+            raise DataError(f"pairs need a column {name}; found {', '.join(pairs.columns)}")
+    return pairs.with_columns(pl.col("user", "item").cast(pl.String))
+
+
+def _given(frame: pl.DataFrame, name: str) -> pl.Series:
+    if name not in frame.columns or frame[name].null_count() == len(frame) > 0:
+        raise DataError(f"the condition {name}=given needs a column {name} with values; choose {name}=predicted or none")
+    return frame[name]

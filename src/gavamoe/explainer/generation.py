@@ -1,0 +1,71 @@
+"""Explanations for many pairs: batched, left-padded, sorted by length; greedy text does not depend on the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from transformers import GenerationConfig, PreTrainedTokenizerBase
+
+from gavamoe.explainer.examples import PairColumns, PromptEncoder
+from gavamoe.explainer.modeling import GavamoeForCausalLM
+
+BATCH = 256
+
+
+@dataclass(frozen=True)
+class Generated:
+    """One text, its token ids (with prompt: `prompt + text`), and whether it ended by itself."""
+
+    text: str
+    prompt_ids: list[int]
+    text_ids: list[int]
+    finished: bool
+
+
+def generate(
+    model: GavamoeForCausalLM,
+    tokenizer: PreTrainedTokenizerBase,
+    pairs: PairColumns,
+    generation: GenerationConfig,
+    batch_size: int = BATCH,
+) -> Iterator[tuple[int, Generated]]:
+    """Yield (row, text) for every pair, in an order of our choosing: prompts of one length together."""
+    model.eval()
+    encode = PromptEncoder(tokenizer)
+    prompts = [encode(level, feature) for level, feature in zip(pairs.level, pairs.feature, strict=True)]
+    by_length = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
+    for start in range(0, len(by_length), batch_size):
+        rows = by_length[start : start + batch_size]
+        sequences = _generate_batch(model, tokenizer, pairs, prompts, rows, generation)
+        for row, text_ids in zip(rows, sequences, strict=True):
+            finished = tokenizer.eos_token_id in text_ids
+            ids = text_ids[: text_ids.index(tokenizer.eos_token_id)] if finished else text_ids
+            text = " ".join(tokenizer.decode(ids, skip_special_tokens=True).split())
+            yield row, Generated(text, prompts[row], ids, finished)
+
+
+@torch.inference_mode()
+def _generate_batch(
+    model: GavamoeForCausalLM,
+    tokenizer: PreTrainedTokenizerBase,
+    pairs: PairColumns,
+    prompts: Sequence[list[int]],
+    rows: list[int],
+    generation: GenerationConfig,
+) -> list[list[int]]:
+    width = max(len(prompts[row]) for row in rows)
+    pad = tokenizer.pad_token_id
+    input_ids = torch.tensor([[pad] * (width - len(prompts[row])) + prompts[row] for row in rows])
+    mask = torch.tensor([[0] * (width - len(prompts[row])) + [1] * len(prompts[row]) for row in rows])
+    device = model.device
+    output = model.generate(
+        input_ids.to(device),
+        attention_mask=mask.to(device),
+        user_ids=torch.as_tensor(pairs.user_id[rows], device=device),
+        item_ids=torch.as_tensor(pairs.item_id[rows], device=device),
+        cluster_ids=torch.as_tensor(pairs.cluster[rows], device=device),
+        generation_config=generation,
+    )
+    return output[:, width:].tolist()

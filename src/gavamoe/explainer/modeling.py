@@ -1,0 +1,170 @@
+"""The explainer's language model: any Hugging Face causal LM, its MLPs a multi-gate mixture, the pair as two soft tokens.
+
+    prompt   <|user|> <|item|> ...        input embeddings; at the two marks stand the projected user and item vectors
+    blocks   gate of the pair's cluster   `cluster_ids` [batch] travels through forward and generate as a plain tensor
+    loss     explanation and end token    plus, in training, load balance and router z loss
+
+Shape suffixes: B batch, S sequence, H hidden, N users or items.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.generation import GenerationMixin
+from transformers.modeling_outputs import CausalLMOutputWithPast
+
+from gavamoe.explainer.configuration import GavamoeConfig
+from gavamoe.moe.block import balance_loss, z_loss
+from gavamoe.moe.convert import Initialisation, convert
+from gavamoe.moe.routing import RoutingState
+
+IGNORED = -100  # the label of a position that takes no part in the loss
+
+
+class SideToken(nn.Module):
+    """A user's or item's vector as one soft token.
+
+    The vector starts as stage 1's, followed by dimensions of its own that the texts teach; row 0 is the unknown. All of
+    it is an ordinary parameter of the model, so it is trained, saved and loaded with it.
+    """
+
+    def __init__(self, rows: int, width: int, hidden: int, dropout: float):
+        super().__init__()
+        self.vectors = nn.Embedding(rows, width)
+        self.dropout = nn.Dropout(dropout)
+        self.projection = nn.Linear(width, hidden)
+        nn.init.normal_(self.vectors.weight, std=0.02)
+
+    def forward(self, id_B: Tensor) -> Tensor:
+        """[B] -> [B, H]."""
+        return self.projection(self.dropout(self.vectors(id_B)))
+
+    @torch.no_grad()
+    def start_from(self, stage1_NV: Tensor) -> None:
+        """Write stage 1's vectors [rows, V] into the first V dimensions, scaled to unit variance."""
+        scaled_NV = (stage1_NV - stage1_NV.mean(0)) / stage1_NV.std(0).clamp_min(1e-6)
+        self.vectors.weight[:, : stage1_NV.shape[1]] = scaled_NV
+
+
+class GavamoePreTrainedModel(PreTrainedModel):
+    """What transformers must know of the model."""
+
+    config_class = GavamoeConfig
+    base_model_prefix = "lm"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_attention_backend = True
+
+    def _init_weights(self, module: nn.Module) -> None:
+        # Every part initialises itself when it is built, and a pretrained LM keeps what it was given: the published
+        # code lost its user and item vectors to a second initialisation.
+        return
+
+
+class GavamoeForCausalLM(GavamoePreTrainedModel, GenerationMixin):
+    """A causal LM whose feed-forward networks are experts gated by the pair's cluster."""
+
+    def __init__(self, config: GavamoeConfig):
+        super().__init__(config)
+        self.routing = RoutingState()
+        self.lm = AutoModelForCausalLM.from_config(config.text_config)
+        convert(self.lm, config.moe_shape(), self.routing, "random")
+        hidden = config.text_config.hidden_size
+        self.user_token = SideToken(config.users + 1, config.side_width, hidden, config.dropout)
+        self.item_token = SideToken(config.items + 1, config.side_width, hidden, config.dropout)
+        self.input_dropout = nn.Dropout(config.dropout)
+        self.post_init()
+
+    @classmethod
+    def from_base(cls, base: PreTrainedModel, config: GavamoeConfig, initialisation: Initialisation) -> GavamoeForCausalLM:
+        """Build the model around a pretrained `base`, whose FFNs become the experts as `initialisation` says."""
+        model = cls(config)
+        convert(base, config.moe_shape(), model.routing, initialisation)
+        model.lm = base
+        return model
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The language model's own."""
+        return self.lm.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Set the language model's own."""
+        self.lm.set_input_embeddings(value)
+
+    def get_output_embeddings(self) -> nn.Module:
+        """The language model's own."""
+        return self.lm.get_output_embeddings()
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Any = None,
+        inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        use_cache: bool | None = None,
+        cluster_ids: Tensor | None = None,
+        user_ids: Tensor | None = None,
+        item_ids: Tensor | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        **kwargs: Any,
+    ) -> CausalLMOutputWithPast:
+        """Logits [B, S, vocabulary], and with `labels` [B, S] (-100 where unscored) the loss.
+
+        cluster_ids, user_ids, item_ids: [B]. The loss is the mean over scored tokens (of `num_items_in_batch`, when
+        gradients are accumulated); in training the router losses are added.
+        """
+        if cluster_ids is None:
+            raise ValueError("forward needs cluster_ids [batch]: which gate each sequence takes")
+        self.routing.begin(cluster_ids)
+        if inputs_embeds is None:
+            inputs_embeds = self._embed(input_ids, user_ids, item_ids)
+        output = self.lm(
+            inputs_embeds=self.input_dropout(inputs_embeds),
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            use_cache=use_cache,
+            **kwargs,
+        )
+        if labels is not None:
+            output.loss = self._loss(output.logits, labels, attention_mask, num_items_in_batch)
+        return output
+
+    def _embed(self, input_ids_BS: Tensor, user_ids: Tensor | None, item_ids: Tensor | None) -> Tensor:
+        x_BSH = self.get_input_embeddings()(input_ids_BS)
+        for mark, token, ids in (
+            (self.config.user_token_id, self.user_token, user_ids),
+            (self.config.item_token_id, self.item_token, item_ids),
+        ):
+            if ids is not None:
+                at_mark_BS1 = (input_ids_BS == mark).unsqueeze(-1)
+                x_BSH = torch.where(at_mark_BS1, token(ids).unsqueeze(1).to(x_BSH.dtype), x_BSH)
+        return x_BSH
+
+    def _loss(self, logits: Tensor, labels_BS: Tensor, mask_BS: Tensor | None, items: Tensor | int | None) -> Tensor:
+        # The labels are shifted, not the logits: a slice of those would be copied whole.
+        target_BS = nn.functional.pad(labels_BS[:, 1:], (0, 1), value=IGNORED)
+        total = nn.functional.cross_entropy(
+            logits.flatten(0, 1).float(), target_BS.flatten(), ignore_index=IGNORED, reduction="sum"
+        )
+        loss = total / (items if items is not None else (target_BS != IGNORED).sum().clamp_min(1))
+        return loss + self.router_loss(mask_BS) if self.training else loss
+
+    def router_loss(self, mask_BS: Tensor | None) -> Tensor:
+        """Weighted load balance and z loss of the last forward, a mean over layers; scalar."""
+        losses = []
+        for layer, logits_BSE in self.routing.logits.items():
+            mask = torch.ones_like(logits_BSE[..., 0]) if mask_BS is None else mask_BS[:, -logits_BSE.shape[1] :]
+            balance = balance_loss(logits_BSE, self.routing.selected[layer], mask)
+            losses.append(self.config.balance_weight * balance + self.config.z_weight * z_loss(logits_BSE, mask))
+        return torch.stack(losses).mean()
+
+
+AutoModelForCausalLM.register(GavamoeConfig, GavamoeForCausalLM)

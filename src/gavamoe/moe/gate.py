@@ -1,0 +1,28 @@
+"""One gate per cluster: the router of a sequence's tokens is the one of the sequence's cluster."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class ClusterGate(nn.Module):
+    """Gates W [C, E, H]; router logits = h W[cluster]^T, softmax, top-k, renormalised."""
+
+    def __init__(self, clusters: int, experts: int, hidden: int, top_k: int):
+        super().__init__()
+        self.top_k = top_k
+        self.weight_CEH = nn.Parameter(torch.empty(clusters, experts, hidden))
+        nn.init.normal_(self.weight_CEH, std=0.02)
+
+    def forward(self, x_BSH: Tensor, cluster_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return logits [B, S, E] (float32), the selected experts [B, S, K] and their weights [B, S, K], summing to 1.
+
+        The gate is computed in float32 whatever the model runs in: a rounded logit changes which expert is chosen.
+        """
+        with torch.autocast(x_BSH.device.type, enabled=False):
+            gate_BEH = self.weight_CEH[cluster_B].float()
+            logits_BSE = x_BSH.float() @ gate_BEH.transpose(1, 2)
+            top_BSK, selected_BSK = logits_BSE.topk(self.top_k, dim=-1)
+            # Softmax over the selected logits equals softmax over all, renormalised over the selected.
+            return logits_BSE, selected_BSK, top_BSK.softmax(-1)

@@ -1,0 +1,1 @@
+"""The main job: both stages trained into a run directory, evaluated, and shown."""

@@ -1,0 +1,170 @@
+"""`gavamoe train`: prepared data in, a run directory out; each finished stage is kept, an unfinished one resumes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+import torch
+
+from gavamoe.config import RunConfig
+from gavamoe.data.dataset import ReviewDataset
+from gavamoe.errors import DataError, RunError
+from gavamoe.explainer import build
+from gavamoe.explainer import training as explainer_training
+from gavamoe.explainer.examples import ExplanationDataset, PairColumns
+from gavamoe.explainer.features import FeaturePredictor
+from gavamoe.files import staged_directory, write_json
+from gavamoe.pipeline.card import write_model_card
+from gavamoe.preference import training as preference_training
+from gavamoe.preference.model import PreferenceModel
+from gavamoe.run import CATALOG_FILES, EXPLAINER_FILES, PREFERENCE_FILES, RunCard, RunDirectory
+
+Stage = Literal["preference", "explainer", "all"]
+
+
+def train_run(
+    data: Path,
+    out: Path,
+    config: RunConfig,
+    preset: str = "small",
+    base_model: str | None = None,
+    stage: Stage = "all",
+    resume: bool = False,
+    on_note: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
+    """Train the stages asked for and return the figures of the last epochs.
+
+    An existing run is continued only with `resume` (its own configuration then holds) or to add a stage it lacks;
+    otherwise `RunError`. Interrupted and resumed, the weights are those of an uninterrupted run with the same seed.
+    """
+    dataset = ReviewDataset.load(data)
+    run = RunDirectory(out)
+    card = _open_run(run, RunCard(str(data.resolve()), preset, base_model, config), stage, resume)
+    dataset.catalog.save(run.catalog)
+    if stage in ("preference", "all") and not _done(run, PREFERENCE_FILES):
+        on_note("stage 1: the preference model learns taste from ratings")
+        _train_preference(run, dataset, card.config)
+    if stage in ("explainer", "all") and not _done(run, EXPLAINER_FILES):
+        run.require(*CATALOG_FILES, *PREFERENCE_FILES)
+        on_note("stage 2: the language model learns to explain")
+        _train_explainer(run, dataset, card)
+    write_model_card(run, dataset, card)
+    return summary(run)
+
+
+def summary(run: RunDirectory) -> dict[str, Any]:
+    """Where the run lies and the last figures of each stage it has."""
+    records = read_training(run)
+    result: dict[str, Any] = {"run": str(run.path)}
+    joint = [record for record in records.get("preference", []) if record["phase"] == "joint"]
+    if joint:
+        best = min(joint, key=lambda record: record["valid_objective"])
+        result["preference"] = {key: best[key] for key in ("valid_rmse", "valid_nll", "valid_kl", "live_clusters")}
+    losses = [record["eval_loss"] for record in records.get("explainer", []) if "eval_loss" in record]
+    if losses:
+        result["explainer"] = {"epochs": len(losses), "valid_loss": min(losses)}
+    return result
+
+
+def read_training(run: RunDirectory) -> dict[str, list[dict[str, Any]]]:
+    """The loss records of the stages trained so far."""
+    return json.loads(run.training.read_text(encoding="utf-8")) if run.training.is_file() else {}
+
+
+def pair_columns(model: PreferenceModel, frame: pl.DataFrame) -> PairColumns:
+    """Prepared reviews as stage 2 sees them: ids, the pair's cluster, true level and feature."""
+    user, item = frame["user_id"].to_numpy().astype(np.int64), frame["item_id"].to_numpy().astype(np.int64)
+    cluster = model.assign(torch.from_numpy(user), torch.from_numpy(item)).numpy()
+    return PairColumns(user, item, cluster, frame["level"].to_list(), frame["feature"].to_list())
+
+
+def _open_run(run: RunDirectory, card: RunCard, stage: Stage, resume: bool) -> RunCard:
+    if run.path.exists() and not run.path.is_dir():
+        raise RunError(f"{run.path} is a file; choose another --out")
+    if not run.path.exists() or not any(run.path.iterdir()):
+        if resume and not run.path.exists():
+            raise RunError(f"there is no run at {run.path} to resume; leave out --resume")
+        run.path.mkdir(parents=True, exist_ok=True)
+        run.write_card(card)
+        return card
+    adds_stage = stage == "explainer" and _done(run, PREFERENCE_FILES) and not _done(run, EXPLAINER_FILES)
+    if not (resume or adds_stage):
+        raise RunError(f"{run.path} already holds files; continue it with --resume, or choose another --out")
+    kept = run.read_card()
+    if adds_stage and not resume:
+        # The stage to come may be configured anew; the one that is done may not.
+        config = card.config.model_copy(update={"preference": kept.config.preference})
+        kept = RunCard(kept.data, card.preset, card.base_model, config)
+        run.write_card(kept)
+    return kept
+
+
+def _done(run: RunDirectory, files: tuple[str, ...]) -> bool:
+    return all((run.path / name).is_file() for name in files)
+
+
+def _train_preference(run: RunDirectory, dataset: ReviewDataset, config: RunConfig) -> None:
+    preference = config.preference
+    catalog = dataset.catalog
+    torch.manual_seed(config.seed)
+    model = PreferenceModel(
+        users=catalog.n_users,
+        items=catalog.n_items,
+        levels=catalog.scale.levels,
+        clusters=preference.clusters,
+        latent=preference.latent,
+        embedding=preference.embedding,
+        hidden=preference.hidden,
+        dropout=preference.dropout,
+    )
+    checkpoint = run.checkpoints / "preference.safetensors"
+    history = preference_training.fit(
+        model, dataset.arrays("train"), dataset.arrays("valid"), preference, config.seed, checkpoint
+    )
+    _record(run, "preference", history)
+    with staged_directory(run.preference) as staged:
+        model.save_pretrained(staged)
+    checkpoint.unlink(missing_ok=True)
+
+
+def _train_explainer(run: RunDirectory, dataset: ReviewDataset, card: RunCard) -> None:
+    config, seed = card.config.explainer, card.config.seed
+    preference = PreferenceModel.from_pretrained(run.preference).eval()
+    train, valid = (_texts(dataset, split) for split in ("train", "valid"))
+    torch.manual_seed(seed)
+    vectors = preference.pair_vectors()
+    if card.base_model is None:
+        model, tokenizer = build.from_scratch(train["text"].to_list(), config, preference.clusters, vectors)
+    else:
+        model, tokenizer = build.from_base(card.base_model, config, preference.clusters, vectors)
+    examples = [
+        ExplanationDataset(pair_columns(preference, frame), frame["text"].to_list(), tokenizer, config, seed, hide)
+        for frame, hide in ((train, True), (valid, False))
+    ]
+    checkpoints = run.checkpoints / "explainer"
+    history = explainer_training.fit(model, tokenizer, *examples, config, seed, checkpoints)
+    _record(run, "explainer", history)
+    model.generation_config.max_new_tokens = config.max_tokens + 1
+    with staged_directory(run.explainer) as staged:
+        model.save_pretrained(staged)
+        tokenizer.save_pretrained(staged)
+        FeaturePredictor.fit(train).save(staged)
+    explainer_training.discard_checkpoints(run.checkpoints)
+
+
+def _texts(dataset: ReviewDataset, split: str) -> pl.DataFrame:
+    frame = dataset.interactions(split).filter(pl.col("text").is_not_null() & (pl.col("text").str.strip_chars() != ""))
+    if frame.is_empty():
+        raise DataError(f"{dataset.path} has no {split} reviews with text, and the explainer learns from texts")
+    return frame
+
+
+def _record(run: RunDirectory, stage: str, history: list[dict[str, Any]]) -> None:
+    write_json(run.training, {**read_training(run), stage: history})
+
+

@@ -1,0 +1,113 @@
+"""A run directory: what lies where, and one clear line when something is missing.
+
+    run.yaml           what was asked for: data, preset, configuration, seed
+    catalog/           users, items, rating scale, features, training history
+    preference/        stage 1
+    explainer/         stage 2 with its tokenizer and generation settings
+    training.json      loss records of both stages
+    metrics.json, predictions.jsonl, report.html, README.md
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gavamoe.config import RunConfig, parse_config
+from gavamoe.errors import RunError
+from gavamoe.files import staged_file
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """Paths inside one run."""
+
+    path: Path
+
+    @property
+    def card(self) -> Path:
+        """What was asked for."""
+        return self.path / "run.yaml"
+
+    @property
+    def catalog(self) -> Path:
+        """Names, scale, history."""
+        return self.path / "catalog"
+
+    @property
+    def preference(self) -> Path:
+        """Stage 1."""
+        return self.path / "preference"
+
+    @property
+    def explainer(self) -> Path:
+        """Stage 2."""
+        return self.path / "explainer"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Training state of an unfinished stage; gone when the stage is done."""
+        return self.path / "checkpoints"
+
+    @property
+    def training(self) -> Path:
+        """Loss records."""
+        return self.path / "training.json"
+
+    def require(self, *parts: str) -> None:
+        """Check that the run and these files (relative paths) are there; `RunError` names the first that is not."""
+        if not self.path.is_dir():
+            raise RunError(f"there is no run at {self.path}; make one with `gavamoe train DATA --out {self.path}`")
+        for part in ("run.yaml", *parts):
+            if not (self.path / part).exists():
+                raise RunError(
+                    f"the run {self.path} is not complete: {part} is missing; finish it with "
+                    f"`gavamoe train DATA --out {self.path} --resume`, or copy the whole directory again"
+                )
+
+    def write_card(self, card: RunCard) -> None:
+        """Write run.yaml."""
+        tree = {
+            "version": VERSION,
+            "data": card.data,
+            "preset": card.preset,
+            "base_model": card.base_model,
+            "config": card.config.model_dump(),
+        }
+        with staged_file(self.card) as staged:
+            staged.write_text(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+    def read_card(self) -> RunCard:
+        """Read run.yaml."""
+        self.require()
+        try:
+            tree: dict[str, Any] = yaml.safe_load(self.card.read_text(encoding="utf-8"))
+            return RunCard(tree["data"], tree["preset"], tree["base_model"], parse_config(tree["config"]))
+        except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError):
+            raise RunError(f"{self.card} cannot be read as the card of a run; copy it again from where it was made") from None
+
+
+@dataclass(frozen=True)
+class RunCard:
+    """What run.yaml holds: the prepared data a run was trained on, and how."""
+
+    data: str
+    preset: str
+    base_model: str | None
+    config: RunConfig
+
+
+# What a finished stage leaves; the names that `require` asks for.
+CATALOG_FILES = ("catalog/catalog.json", "catalog/users.parquet", "catalog/items.parquet", "catalog/history.parquet")
+PREFERENCE_FILES = ("preference/config.json", "preference/model.safetensors")
+EXPLAINER_FILES = (
+    "explainer/config.json",
+    "explainer/model.safetensors",
+    "explainer/tokenizer.json",
+    "explainer/generation_config.json",
+)
