@@ -43,12 +43,12 @@ class ExplainerConfig(_Strict):
     initialisation: Literal["partition", "replicate", "random"] = Field(
         "partition", description="how a base model's FFNs become experts; from scratch it is always random"
     )
-    hidden: int = Field(256, ge=8, description="width of the from-scratch language model")
-    layers: int = Field(4, ge=1)
+    hidden: int = Field(192, ge=8, description="width of the from-scratch language model")
+    layers: int = Field(3, ge=1)
     heads: int = Field(4, ge=1)
-    vocabulary: int = Field(6000, ge=300, description="largest size of the tokenizer trained on the corpus")
+    vocabulary: int = Field(4000, ge=300, description="largest size of the tokenizer trained on the corpus")
     experts: int = Field(4, ge=1, description="N experts before refinement")
-    expert_width: int = Field(256, ge=1, description="d, width of an expert before refinement")
+    expert_width: int = Field(192, ge=1, description="d, width of an expert before refinement")
     top_k: int = Field(2, ge=1, description="k experts a token before refinement")
     granularity: int = Field(2, ge=1, description="r: r*N experts of width d/r, top r*k")
     shared_experts: int = Field(0, ge=0, description="refined experts every token passes through")
@@ -60,13 +60,13 @@ class ExplainerConfig(_Strict):
     learning_rate: float = Field(2e-3, gt=0)
     weight_decay: float = Field(0.05, ge=0)
     warmup_ratio: float = Field(0.05, ge=0, lt=1)
-    epochs: int = Field(8, ge=1)
+    epochs: int = Field(6, ge=1)
     patience: int = Field(2, ge=1, description="epochs without a better validation loss before stopping")
     max_tokens: int = Field(64, ge=4, description="longest explanation, in tokens; longer training texts are cut")
     rating_dropout: float = Field(0.1, ge=0, le=1, description="how often training hides the rating from the prompt")
     feature_dropout: float = Field(0.5, ge=0, le=1, description="how often training hides the feature from the prompt")
     id_dropout: float = Field(0.05, ge=0, lt=1, description="how often an id becomes unknown, which trains id 0")
-    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 where the processor has it")
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 on a GPU that has it")
 
     @model_validator(mode="after")
     def _divisible(self) -> ExplainerConfig:

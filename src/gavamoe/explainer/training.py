@@ -57,12 +57,13 @@ def fit(
 
 
 def bf16_pays(precision: str) -> bool:
-    """Whether to train in bf16: `auto` says yes where the processor multiplies bf16 in hardware."""
+    """Whether to train in bf16: `auto` says yes on a GPU that has it, and no on a CPU.
+
+    Measured: AVX512-bf16 multiplies faster, but at these sizes the casts and the backward's layouts eat the gain.
+    """
     if precision != "auto":
         return precision == "bf16"
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
 
 
 def _arguments(config: ExplainerConfig, seed: int, checkpoints: Path) -> TrainingArguments:
