@@ -1,0 +1,1 @@
+"""Metrics, what they are taken on, the trivial baselines, and the report."""

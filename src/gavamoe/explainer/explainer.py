@@ -17,6 +17,7 @@ from transformers.utils import logging as transformers_logging
 from gavamoe.data.catalog import Catalog
 from gavamoe.errors import DataError, RunError
 from gavamoe.explainer.examples import PairColumns
+from gavamoe.explainer.expert_use import expert_use
 from gavamoe.explainer.features import FeaturePredictor
 from gavamoe.explainer.generation import Generated, generate
 from gavamoe.explainer.modeling import GavamoeForCausalLM
@@ -76,7 +77,7 @@ class Explainer:
 
     @classmethod
     def from_pretrained(cls, run: Path | str, device: str | torch.device = "cpu") -> Explainer:
-        """Load a run directory. `RunError` names what is missing or damaged."""
+        """Load a run directory; `RunError` names what is missing or damaged."""
         directory = RunDirectory(Path(run))
         directory.require(*CATALOG_FILES, *PREFERENCE_FILES, *EXPLAINER_FILES)
         transformers_logging.set_verbosity_error()
@@ -129,6 +130,7 @@ class Explainer:
                 written[row] = generated
                 advance(1, "")
         ratings = self.catalog.scale.to_rating(judged.level)
+        shares = self._expert_shares(columns, written) if experts else None
         return [
             Explanation(
                 user=user,
@@ -140,7 +142,7 @@ class Explainer:
                 cold_user=bool(columns.user_id[row] == 0),
                 cold_item=bool(columns.item_id[row] == 0),
                 finished=written[row].finished,
-                experts=self.expert_use(columns, row, written[row]) if experts else None,
+                experts=shares[row] if shares else None,
             )
             for row, (user, item) in enumerate(frame.select("user", "item").iter_rows())
         ]
@@ -160,24 +162,9 @@ class Explainer:
             }
         )
 
-    @torch.inference_mode()
-    def expert_use(self, columns: PairColumns, row: int, written: Generated) -> list[list[float]]:
-        """By layer, the share of the text's (token, expert) choices that went to each expert: [layers][experts]."""
-        device = self.model.device
-        ids = torch.tensor([written.prompt_ids + written.text_ids], device=device)
-        self.model(
-            ids,
-            user_ids=torch.as_tensor(columns.user_id[[row]], device=device),
-            item_ids=torch.as_tensor(columns.item_id[[row]], device=device),
-            cluster_ids=torch.as_tensor(columns.cluster[[row]], device=device),
-        )
-        experts, start = self.model.config.experts, len(written.prompt_ids)
-        shares = []
-        for _, selected in sorted(self.model.routing.selected.items()):
-            chosen = selected[0, min(start, ids.shape[1] - 1) :].flatten()
-            counts = torch.bincount(chosen, minlength=experts).float()
-            shares.append((counts / counts.sum()).tolist())
-        return shares
+    def _expert_shares(self, columns: PairColumns, written: dict[int, Generated]) -> list[list[list[float]]]:
+        counts_NLE = expert_use(self.model, columns, [written[row] for row in range(len(columns))])
+        return (counts_NLE / counts_NLE.sum(-1, keepdim=True).clamp_min(1)).tolist()
 
     def _columns(self, frame: pl.DataFrame, condition: Condition) -> tuple[PairColumns, Judgement]:
         users, items = frame["user"].to_list(), frame["item"].to_list()

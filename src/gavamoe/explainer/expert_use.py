@@ -1,0 +1,48 @@
+"""Which experts a text went through: the text is read once more, and the gates' choices are counted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from gavamoe.explainer.examples import PairColumns
+from gavamoe.explainer.generation import Generated
+from gavamoe.explainer.modeling import GavamoeForCausalLM
+
+BATCH = 256
+
+
+@torch.inference_mode()
+def expert_use(model: GavamoeForCausalLM, pairs: PairColumns, written: Sequence[Generated]) -> Tensor:
+    """How many (token, expert) choices of each text each expert got, [N, layers, E]; an empty text counts its prompt's end."""
+    model.eval()
+    device = model.device
+    counts = []
+    for start in range(0, len(written), BATCH):
+        rows = range(start, min(start + BATCH, len(written)))
+        sequences = [written[row].prompt_ids + written[row].text_ids for row in rows]
+        begins = [len(written[row].prompt_ids) - (not written[row].text_ids) for row in rows]
+        width = max(map(len, sequences))
+        ids = torch.tensor([ids + [0] * (width - len(ids)) for ids in sequences], device=device)
+        place = torch.arange(width, device=device)
+        lengths = torch.tensor([len(ids) for ids in sequences], device=device)[:, None]
+        counted_NS = (place >= torch.tensor(begins, device=device)[:, None]) & (place < lengths)
+        model(
+            ids,
+            attention_mask=(place < lengths).long(),
+            user_ids=torch.as_tensor(pairs.user_id[list(rows)], device=device),
+            item_ids=torch.as_tensor(pairs.item_id[list(rows)], device=device),
+            cluster_ids=torch.as_tensor(pairs.cluster[list(rows)], device=device),
+        )
+        layers = [_counts(selected, counted_NS, model.config.experts) for _, selected in sorted(model.routing.selected.items())]
+        counts.append(torch.stack(layers, dim=1))
+    return torch.cat(counts).cpu()
+
+
+def _counts(selected_NSK: Tensor, counted_NS: Tensor, experts: int) -> Tensor:
+    """Choices of each expert over the counted positions, [N, E]."""
+    rows = selected_NSK.shape[0]
+    weight = counted_NS[..., None].expand_as(selected_NSK).float().reshape(rows, -1)
+    return torch.zeros(rows, experts, device=weight.device).scatter_add_(1, selected_NSK.reshape(rows, -1), weight)
