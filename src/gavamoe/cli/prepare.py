@@ -91,7 +91,8 @@ def _progress() -> Iterator[Callable[[int], None]]:
     from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
     shown = (TextColumn("reading {task.completed:,.0f} reviews"), TimeElapsedColumn())
-    with Progress(*shown, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(*shown, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("read", total=None)
         yield lambda rows: progress.advance(task, rows)
 

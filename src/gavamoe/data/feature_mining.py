@@ -49,6 +49,8 @@ def mine_features(texts: pl.Series, ratings: pl.Series) -> FeatureExtractor | No
     Returns:
         The extractor, or None where the texts speak of no feature.
     """
+    if texts.is_empty():
+        return None
     corpus = Corpus.of(texts)
     sentiment = _sentiment(corpus, ratings)
     seed = corpus.those(SEEDS)

@@ -74,7 +74,11 @@ class Delimited:
                 separator=self.separator,
                 truncate_ragged_lines=False,
             )
-        except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        except (
+            pl.exceptions.PolarsError,
+            pl.exceptions.PanicException,
+            OSError,
+        ):  # OSError: bytes that look compressed
             return self._parse_slowly(chunk)
         # Fewer rows than lines: some records span lines, so only the slow reader knows where each one starts.
         if frame.height != lines:

@@ -46,18 +46,36 @@ class _Index(_Recorded):
     pass
 
 
+class _Strings(_Recorded):
+    """Stands for a column of strings (pandas 3): its state holds the array."""
+
+    def array(self) -> np.ndarray:
+        return next(part for part in self.state if isinstance(part, np.ndarray))
+
+
 def _new_index(_: Any, state: dict[str, Any]) -> _Index:
     index = _Index()
     index.state = state
     return index
 
 
+def _new_array_of_strings(_: Any, checksum: int, state: Any) -> _Strings:
+    strings = _Strings()
+    strings.state = state
+    return strings
+
+
 def _block(values: np.ndarray, places: Any, *_: Any) -> tuple[np.ndarray, Any]:
     return values, places
 
 
-def _new_array(_: Any, shape: tuple[int, ...], kind: bytes) -> np.ndarray:
-    return np.ndarray.__new__(np.ndarray, shape, kind.decode() if isinstance(kind, bytes) else kind)
+def _new_array(*_: Any) -> np.ndarray:
+    """Start empty whatever size is asked for: the state that follows brings shape and values."""
+    return np.ndarray.__new__(np.ndarray, (0,), "b")
+
+
+def _bytes(text: str, encoding: str) -> bytes:
+    return text.encode(encoding if encoding == "latin1" else "utf-8")
 
 
 def _array_from_buffer(buffer: Any, dtype: np.dtype, shape: tuple[int, ...], order: str, *_: Any) -> np.ndarray:
@@ -76,6 +94,11 @@ STAND_INS: Mapping[str, Any] = {
         for name in ("base.Index", "range.RangeIndex", "numeric.Int64Index", "numeric.UInt64Index")
     },
     **{f"pandas.{name}": _Index for name in ("Index", "RangeIndex")},
+    "pandas._libs.arrays.__pyx_unpickle_NDArrayBacked": _new_array_of_strings,
+    "pandas.arrays.StringArray": _Strings,
+    "pandas.StringDtype": _Recorded,
+    "pandas.core.arrays.string_.StringDtype": _Recorded,
+    "_codecs.encode": _bytes,
     "numpy.ndarray": np.ndarray,
     "numpy.dtype": np.dtype,
     **{f"numpy.{core}.multiarray._reconstruct": _new_array for core in ("core", "_core")},
@@ -105,9 +128,11 @@ def _columns(frame: _Recorded) -> dict[str, list[Any]]:
     else:
         state = manager.state[-1]["0.14.1"]
         axes, blocks = state["axes"], [(block["values"], block["mgr_locs"]) for block in state["blocks"]]
-    names = [str(name) for name in axes[0].state["data"]]
+    labels = axes[0].state["data"]
+    names = [str(name) for name in (labels.array() if isinstance(labels, _Strings) else labels)]
     columns: dict[str, list[Any]] = {}
     for values, places in blocks:
-        for row, place in zip(values, np.arange(len(names))[places], strict=True):
+        rows = np.atleast_2d(values.array() if isinstance(values, _Strings) else values)
+        for row, place in zip(rows, np.atleast_1d(np.arange(len(names))[places]), strict=True):
             columns[names[place]] = row.tolist()
     return {name: columns[name] for name in names}

@@ -100,7 +100,7 @@ def _python_to_json(line: bytes) -> bytes:
 def _parse_json(data: bytes, fields: dict[str, pl.DataType]) -> pl.DataFrame | None:
     try:
         return pl.read_ndjson(io.BytesIO(data), schema=fields)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):  # OSError: bytes that look compressed
         return None
 
 

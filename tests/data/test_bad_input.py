@@ -1,0 +1,136 @@
+"""Every fault of a file is one line that names the file, the place and what was expected."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from gavamoe.data.bad_lines import BadLines
+from gavamoe.data.prepare import PrepareOptions, prepare
+from gavamoe.data.readers.open import ReadOptions, open_reviews
+from gavamoe.data.reviews_file import read_reviews
+from gavamoe.errors import DataError
+
+GOOD = b'{"user": "a", "item": "b", "rating": 3, "text": "x"}\n'
+
+
+def line_of(path: Path) -> str:
+    with pytest.raises(DataError) as caught:
+        read_reviews(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert str(path) in message
+    return message
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "is empty"),
+        (b"\n\n", "blank|empty"),
+        (GOOD * 3 + b'{"user": "a", \n', "line 4: not JSON"),
+        (GOOD * 3 + b"[1, 2]\n", "line 4: expected a JSON object"),
+        (GOOD + b'{"user": "a", "item": "b", "rating": "good"}\n', "line 2: rating 'good' is not a number"),
+        (GOOD + b'{"user": "a", "item": "b", "rating": NaN}\n', "line 2"),
+        (GOOD + b'{"user": "a", "item": "b", "rating": true}\n', "line 2: rating 'true' is not a number"),
+        (GOOD + b'{"user": "a", "item": "b"}\n', "line 2: no rating"),
+        (GOOD + b'\n{"item": "b", "rating": 3}\n', "line 3: no user"),
+        (GOOD + b'{"user": "a", "item": " ", "rating": 3}\n', "line 2: no item"),
+        (GOOD + b'{"user": "a", "item": "b", "rating": 3, "text": "caf\xe9"}\n', "line 2: not UTF-8"),
+        (b'{"user": "a", "rating": 3}\n', "no column that could be the item; found user, rating"),
+        (b"[" + GOOD + b"]", "one JSON array"),
+        ("user,item,rating\na,b,3\n".encode("utf-16"), "not UTF-8 text"),
+        (b"user,item,rating\na,b,3\na,b,3,4\n", "line 3: 4 values for 3 columns"),
+        (b"user,item,rating\na,b,3\n\xff\xfe,b,3\n", "line 3: not UTF-8"),
+        (b'user,item,rating,text\na,b,3,"x\ny"\na,b,z,w\n', "line 4: rating 'z'"),
+        (b"user,user,item,rating\na,a,b,3\n", "the column user is there twice"),
+        (b"user,item,rating,split\na,b,3,holdout\n", "line 2: split 'holdout' is unknown"),
+        (b"a,b,3\n", "no column that could be the user; found a, b, 3; .*--columns"),
+        (b"user,item,rating\n", "no reviews"),
+        (gzip.compress(GOOD * 1000)[:-9], "cut short"),
+        (gzip.compress(GOOD * 1000)[:30] + b"\x00" * 30, "damaged|cut short"),
+        (b"PAR1 is how Parquet begins, and this is not it", "not a Parquet file"),
+        (b"\x80\x04 not a pickle", "not a pickle"),
+        (b"\x7fELF\x00\x00\x01\x02", "not UTF-8 text|no column"),
+    ],
+)
+def test_a_bad_file_is_one_clear_line(tmp_path: Path, content: bytes, expected: str) -> None:
+    path = tmp_path / "reviews.data"
+    path.write_bytes(content)
+    assert re.search(expected, line_of(path))
+
+
+def test_a_missing_file_and_a_directory(tmp_path: Path) -> None:
+    assert "does not exist" in line_of(tmp_path / "absent.jsonl")
+    assert "is a directory" in line_of(tmp_path)
+
+
+def test_zstd_cut_short(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl.zst"
+    frame = pl.DataFrame([json.loads(GOOD)] * 2000)
+    frame.write_ndjson(path, compression="zstd", check_extension=False)
+    path.write_bytes(path.read_bytes()[:-5])
+    assert "cut short" in line_of(path)
+
+
+def test_skip_bad_drops_and_counts_up_to_n_lines(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_bytes((GOOD * 5 + b"not json\n" + GOOD * 5 + b'{"user": "a", "item": "b", "rating": "z"}\n') * 2)
+    card = prepare([path], tmp_path / "out", PrepareOptions(skip_bad=4, split="random"))
+    assert card["reading"]["rows"] == 20
+    assert card["reading"]["bad lines dropped"] == 4
+    with pytest.raises(DataError, match=r"line 24: .*already dropped 3 lines"):
+        prepare([path], tmp_path / "out", PrepareOptions(skip_bad=3))
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [({"rating": 11}, "line 41: rating 11 is out of range"), ({"rating": -1}, "line 41: rating -1 is out of range")],
+)
+def test_a_rating_out_of_range_is_named_with_its_line(
+    write_lines: Callable[..., Path], tmp_path: Path, row: dict[str, Any], expected: str
+) -> None:
+    good = [{"user": f"u{n}", "item": "i", "rating": 1 + n % 5} for n in range(40)]
+    path = write_lines("r.jsonl", [*good, {"user": "a", "item": "i", **row}])
+    with pytest.raises(DataError, match=expected):
+        prepare([path], tmp_path / "out")
+
+
+def test_what_is_there_at_out_survives_a_failure(
+    write_lines: Callable[..., Path], tmp_path: Path, reviews: list
+) -> None:
+    out = tmp_path / "out"
+    prepare([write_lines("good.jsonl", reviews)], out)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    bad = write_lines("bad.jsonl", [*reviews, {"user": "x"}])
+    with pytest.raises(DataError):
+        prepare([bad], out)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    with pytest.raises(DataError):
+        prepare([bad], tmp_path / "new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.jsonl", "good.jsonl", "out"]
+
+
+def test_a_directory_that_is_no_dataset_is_not_replaced(
+    write_lines: Callable[..., Path], tmp_path: Path, reviews: list
+) -> None:
+    out = tmp_path / "thesis"
+    out.mkdir()
+    (out / "chapter.tex").write_text("years of work")
+    with pytest.raises(DataError, match="not a prepared dataset"):
+        prepare([write_lines("good.jsonl", reviews)], out)
+    assert (out / "chapter.tex").exists()
+
+
+def test_an_unknown_format_and_a_file_of_another_format(write_lines: Callable[..., Path], reviews: list) -> None:
+    with pytest.raises(DataError, match="format 'netflix' is unknown: expected auto, amazon"):
+        ReadOptions(format="netflix")
+    with pytest.raises(DataError, match=r"not in the yelp format: expected the columns user_id\+business_id\+stars"):
+        open_reviews(write_lines("r.jsonl", reviews), ReadOptions(format="yelp"), BadLines())

@@ -1,0 +1,119 @@
+"""Each format is read from files as its source writes them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from gavamoe.data.reviews_file import read_reviews
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+AMAZON_2018 = {"reviewerID": "A1", "asin": "B1", "overall": 4.0, "reviewText": "fine", "unixReviewTime": 1529193600}
+AMAZON_2023 = {"user_id": "A1", "asin": "B0", "parent_asin": "B1", "rating": 4.0, "text": "fine", "title": "t"}
+YELP = {"review_id": "r", "user_id": "A1", "business_id": "B1", "stars": 4.0, "text": "fine", "useful": 0}
+HOTELREC = {"hotel_url": "B1", "author": "A1", "date": "2018-06-17T00:00:00", "rating": 4.0, "text": "fine"}
+OFFERINGS = {
+    "ratings": {"service": 5.0, "overall": 4.0},
+    "text": "fine",
+    "author": {"username": "Jo", "id": "A1"},
+    "offering_id": "B1",
+    "date": "June 17, 2018",
+}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        pytest.param(AMAZON_2018, id="amazon-2018"),
+        pytest.param({**AMAZON_2018, "helpful": [0, 0]}, id="amazon-2014"),
+        pytest.param({**AMAZON_2023, "timestamp": 1529193600000}, id="amazon-2023"),
+        pytest.param({**YELP, "date": "2018-06-17 00:00:00"}, id="yelp"),
+        pytest.param(HOTELREC, id="hotelrec"),
+        pytest.param(OFFERINGS, id="tripadvisor-offerings"),
+        pytest.param(
+            {"user": "A1", "item": "B1", "rating": "4", "text": "fine", "timestamp": "1529193600"}, id="table"
+        ),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["jsonl", "json.gz"])
+def test_json_formats_give_the_same_review(
+    write_lines: Callable[..., Path], record: dict[str, Any], suffix: str
+) -> None:
+    frame = read_reviews(write_lines(f"reviews.{suffix}", [record] * 3))
+    assert frame.rows()[0] == ("A1", "B1", 4.0, "fine", 1529193600)
+    assert frame.height == 3
+
+
+CSV = 'user_id,item_id,stars,review,when\nA1,B1,4,"a, ""good""\nfilm",x\nA2,B2,5,,x\n'
+
+
+@pytest.mark.parametrize("pack", [lambda data: data, gzip.compress, zstd.compress], ids=["plain", "gzip", "zstd"])
+def test_csv_with_guessed_columns_and_quoted_line_breaks(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    path = tmp_path / "reviews.csv"
+    path.write_bytes(pack(CSV.encode()))
+    assert read_reviews(path).rows() == [("A1", "B1", 4.0, 'a, "good" film'), ("A2", "B2", 5.0, "")]
+
+
+def test_tsv(tmp_path: Path) -> None:
+    path = tmp_path / "reviews.tsv"
+    path.write_text("item\tuser\trating\nB1\tA1\t3\n")
+    assert read_reviews(path).rows() == [("A1", "B1", 3.0, "")]
+
+
+def test_parquet_with_integer_ids_and_real_times(tmp_path: Path) -> None:
+    path = tmp_path / "reviews.parquet"
+    frame = pl.DataFrame({"userId": [7], "movieId": [9], "rating": [3.5], "date": ["2018-06-17"]})
+    frame.with_columns(pl.col("date").str.to_datetime("%Y-%m-%d")).write_parquet(path)
+    assert read_reviews(path).rows() == [("7", "9", 3.5, "", 1529193600)]
+
+
+def test_utf8_mark_and_windows_line_ends_are_no_part_of_the_data(tmp_path: Path) -> None:
+    path = tmp_path / "reviews.csv"
+    path.write_bytes(b"\xef\xbb\xbfuser,item,rating,split\r\nA1,B1,3,dev\r\n")
+    assert read_reviews(path).rows() == [("A1", "B1", 3.0, "", "valid")]
+
+
+@pytest.mark.parametrize(
+    ("given", "clean"),
+    [
+        ("good<br />bad", "good bad"),
+        ("<b>very</b> good &amp; cheap &#34;x&#34;", 'very good & cheap "x"'),
+        ("a < b and c > d", "a < b and c > d"),
+        ("cafÃ© isnâ€™t", "café isn’t"),
+        ("two\n\n  spaces\t", "two spaces"),
+        ("[[VIDEOID:123]] look", "look"),
+        ("AT&T", "AT&T"),
+    ],
+)
+def test_texts_are_cleaned_of_markup_entities_and_broken_encoding(
+    write_lines: Callable[..., Path], given: str, clean: str
+) -> None:
+    path = write_lines("r.jsonl", [{"user": "a", "item": "b", "rating": 1, "text": given}])
+    assert read_reviews(path)["text"].item() == clean
+
+
+def test_a_chunk_boundary_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [
+        {"user": f"u{n}", "item": "ñ" * (n % 7), "rating": 3, "text": 'a "quoted\nline" ' * (n % 3)}
+        for n in range(1, 60)
+    ]
+    rows = [{**row, "item": row["item"] or "i"} for row in rows]
+    (tmp_path / "r.jsonl").write_text("\n\n".join(json.dumps(row) for row in rows))
+    pl.DataFrame(rows).write_csv(tmp_path / "r.csv")
+    whole = [read_reviews(tmp_path / name) for name in ("r.jsonl", "r.csv")]
+    monkeypatch.setattr("gavamoe.data.readers.lines.CHUNK_BYTES", 50)
+    cut = [read_reviews(tmp_path / name) for name in ("r.jsonl", "r.csv")]
+    assert whole[0].equals(whole[1])
+    assert cut[0].equals(whole[0])
+    assert cut[1].equals(whole[1])

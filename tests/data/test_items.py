@@ -1,0 +1,64 @@
+"""Item metadata is found, read in each format, and joined by the item's own column."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gavamoe.data.dataset import ReviewDataset
+from gavamoe.data.prepare import PrepareOptions, prepare
+from gavamoe.errors import DataError
+
+AMAZON = {"reviewerID": "A1", "asin": "B1", "overall": 4.0, "reviewText": "fine", "unixReviewTime": 1529193600}
+META_2018 = {
+    "asin": "B1",
+    "title": "A card",
+    "category": ["Gifts", "Cards"],
+    "description": ["One.", "Two &amp; three."],
+}
+META_2014 = {"asin": "B1", "title": "A card", "categories": [["Gifts", "Cards"]], "description": "One. Two & three."}
+JOINED = ("A card", ["Gifts", "Cards"], "One. Two & three.")
+
+
+def described(path: Path) -> tuple:
+    return ReviewDataset.load(path).catalog.items.select("title", "categories", "description").row(0)
+
+
+@pytest.mark.parametrize(
+    ("reviews", "meta", "line"),
+    [
+        ("Cards_5.json", "meta_Cards.json", json.dumps(META_2018)),
+        ("reviews_Cards_5.json", "meta_Cards.json", repr(META_2014)),
+        ("Cards.jsonl", "items.jsonl", json.dumps(META_2018)),
+    ],
+)
+def test_amazon_metadata_beside_the_reviews(
+    write_lines: Callable[..., Path], tmp_path: Path, reviews: str, meta: str, line: str
+) -> None:
+    (tmp_path / meta).write_text(line + "\n" + line.replace("B1", "B2") + "\n")
+    prepare([write_lines(reviews, [AMAZON])], tmp_path / "out")
+    assert described(tmp_path / "out") == JOINED
+
+
+def test_yelp_business_given_as_a_source(write_lines: Callable[..., Path], tmp_path: Path) -> None:
+    review = {"user_id": "A1", "business_id": "B1", "stars": 4.0, "text": "fine", "date": "2018-06-17 00:00:00"}
+    business = {"business_id": "B1", "name": "Cafe", "stars": 3.5, "categories": "Coffee, Tea", "city": "x"}
+    sources = [write_lines("a.json", [business]), write_lines("b.json", [review])]
+    card = prepare(sources, tmp_path / "out")
+    assert described(tmp_path / "out") == ("Cafe", ["Coffee", "Tea"], None)
+    assert [source["name"] for source in card["sources"]] == ["b.json"]
+    with pytest.raises(DataError, match="describes items: name the file of reviews too"):
+        prepare(sources[:1], tmp_path / "out")
+
+
+def test_metadata_named_by_option_with_another_item_column(write_lines: Callable[..., Path], tmp_path: Path) -> None:
+    path = tmp_path / "films.csv"
+    path.write_text("movieId,title,genres\nB1,A film,Drama|War\n")
+    prepare([write_lines("r.jsonl", [AMAZON])], tmp_path / "out", PrepareOptions(items=(path,)))
+    assert described(tmp_path / "out") == ("A film", ["Drama", "War"], None)
+    path.write_text("name,title\nx,y\n")
+    with pytest.raises(DataError, match="no column asin to join items by; found name, title"):
+        prepare([tmp_path / "r.jsonl"], tmp_path / "out", PrepareOptions(items=(path,)))

@@ -1,0 +1,118 @@
+"""Pickles are read without being run, and the field's pickles give the reviews and the published split."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gavamoe.data.dataset import ReviewDataset
+from gavamoe.data.prepare import PrepareOptions, prepare
+from gavamoe.data.readers.open import ReadOptions
+from gavamoe.data.reviews_file import read_reviews
+from gavamoe.errors import DataError
+
+SPLITS = {"train": "train.index", "valid": "validation.index", "test": "test.index"}
+
+
+class Danger:
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.mark),)
+
+
+@pytest.fixture
+def pepler(tmp_path: Path) -> Path:
+    """A PETER/PEPLER directory: reviews.pickle, and two splits of it in index/1 and index/2."""
+    records = [
+        {
+            "user": f"u{n % 7}",
+            "item": f"i{n % 11}",
+            "rating": 1 + n % 5,
+            "template": ("staff" if n % 2 else "front desk", "kind", f"the staff at the front desk is kind {n}", 1),
+            "predicted": "staff",
+        }
+        for n in range(70)
+    ]
+    path = tmp_path / "TripAdvisor" / "reviews.pickle"
+    path.parent.mkdir()
+    path.write_bytes(pickle.dumps(records))
+    for number in (1, 2):
+        directory = path.parent / "index" / str(number)
+        directory.mkdir(parents=True)
+        order = np.random.default_rng(number).permutation(70)
+        for file, part in zip(SPLITS.values(), np.split(order, [50, 60]), strict=True):
+            (directory / file).write_text(" ".join(map(str, part)))
+    return path
+
+
+@pytest.mark.parametrize("number", [None, 2])
+def test_pepler_round_trip(pepler: Path, tmp_path: Path, number: int | None) -> None:
+    index = pepler.parent / "index" / str(number) if number else None
+    card = prepare([pepler], tmp_path / "out", PrepareOptions(read=ReadOptions(index=index), split="column"))
+    dataset = ReviewDataset.load(tmp_path / "out")
+    records = pickle.loads(pepler.read_bytes())
+    for split, file in SPLITS.items():
+        numbers = sorted(map(int, (pepler.parent / "index" / str(number or 1) / file).read_text().split()))
+        found = dataset.interactions(split, ["user", "item", "rating", "text", "feature"]).rows()
+        expected = [records[n] for n in numbers]
+        assert found == [(r["user"], r["item"], r["rating"], r["template"][2], r["template"][0]) for r in expected]
+    assert card["features"]["method"] == "column"
+    assert dataset.catalog.features == ["front desk", "staff"]
+
+
+def test_a_pickle_with_code_is_refused_by_name_and_not_run(tmp_path: Path) -> None:
+    path = tmp_path / "reviews.pickle"
+    path.write_bytes(pickle.dumps([{"user": "a", "item": "b", "rating": Danger(tmp_path / "ran")}]))
+    with pytest.raises(DataError, match=r"refused: the pickle asks for posix\.mkdir"):
+        read_reviews(path)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("name", ["builtins.eval", "builtins.getattr", "os.system", "numpy.load", "pandas.read_pickle"])
+def test_no_name_that_could_run_code_is_let_through(tmp_path: Path, name: str) -> None:
+    module, _, function = name.partition(".")
+    path = tmp_path / "reviews.pickle"
+    path.write_bytes(b"c" + module.encode() + b"\n" + function.encode() + b"\n.")
+    with pytest.raises(DataError, match="refused"):
+        read_reviews(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"), [("0 99", "record 99 does not exist"), ("0 a", "expected record numbers")]
+)
+def test_a_wrong_index_is_one_clear_line(pepler: Path, content: str, expected: str) -> None:
+    (pepler.parent / "index" / "1" / "test.index").write_text(content)
+    with pytest.raises(DataError, match=expected):
+        read_reviews(pepler)
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+@pytest.mark.parametrize("dtype", ["object", "str"])
+def test_xrec_frames_are_read_without_pandas_and_split_by_their_names(
+    tmp_path: Path, protocol: int, dtype: str
+) -> None:
+    pandas = pytest.importorskip("pandas", reason="pandas writes the frames that the reader is tested on")
+    for name, first in (("trn", 0), ("val", 8), ("tst", 10)):
+        rows = range(first, {"trn": 8, "val": 10, "tst": 12}[name])
+        frame = pandas.DataFrame(
+            {"uid": [n % 4 for n in rows], "iid": [n % 3 for n in rows], "score": [0.5 for _ in rows]}
+        )
+        frame["explanation"] = pandas.Series([f"likes the plot {n}" for n in rows], dtype=dtype)
+        with (tmp_path / f"{name}.pkl").open("wb") as file:
+            pickle.dump(frame, file, protocol=protocol)
+    sources = [tmp_path / f"{name}.pkl" for name in ("trn", "val", "tst")]
+    card = prepare(sources, tmp_path / "out", PrepareOptions(split="column"))
+    dataset = ReviewDataset.load(tmp_path / "out")
+    assert card["sources"][0]["format"] == "xrec"
+    assert dataset.splits == {"train": 8, "valid": 2, "test": 2}
+    assert dataset.interactions("test", ["user", "text"]).rows() == [
+        ("2", "likes the plot 10"),
+        ("3", "likes the plot 11"),
+    ]
