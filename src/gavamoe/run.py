@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,10 @@ class RunDirectory:
                     f"the run {self.path} is not complete: {part} is missing; finish it with "
                     f"`gavamoe train DATA --out {self.path} --resume`, or copy the whole directory again"
                 )
+
+    def read_training(self) -> dict[str, list[dict[str, Any]]]:
+        """The loss records of the stages trained so far: preference, explainer."""
+        return json.loads(self.training.read_text(encoding="utf-8")) if self.training.is_file() else {}
 
     def write_card(self, card: RunCard) -> None:
         """Write run.yaml."""

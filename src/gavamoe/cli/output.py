@@ -28,3 +28,27 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def table(columns: list[str], rows: list[list[str]], title: str | None = None) -> None:
+    """Print a table a person reads; it is never cut to the width of a terminal that is not there."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    shown = Table(*columns, title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        shown.add_row(*row)
+    console.print(shown, markup=False)
+
+
+def metrics_table(systems: dict[str, dict[str, float | None]], conditions: dict[str, Any]) -> None:
+    """Metrics of several systems side by side, the conditions above."""
+    from gavamoe.evaluation.report import metric_rows
+
+    print("; ".join(f"{name} {value}" for name, value in conditions.items()))
+    rows = [
+        [f"{row['metric']} {row['arrow']}", *(cell["text"] + ("*" if cell["best"] else "") for cell in row["cells"])]
+        for row in metric_rows(systems)
+    ]
+    table(["metric", *systems], rows)

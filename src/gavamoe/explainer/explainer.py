@@ -16,7 +16,7 @@ from transformers.utils import logging as transformers_logging
 
 from gavamoe.data.catalog import Catalog
 from gavamoe.errors import DataError, RunError
-from gavamoe.explainer.examples import PairColumns
+from gavamoe.explainer.examples import PairColumns, PromptEncoder
 from gavamoe.explainer.expert_use import expert_use
 from gavamoe.explainer.features import FeaturePredictor
 from gavamoe.explainer.generation import Generated, generate
@@ -90,6 +90,10 @@ class Explainer:
         catalog = Catalog.load(directory.catalog)
         return cls(preference, model, tokenizer, catalog, FeaturePredictor.load(directory.explainer))
 
+    def prompt_ids(self, level: int | None, feature: str | None) -> list[int]:
+        """Token ids of the prompt that states these facts."""
+        return PromptEncoder(self.tokenizer)(level, feature)
+
     def judge(self, user_id: np.ndarray, item_id: np.ndarray) -> Judgement:
         """Rating and cluster of pairs of ids, without writing a text."""
         user, item = torch.as_tensor(user_id, dtype=torch.int64), torch.as_tensor(item_id, dtype=torch.int64)
@@ -148,16 +152,18 @@ class Explainer:
         ]
 
     def recommend(self, user: Any, top: int = 10) -> pl.DataFrame:
-        """The items with the highest predicted rating that the user has not reviewed in training: item_id, item, rating."""
+        """The items with the highest predicted rating that the user has not reviewed in training: item_id, item, title, rating."""
         user_id = self.catalog.user_id(user)
         candidates = np.setdiff1d(np.arange(1, self.catalog.n_items + 1), self.catalog.seen(user_id))
         level = self.judge(np.full(len(candidates), user_id), candidates).level
         best = np.argsort(-level, kind="stable")[:top]
-        names = self.catalog.item_names
+        chosen = candidates[best]
+        named = self.catalog.items[(chosen - 1).tolist()]
         return pl.DataFrame(
             {
-                "item_id": candidates[best],
-                "item": [names[item] for item in candidates[best]],
+                "item_id": chosen,
+                "item": named["item"],
+                "title": named["title"],
                 "rating": np.asarray(self.catalog.scale.to_rating(level[best]), dtype=np.float64),
             }
         )

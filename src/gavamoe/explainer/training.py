@@ -19,6 +19,8 @@ from transformers import (
 )
 from transformers.trainer_utils import get_last_checkpoint
 
+from transformers.utils import logging as transformers_logging
+
 from gavamoe.config import ExplainerConfig
 from gavamoe.explainer.examples import Collator, ExplanationDataset
 from gavamoe.explainer.modeling import GavamoeForCausalLM
@@ -39,6 +41,7 @@ def fit(
     State is kept in `checkpoints` after every epoch; where one is found there, training goes on from it. The folder is
     the caller's to delete once the model is saved.
     """
+    transformers_logging.disable_progress_bar()  # ours is the one that is shown
     trainer = Trainer(
         model=model,
         args=_arguments(config, seed, checkpoints),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -59,7 +58,7 @@ def train_run(
 
 def summary(run: RunDirectory) -> dict[str, Any]:
     """Where the run lies and the last figures of each stage it has."""
-    records = read_training(run)
+    records = run.read_training()
     result: dict[str, Any] = {"run": str(run.path)}
     joint = [record for record in records.get("preference", []) if record["phase"] == "joint"]
     if joint:
@@ -69,11 +68,6 @@ def summary(run: RunDirectory) -> dict[str, Any]:
     if losses:
         result["explainer"] = {"epochs": len(losses), "valid_loss": min(losses)}
     return result
-
-
-def read_training(run: RunDirectory) -> dict[str, list[dict[str, Any]]]:
-    """The loss records of the stages trained so far."""
-    return json.loads(run.training.read_text(encoding="utf-8")) if run.training.is_file() else {}
 
 
 def pair_columns(model: PreferenceModel, frame: pl.DataFrame) -> PairColumns:
@@ -165,6 +159,6 @@ def _texts(dataset: ReviewDataset, split: str) -> pl.DataFrame:
 
 
 def _record(run: RunDirectory, stage: str, history: list[dict[str, Any]]) -> None:
-    write_json(run.training, {**read_training(run), stage: history})
+    write_json(run.training, {**run.read_training(), stage: history})
 
 

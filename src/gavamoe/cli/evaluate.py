@@ -1,0 +1,45 @@
+"""`gavamoe evaluate`: how good a run's ratings and texts are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gavamoe.cli.app import app
+from gavamoe.cli.conditions import Feature, Rating, Source
+
+EXAMPLE = "Example: gavamoe evaluate runs/first --data newer-reviews.jsonl.gz --json"
+
+
+@app.command(epilog=EXAMPLE)
+def evaluate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Another prepared dataset, or a file of reviews (user, item, rating, text).")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Which split, where the data has splits.")] = "test",
+    rating: Rating = Source.predicted,
+    feature: Feature = Source.none,
+    limit: Annotated[int | None, typer.Option(min=1, help="Evaluate on so many reviews, drawn at random.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+) -> None:
+    """Write explanations for reviews and score them; keeps metrics.json, predictions.jsonl and report.html in RUN."""
+    from gavamoe.runtime import keep_freed_memory
+
+    keep_freed_memory()
+    from gavamoe.cli.output import emit_json, metrics_table
+    from gavamoe.explainer.prompt import Condition
+    from gavamoe.pipeline.evaluate import evaluate_run
+    from gavamoe.pipeline.report import write_run_report
+    from gavamoe.run import RunDirectory
+
+    directory = RunDirectory(run)
+    comparison, explainer = evaluate_run(directory, data, split, Condition(rating.value, feature.value), limit)
+    write_run_report(directory, comparison, explainer)
+    if json:
+        emit_json(comparison.evaluation.to_dict())
+    else:
+        metrics_table(comparison.systems, {"n": comparison.evaluation.n, **comparison.evaluation.conditions})
+        print(f"report: {run / 'report.html'}")

@@ -1,0 +1,59 @@
+"""`gavamoe explain`: why an item suits a user, for one pair or a file of pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gavamoe.cli.app import app
+from gavamoe.cli.conditions import Feature, Rating, Source
+
+EXAMPLE = "Example: gavamoe explain runs/first --user u17 --item i4"
+
+
+@app.command(epilog=EXAMPLE)
+def explain(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    user: Annotated[str | None, typer.Option(help="The user's name in the reviews.")] = None,
+    item: Annotated[str | None, typer.Option(help="The item's name in the reviews.")] = None,
+    pairs: Annotated[Path | None, typer.Option(help="A file with columns user and item, instead of one pair.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write with --pairs: .parquet, .jsonl or .csv.")] = None,
+    rating: Rating = Source.predicted,
+    feature: Feature = Source.none,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+) -> None:
+    """Write why an item suits a user; unknown users and items are explained as such."""
+    from gavamoe.errors import InputError
+
+    one, many = user is not None and item is not None, pairs is not None and out is not None
+    if one == many or (one and (pairs or out)) or (many and (user or item)):
+        raise InputError("explain takes either --user and --item, or --pairs and --out")
+    if one and Source.given in (rating, feature):
+        raise InputError("--rating given and --feature given need a file with those columns: use --pairs")
+    from gavamoe.cli.output import emit_json, note
+    from gavamoe.explainer.explainer import Explainer
+    from gavamoe.explainer.prompt import Condition
+    from gavamoe.pipeline.explain import explain_file
+
+    condition = Condition(rating.value, feature.value)
+    explainer = Explainer.from_pretrained(run)
+    if pairs is not None and out is not None:
+        result = explain_file(explainer, pairs, out, condition)
+        if json:
+            emit_json(result)
+        else:
+            print(f"{result['n']:,} explanations in {out}")
+        return
+    assert user is not None and item is not None  # noqa: S101, PT018 - checked above
+    explanation = explainer.explain_batch([(user, item)], condition, experts=True)[0]
+    for name, kind, cold in ((user, "user", explanation.cold_user), (item, "item", explanation.cold_item)):
+        if cold:
+            note(f"gavamoe: {kind} '{name}' has no training review; explained as an unknown {kind}")
+    if json:
+        emit_json(explanation.to_dict())
+    else:
+        share = explanation.responsibilities[explanation.cluster]
+        print(explanation.text)
+        print(f"  predicted rating {explanation.rating:.1f}, cluster {explanation.cluster} ({share:.0%})")

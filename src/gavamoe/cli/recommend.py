@@ -1,0 +1,48 @@
+"""`gavamoe recommend`: what a user would rate highest, and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gavamoe.cli.app import app
+
+EXAMPLE = "Example: gavamoe recommend runs/first --user u17 --top 5 --explain"
+
+
+@app.command(epilog=EXAMPLE)
+def recommend(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    user: Annotated[str, typer.Option(help="The user's name in the reviews.")],
+    top: Annotated[int, typer.Option(min=1, help="How many items.")] = 10,
+    explain: Annotated[bool, typer.Option("--explain", help="Say why of each.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+) -> None:
+    """List the items a user has not reviewed with the highest predicted ratings."""
+    from gavamoe.cli.output import emit_json, table
+    from gavamoe.errors import InputError
+    from gavamoe.explainer.explainer import Explainer
+
+    explainer = Explainer.from_pretrained(run)
+    if explainer.catalog.user_id(user) == 0:
+        raise InputError(
+            f"user '{user}' has no training review in {run}, so there is no taste to recommend by; check the spelling"
+        )
+    rows = explainer.recommend(user, top).to_dicts()
+    if explain:
+        explanations = explainer.explain_batch([(user, row["item"]) for row in rows])
+        rows = [{**row, "cluster": e.cluster, "text": e.text} for row, e in zip(rows, explanations, strict=True)]
+    for row in rows:
+        del row["item_id"]
+    if json:
+        emit_json({"user": user, "recommendations": rows})
+    else:
+        columns = ["item", "title", "rating", *(["text"] if explain else [])]
+        shown = [[_cell(row.get(column)) for column in columns] for row in rows]
+        table(columns, shown)
+
+
+def _cell(value: object) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else str(value if value is not None else "")

@@ -1,0 +1,61 @@
+"""`gavamoe train`: a prepared dataset to a run directory."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gavamoe.cli.app import app
+
+EXAMPLE = "Example: gavamoe train data/reviews --out runs/first --set explainer.epochs=4"
+
+
+class Stage(StrEnum):
+    """Which stages to train."""
+
+    preference = "preference"
+    explainer = "explainer"
+    all = "all"
+
+
+@app.command(epilog=EXAMPLE)
+def train(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A dataset made by `gavamoe prepare`.")],
+    out: Annotated[Path, typer.Option(help="The run directory to write.")],
+    preset: Annotated[str, typer.Option(help="Named configuration: small, or tiny for a quick look.")] = "small",
+    base_model: Annotated[
+        str | None, typer.Option(help="Hub id or directory of a causal LM to start from, instead of from scratch.")
+    ] = None,
+    stage: Annotated[Stage, typer.Option(help="Which stages to train.")] = Stage.all,
+    config: Annotated[Path | None, typer.Option(help="YAML with settings that go over the preset.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, like explainer.experts=16.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+) -> None:
+    """Train stage 1 (taste from ratings) and stage 2 (the explaining language model)."""
+    from gavamoe.config import load_config
+    from gavamoe.runtime import keep_freed_memory
+
+    keep_freed_memory()
+    settings = [*(set_ or []), *([f"seed={seed}"] if seed is not None else [])]
+    configuration = load_config(preset, config, settings)
+
+    from gavamoe.cli.output import emit_json, note
+    from gavamoe.pipeline.train import train_run
+
+    result = train_run(data, out, configuration, preset, base_model, stage.value, resume, on_note=note)
+    if json:
+        emit_json(result)
+        return
+    if "preference" in result:
+        figures = result["preference"]
+        print(f"stage 1: validation RMSE {figures['valid_rmse']:.3f} levels, {figures['live_clusters']} live clusters")
+    if "explainer" in result:
+        print(f"stage 2: validation loss {result['explainer']['valid_loss']:.3f} nats a token")
+    print(f"next: gavamoe evaluate {out}")

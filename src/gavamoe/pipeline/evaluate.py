@@ -1,0 +1,132 @@
+"""`gavamoe evaluate`: a run on the test split of its data, or on raw reviews it has never seen; results kept in the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import polars as pl
+
+from gavamoe.data.dataset import FILES as DATASET_FILES
+from gavamoe.data.dataset import ReviewDataset
+from gavamoe.data.reviews_file import read_reviews
+from gavamoe.errors import DataError
+from gavamoe.evaluation.protocol import Evaluation, evaluate, evaluate_system
+from gavamoe.evaluation.score import Metrics
+from gavamoe.evaluation.trivial import ItemMode, RandomSentence
+from gavamoe.explainer.explainer import Explainer
+from gavamoe.explainer.prompt import Condition
+from gavamoe.files import staged_file, write_json
+from gavamoe.run import RunDirectory
+
+OURS = "GaVaMoE"
+
+
+@dataclass(frozen=True)
+class Reviews:
+    """Reviews to evaluate on, encoded with the run's catalog; which they are; and the training reviews where at hand."""
+
+    frame: pl.DataFrame
+    about: dict[str, str]
+    train: pl.DataFrame | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Our evaluation, and every system's metrics on the same rows (ours first)."""
+
+    evaluation: Evaluation
+    systems: dict[str, Metrics]
+    reviews: Reviews
+
+
+def evaluate_run(
+    run: RunDirectory, data: Path | None, split: str, condition: Condition, limit: int | None = None
+) -> tuple[Comparison, Explainer]:
+    """Evaluate, compare with the trivial baselines where the training reviews are at hand, and write both into the run.
+
+    metrics.json and predictions.jsonl are written; the report is `gavamoe.pipeline.report`'s.
+    """
+    explainer = Explainer.from_pretrained(run.path)
+    reviews = load_reviews(run, explainer, data, split)
+    if limit is not None and limit < len(reviews.frame):
+        # A random sample, not the first rows: files are often sorted.
+        frame = reviews.frame.with_row_index("_row").sample(limit, seed=0).sort("_row").drop("_row")
+        reviews = replace(reviews, frame=frame, about={**reviews.about, "limit": f"{limit} at random"})
+    evaluation = evaluate(explainer, reviews.frame, condition, dict(reviews.about))
+    systems = {OURS: evaluation.metrics}
+    if reviews.train is not None:
+        scale = explainer.catalog.scale
+        for system in (ItemMode.fit(reviews.train, scale), RandomSentence.fit(reviews.train, scale)):
+            systems[system.name] = evaluate_system(system, explainer, reviews.frame)
+    comparison = Comparison(evaluation, systems, reviews)
+    _write(run, comparison)
+    return comparison, explainer
+
+
+def load_reviews(run: RunDirectory, explainer: Explainer, data: Path | None, split: str) -> Reviews:
+    """Rows of a prepared dataset's split, or of a reviews file; of a file with a split column, the rows of that split."""
+    source = data if data is not None else Path(run.read_card().data)
+    if data is None and not source.is_dir():
+        raise DataError(f"the data this run was trained on is not at {source} any more; name it, or reviews, with --data")
+    if source.is_dir():
+        return _prepared(explainer, ReviewDataset.load(source), split)
+    frame, about = read_reviews(source), {"data": source.name, "split": "all rows"}
+    if "split" in frame.columns:
+        found = sorted(frame["split"].drop_nulls().unique().to_list())
+        frame, about = frame.filter(pl.col("split") == split), {"data": source.name, "split": split}
+        if frame.is_empty():
+            raise DataError(f"{source} has no rows of split '{split}'; its split column has {', '.join(found)}")
+    return Reviews(explainer.catalog.encode(frame), about, _train_of(run))
+
+
+def _prepared(explainer: Explainer, dataset: ReviewDataset, split: str) -> Reviews:
+    frame = dataset.interactions(split)
+    if frame.is_empty():
+        raise DataError(f"{dataset.path} has no rows of split '{split}'")
+    # The run's own ids: another prepared dataset numbers its users in its own way.
+    encoded = explainer.catalog.encode(frame.drop("user_id", "item_id", "level"))
+    train = explainer.catalog.encode(dataset.interactions("train").drop("user_id", "item_id", "level"))
+    return Reviews(encoded, {"data": dataset.path.name, "split": split}, train)
+
+
+def _train_of(run: RunDirectory) -> pl.DataFrame | None:
+    """The training reviews of the run, when its data is still where it was."""
+    path = Path(run.read_card().data)
+    if not all((path / name).is_file() for name in DATASET_FILES):
+        return None
+    return ReviewDataset.load(path).interactions("train")
+
+
+def _write(run: RunDirectory, comparison: Comparison) -> None:
+    baselines = {name: metrics for name, metrics in comparison.systems.items() if name != OURS}
+    write_json(run.path / "metrics.json", {**comparison.evaluation.to_dict(), "baselines": baselines})
+    with staged_file(run.path / "predictions.jsonl") as staged, staged.open("w", encoding="utf-8") as file:
+        for row in prediction_rows(comparison):
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def prediction_rows(comparison: Comparison) -> Sequence[dict[str, object]]:
+    """A row a pair, readable by `gavamoe score`: prediction, reference, feature, rating, predicted_rating, ..."""
+    frame = comparison.reviews.frame
+    features = frame["feature"].to_list() if "feature" in frame.columns else [None] * len(frame)
+    references, ratings = frame["text"].fill_null("").to_list(), frame["rating"].to_list()
+    return [
+        {
+            "user": explanation.user,
+            "item": explanation.item,
+            "prediction": explanation.text,
+            "reference": reference,
+            "feature": feature,
+            "rating": rating,
+            "predicted_rating": explanation.rating,
+            "cluster": explanation.cluster,
+            "cold_user": explanation.cold_user,
+            "cold_item": explanation.cold_item,
+        }
+        for explanation, reference, feature, rating in zip(
+            comparison.evaluation.explanations, references, features, ratings, strict=True
+        )
+    ]

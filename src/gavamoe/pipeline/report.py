@@ -1,0 +1,155 @@
+"""The report of a run: gathers what the page shows from the run, its data and its evaluation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from gavamoe.evaluation import plots
+from gavamoe.evaluation.report import Report, write_report
+from gavamoe.explainer.examples import PairColumns
+from gavamoe.explainer.expert_use import expert_use
+from gavamoe.explainer.explainer import Explainer
+from gavamoe.explainer.generation import Generated
+from gavamoe.pipeline.evaluate import Comparison
+from gavamoe.run import RunDirectory
+
+MAP_POINTS = 4000
+USE_TEXTS = 512
+EXAMPLES = 5
+
+
+def write_run_report(
+    run: RunDirectory, comparison: Comparison, explainer: Explainer, truth: dict[str, int] | None = None
+) -> None:
+    """Write report.html and latent_map.png into the run; `truth` is the true group of each user, where known."""
+    reviews = comparison.reviews
+    shown = reviews.train if reviews.train is not None else reviews.frame
+    latent = _map(explainer, shown, truth)
+    plots.save_png(latent, run.path / "latent_map.png")
+    pictures = [
+        ("Latent map", "Pairs by their latent taste, coloured by the cluster that was found.", plots.to_svg(latent)),
+        (
+            "Which experts each cluster uses",
+            "Share of the routing choices of written texts that went to each expert, by cluster and layer.",
+            plots.to_svg(plots.expert_use(_use_by_cluster(explainer, comparison))),
+        ),
+    ]
+    records = run.read_training()
+    if records:
+        words = "Stage 1: validation error of ratings by epoch. Stage 2: loss of the texts by epoch."
+        pictures.append(("Training", words, plots.to_svg(plots.loss_curves(records))))
+    catalog = explainer.catalog
+    report = Report(
+        title="GaVaMoE: what this run learned",
+        facts={
+            "data": f"{reviews.about['data']} ({reviews.about['split']})",
+            "knows": f"{catalog.n_users:,} users, {catalog.n_items:,} items, {len(catalog.history):,} training reviews",
+            "rating scale": f"{catalog.scale.values[0]:g} to {catalog.scale.values[-1]:g}",
+            "clusters": str(explainer.preference.clusters),
+            "experts": f"{explainer.model.config.experts}, {explainer.model.config.experts_per_token} of them a token",
+        },
+        systems=comparison.systems,
+        conditions={"n": f"{comparison.evaluation.n:,}", **comparison.evaluation.conditions},
+        examples=example_rows(comparison, EXAMPLES),
+        clusters=cluster_rows(explainer, shown),
+        pictures=pictures,
+    )
+    write_report(run.path / "report.html", report)
+
+
+def example_rows(comparison: Comparison, count: int) -> list[dict[str, Any]]:
+    """Explanations spread over the clusters, the same ones each time."""
+    explanations = comparison.evaluation.explanations
+    clusters = sorted({explanation.cluster for explanation in explanations})
+    by_cluster = {c: [row for row, e in enumerate(explanations) if e.cluster == c] for c in clusters}
+    chosen: list[int] = []
+    for turn in range(count):
+        for cluster in clusters:
+            if turn < len(by_cluster[cluster]) and len(chosen) < count:
+                chosen.append(by_cluster[cluster][len(by_cluster[cluster]) * (2 * turn + 1) // (2 * count)])
+    frame = comparison.reviews.frame
+    return [
+        {
+            **explanations[row].to_dict(),
+            "true_rating": frame["rating"][row],
+            "reference": frame["text"][row],
+        }
+        for row in dict.fromkeys(chosen)
+    ]
+
+
+def cluster_rows(explainer: Explainer, reviews: pl.DataFrame) -> list[dict[str, Any]]:
+    """Size, users, mean rating and over-represented features of each cluster."""
+    judged = explainer.judge(reviews["user_id"].to_numpy(), reviews["item_id"].to_numpy())
+    frame = reviews.with_columns(cluster=pl.Series(judged.cluster))
+    rows = []
+    for cluster in range(explainer.preference.clusters):
+        members = frame.filter(pl.col("cluster") == cluster)
+        if members.is_empty():
+            continue
+        rows.append(
+            {
+                "cluster": cluster,
+                "pairs": f"{len(members):,}",
+                "users": f"{members['user'].n_unique():,}",
+                "rating": members["rating"].mean(),
+                "features": ", ".join(_distinctive_features(members, frame)) or "–",
+            }
+        )
+    return rows
+
+
+def _distinctive_features(members: pl.DataFrame, everyone: pl.DataFrame, count: int = 5, least: int = 5) -> list[str]:
+    """Features whose share among the members exceeds their share among all the most; seen `least` times or more."""
+    if "feature" not in everyone.columns:
+        return []
+    inside = members["feature"].drop_nulls().value_counts(name="inside")
+    overall = everyone["feature"].drop_nulls().value_counts(name="overall")
+    ranked = (
+        inside.join(overall, on="feature")
+        .filter(pl.col("inside") >= least)
+        .with_columns(lift=(pl.col("inside") / pl.col("inside").sum()) / (pl.col("overall") / overall["overall"].sum()))
+        .filter(pl.col("lift") > 1)
+        .sort("lift", "feature", descending=[True, False])
+    )
+    return ranked["feature"].head(count).to_list()
+
+
+def _map(explainer: Explainer, reviews: pl.DataFrame, truth: dict[str, int] | None) -> Any:
+    sample = reviews.sample(min(MAP_POINTS, len(reviews)), seed=0)
+    user = torch.from_numpy(sample["user_id"].to_numpy().astype(np.int64))
+    item = torch.from_numpy(sample["item_id"].to_numpy().astype(np.int64))
+    model = explainer.preference
+    points = plots.two_dimensions(model.latent(user, item).cpu().numpy())
+    labelled = {"clusters found": model.assign(user, item).cpu().numpy()}
+    if truth is not None:
+        labelled["true groups"] = np.array([truth[name] for name in sample["user"].to_list()])
+    return plots.latent_map(points, labelled)
+
+
+def _use_by_cluster(explainer: Explainer, comparison: Comparison) -> np.ndarray:
+    """Expert shares [clusters, layers, experts] over up to USE_TEXTS of the evaluated texts."""
+    explanations = comparison.evaluation.explanations
+    step = max(1, len(explanations) // USE_TEXTS)
+    rows = list(range(0, len(explanations), step))
+    frame = comparison.reviews.frame[rows]
+    tokenizer = explainer.tokenizer
+    cluster = np.array([explanations[row].cluster for row in rows])
+    count = len(rows)
+    pairs = PairColumns(
+        frame["user_id"].to_numpy().astype(np.int64),
+        frame["item_id"].to_numpy().astype(np.int64),
+        cluster,
+        [None] * count,
+        [None] * count,
+    )
+    written = [
+        Generated(text, explainer.prompt_ids(None, None), tokenizer(" " + text, add_special_tokens=False)["input_ids"], True)
+        for text in (explanations[row].text for row in rows)
+    ]
+    counts = expert_use(explainer.model, pairs, written).numpy()
+    return plots.shares(counts, cluster, explainer.preference.clusters)
