@@ -59,9 +59,9 @@ def ingest(
         for batch in source.reviews(bad, ingested.notes):
             if batch.is_empty():
                 continue
-            # LZ4: these parts are read once and removed, so speed counts and size does not.
+            # Uncompressed: these parts are read once and removed, so speed counts and size does not.
             batch.with_columns(pl.lit(number, pl.UInt16).alias(FILE)).write_parquet(
-                directory / f"{part:06}.parquet", compression="lz4", statistics=False
+                directory / f"{part:06}.parquet", compression="uncompressed", statistics=False
             )
             part += 1
             if on_rows:

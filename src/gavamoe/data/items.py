@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,7 +14,7 @@ from gavamoe.data.bad_lines import BadLines
 from gavamoe.data.readers.layouts import DESCRIBED_BY, SYNONYMS, Layout, pick_column
 from gavamoe.data.readers.open import open_rows
 from gavamoe.data.readers.rows import Rows
-from gavamoe.data.texts import clean_text
+from gavamoe.data.texts import clean_texts
 from gavamoe.errors import DataError
 
 ITEM_SCHEMA = {
@@ -77,17 +78,14 @@ def _columns(rows: Rows, reviews: Layout) -> dict[str, str]:
 def _typed(found: pl.DataFrame) -> pl.DataFrame:
     absent = [pl.lit(None, pl.String).alias(name) for name in ITEM_SCHEMA if name not in found.columns]
     found = found.with_columns(absent)
-    joined = pl.DataFrame(
+    descriptions = pl.Series([_joined(value) for value in found["description"]], dtype=pl.String)
+    return pl.DataFrame(
         {
             "item": found["item"].str.strip_chars(),
-            "title": found["title"],
+            "title": clean_texts(found["title"]).replace("", None),
             "categories": pl.Series([_listed(value) for value in found["categories"]], dtype=pl.List(pl.String)),
-            "description": pl.Series([_joined(value) for value in found["description"]], dtype=pl.String),
+            "description": clean_texts(descriptions).replace("", None),
         }
-    )
-    return joined.with_columns(
-        *(clean_text(pl.col(name)).replace("", None).alias(name) for name in ("title", "description")),
-        pl.col("categories").list.eval(clean_text(pl.element())),
     )
 
 
@@ -100,7 +98,7 @@ def _listed(value: str | None) -> list[str] | None:
         flat = [name for part in parsed for name in (part if isinstance(part, list) else [part])]
     else:
         flat = value.split("|") if "|" in value else value.split(",")
-    return list(dict.fromkeys(str(name).strip() for name in flat if str(name).strip())) or None
+    return list(dict.fromkeys(plain for name in flat if (plain := html.unescape(str(name)).strip()))) or None
 
 
 def _joined(value: str | None) -> str | None:

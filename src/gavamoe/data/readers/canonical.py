@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from gavamoe.data.bad_lines import BadLines
 from gavamoe.data.readers.rows import LINE
-from gavamoe.data.texts import clean_text
+from gavamoe.data.texts import clean_texts
 
 REVIEW_SCHEMA = {
     "user": pl.String(),
@@ -55,19 +54,20 @@ def to_reviews(batch: pl.DataFrame, path: Path, bad: BadLines, notes: Notes) -> 
     typed = batch.select(
         pl.col("user", "item").str.strip_chars(),
         pl.col("rating").str.strip_chars().cast(pl.Float32, strict=False),
-        clean_text(pl.col("text")).alias("text"),
+        clean_texts(batch["text"]),
         pl.col("feature").str.strip_chars().str.to_lowercase().replace("", None),
-        _seconds(pl.col("timestamp").str.strip_chars()).alias("timestamp"),
+        _seconds(batch["timestamp"].str.strip_chars()),
         pl.col("split").str.strip_chars().str.to_lowercase().replace_strict(SPLIT_NAMES, default=None),
         pl.col(LINE),
     )
     usable = _drop_bad(batch, typed, path, bad)
-    kept, given = typed.filter(usable), batch.filter(usable)
-    notes.rows += kept.height
-    notes.empty_texts += int((kept["text"] == "").sum())
-    notes.cleaned_texts += int((kept["text"] != given["text"]).sum())
-    notes.unread_times += int((kept["timestamp"].is_null() & given["timestamp"].is_not_null()).sum())
-    return kept
+    if not usable.all():
+        typed, batch = typed.filter(usable), batch.filter(usable)
+    notes.rows += typed.height
+    notes.empty_texts += int((typed["text"] == "").sum())
+    notes.cleaned_texts += int((typed["text"] != batch["text"]).sum())
+    notes.unread_times += typed["timestamp"].null_count() - batch["timestamp"].null_count()
+    return typed
 
 
 def _drop_bad(batch: pl.DataFrame, typed: pl.DataFrame, path: Path, bad: BadLines) -> pl.Series:
@@ -94,15 +94,17 @@ def _drop_bad(batch: pl.DataFrame, typed: pl.DataFrame, path: Path, bad: BadLine
     return problem.is_null()
 
 
-def _seconds(time: pl.Expr) -> pl.Expr:
+def _seconds(time: pl.Series) -> pl.Series:
     """Epoch numbers of any unit, ISO dates and the written dates of the public sets, as seconds since 1970 UTC."""
     number = time.cast(pl.Float64, strict=False)
-    epoch: Any = pl.when(number.is_null()).then(None)
-    for beyond, unit in EPOCH_UNITS:
-        epoch = epoch.when(number.abs() > beyond).then(number / unit)
+    unit = pl.lit(1.0)
+    for beyond, per_second in reversed(EPOCH_UNITS):
+        unit = pl.when(number.abs() > beyond).then(per_second).otherwise(unit)
+    seconds = pl.select((pl.lit(number) / unit).floor().cast(pl.Int64, strict=False).alias("timestamp")).to_series()
+    if number.null_count() == time.null_count():
+        return seconds
+    # Only now is it worth trying each written form on the whole column.
     written = [time.str.to_datetime(form, strict=False, time_unit="us") for form in TIME_FORMATS]
     written += [time.str.to_date(form, strict=False).cast(pl.Datetime("us")) for form in DATE_FORMATS]
-    seconds = epoch.otherwise(number)
-    return pl.coalesce(
-        seconds.floor().cast(pl.Int64, strict=False), pl.coalesce(written).dt.epoch("s").cast(pl.Int64, strict=False)
-    )
+    epochs = [column.dt.epoch("s").cast(pl.Int64) for column in written]
+    return pl.select(pl.coalesce(seconds, *epochs).alias("timestamp")).to_series()
