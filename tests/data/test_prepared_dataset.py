@@ -79,6 +79,15 @@ def test_item_metadata_beside_the_reviews_is_joined(dataset: ReviewDataset) -> N
     assert dataset.card["items"]["described"] == 8
 
 
+def test_the_card_for_people_has_the_counts_and_three_plots(dataset: ReviewDataset) -> None:
+    page = (dataset.path / "card.md").read_text()
+    assert "120 reviews by 12 known users of 10 known items" in page
+    assert f"| train | {dataset.splits['train']} | 0 | 0 |" in page
+    for plot in ("ratings.png", "sparsity.png", "lengths.png"):
+        assert f"({plot})" in page
+        assert (dataset.path / plot).stat().st_size > 1000
+
+
 def test_preparing_again_gives_the_same_bytes(dataset: ReviewDataset, tmp_path: Path) -> None:
     prepare([tmp_path / "reviews.jsonl.gz"], tmp_path / "again")
     for name in FILES:

@@ -126,7 +126,7 @@ REVIEWS = st.lists(
 )
 
 
-@QUICK
+@settings(QUICK, max_examples=50)
 @given(REVIEWS)
 def test_good_reviews_are_the_same_from_every_kind_of_file(rows: list[tuple]) -> None:
     frame = pl.DataFrame(rows, schema=["user", "item", "rating", "text"], orient="row")

@@ -20,6 +20,7 @@ import polars as pl
 
 from gavamoe.data.bad_lines import BadLines
 from gavamoe.data.card import make_card
+from gavamoe.data.card_page import write_card_page
 from gavamoe.data.decide import Decisions, decide
 from gavamoe.data.feature_pass import FEATURE_MODES, FeaturePass, choose_features
 from gavamoe.data.ingest import FILE, Ingested, ingest
@@ -111,6 +112,7 @@ def prepare(
         shutil.rmtree(ingested.directory)
         card = make_card(staged, ingested, decisions, scale, features, metadata, options)
         write_json(staged / "card.json", card)
+        write_card_page(staged, card)
     return card
 
 

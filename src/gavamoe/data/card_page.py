@@ -1,0 +1,115 @@
+"""The data card that a person reads: card.md, with three plots beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+FIGURE_INCHES, DOTS_PER_INCH = (5.0, 3.2), 110
+
+
+def write_card_page(directory: Path, card: dict[str, Any]) -> None:
+    """Write card.md, ratings.png, sparsity.png and lengths.png into the dataset's directory."""
+    _plot_ratings(directory / "ratings.png", card)
+    _plot_sparsity(directory / "sparsity.png", directory)
+    _plot_lengths(directory / "lengths.png", directory)
+    (directory / "card.md").write_text(_page(card), encoding="utf-8")
+
+
+def _page(card: dict[str, Any]) -> str:
+    counts, splits, features = card["counts"], card["splits"], card["features"]
+    scale = ", ".join(f"{value:g}" for value in card["scale"]["values"])
+    sources = [
+        (
+            source["name"],
+            source["format"],
+            ", ".join(f"{k} = {v}" for k, v in source["columns"].items()),
+            source["sha256"][:12],
+        )
+        for source in card["sources"]
+    ]
+    found = [(name, count) for name, count in card["reading"].items() if isinstance(count, int)]
+    dropped = list(card["filters"]["dropped"].items())
+    sizes = [
+        (name, size, splits["unknown users"].get(name, 0), splits["unknown items"].get(name, 0))
+        for name, size in splits["sizes"].items()
+    ]
+    sparsity = [(f"reviews {which}", *(f"{n:g}" for n in of.values())) for which, of in card["sparsity"].items()]
+    quantiles = [f"{float(share):.0%}" for share in card["sparsity"]["per user"]]
+    return "\n".join(
+        [
+            "# Data card",
+            "",
+            f"{counts['reviews']:,} reviews by {counts['users']:,} known users of {counts['items']:,} known items "
+            f"(density {counts['density']:.2%}); {counts['with_text']:,} have a text; the mean text has "
+            f"{counts['mean_words']:.0f} words; {card['items']['described']:,} items are described.",
+            "",
+            f"Ratings {scale} are the levels 1..{card['scale']['levels']}. "
+            f"Features: {features['count']:,} ({features['method']}), in {counts['with_feature']:,} reviews.",
+            "",
+            "## Sources",
+            "",
+            *_table(("file", "format", "columns", "SHA-256"), sources),
+            "",
+            "## Reading and filters",
+            "",
+            *_table(("what", "reviews"), [*found, *((f"dropped: {name}", count) for name, count in dropped)]),
+            "",
+            f"## Splits ({splits['method']}, seed {splits['seed']})",
+            "",
+            *_table(("split", "reviews", "by unknown users", "of unknown items"), sizes),
+            "",
+            "## Sparsity (quantiles over training records)",
+            "",
+            *_table(("", *quantiles), sparsity),
+            "",
+            "![ratings](ratings.png) ![reviews per user and item](sparsity.png) ![lengths](lengths.png)",
+            "",
+        ]
+    )
+
+
+def _table(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> list[str]:
+    header = list(header)
+    cells = [[f"{value:,}" if isinstance(value, int) else str(value) for value in row] for row in rows]
+    return [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *cells)]
+
+
+def _plot_ratings(path: Path, card: dict[str, Any]) -> None:
+    figure, axes = _figure("rating", "reviews")
+    names = [f"{value:g}" for value in card["scale"]["values"]]
+    axes.bar(names, [card["ratings"].get(str(level), 0) for level in range(1, len(names) + 1)])
+    figure.savefig(path)
+
+
+def _plot_sparsity(path: Path, directory: Path) -> None:
+    figure, axes = _figure("training records", "share with at least as many")
+    for name in ("users", "items"):
+        counts = np.sort(pl.read_parquet(directory / f"{name}.parquet", columns=["n_train"])["n_train"].to_numpy())
+        axes.plot(counts, 1 - np.arange(len(counts)) / max(len(counts), 1), label=name)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.legend()
+    figure.savefig(path)
+
+
+def _plot_lengths(path: Path, directory: Path) -> None:
+    words = pl.col("text").str.count_matches(r"\S+").clip(upper_bound=200)
+    lengths = pl.scan_parquet(directory / "interactions.parquet").group_by(words=words).agg(pl.len())
+    figure, axes = _figure("words of the text (200 and more together)", "reviews")
+    axes.bar(*lengths.sort("words").collect(engine="streaming").to_numpy().T, width=1.0)
+    figure.savefig(path)
+
+
+def _figure(x: str, y: str) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure  # without pyplot there is no global state and no window
+
+    figure = Figure(figsize=FIGURE_INCHES, dpi=DOTS_PER_INCH, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    return figure, axes
