@@ -36,7 +36,9 @@ def latent_map(points: np.ndarray, labelled: dict[str, np.ndarray]) -> Figure:
             colour = COLOURS[int(label) % len(COLOURS)]
             axes.scatter(of_label[:, 0], of_label[:, 1], s=7, alpha=0.55, linewidths=0, color=colour, label=str(label))
         axes.set(title=title, xticks=[], yticks=[], xlabel="first principal axis", ylabel="second")
-        axes.legend(frameon=False, markerscale=2.5, loc="upper left", bbox_to_anchor=(1, 1), title="cluster", fontsize=8)
+        axes.legend(
+            frameon=False, markerscale=2.5, loc="upper left", bbox_to_anchor=(1, 1), title="cluster", fontsize=8
+        )
     return figure
 
 
@@ -56,7 +58,9 @@ def loss_curves(records: dict[str, list[dict[str, Any]]]) -> Figure:
     for key, name, colour in (("loss", "training", COLOURS[4]), ("eval_loss", "validation", COLOURS[5])):
         curve = [(record["epoch"], record[key]) for record in stage2 if key in record]
         if curve:
-            right.plot(*zip(*curve, strict=True), color=colour, label=name, marker="o" if key == "eval_loss" else None, ms=4)
+            right.plot(
+                *zip(*curve, strict=True), color=colour, label=name, marker="o" if key == "eval_loss" else None, ms=4
+            )
     right.set(title="Stage 2: texts", xlabel="epoch", ylabel="loss (nats a token)")
     right.legend(frameon=False)
     return figure
@@ -66,9 +70,11 @@ def expert_use(share_CLE: np.ndarray) -> Figure:
     """Share of each expert by cluster (rows) and layer (panels), [clusters, layers, experts]; even use is 1/E."""
     clusters, layers, experts = share_CLE.shape
     figure = Figure(figsize=(max(6.0, 2.9 * layers + 0.8), 0.8 + 0.42 * clusters + 0.6), layout="constrained")
-    panels = np.atleast_1d(figure.subplots(1, layers, sharey=True))
+    panels = figure.subplots(1, layers, sharey=True, squeeze=False)[0]
     for layer, axes in enumerate(panels):
-        image = axes.imshow(share_CLE[:, layer], cmap="cividis", vmin=0, vmax=max(2.5 / experts, share_CLE.max()), aspect="auto")
+        image = axes.imshow(
+            share_CLE[:, layer], cmap="cividis", vmin=0, vmax=max(2.5 / experts, share_CLE.max()), aspect="auto"
+        )
         axes.set(title=f"layer {layer + 1}", xlabel="expert", xticks=range(experts), yticks=range(clusters))
         axes.spines[:].set_visible(False)
     panels[0].set_ylabel("cluster")

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 
 from gavamoe.errors import DataError
-from gavamoe.evaluation.metrics.rating import rating_errors
 from gavamoe.evaluation.normalize import normalize
-from gavamoe.evaluation.score import score_texts
+from gavamoe.evaluation.score import score_ratings, score_texts
 
 TEXTS, OPTIONAL_TEXT, NUMBERS = ("prediction", "reference"), "feature", ("rating", "predicted_rating")
 
@@ -27,7 +26,7 @@ def score_file(path: Path, feature_set: Path | None = None, normalized: bool = F
     """
     rows = list(_read_rows(path))
     if not rows:
-        raise DataError(f"{path} has no predictions; a line looks like {{\"prediction\": \"...\", \"reference\": \"...\"}}")
+        raise DataError(f'{path} has no predictions; a line looks like {{"prediction": "...", "reference": "..."}}')
     prepare = normalize if normalized else str
     features = [row.get("feature") for row in rows]
     known = read_feature_set(feature_set) if feature_set else sorted({feature for feature in features if feature})
@@ -36,7 +35,7 @@ def score_file(path: Path, feature_set: Path | None = None, normalized: bool = F
     )
     if all(row.get(name) is not None for row in rows for name in NUMBERS):
         true, predicted = (np.array([row[name] for row in rows], dtype=np.float64) for name in NUMBERS)
-        metrics |= rating_errors(predicted, true, true.min(), true.max())
+        metrics |= score_ratings(predicted, true, true.min(), true.max())
     else:
         metrics |= {"RMSE": None, "MAE": None}
     conditions = {
@@ -78,7 +77,9 @@ def _read_rows(path: Path) -> Iterator[dict[str, Any]]:
 def _check(path: Path, number: int, row: dict[str, Any]) -> None:
     for name in TEXTS:
         if not isinstance(row.get(name), str):
-            found = f"is {type(row[name]).__name__}" if name in row else f"is missing; found {', '.join(row) or 'nothing'}"
+            found = (
+                f"is {type(row[name]).__name__}" if name in row else f"is missing; found {', '.join(row) or 'nothing'}"
+            )
             raise DataError(f"{path}, line {number}: '{name}' must be a text, and {found}")
     if not isinstance(row.get(OPTIONAL_TEXT), str | None):
         raise DataError(f"{path}, line {number}: 'feature' must be a text")
@@ -96,7 +97,9 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
             for number, line in enumerate(file, start=1):
                 yield number, line
     except (EOFError, zlib.error, gzip.BadGzipFile):
-        raise DataError(f"{path}: the gzip data is damaged or cut off after line {number}; copy the file again") from None
+        raise DataError(
+            f"{path}: the gzip data is damaged or cut off after line {number}; copy the file again"
+        ) from None
     except UnicodeDecodeError:
         raise DataError(f"{path}, line {number + 1}: not UTF-8 text") from None
     except OSError as error:

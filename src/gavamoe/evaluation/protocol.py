@@ -1,4 +1,4 @@
-"""How a system is evaluated: which rows, what the prompt may know, how texts are made comparable. All of it is printed."""
+"""How a system is evaluated: which rows, what the prompt may know, how texts are made comparable; all of it stated."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 
 from gavamoe.errors import DataError
-from gavamoe.evaluation.metrics.rating import rating_errors
 from gavamoe.evaluation.normalize import normalize, truncate
-from gavamoe.evaluation.score import Metrics, score_texts
+from gavamoe.evaluation.row_scores import Metrics
+from gavamoe.evaluation.score import score_ratings, score_texts
 from gavamoe.evaluation.trivial import System
 from gavamoe.explainer.explainer import Explainer, Explanation
 from gavamoe.explainer.prompt import Condition
@@ -73,7 +73,7 @@ def score_system(
 ) -> Metrics:
     """Text metrics over the rows with a reference text, rating errors over all rows."""
     scale = explainer.catalog.scale
-    errors = rating_errors(ratings, reviews["rating"].to_numpy(), scale.values[0], scale.values[-1])
+    errors = score_ratings(ratings, reviews["rating"].to_numpy(), scale.values[0], scale.values[-1])
     references = reviews["text"].fill_null("").to_list()
     kept = [row for row, reference in enumerate(references) if reference.strip()]
     if not kept:

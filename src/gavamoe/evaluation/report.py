@@ -49,7 +49,7 @@ class Report:
 def write_report(path: Path, report: Report) -> None:
     """Write the page, whole or not at all."""
     environment = Environment(autoescape=select_autoescape(default=True), undefined=StrictUndefined, trim_blocks=True)
-    source = files("gavamoe.evaluation.templates").joinpath("report.html").read_text("utf-8")
+    source = files("gavamoe.evaluation").joinpath("templates", "report.html").read_text("utf-8")
     page = environment.from_string(source).render(report=report, rows=metric_rows(report.systems))
     with staged_file(path) as staged:
         staged.write_text(page, encoding="utf-8")

@@ -32,7 +32,9 @@ class ItemMode:
     def fit(cls, train: pl.DataFrame, scale: RatingScale) -> ItemMode:
         """From training reviews with item_id, level, text; ties go to the sentence that sorts first."""
         known = train.filter(pl.col("text") != "")
-        ranked = known.group_by("item_id", "text").len().sort(["item_id", "len", "text"], descending=[False, True, False])
+        ranked = (
+            known.group_by("item_id", "text").len().sort(["item_id", "len", "text"], descending=[False, True, False])
+        )
         texts = dict(ranked.group_by("item_id", maintain_order=True).first().select("item_id", "text").iter_rows())
         overall = known.group_by("text").len().sort(["len", "text"], descending=[True, False])
         texts[0] = overall["text"][0] if len(overall) else ""

@@ -1,1 +1,1 @@
-"""Text and rating metrics as the PETER/PEPLER evaluation computes them, each a small function with its source."""
+"""Metrics, each a small object with name, direction and source; what they mean is in docs/metrics.md."""

@@ -1,30 +1,48 @@
-"""How varied the texts of a system are."""
+"""How varied the texts of a system are, over the whole corpus; each in time linear in the words."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import partial
 
-from gavamoe.evaluation.metrics.bleu import ngrams
+import numpy as np
+from scipy import sparse
 
-Words = Sequence[str]
+from gavamoe.evaluation.metrics.metric import Metric, occurrences
+from gavamoe.evaluation.outputs import Outputs, windows
 
-
-def unique_sentences(predictions: Sequence[Words]) -> int:
-    """USN: how many different texts there are (Li et al. 2020, NETE)."""
-    return len({tuple(words) for words in predictions})
-
-
-def unique_sentence_ratio(predictions: Sequence[Words]) -> float:
-    """USR: USN over the number of texts."""
-    return unique_sentences(predictions) / len(predictions)
+UNIQUE = "Li et al. 2020 (NETE)"
+DISTINCT = "Li et al. 2016, over the corpus"
 
 
-def distinct(predictions: Sequence[Words], n: int) -> float:
-    """Distinct-n (Li et al. 2016): different n-grams over all n-grams of the corpus; 0 when there are none."""
-    seen: set[tuple[str, ...]] = set()
-    total = 0
-    for words in predictions:
-        counts = ngrams(words, n)
-        seen.update(counts)
-        total += counts.total()
-    return len(seen) / total if total else 0.0
+def text_occurrences(outputs: Outputs) -> sparse.csr_array:
+    """Which text each row is: [n, different texts]. The empty text is a text."""
+    return occurrences([(tuple(words),) for words in outputs.predictions])
+
+
+def ngram_occurrences(outputs: Outputs, n: int) -> sparse.csr_array:
+    """How often each n-gram occurs in each row: [n, different n-grams]."""
+    return occurrences([windows(words, n) for words in outputs.predictions])
+
+
+def _seen(totals: np.ndarray) -> np.ndarray:
+    return (totals > 0).sum(1).astype(float)
+
+
+def _distinct(n: int) -> Metric:
+    return Metric(
+        f"Distinct-{n}",
+        True,
+        DISTINCT,
+        partial(ngram_occurrences, n=n),
+        # A corpus without a single n-gram has no variety: 0, not undefined.
+        lambda totals, rows: _seen(totals) / np.maximum(totals.sum(1), 1),
+        resamples=False,
+    )
+
+
+METRICS = (
+    Metric("USR", True, UNIQUE, text_occurrences, lambda totals, rows: _seen(totals) / rows, resamples=False),
+    Metric("USN", True, UNIQUE, text_occurrences, lambda totals, rows: _seen(totals), resamples=False),
+    _distinct(1),
+    _distinct(2),
+)

@@ -1,43 +1,42 @@
-"""Do the texts speak of the right features, of many, of different ones (Li et al. 2020, NETE)."""
+"""Do the texts speak of the right feature, of many features, of different ones (Li et al. 2020, NETE)."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Sequence
+import numpy as np
+from scipy import sparse
 
-Words = Sequence[str]
+from gavamoe.evaluation.metrics.metric import Metric, occurrences, ratio
+from gavamoe.evaluation.outputs import Outputs
 
-
-def detect_features(predictions: Sequence[Words], feature_set: Collection[str]) -> list[set[str]]:
-    """The features each text names: a feature of several words is named when they stand in a row."""
-    sizes = sorted({len(feature.split()) for feature in feature_set})
-    known = {tuple(feature.split()): feature for feature in feature_set}
-    return [
-        {
-            known[gram]
-            for size in sizes
-            for gram in zip(*(words[start:] for start in range(size)), strict=False)
-            if gram in known
-        }
-        for words in predictions
-    ]
+SOURCE = "Li et al. 2020 (NETE)"
 
 
-def matching_ratio(detected: Sequence[set[str]], features: Sequence[str]) -> float:
-    """FMR: share of texts that name the feature of their reference."""
-    return sum(feature in named for named, feature in zip(detected, features, strict=True)) / len(detected)
+def feature_matches(outputs: Outputs) -> np.ndarray | None:
+    """Whether the text names the feature of its reference, and whether that is known: [n, 2]."""
+    if outputs.features is None or not outputs.known_features:
+        return None
+    pairs = zip(outputs.named_features, outputs.features, strict=True)
+    return np.array([(feature in named, bool(feature)) for named, feature in pairs], dtype=float)
 
 
-def coverage_ratio(detected: Sequence[set[str]], feature_set: Collection[str]) -> float:
-    """FCR: share of all features that any text names."""
-    return len(set().union(*detected)) / len(set(feature_set))
+def feature_occurrences(outputs: Outputs) -> sparse.csr_array | None:
+    """Which features each text names: [n, all features]."""
+    if not outputs.known_features:
+        return None
+    return occurrences(outputs.named_features, columns=list(outputs.known_features.values()))
 
 
-def feature_diversity(detected: Sequence[set[str]]) -> float | None:
-    """DIV: mean number of features that two texts share; lower is more diverse; None for a single text.
+def shared_by_pairs(totals: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Mean number of features that two texts share; NaN for a single text.
 
     A feature named by m texts is shared by m (m - 1) / 2 pairs, so no pair has to be looked at.
     """
-    counts = Counter(feature for named in detected for feature in named)
-    pairs = len(detected) * (len(detected) - 1) / 2
-    return sum(m * (m - 1) / 2 for m in counts.values()) / pairs if pairs else None
+    return ratio((totals * (totals - 1)).sum(1), rows * (rows - 1))
+
+
+METRICS = (
+    Metric("FMR", True, SOURCE, feature_matches, lambda totals, rows: ratio(totals[:, 0], totals[:, 1])),
+    Metric("FCR", True, SOURCE, feature_occurrences, lambda totals, rows: (totals > 0).mean(1), resamples=False),
+    # A resample pairs a row with its own copies, which share all their features: no bootstrap here either.
+    Metric("DIV", False, SOURCE, feature_occurrences, shared_by_pairs, resamples=False),
+)

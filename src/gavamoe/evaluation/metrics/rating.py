@@ -1,11 +1,26 @@
-"""How far predicted ratings are from the true ones, on the scale of the source."""
+"""How far predicted ratings are from the true ones, in units of the source's scale."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from gavamoe.evaluation.metrics.metric import Metric, ratio
+from gavamoe.evaluation.outputs import Outputs
 
-def rating_errors(predicted: np.ndarray, true: np.ndarray, low: float, high: float) -> dict[str, float]:
-    """RMSE and MAE after predictions are clipped to the scale [low, high]."""
-    error = np.clip(np.asarray(predicted, dtype=np.float64), low, high) - np.asarray(true, dtype=np.float64)
-    return {"RMSE": float(np.sqrt(np.mean(error**2))), "MAE": float(np.mean(np.abs(error)))}
+SOURCE = "predictions clipped to the scale first, as PETER and PEPLER do"
+
+
+def rating_errors(outputs: Outputs) -> np.ndarray | None:
+    """Squared error, absolute error, and whether both ratings are known: [n, 3]."""
+    if outputs.predicted is None or outputs.true is None or outputs.scale is None:
+        return None
+    error = np.clip(outputs.predicted, *outputs.scale) - outputs.true
+    known = np.isfinite(error)
+    error = np.where(known, error, 0)
+    return np.stack([error**2, np.abs(error), known], axis=1)
+
+
+METRICS = (
+    Metric("RMSE", False, SOURCE, rating_errors, lambda totals, rows: np.sqrt(ratio(totals[:, 0], totals[:, 2]))),
+    Metric("MAE", False, SOURCE, rating_errors, lambda totals, rows: ratio(totals[:, 1], totals[:, 2])),
+)

@@ -1,44 +1,43 @@
-"""ROUGE-1, ROUGE-2 and ROUGE-L as the field's tables use them, in percent, means over texts.
+"""ROUGE-1, ROUGE-2 and ROUGE-L as the field's tables use them: means over texts, in percent.
 
 They follow the ROUGE of Google's seq2seq, which PETER and PEPLER took over, and differ from the rouge-score package:
-n-grams are counted once a text, and ROUGE-L weighs precision and recall with beta = P / R. An empty prediction scores 0;
-the original drops it, which rewards a system for falling silent.
+an n-gram counts once per text however often it is repeated, and ROUGE-L weighs recall by beta = precision / recall. An
+empty prediction scores 0; the original leaves it out of the mean, which rewards a system for falling silent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import numpy as np
 
-Words = Sequence[str]
+from gavamoe.evaluation.metrics.metric import Metric
+from gavamoe.evaluation.outputs import Outputs, Words, windows
+
+SOURCE = "Lin 2004, in the form of google/seq2seq that PETER and PEPLER report"
 Scores = tuple[float, float, float]  # F, recall, precision
 
 
-def rouge(predictions: Sequence[Words], references: Sequence[Words]) -> dict[str, float]:
-    """Keys rouge_1/f_score, rouge_1/r_score, rouge_1/p_score, and so for rouge_2 and rouge_l."""
-    pairs = list(zip(predictions, references, strict=True))
-    by_name = {
-        "rouge_1": [rouge_n(p, r, 1) for p, r in pairs],
-        "rouge_2": [rouge_n(p, r, 2) for p, r in pairs],
-        "rouge_l": [rouge_l(p, r) for p, r in pairs],
-    }
-    return {
-        f"{name}/{part}_score": 100 * sum(score[index] for score in scores) / len(scores)
-        for name, scores in by_name.items()
-        for index, part in enumerate("frp")
-    }
+def rouge_statistics(outputs: Outputs) -> np.ndarray:
+    """F, recall and precision of ROUGE-1, ROUGE-2 and ROUGE-L of each row: [n, 9]."""
+    return np.array(
+        [
+            (*rouge_n(prediction, reference, 1), *rouge_n(prediction, reference, 2), *rouge_l(prediction, reference))
+            for prediction, reference in zip(outputs.predictions, outputs.references, strict=True)
+        ]
+    )
 
 
 def rouge_n(prediction: Words, reference: Words, n: int) -> Scores:
     """Overlap of the two sets of n-grams."""
-    predicted, wanted = _ngram_set(prediction, n), _ngram_set(reference, n)
-    overlap = len(predicted & wanted)
-    precision = overlap / len(predicted) if predicted else 0.0
+    said, wanted = set(windows(prediction, n)), set(windows(reference, n))
+    overlap = len(said & wanted)
+    precision = overlap / len(said) if said else 0.0
     recall = overlap / len(wanted) if wanted else 0.0
+    # The small terms here and below are the original's; without them the values differ in the seventh digit.
     return 2 * precision * recall / (precision + recall + 1e-8), recall, precision
 
 
 def rouge_l(prediction: Words, reference: Words) -> Scores:
-    """Longest common subsequence; F with beta = precision / recall."""
+    """Longest common subsequence of the two texts; F with beta = precision / recall."""
     if not prediction or not reference:
         return 0.0, 0.0, 0.0
     common = longest_common_subsequence(prediction, reference)
@@ -49,7 +48,7 @@ def rouge_l(prediction: Words, reference: Words) -> Scores:
 
 
 def longest_common_subsequence(left: Words, right: Words) -> int:
-    """Length of the longest common subsequence, bit-parallel (Hyyrö 2004): one integer operation per word of `right`."""
+    """Length of the longest common subsequence; bit-parallel (Hyyrö 2004), one step per word of `right`."""
     positions: dict[str, int] = {}
     for index, word in enumerate(left):
         positions[word] = positions.get(word, 0) | (1 << index)
@@ -61,5 +60,12 @@ def longest_common_subsequence(left: Words, right: Words) -> int:
     return len(left) - row.bit_count()
 
 
-def _ngram_set(words: Words, n: int) -> set[tuple[str, ...]]:
-    return set(zip(*(words[start:] for start in range(n)), strict=False))
+def _metric(name: str, column: int) -> Metric:
+    return Metric(name, True, SOURCE, rouge_statistics, lambda totals, rows: 100 * totals[:, column] / rows)
+
+
+METRICS = tuple(
+    _metric(f"rouge_{kind}/{part}_score", 3 * place + offset)
+    for place, kind in enumerate("12l")
+    for offset, part in enumerate("frp")
+)
