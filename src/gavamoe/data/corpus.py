@@ -61,6 +61,13 @@ class Corpus:
         later[:-distance] = np.where(same, self.word[distance:], self.EDGE)
         return later
 
+    def back(self, distance: int) -> np.ndarray:
+        """Return the place in `names` of the word so many words earlier in the same sentence, [n_words]."""
+        earlier = np.full(len(self.word), self.EDGE)
+        same = self.segment[distance:] == self.segment[:-distance]
+        earlier[distance:] = np.where(same, self.word[:-distance], self.EDGE)
+        return earlier
+
     def those(self, words: Iterable[str]) -> np.ndarray:
         """Mark distinct words, bool [n_names + 1]."""
         return np.append(self.names.is_in(list(words)).to_numpy(), False)

@@ -19,22 +19,26 @@ import polars as pl
 from gavamoe.data.corpus import Corpus
 from gavamoe.data.features import FeatureExtractor
 from gavamoe.data.opinion_words import SEEDS
-from gavamoe.data.words import BE, CLOSED, CLOSERS, DEGREES, DETERMINERS, POSSESSIVES
+from gavamoe.data.words import BE, CLOSED, CLOSERS, DEGREES, DETERMINERS, POSSESSIVES, SHELL_NOUNS
 
 # The features of a corpus are its frequent words: more texts than these find the same ones.
 MOST_TEXTS = 100_000
 ROUNDS = 3
 FEWEST_TOLD = 3
-TOLD_SHARE = 0.01
+# An aspect is a subject of opinions ("the pace is slow"), which counts more than standing after an adjective does; the
+# nouns that films and hotels are about (war, death) have opinions beside them far less often.
+PREDICATIVE_WEIGHT = 3
+STRENGTH = 0.08
 # Shares of a word's occurrences that tell its class; docs/data.md shows what they let through.
 NOUN_SHARE = 0.05
 NOUN_ENDS_SHARE = 0.4
 ADJECTIVE_SHARE = 0.02
 NAME_SHARE = 0.5
+PARTICIPLE_SHARE = 0.1
 # An item has features and is something else: "the acting", but "this comedy" and "a comedy".
-DEFINITE_SHARE = 0.5
+DEFINITE_SHARE = 0.36
 THIS_SHARE = 0.12
-FEW = 3  # a word seen with fewer determiners than this gets the benefit of the doubt
+FEW = 1.5  # a word seen with fewer determiners than this gets the benefit of the doubt
 # A learned opinion must move the rating by this many standard errors, or it is no opinion.
 CLEAR = 1.5
 
@@ -56,19 +60,16 @@ def mine_features(texts: pl.Series, ratings: pl.Series) -> FeatureExtractor | No
     seed = corpus.those(SEEDS)
     noun = _nouns(corpus, seed) & _possessed(corpus) & ~seed
     adjective = _adjectives(corpus) & (sentiment != 0)
-    opinion, feature = seed, np.zeros_like(noun)
+    opinion, feature, strength = seed, np.zeros_like(noun), np.zeros(len(noun))
     for _ in range(ROUNDS):
-        told, _ = _pairs(corpus, noun & ~opinion, opinion)
-        feature = told >= np.maximum(FEWEST_TOLD, TOLD_SHARE * corpus.counts)
-        _, said = _pairs(corpus, feature, adjective)
-        opinion = opinion | ((said >= FEWEST_TOLD) & ~feature)
+        strength = _strength(corpus, noun & ~opinion, opinion)
+        feature = strength >= STRENGTH
+        opinion = opinion | (_said(corpus, feature, adjective) & ~feature)
     if not feature.any():
         return None
-    polarity = {
-        name: SEEDS.get(name, int(sign))
-        for name, sign in zip(corpus.names_of(opinion), sentiment[opinion], strict=True)
-    }
-    return FeatureExtractor(_rarity(corpus, feature), polarity)
+    weights = dict(zip(corpus.names_of(feature), np.minimum(strength[feature], 1).round(4).tolist(), strict=True))
+    signs = zip(corpus.names_of(opinion), sentiment[opinion], strict=True)
+    return FeatureExtractor(weights, {name: SEEDS.get(name, int(sign)) for name, sign in signs})
 
 
 def _nouns(corpus: Corpus, opinion: np.ndarray) -> np.ndarray:
@@ -78,19 +79,34 @@ def _nouns(corpus: Corpus, opinion: np.ndarray) -> np.ndarray:
     inside = corpus.share(opened & closed)
     ends = inside >= NOUN_ENDS_SHARE * corpus.share(opened)
     after_degree = corpus.share(corpus.those(DEGREES)[corpus.before])
+    adverbs = np.append(corpus.names.str.ends_with("ly").to_numpy(), False)
+    participle = corpus.share(adverbs[corpus.before]) >= PARTICIPLE_SHARE  # perfectly paced
     name = corpus.share(corpus.capital) >= NAME_SHARE
-    return (inside >= NOUN_SHARE) & ends & (inside > after_degree) & ~name & ~corpus.those(CLOSED)
+    return (
+        (inside >= NOUN_SHARE)
+        & ends
+        & (inside > after_degree)
+        & ~participle
+        & ~name
+        & ~corpus.those(CLOSED | SHELL_NOUNS)
+    )
 
 
 def _possessed(corpus: Corpus) -> np.ndarray:
-    """Mark what items have rather than are: said with "the" and "its" more than with "a", and hardly with "this"."""
-    the, a, this = (
-        corpus.count(corpus.word[corpus.those(words)[corpus.before]]) for words in (POSSESSIVES, {"a", "an"}, {"this"})
-    )
+    """Mark what items have rather than are: said with "the" and "its" much as with "a", hardly with "this"."""
+    determiners = (POSSESSIVES, frozenset({"a", "an"}), frozenset({"this"}))
+    the, a, this = (_determined_by(corpus, words) for words in determiners)
     definite = the + FEW >= DEFINITE_SHARE * (the + a + this + FEW)
     itself = this > THIS_SHARE * (the + this) + 1
     plurals = {plural for name in corpus.names_of(itself) for plural in (f"{name}s", f"{name}es", f"{name[:-1]}ies")}
     return definite & ~itself & ~corpus.those(plurals)
+
+
+def _determined_by(corpus: Corpus, words: frozenset[str]) -> np.ndarray:
+    """Count how often each word follows one of the determiners, directly or with one word between; [n_names + 1]."""
+    determiner, before = corpus.those(words), corpus.before
+    between = ~(_closers(corpus) | corpus.those(DETERMINERS | {"this"}))[before]
+    return corpus.count(corpus.word[determiner[before] | (determiner[corpus.back(2)] & between)])
 
 
 def _adjectives(corpus: Corpus) -> np.ndarray:
@@ -106,24 +122,27 @@ def _closers(corpus: Corpus) -> np.ndarray:
     return closers
 
 
-def _pairs(corpus: Corpus, feature: np.ndarray, opinion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Count how often each word is the feature, and the opinion, of a pattern; two arrays [n_names + 1]."""
-    closes = _closers(corpus)
+def _strength(corpus: Corpus, noun: np.ndarray, opinion: np.ndarray) -> np.ndarray:
+    """Return how much opinions are said of each noun, per occurrence; 0 where too few are; [n_names + 1]."""
+    attributive, predicative, by_degree = _patterns(corpus, noun, opinion)
+    of = corpus.count(corpus.word[predicative | by_degree]), corpus.count(corpus.after(1)[attributive])
+    weighted = (PREDICATIVE_WEIGHT * of[0] + of[1]) / np.maximum(corpus.counts, 1)
+    return np.where(of[0] + of[1] >= FEWEST_TOLD, weighted, 0.0)
+
+
+def _said(corpus: Corpus, feature: np.ndarray, adjective: np.ndarray) -> np.ndarray:
+    """Mark the adjectives that are said of features often enough to be opinions; bool [n_names + 1]."""
+    attributive, predicative, by_degree = _patterns(corpus, feature, adjective)
+    places = (corpus.word[attributive], corpus.after(2)[predicative], corpus.after(3)[by_degree])
+    return corpus.count(np.concatenate(places)) >= FEWEST_TOLD
+
+
+def _patterns(corpus: Corpus, noun: np.ndarray, opinion: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mark where the patterns begin: opinion noun; noun be opinion; noun be degree opinion; three bool [n_words]."""
     be, degree = corpus.those(BE), corpus.those(DEGREES)
     word, one, two, three = corpus.word, corpus.after(1), corpus.after(2), corpus.after(3)
-    attributive = opinion[word] & feature[one] & closes[two]
-    predicative = feature[word] & be[one] & opinion[two]
-    by_degree = feature[word] & be[one] & degree[two] & opinion[three]
-    of = corpus.count(one[attributive]) + corpus.count(word[predicative | by_degree])
-    said = corpus.count(word[attributive]) + corpus.count(two[predicative]) + corpus.count(three[by_degree])
-    return of, said
-
-
-def _rarity(corpus: Corpus, feature: np.ndarray) -> dict[str, float]:
-    """Weigh each feature from 0 (the most frequent) to 1 (found once) by the logarithm of its count."""
-    counts = corpus.counts[feature]
-    weights = 1 - np.log(counts) / max(np.log(counts.max()), 1e-9)
-    return dict(zip(corpus.names_of(feature), np.round(weights, 4).tolist(), strict=True))
+    attributive = opinion[word] & noun[one] & _closers(corpus)[two]
+    return attributive, noun[word] & be[one] & opinion[two], noun[word] & be[one] & degree[two] & opinion[three]
 
 
 def _sentiment(corpus: Corpus, ratings: pl.Series) -> np.ndarray:

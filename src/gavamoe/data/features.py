@@ -1,7 +1,7 @@
 """Features: the aspect of an item that a text speaks of, such as acting or breakfast, and what it says of it.
 
-A text's feature is the feature word closest to an opinion word in the same sentence; among equals the rarer one,
-because it says more. All texts are searched at once, as arrays over their words.
+A text's feature is the feature word closest to an opinion word in the same sentence; among equals the one with the
+higher weight. All texts are searched at once, as arrays over their words.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from gavamoe.data.words import NEGATIONS, SENTENCE_ENDS, tokenise
 
 # An opinion further from its feature than this many words speaks of something else.
 REACH = 5
-# What an opinion beside the feature adds to its score, against a weight (rarity) of 0..1.
+# What an opinion beside the feature adds to its score, against a weight of 0..1.
 OPINION_SCORE = 3.0
 FOUND_SCHEMA = {"feature": pl.String(), "opinion": pl.String(), "sentiment": pl.Int8(), "score": pl.Float32()}
 
@@ -28,7 +28,7 @@ class FeatureExtractor:
     """Finds the feature that a text speaks of.
 
     Args:
-        features: weight of each feature word or phrase, 0..1, higher for the rarer ones.
+        features: weight of each feature word or phrase, 0..1; decides between equals.
         opinions: 1 for each word of praise, -1 for each of complaint.
     """
 

@@ -48,6 +48,18 @@ CLOSED = (
     )
 )
 
+# Shell nouns (Schmid, 2000) and their like: they take an adjective in set phrases (a good job, a great deal, in great
+# part) and stand for something else, or for whoever looks on; an opinion of them is not of an aspect of the item.
+SHELL_NOUNS = words(
+    "job deal idea bet choice choices addition feat share take turn touch touches aspect aspects element elements "
+    "bits opportunity opportunities attempt attempts effort efforts start beginning word memory taste fit inside "
+    "due known experience entry measure manner fashion sense mix mixture blend combination variety affair exercise "
+    "example return view state levels standards hand hands eye eyes face mind brain place ground air fire surprise "
+    "surprises series enjoyed history future life lives world audience viewers fans children buy purchase situation "
+    "situations circumstances process task sign support behavior address line form nature answers results group "
+    "match path pleasures qualities pieces cry"
+)
+
 
 def tokenise(texts: pl.Series) -> pl.DataFrame:
     """Split texts into words and marks.
