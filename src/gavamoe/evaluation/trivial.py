@@ -10,6 +10,10 @@ import polars as pl
 
 from gavamoe.data.scale import RatingScale
 
+# A bias is shrunk as if this many reviews had spoken for 0; on real reviews 2 to 4 predict equally well.
+BIAS_DAMPING = 3
+BIAS_ROUNDS = 10
+
 
 class System(Protocol):
     """Anything that writes a text and predicts a rating for each pair."""
@@ -86,6 +90,41 @@ class GlobalMean:
     def predict(self, pairs: pl.DataFrame) -> tuple[list[str], np.ndarray]:
         """As `System.predict`."""
         return [""] * len(pairs), np.full(len(pairs), self.rating)
+
+
+@dataclass
+class Biases:
+    """The global mean plus what the user and the item usually add to it (Koren 2010, regularised); writes nothing.
+
+    An unknown user or item adds nothing.
+    """
+
+    mean: float
+    users: dict[int, float]
+    items: dict[int, float]
+    name: str = "user and item bias"
+
+    @classmethod
+    def fit(cls, train: pl.DataFrame, scale: RatingScale) -> Biases:
+        """From training reviews with user_id, item_id, level: each side by turns from what the other leaves."""
+        rating = pl.Series(scale.to_rating(train["level"].to_numpy()))
+        mean = float(rating.mean())  # type: ignore[arg-type]
+        rated = train.select("user_id", "item_id", left=rating - mean, user=pl.lit(0.0), item=pl.lit(0.0))
+        for _ in range(BIAS_ROUNDS):
+            for side, other in (("item", "user"), ("user", "item")):
+                left = pl.col("left") - pl.col(other)
+                rated = rated.with_columns((left.sum() / (pl.len() + BIAS_DAMPING)).over(f"{side}_id").alias(side))
+        users, items = (
+            dict(rated.select(f"{side}_id", side).unique().filter(pl.col(f"{side}_id") != 0).iter_rows())
+            for side in ("user", "item")
+        )
+        return cls(mean, users, items)
+
+    def predict(self, pairs: pl.DataFrame) -> tuple[list[str], np.ndarray]:
+        """As `System.predict`."""
+        ids = zip(pairs["user_id"].to_list(), pairs["item_id"].to_list(), strict=True)
+        ratings = [self.mean + self.users.get(user, 0.0) + self.items.get(item, 0.0) for user, item in ids]
+        return [""] * len(pairs), np.array(ratings)
 
 
 def _item_means(train: pl.DataFrame, scale: RatingScale) -> dict[int, float]:
