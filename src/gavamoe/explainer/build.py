@@ -38,8 +38,6 @@ def from_scratch(
     )
     model_config = _model_config(config, text_config, tokenizer, clusters, side_vectors, config.expert_width)
     model = GavamoeForCausalLM(model_config)
-    # At these lengths plain attention's backward is faster on a CPU than the fused kernel's.
-    model.set_attn_implementation("sdpa" if torch.cuda.is_available() else "eager")
     return _ready(model, tokenizer, side_vectors), tokenizer
 
 

@@ -81,6 +81,7 @@ class Explainer:
         directory = RunDirectory(Path(run))
         directory.require(*CATALOG_FILES, *PREFERENCE_FILES, *EXPLAINER_FILES)
         transformers_logging.set_verbosity_error()
+        transformers_logging.disable_progress_bar()
         try:
             preference = PreferenceModel.from_pretrained(directory.preference).to(device)
             model = GavamoeForCausalLM.from_pretrained(directory.explainer).to(device)
@@ -96,7 +97,7 @@ class Explainer:
 
     def judge(self, user_id: np.ndarray, item_id: np.ndarray) -> Judgement:
         """Rating and cluster of pairs of ids, without writing a text."""
-        user, item = torch.as_tensor(user_id, dtype=torch.int64), torch.as_tensor(item_id, dtype=torch.int64)
+        user, item = (torch.from_numpy(np.array(ids, dtype=np.int64)) for ids in (user_id, item_id))
         level = self.preference.predict_rating(user, item).cpu().numpy()
         gamma = self.preference.responsibilities(user, item).cpu().numpy()
         return Judgement(level, gamma, gamma.argmax(1))

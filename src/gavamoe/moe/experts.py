@@ -65,10 +65,16 @@ _loop = FineGrainedExperts.forward.__wrapped__  # the method above, past the int
 
 def by_shape(experts: FineGrainedExperts, x_TH: Tensor, selected_TK: Tensor, weight_TK: Tensor) -> Tensor:
     """The faster kernel for this many rows on this device; all give the same result to rounding."""
-    on_cpu = x_TH.device.type == "cpu"
-    if on_cpu and selected_TK.numel() >= LOOP_FROM_ROWS:
+    many = x_TH.device.type == "cpu" and selected_TK.numel() >= LOOP_FROM_ROWS
+    if many or not _aligned(experts):
         return _loop(experts, x_TH, selected_TK, weight_TK)
     return grouped_mm_experts_forward(experts, x_TH, selected_TK, weight_TK)
+
+
+def _aligned(experts: FineGrainedExperts) -> bool:
+    """grouped_mm takes only matrices whose rows are a multiple of 16 bytes."""
+    size = experts.down_proj.element_size()
+    return experts.hidden_dim * size % 16 == 0 and experts.intermediate_dim * size % 16 == 0
 
 
 ALL_EXPERTS_FUNCTIONS.register("by_shape", by_shape)

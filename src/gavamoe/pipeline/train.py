@@ -72,7 +72,7 @@ def summary(run: RunDirectory) -> dict[str, Any]:
 
 def pair_columns(model: PreferenceModel, frame: pl.DataFrame) -> PairColumns:
     """Prepared reviews as stage 2 sees them: ids, the pair's cluster, true level and feature."""
-    user, item = frame["user_id"].to_numpy().astype(np.int64), frame["item_id"].to_numpy().astype(np.int64)
+    user, item = (frame[name].to_numpy().astype(np.int64) for name in ("user_id", "item_id"))
     cluster = model.assign(torch.from_numpy(user), torch.from_numpy(item)).numpy()
     return PairColumns(user, item, cluster, frame["level"].to_list(), frame["feature"].to_list())
 
@@ -94,6 +94,7 @@ def _open_run(run: RunDirectory, card: RunCard, stage: Stage, resume: bool) -> R
         # The stage to come may be configured anew; the one that is done may not.
         config = card.config.model_copy(update={"preference": kept.config.preference})
         kept = RunCard(kept.data, card.preset, card.base_model, config)
+        explainer_training.discard_checkpoints(run.checkpoints)
         run.write_card(kept)
     return kept
 

@@ -85,27 +85,33 @@ class PreferenceModel(
         kl_B = self.prior.kl(mu_BD, log_var_BD, self.prior.log_responsibilities(z_BD))
         return PairLosses(nll_B, kl_B, norm_B)
 
+    @torch.no_grad()
     def latent(self, user_B: Tensor, item_B: Tensor) -> Tensor:
         """The posterior mean of each pair, [B, D]: deterministic, and independent of the other rows."""
         return torch.cat([mu for mu, _ in self.encode_chunks(user_B, item_B)])
 
+    @torch.no_grad()
     def rating_distribution(self, user_B: Tensor, item_B: Tensor) -> Tensor:
         """p(level | z = mu), [B, R]."""
         return torch.cat([self.decoder(mu).softmax(-1) for mu, _ in self.encode_chunks(user_B, item_B)])
 
+    @torch.no_grad()
     def predict_rating(self, user_B: Tensor, item_B: Tensor) -> Tensor:
         """Expected level sum_r r p(r | z = mu) in 1..R, [B]."""
         level_R = torch.arange(1, self.levels + 1, dtype=torch.float32, device=self.device)
         return self.rating_distribution(user_B, item_B) @ level_R
 
+    @torch.no_grad()
     def responsibilities(self, user_B: Tensor, item_B: Tensor) -> Tensor:
         """gamma at z = mu, [B, K]; each row sums to 1."""
         return torch.cat([self.prior.log_responsibilities(mu).exp() for mu, _ in self.encode_chunks(user_B, item_B)])
 
+    @torch.no_grad()
     def assign(self, user_B: Tensor, item_B: Tensor) -> Tensor:
         """The cluster of each pair, argmax_c gamma_c at z = mu, [B]."""
         return self.responsibilities(user_B, item_B).argmax(-1)
 
+    @torch.no_grad()
     def user_profile(self, user_B: Tensor, item_B: Tensor) -> Tensor:
         """Mean responsibilities over each user's given pairs, [users + 1, K]; a user without a pair has a row of 0."""
         gamma_BK = self.responsibilities(user_B, item_B)

@@ -181,24 +181,24 @@ class _Fit:
         torch.set_rng_state(state["random"])
 
 
+@torch.no_grad()
 def validate(model: PreferenceModel, pairs: Pairs) -> dict[str, float]:
     """NLL, RMSE and MAE (in levels), KL, live clusters and mixture entropy (nats), all at z = mu, means over pairs."""
-    chunks = [(model.decoder(mu), log_var, mu) for mu, log_var in model.encode_chunks(pairs.user_N, pairs.item_N)]
-    with torch.no_grad():
-        logits_BR = torch.cat([logits for logits, _, _ in chunks])
-        mu_BD, log_var_BD = torch.cat([mu for _, _, mu in chunks]), torch.cat([log_var for _, log_var, _ in chunks])
-        log_gamma_BK = model.prior.log_responsibilities(mu_BD)
-        expected_B = logits_BR.softmax(-1) @ torch.arange(model.levels, dtype=torch.float32)
-        error_B = expected_B - pairs.level_N
-        share_K = log_gamma_BK.exp().mean(0)
-        return {
-            "valid_nll": float(torch.nn.functional.cross_entropy(logits_BR, pairs.level_N)),
-            "valid_rmse": float(error_B.square().mean().sqrt()),
-            "valid_mae": float(error_B.abs().mean()),
-            "valid_kl": float(model.prior.kl(mu_BD, log_var_BD, log_gamma_BK).mean()),
-            "live_clusters": int((share_K >= LIVE_SHARE).sum()),
-            "mixture_entropy": float(-(share_K * share_K.clamp_min(1e-12).log()).sum()),
-        }
+    chunks = list(model.encode_chunks(pairs.user_N, pairs.item_N))
+    mu_BD, log_var_BD = torch.cat([mu for mu, _ in chunks]), torch.cat([log_var for _, log_var in chunks])
+    logits_BR = model.decoder(mu_BD)
+    log_gamma_BK = model.prior.log_responsibilities(mu_BD)
+    expected_B = logits_BR.softmax(-1) @ torch.arange(model.levels, dtype=torch.float32)
+    error_B = expected_B - pairs.level_N
+    share_K = log_gamma_BK.exp().mean(0)
+    return {
+        "valid_nll": float(torch.nn.functional.cross_entropy(logits_BR, pairs.level_N)),
+        "valid_rmse": float(error_B.square().mean().sqrt()),
+        "valid_mae": float(error_B.abs().mean()),
+        "valid_kl": float(model.prior.kl(mu_BD, log_var_BD, log_gamma_BK).mean()),
+        "live_clusters": int((share_K >= LIVE_SHARE).sum()),
+        "mixture_entropy": float(-(share_K * share_K.clamp_min(1e-12).log()).sum()),
+    }
 
 
 def _batches(pairs: Pairs, size: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:

@@ -1,0 +1,175 @@
+"""The commands as scripts call them: JSON keys, exit codes, one line an error."""
+
+import gzip
+import json
+import shutil
+import subprocess
+import sys
+
+import polars as pl
+import pytest
+
+from gavamoe.cli import app as cli
+
+EXPLAIN_KEYS = {"user", "item", "text", "rating", "cluster", "responsibilities", "experts", "cold_user", "cold_item"}
+ROUGE = {f"rouge_{n}/{part}_score" for n in "12l" for part in "frp"}
+METRICS = {"BLEU-1", "BLEU-4", "USR", "USN", "FMR", "FCR", "DIV", "Distinct-1", "Distinct-2", "RMSE", "MAE"} | ROUGE
+
+
+@pytest.fixture
+def gavamoe(monkeypatch, capsys):
+    """Run the command line in this process: (exit code, stdout, stderr)."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["gavamoe", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        captured = capsys.readouterr()
+        return stop.value.code or 0, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def own_run(run_path, tmp_path):
+    """A copy, because evaluate writes into the run."""
+    return shutil.copytree(run_path, tmp_path / "run")
+
+
+def refused(result, *words):
+    code, out, err = result
+    assert code == 2
+    assert out == ""
+    assert len(err.strip().splitlines()) == 1, err
+    for word in words:
+        assert word in err
+    return True
+
+
+def test_explain_prints_one_object_with_its_keys(gavamoe, run_path):
+    code, out, _ = gavamoe("explain", run_path, "--user", "u01", "--item", "i01", "--json")
+    assert code == 0
+    assert json.loads(out).keys() >= EXPLAIN_KEYS
+
+
+def test_explain_says_that_a_user_is_unknown_and_goes_on(gavamoe, run_path):
+    code, out, err = gavamoe("explain", run_path, "--user", "nobody", "--item", "i01", "--json")
+    assert code == 0
+    assert json.loads(out)["cold_user"] is True
+    assert "user 'nobody' has no training review" in err
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl", "csv"])
+def test_explain_writes_a_file_of_pairs_in_their_order(gavamoe, run_path, tmp_path, suffix):
+    pairs = pl.DataFrame({"user": ["u03", "u01", "new"], "item": ["i02", "i01", "i05"]})
+    pairs.write_csv(tmp_path / "pairs.csv")
+    out = tmp_path / f"texts.{suffix}"
+    code, printed, _ = gavamoe("explain", run_path, "--pairs", tmp_path / "pairs.csv", "--out", out, "--json")
+    assert code == 0
+    assert json.loads(printed)["n"] == 3
+    table = {"parquet": pl.read_parquet, "jsonl": pl.read_ndjson, "csv": pl.read_csv}[suffix](out)
+    assert table["user"].to_list() == ["u03", "u01", "new"]
+    assert table["cold_user"].to_list() == [False, False, True]
+
+
+def test_recommend_lists_items_with_reasons(gavamoe, run_path):
+    code, out, _ = gavamoe("recommend", run_path, "--user", "u01", "--top", "3", "--explain", "--json")
+    assert code == 0
+    result = json.loads(out)
+    assert len(result["recommendations"]) == 3
+    assert result["recommendations"][0].keys() >= {"item", "rating", "text", "cluster"}
+
+
+def test_evaluate_prints_and_keeps_its_metrics(gavamoe, own_run):
+    code, out, _ = gavamoe("evaluate", own_run, "--json")
+    assert code == 0
+    result = json.loads(out)
+    assert result["metrics"].keys() == METRICS
+    assert result["conditions"]["oracle"] is False
+    assert result["n"] == 50
+    assert json.loads((own_run / "metrics.json").read_text())["metrics"] == result["metrics"]
+    rows = [json.loads(line) for line in (own_run / "predictions.jsonl").read_text().splitlines()]
+    assert len(rows) == 50
+    assert "<svg" in (own_run / "report.html").read_text()
+
+
+def test_evaluate_takes_raw_reviews_with_strangers_in_them(gavamoe, own_run, tmp_path):
+    rows = [
+        {"user": "u01", "item": "i01", "rating": 4, "text": "a fine evening , and the music is joyful ."},
+        {"user": "stranger", "item": "i01", "rating": 2, "text": "not for me ."},
+        {"user": "u02", "item": "unheard of", "rating": 5, "text": ""},
+    ]
+    path = tmp_path / "new.jsonl.gz"
+    path.write_bytes(gzip.compress("\n".join(map(json.dumps, rows)).encode()))
+    code, out, _ = gavamoe("evaluate", own_run, "--data", path, "--json")
+    assert code == 0
+    result = json.loads(out)
+    assert result["n"] == 3
+    assert result["conditions"]["cold_users"] == result["conditions"]["cold_items"] == 1
+    assert result["conditions"]["texts"] == 2
+
+
+def test_an_oracle_is_marked_as_one(gavamoe, own_run):
+    code, out, _ = gavamoe("evaluate", own_run, "--rating", "given", "--feature", "given", "--limit", "10", "--json")
+    assert code == 0
+    assert json.loads(out)["conditions"]["oracle"] is True
+    assert json.loads(out)["n"] == 10
+
+
+def test_predictions_of_a_run_can_be_scored_again(gavamoe, own_run):
+    _, evaluated, _ = gavamoe("evaluate", own_run, "--json")
+    code, out, _ = gavamoe("score", own_run / "predictions.jsonl", "--normalize", "--json")
+    assert code == 0
+    scored, whole = json.loads(out)["metrics"], json.loads(evaluated)["metrics"]
+    assert scored["RMSE"] == pytest.approx(whole["RMSE"])
+    assert scored["BLEU-1"] > 0  # not the same number: evaluate cuts texts, score takes them as they are
+
+
+def test_simulate_then_prepare_then_train_from_the_command_line(gavamoe, tmp_path):
+    world, data, run = tmp_path / "w.csv", tmp_path / "data", tmp_path / "run"
+    assert gavamoe("simulate", "--out", world, "--users", "20", "--items", "10", "--reviews", "120", "--clusters", "2")[0] == 0
+    assert gavamoe("prepare", world, "--out", data, "--json")[0] == 0
+    small = ["--set", "preference.epochs=2", "--set", "preference.clusters=2"]
+    code, out, _ = gavamoe("train", data, "--out", run, "--preset", "tiny", "--stage", "preference", *small, "--seed", "3", "--json")
+    assert code == 0
+    assert json.loads(out)["preference"]["valid_rmse"] > 0
+    assert "seed: 3" in (run / "run.yaml").read_text()
+
+
+def test_bad_input_is_one_clear_line_and_exit_code_2(gavamoe, run_path, dataset_path, tmp_path):
+    assert refused(gavamoe("recommend", run_path, "--user", "nobody"), "nobody", "no training review")
+    assert refused(gavamoe("explain", tmp_path / "none", "--user", "a", "--item", "b"), "there is no run at")
+    assert refused(gavamoe("explain", run_path, "--user", "a"), "either --user and --item, or --pairs and --out")
+    assert refused(gavamoe("train", tmp_path / "none", "--out", tmp_path / "run"), "gavamoe prepare")
+    assert refused(gavamoe("train", dataset_path, "--out", tmp_path / "run", "--preset", "huge"), "huge", "small")
+    assert refused(gavamoe("train", dataset_path, "--out", tmp_path / "run", "--set", "explainer.top_k=99"), "top_k 99")
+    assert refused(gavamoe("train", dataset_path, "--out", run_path), "already holds files")
+    assert refused(gavamoe("evaluate", run_path, "--split", "holiday"), "holiday")
+    assert refused(gavamoe("evaluate", run_path, "--data", tmp_path / "none.jsonl"), "none.jsonl")
+    assert refused(gavamoe("simulate", "--out", tmp_path / "w.docx"), "w.docx")
+    assert refused(gavamoe("simulate", "--out", tmp_path / "w.csv", "--reviews", "99999999"), "do not fit")
+    assert refused(gavamoe("train", dataset_path), "--out")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b'{"user": "u01", "item": "i01", "text": "x"}\n', ["rating"]),
+        (b'{"user": "u01", "item": "i01", "rating": 9, "text": "x"}\n', ["9"]),
+        (b"", ["raw.jsonl"]),
+        (b'{"user": "u01", "item"\n', ["line 1"]),
+    ],
+)
+def test_bad_review_files_are_refused_by_evaluate(gavamoe, own_run, tmp_path, content, words):
+    path = tmp_path / "raw.jsonl"
+    path.write_bytes(content)
+    before = sorted(p.name for p in own_run.iterdir())
+    assert refused(gavamoe("evaluate", own_run, "--data", path), *words)
+    assert sorted(p.name for p in own_run.iterdir()) == before
+
+
+def test_help_imports_nothing_heavy():
+    code = "import sys; from gavamoe.cli import commands; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"torch", "transformers", "polars", "sklearn", "matplotlib", "pydantic", "numpy"} & set(modules)

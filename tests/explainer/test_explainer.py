@@ -1,0 +1,101 @@
+"""Explanations as a user asks for them."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+import gavamoe
+from gavamoe.errors import DataError, RunError
+from gavamoe.explainer.features import FeaturePredictor
+from gavamoe.explainer.prompt import Condition
+
+
+def some_pairs(count: int = 12) -> pl.DataFrame:
+    return pl.DataFrame({"user": [f"u{i + 1:02d}" for i in range(count)], "item": [f"i{i % 19 + 1:02d}" for i in range(count)]})
+
+
+def test_the_package_offers_its_three_names():
+    assert {gavamoe.Explainer.__name__, gavamoe.PreferenceModel.__name__, gavamoe.ReviewDataset.__name__} == {
+        "Explainer",
+        "PreferenceModel",
+        "ReviewDataset",
+    }
+
+
+def test_permuting_or_splitting_a_batch_changes_no_text(explainer):
+    pairs = some_pairs()
+    together = explainer.explain_batch(pairs)
+    order = np.random.default_rng(0).permutation(len(pairs))
+    permuted = explainer.explain_batch(pairs[order.tolist()])
+    assert [e.text for e in permuted] == [together[row].text for row in order]
+    alone = [explainer.explain_batch(pairs[row])[0] for row in range(len(pairs))]
+    assert [e.text for e in alone] == [e.text for e in together]
+
+
+def test_one_explanation_says_all_there_is_to_say(explainer):
+    explanation = explainer.explain(user="u01", item="i01")
+    assert sum(explanation.responsibilities) == pytest.approx(1, abs=1e-5)
+    assert explanation.cluster == int(np.argmax(explanation.responsibilities))
+    assert 1 <= explanation.rating <= 5
+    config = explainer.model.config
+    assert np.shape(explanation.experts) == (2, config.experts)
+    np.testing.assert_allclose(np.sum(explanation.experts, axis=1), 1, atol=1e-5)
+    assert not explanation.cold_user
+    assert not explanation.cold_item
+
+
+def test_strangers_are_explained_and_marked_as_such(explainer):
+    explanation = explainer.explain(user="nobody", item="i01")
+    assert explanation.cold_user
+    assert not explanation.cold_item
+    assert explainer.explain(user=1, item=2).cold_item  # names of any type are compared as text
+
+
+def test_a_given_rating_reaches_the_prompt_only_where_it_is_asked_for(explainer):
+    pairs = some_pairs().with_columns(rating=pl.lit(1.0))
+    assert explainer.explain_batch(pairs) == explainer.explain_batch(some_pairs())
+    columns, _ = explainer._columns(pairs, Condition(rating="given"))
+    assert columns.level == [1] * len(pairs)
+    with pytest.raises(DataError, match="rating=given needs a column rating"):
+        explainer.explain_batch(some_pairs(), Condition(rating="given"))
+
+
+def test_a_feature_is_predicted_from_what_item_and_user_speak_of():
+    train = pl.DataFrame(
+        {"user_id": [1, 1, 2, 2, 3], "item_id": [1, 1, 2, 2, 2], "feature": ["music", "music", "pace", "pace", "pace"]}
+    )
+    predictor = FeaturePredictor.fit(train)
+    assert predictor.predict(np.array([1, 2, 0]), np.array([1, 2, 2])) == ["music", "pace", "pace"]
+    nothing = FeaturePredictor.fit(train.with_columns(feature=pl.lit(None, dtype=pl.String)))
+    assert nothing.predict(np.array([1]), np.array([1])) == [None]
+
+
+def test_a_recommendation_leaves_out_what_the_user_has_reviewed_and_is_sorted(explainer):
+    recommended = explainer.recommend("u01", top=50)
+    seen = {explainer.catalog.item_names[item] for item in explainer.catalog.seen(explainer.catalog.user_id("u01"))}
+    assert seen
+    assert not seen & set(recommended["item"])
+    assert recommended["rating"].is_sorted(descending=True)
+    assert len(recommended) == explainer.catalog.n_items - len(seen)
+
+
+@pytest.mark.parametrize("name", ["preference/model.safetensors", "explainer/tokenizer.json", "catalog/users.parquet", "run.yaml"])
+def test_a_run_that_lacks_a_file_names_it(run_path, tmp_path, name):
+    import shutil
+
+    broken = tmp_path / "run"
+    shutil.copytree(run_path, broken)
+    (broken / name).unlink()
+    with pytest.raises(RunError, match=name):
+        gavamoe.Explainer.from_pretrained(broken)
+
+
+def test_a_damaged_weight_file_is_one_clear_line(run_path, tmp_path):
+    import shutil
+
+    broken = tmp_path / "run"
+    shutil.copytree(run_path, broken)
+    weights = broken / "explainer" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(RunError, match="damaged"):
+        gavamoe.Explainer.from_pretrained(broken)

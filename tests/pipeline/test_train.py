@@ -1,0 +1,92 @@
+"""A whole training: resume, stages, and what is refused."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import Trainer
+
+from gavamoe.config import parse_config
+from gavamoe.errors import ConfigError, RunError
+from gavamoe.explainer.explainer import Explainer
+from gavamoe.pipeline.train import train_run
+from gavamoe.run import RunDirectory
+
+
+def weights(run, stage="explainer"):
+    return load_file(run / stage / "model.safetensors")
+
+
+def assert_same(left, right):
+    assert left.keys() == right.keys()
+    for name, tensor in left.items():
+        assert torch.equal(tensor, right[name]), name
+
+
+def test_the_same_seed_gives_the_same_run_twice(dataset_path, run_path, tiny_config, tmp_path):
+    train_run(dataset_path, tmp_path / "again", tiny_config, preset="tiny")
+    for stage in ("preference", "explainer"):
+        assert_same(weights(run_path, stage), weights(tmp_path / "again", stage))
+
+
+@pytest.mark.parametrize("stop_at", [13, 20])  # between epochs, and in the middle of one
+def test_interrupted_and_resumed_it_ends_with_the_same_weights(
+    dataset_path, run_path, tiny_config, tmp_path, monkeypatch, stop_at
+):
+    real_step = Trainer.training_step
+    steps = 0
+
+    def step_then_stop(self, *args, **kwargs):
+        nonlocal steps
+        steps += 1
+        if steps > stop_at:
+            raise KeyboardInterrupt
+        return real_step(self, *args, **kwargs)
+
+    monkeypatch.setattr(Trainer, "training_step", step_then_stop)
+    with pytest.raises(KeyboardInterrupt):
+        train_run(dataset_path, tmp_path / "run", tiny_config, preset="tiny")
+    monkeypatch.setattr(Trainer, "training_step", real_step)
+    assert not (tmp_path / "run" / "explainer").exists()
+    train_run(dataset_path, tmp_path / "run", tiny_config, preset="tiny", resume=True)
+    assert_same(weights(run_path), weights(tmp_path / "run"))
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_the_stages_can_be_trained_one_after_the_other(dataset_path, run_path, tiny_config, tmp_path):
+    run = tmp_path / "run"
+    train_run(dataset_path, run, tiny_config, stage="preference")
+    with pytest.raises(RunError, match=r"explainer/config.json is missing"):
+        Explainer.from_pretrained(run)
+    train_run(dataset_path, run, tiny_config, stage="explainer")
+    assert_same(weights(run_path), weights(run))
+
+
+def test_a_run_is_never_overwritten(dataset_path, run_path, tiny_config):
+    before = weights(run_path)
+    with pytest.raises(RunError, match="--resume, or choose another --out"):
+        train_run(dataset_path, run_path, tiny_config)
+    assert_same(before, weights(run_path))
+
+
+def test_there_is_nothing_to_resume_where_there_is_no_run(dataset_path, tiny_config, tmp_path):
+    with pytest.raises(RunError, match="no run at"):
+        train_run(dataset_path, tmp_path / "none", tiny_config, resume=True)
+
+
+def test_a_finished_run_holds_no_pickle_and_keeps_no_training_state(run_path):
+    assert not [path for path in run_path.rglob("*") if path.suffix in (".bin", ".pt", ".pth", ".pkl", ".pickle")]
+    assert not RunDirectory(run_path).checkpoints.exists()
+
+
+@pytest.mark.parametrize(
+    ("tree", "message"),
+    [
+        ({"explainer": {"expert": 4}}, r"no setting 'explainer.expert'; known here: .*experts"),
+        ({"explainer": {"top_k": 9}}, "top_k 9 cannot exceed experts 4"),
+        ({"preference": {"beta": -1}}, "preference.beta"),
+        ({"preferences": {}}, "no setting 'preferences'"),
+    ],
+)
+def test_a_wrong_setting_is_named(tree, message):
+    with pytest.raises(ConfigError, match=message):
+        parse_config(tree)

@@ -1,0 +1,119 @@
+"""The preference model as others use it."""
+
+import numpy as np
+import pytest
+import torch
+
+from gavamoe.config import PreferenceConfig
+from gavamoe.data.dataset import InteractionArrays
+from gavamoe.data.simulate import World, simulate
+from gavamoe.errors import ConfigError
+from gavamoe.preference import training
+from gavamoe.preference.model import PreferenceModel
+from gavamoe.preference.training import fit
+
+SMALL = PreferenceConfig(clusters=2, latent=4, embedding=8, hidden=8, pretrain_epochs=4, epochs=5, warmup_epochs=2, restarts=1)
+
+
+def a_model() -> PreferenceModel:
+    torch.manual_seed(0)
+    return PreferenceModel(users=30, items=20, levels=5, clusters=2, latent=4, embedding=8, hidden=8)
+
+
+def some_pairs(seed: int, count: int) -> InteractionArrays:
+    rng = np.random.default_rng(seed)
+    return InteractionArrays(rng.integers(1, 31, count), rng.integers(1, 21, count), rng.integers(1, 6, count))
+
+
+def test_saved_and_loaded_it_is_bit_equal_and_prints_nothing(tmp_path, capsys):
+    model = a_model()
+    model.save_pretrained(tmp_path)
+    loaded = PreferenceModel.from_pretrained(tmp_path)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, loaded.state_dict()[name]), name
+    assert capsys.readouterr().out == ""
+    assert not list(tmp_path.glob("*.bin"))
+
+
+def test_an_unknown_user_gets_a_rating_within_the_scale_and_a_distribution_of_clusters():
+    model = a_model()
+    nobody = torch.zeros(3, dtype=torch.long)
+    assert ((model.predict_rating(nobody, nobody) >= 1) & (model.predict_rating(nobody, nobody) <= 5)).all()
+    torch.testing.assert_close(model.responsibilities(nobody, nobody).sum(-1), torch.ones(3))
+
+
+def test_a_users_profile_is_the_mean_of_its_pairs():
+    model = a_model()
+    user, item = torch.tensor([4, 4, 9]), torch.tensor([1, 2, 3])
+    profile = model.user_profile(user, item)
+    torch.testing.assert_close(profile[4], model.responsibilities(user, item)[:2].mean(0))
+    assert profile.shape == (31, 2)
+    assert (profile[5] == 0).all()
+
+
+def test_the_same_seed_gives_the_same_weights_and_leaves_the_callers_randomness_alone():
+    torch.manual_seed(7)
+    expected = torch.rand(1)
+    torch.manual_seed(7)
+    models = [a_model(), a_model()]
+    torch.manual_seed(7)
+    for model in models:
+        fit(model, some_pairs(0, 200), some_pairs(1, 50), SMALL, seed=3)
+    assert torch.equal(torch.rand(1), expected)
+    for left, right in zip(*(model.state_dict().values() for model in models), strict=True):
+        assert torch.equal(left, right)
+
+
+@pytest.mark.parametrize("stop_after", [2, 6])
+def test_interrupted_and_resumed_it_ends_with_the_same_weights(tmp_path, monkeypatch, stop_after):
+    train, valid = some_pairs(0, 200), some_pairs(1, 50)
+    whole = a_model()
+    history = fit(whole, train, valid, SMALL, seed=3)
+
+    saves = 0
+
+    def save_then_stop(path, state):
+        nonlocal saves
+        real_save(path, state)
+        saves += 1
+        if saves == stop_after:
+            raise KeyboardInterrupt
+
+    real_save = training.save_state
+    monkeypatch.setattr(training, "save_state", save_then_stop)
+    path = tmp_path / "state.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        fit(a_model(), train, valid, SMALL, seed=3, checkpoint=path)
+    resumed = a_model()
+    assert fit(resumed, train, valid, SMALL, seed=3, checkpoint=path) == history
+    for left, right in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(left, right)
+
+
+def test_more_clusters_than_users_is_one_clear_line():
+    config = SMALL.model_copy(update={"clusters": 25})
+    model = PreferenceModel(30, 20, 5, clusters=25, latent=4, embedding=8, hidden=8)
+    pairs = InteractionArrays(np.array([1, 2, 3]), np.array([1, 2, 3]), np.array([1, 2, 3]))
+    with pytest.raises(ConfigError, match=r"25 clusters need .* preference.clusters"):
+        fit(model, pairs, pairs, config)
+
+
+@pytest.mark.slow
+def test_it_finds_the_groups_of_a_separable_world():
+    from sklearn.metrics import adjusted_rand_score
+
+    frame = simulate(World(users=300, items=100, reviews=10_000, clusters=3))
+    users = {name: index for index, name in enumerate(sorted(set(frame["user"])), start=1)}
+    items = {name: index for index, name in enumerate(sorted(set(frame["item"])), start=1)}
+    user, item = (np.array([ids[name] for name in frame[kind]]) for kind, ids in (("user", users), ("item", items)))
+    level, split = frame["rating"].to_numpy(), np.random.default_rng(0).random(len(frame)) < 0.9
+    torch.manual_seed(0)
+    model = PreferenceModel(len(users), len(items), 5, clusters=3)
+    train = InteractionArrays(user[split], item[split], level[split])
+    valid = InteractionArrays(user[~split], item[~split], level[~split])
+    history = fit(model, train, valid, PreferenceConfig(clusters=3))
+    found = model.assign(torch.from_numpy(user), torch.from_numpy(item)).numpy()
+    assert adjusted_rand_score(frame["cluster"].to_numpy(), found) > 0.9
+    assert history[-1]["live_clusters"] == 3
+    mean_error = np.sqrt(np.mean((level[~split] - level[split].mean()) ** 2))
+    assert history[-1]["valid_rmse"] < 0.6 * mean_error
