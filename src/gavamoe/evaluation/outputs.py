@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from gavamoe.errors import DataError
 
 Words = list[str]
+Ratings = Sequence[float | None] | np.ndarray
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Outputs:
         predictions, references: texts, split into words.
         features: the feature each reference speaks of; None in a row without one.
         feature_set: all features there are.
-        predicted, true: ratings on the scale of the source, [n]; NaN in a row without one.
+        predicted, true: ratings on the scale of the source, [n]; None or NaN in a row without one.
         scale: lowest and highest rating; predictions beyond it are clipped.
         item_features: for each row, the features that training reviews of its item mention.
     """
@@ -30,8 +32,8 @@ class Outputs:
     references: Sequence[Words]
     features: Sequence[str | None] | None = None
     feature_set: Collection[str] = frozenset()
-    predicted: np.ndarray | None = None
-    true: np.ndarray | None = None
+    predicted: Ratings | None = None
+    true: Ratings | None = None
     scale: tuple[float, float] | None = None
     item_features: Sequence[Collection[str]] | None = None
 
@@ -52,6 +54,26 @@ class Outputs:
         """Outputs without ratings; texts are split on white space as they are given."""
         return cls(
             [text.split() for text in predictions], [text.split() for text in references], features, feature_set or ()
+        )
+
+    def followed_by(self, other: Outputs) -> Outputs:
+        """The rows of two systems on the same pairs, one after the other; a column that either lacks is left out.
+
+        Raises:
+            DataError: the systems have different numbers of rows.
+        """
+        if len(self) != len(other):
+            raise DataError(f"systems are compared on the same rows; found {len(self)} and {len(other)}")
+
+        return Outputs(
+            [*self.predictions, *other.predictions],
+            [*self.references, *other.references],
+            _joined(self.features, other.features),
+            self.feature_set,
+            _joined(self.predicted, other.predicted),
+            _joined(self.true, other.true),
+            self.scale,
+            _joined(self.item_features, other.item_features),
         )
 
     def __len__(self) -> int:
@@ -76,3 +98,7 @@ class Outputs:
 def windows(words: Sequence[str], size: int) -> zip[tuple[str, ...]]:
     """The n-grams of `size` words, in order."""
     return zip(*(words[start:] for start in range(size)), strict=False)
+
+
+def _joined(first: Sequence[Any] | np.ndarray | None, second: Sequence[Any] | np.ndarray | None) -> list[Any] | None:
+    return None if first is None or second is None else [*first, *second]

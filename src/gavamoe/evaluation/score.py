@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-import numpy as np
-from numpy.typing import ArrayLike
-
 from gavamoe.evaluation.metrics import bleu, diversity, features, rating, rouge
-from gavamoe.evaluation.outputs import Outputs
+from gavamoe.evaluation.outputs import Outputs, Ratings
 from gavamoe.evaluation.row_scores import Metrics, RowScores
 
 TEXT_METRICS = (*bleu.METRICS, *rouge.METRICS, *diversity.METRICS, *features.METRICS)
@@ -37,13 +34,12 @@ def score_texts(
     return RowScores(outputs, TEXT_METRICS).overall()
 
 
-def score_ratings(predicted: ArrayLike, true: ArrayLike, low: float, high: float) -> Metrics:
+def score_ratings(predicted: Ratings, true: Ratings, low: float, high: float) -> Metrics:
     """RMSE and MAE in units of the scale, after predictions are clipped to [low, high].
 
     Raises:
         DataError: no rows, or columns of different lengths.
     """
-    given = [np.asarray(ratings, dtype=np.float64) for ratings in (predicted, true)]
-    blank: list[list[str]] = [[] for _ in given[0]]
-    outputs = Outputs(blank, blank, predicted=given[0], true=given[1], scale=(low, high))
+    blank: list[list[str]] = [[]] * len(predicted)
+    outputs = Outputs(blank, blank, predicted=predicted, true=true, scale=(low, high))
     return RowScores(outputs, RATING_METRICS).overall()

@@ -14,7 +14,8 @@ def rating_errors(outputs: Outputs) -> np.ndarray | None:
     """Squared error, absolute error, and whether both ratings are known: [n, 3]."""
     if outputs.predicted is None or outputs.true is None or outputs.scale is None:
         return None
-    error = np.clip(outputs.predicted, *outputs.scale) - outputs.true
+    predicted, true = (np.array(ratings, dtype=float) for ratings in (outputs.predicted, outputs.true))
+    error = np.clip(predicted, *outputs.scale) - true
     known = np.isfinite(error)
     error = np.where(known, error, 0)
     return np.stack([error**2, np.abs(error), known], axis=1)
