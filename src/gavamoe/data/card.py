@@ -15,6 +15,7 @@ from gavamoe.data.feature_pass import FeaturePass
 from gavamoe.data.ingest import Ingested, sha256
 from gavamoe.data.scale import RatingScale
 from gavamoe.data.splits import SPLITS
+from gavamoe.data.texts import word_count
 
 if TYPE_CHECKING:
     from gavamoe.data.prepare import PrepareOptions
@@ -91,13 +92,12 @@ def _source(path: Path, layout: Any) -> dict[str, Any]:
 
 
 def _texts(rows: pl.LazyFrame) -> dict[str, Any]:
-    words = pl.col("text").str.count_matches(r"\S+")
     found = rows.select(
         with_text=(pl.col("text") != "").sum(),
         with_feature=pl.col("feature").is_not_null().sum(),
         with_opinion=pl.col("opinion").is_not_null().sum(),
         with_time=pl.col("timestamp").is_not_null().sum(),
-        mean_words=words.mean(),
+        mean_words=word_count(pl.col("text")).mean(),
         first_time=pl.col("timestamp").min(),
         last_time=pl.col("timestamp").max(),
     )

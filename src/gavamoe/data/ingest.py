@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
+from gavamoe.data.ahead import ahead
 from gavamoe.data.bad_lines import BadLines
 from gavamoe.data.readers.canonical import Notes
 from gavamoe.data.readers.open import ReviewSource
@@ -56,7 +57,7 @@ def ingest(
     ingested = Ingested(directory, list(sources), bad=bad)
     part = 0
     for number, source in enumerate(sources):
-        for batch in source.reviews(bad, ingested.notes):
+        for batch in ahead(source.reviews(bad, ingested.notes)):
             if batch.is_empty():
                 continue
             # Uncompressed: these parts are read once and removed, so speed counts and size does not.

@@ -30,6 +30,7 @@ from gavamoe.data.readers.open import ReadOptions, expand, sort_sources
 from gavamoe.data.readers.rows import LINE
 from gavamoe.data.scale import RatingOutOfRangeError, RatingScale
 from gavamoe.data.splits import SPLIT_METHODS, SPLITS
+from gavamoe.data.texts import word_count
 from gavamoe.errors import DataError
 from gavamoe.files import staged_directory, write_json
 
@@ -130,7 +131,7 @@ def _find_scale(keys: pl.DataFrame, ingested: Ingested, options: PrepareOptions)
 def _text_filters(ingested: Ingested, options: PrepareOptions) -> dict[str, np.ndarray]:
     filters: dict[str, pl.Expr] = {}
     if options.min_words:
-        filters[f"fewer than {options.min_words} words"] = pl.col("text").str.count_matches(r"\S+") >= options.min_words
+        filters[f"fewer than {options.min_words} words"] = word_count(pl.col("text")) >= options.min_words
     if options.language:
         code = options.language
         filters[f"not in language {code}"] = pl.col("text").map_batches(

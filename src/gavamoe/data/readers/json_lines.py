@@ -10,6 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
+from gavamoe.data.ahead import ahead
 from gavamoe.data.bad_lines import BadLines
 from gavamoe.data.readers.lines import Chunk, chunks, read_start
 from gavamoe.data.readers.rows import LINE, strings
@@ -35,7 +36,7 @@ class JsonLines:
     def batches(self, wanted: Sequence[str]) -> Iterator[pl.DataFrame]:
         """Yield the wanted fields as strings, with `line`; a nested value is its JSON text."""
         fields = strings([name.partition(".")[0] for name in wanted])
-        for chunk in chunks(self.path):
+        for chunk in ahead(chunks(self.path)):
             frame = self._parse(_from_python(chunk) if self._is_python else chunk, fields)
             yield frame.select(*(_field(name) for name in wanted), pl.col(LINE))
 
