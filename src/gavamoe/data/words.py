@@ -35,7 +35,8 @@ CLOSED = (
     | DEGREES
     | NEGATIONS
     | words(
-        "like far i you he she it we they me him us them this these those such all any some every each no another other others "
+        "like far "
+        "i you he she it we they me him us them this these those such all any some every each no another other others "
         "one ones own two three four five six seven eight nine ten first second third last next few many much several "
         "lot lots kind sort bit way ways thing things stuff something anything everything someone anyone everyone what "
         "where why how there here then now about into over out up down off after before between through during against "
