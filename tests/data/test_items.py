@@ -54,6 +54,13 @@ def test_yelp_business_given_as_a_source(write_lines: Callable[..., Path], tmp_p
         prepare(sources[:1], tmp_path / "out")
 
 
+def test_an_unrelated_file_beside_the_reviews_is_passed_over(write_lines: Callable[..., Path], tmp_path: Path) -> None:
+    (tmp_path / "items.json").write_text('[{"what": "an array"}]')
+    (tmp_path / "item.csv").write_text("colour,size\nred,3\n")
+    card = prepare([write_lines("r.jsonl", [AMAZON])], tmp_path / "out")
+    assert card["items"] == {"sources": [], "described": 0}
+
+
 def test_metadata_named_by_option_with_another_item_column(write_lines: Callable[..., Path], tmp_path: Path) -> None:
     path = tmp_path / "films.csv"
     path.write_text("movieId,title,genres\nB1,A film,Drama|War\n")

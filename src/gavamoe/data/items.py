@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from gavamoe.data.bad_lines import BadLines
-from gavamoe.data.readers.layouts import DESCRIBED_BY, SYNONYMS, Layout, pick_column
+from gavamoe.data.readers.layouts import DESCRIBED_BY, SYNONYMS, Layout, describes_items, pick_column
 from gavamoe.data.readers.open import open_rows
 from gavamoe.data.readers.rows import Rows
 from gavamoe.data.texts import clean_texts
@@ -26,14 +26,24 @@ ITEM_SCHEMA = {
 
 
 def items_beside(reviews: Path) -> Path | None:
-    """Find the metadata that public sets put beside their reviews, such as meta_Books.json.gz or business.json."""
+    """Find the metadata that public sets put beside their reviews, such as meta_Books.json.gz or business.json.
+
+    Nobody named this file, so one that cannot be read or does not describe items is no mistake: it is passed over.
+    """
     stem = reviews.name.partition(".")[0]
     category = stem.removeprefix("reviews_").removesuffix("_5")
     stems = {f"meta_{category}", "items", "item", "business"}
     if "review" in stem:
         stems.add(stem.replace("review", "business"))
-    beside = (file for file in reviews.parent.iterdir() if file.is_file() and file != reviews)
-    return min((file for file in beside if file.name.partition(".")[0] in stems), default=None)
+    beside = sorted(file for file in reviews.parent.iterdir() if file.is_file() and file != reviews)
+    return next((file for file in beside if file.name.partition(".")[0] in stems and _describes(file)), None)
+
+
+def _describes(path: Path) -> bool:
+    try:
+        return describes_items(open_rows(path, BadLines()).columns)
+    except DataError:
+        return False
 
 
 def read_items(sources: Iterable[Path], names: pl.Series, reviews: Layout, bad: BadLines) -> pl.DataFrame:

@@ -12,13 +12,11 @@ The group of each user is the truth that the clusters of the preference model ar
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from gavamoe.errors import ConfigError
-from gavamoe.files import staged_file
 
 # (aspect, phrases of praise, phrases of complaint); the aspect is the review's `feature`.
 ASPECTS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
@@ -110,22 +108,6 @@ def simulate(world: World) -> pl.DataFrame:
     )
     timestamps = frame["timestamp"]
     return frame[order].with_columns(timestamps)
-
-
-def write_reviews(frame: pl.DataFrame, path: Path | str) -> None:
-    """Write reviews as the suffix says: .jsonl, .jsonl.gz, .csv, .csv.gz or .parquet; whole or not at all."""
-    path = Path(path)
-    name = path.name.removesuffix(".gz")
-    compression = "gzip" if path.name.endswith(".gz") else "uncompressed"
-    with staged_file(path) as staged:
-        if name.endswith((".jsonl", ".ndjson", ".json")):
-            frame.write_ndjson(staged, compression=compression)
-        elif name.endswith(".csv"):
-            frame.write_csv(staged, compression=compression)
-        elif path.suffix == ".parquet":
-            frame.write_parquet(staged)
-        else:
-            raise ConfigError(f"cannot tell the format of {path.name}: end it in .jsonl, .jsonl.gz, .csv or .parquet")
 
 
 def _group_tastes(world: World, rng: np.random.Generator) -> np.ndarray:

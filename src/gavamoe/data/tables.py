@@ -1,0 +1,46 @@
+"""Tables in the formats people exchange, chosen by the suffix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+
+from gavamoe.errors import ConfigError, DataError
+from gavamoe.files import staged_file
+
+READABLE = (".jsonl", ".csv", ".parquet")
+
+
+def write_table(frame: pl.DataFrame, path: Path | str) -> None:
+    """Write .jsonl, .jsonl.gz, .csv, .csv.gz or .parquet; whole or not at all. `ConfigError` for another suffix."""
+    path = Path(path)
+    name = path.name.removesuffix(".gz")
+    compression: Literal["gzip", "uncompressed"] = "gzip" if path.name.endswith(".gz") else "uncompressed"
+    if not name.endswith(READABLE) or path.name.endswith(".parquet.gz"):
+        raise ConfigError(
+            f"cannot tell the format of {path.name}: end it in .jsonl, .jsonl.gz, .csv, .csv.gz or .parquet"
+        )
+    with staged_file(path) as staged:
+        if name.endswith(".jsonl"):
+            frame.write_ndjson(staged, compression=compression)
+        elif name.endswith(".csv"):
+            frame.write_csv(staged, compression=compression)
+        else:
+            frame.write_parquet(staged)
+
+
+def read_table(path: Path | str) -> pl.DataFrame:
+    """Read .jsonl, .csv or .parquet; `DataError` says what is wrong with the file."""
+    path = Path(path)
+    try:
+        if path.suffix == ".jsonl":
+            return pl.read_ndjson(path)
+        if path.suffix == ".csv":
+            return pl.read_csv(path)
+        if path.suffix == ".parquet":
+            return pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise DataError(f"cannot read {path}: {str(error).splitlines()[0]}") from None
+    raise DataError(f"cannot tell the format of {path.name}: a table ends in {', '.join(READABLE)}")
