@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from conftest import TINY
+from worlds import TINY
 
 from gavamoe.config import ExplainerConfig, PreferenceConfig, parse_config
 from gavamoe.data.dataset import InteractionArrays, ReviewDataset
@@ -116,7 +116,9 @@ def test_pretrained_ffns_are_not_thrown_away():
     from gavamoe.moe.convert import convert
 
     torch.manual_seed(0)
-    base = LlamaForCausalLM(LlamaConfig(vocab_size=50, hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2))
+    base = LlamaForCausalLM(
+        LlamaConfig(vocab_size=50, hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2)
+    )
     dense = base.model.layers[0].mlp
     x = torch.randn(2, 5, 16)
     expected = dense(x)
@@ -156,7 +158,9 @@ def test_generation_stops_at_the_tokenizers_own_end_token(explainer):
 
 
 def test_the_true_rating_and_feature_do_not_reach_the_default_prompt(explainer):
-    pairs = pl.DataFrame({"user": ["u01", "u02"], "item": ["i01", "i02"], "rating": [1, 1], "feature": ["music", "pace"]})
+    pairs = pl.DataFrame(
+        {"user": ["u01", "u02"], "item": ["i01", "i02"], "rating": [1, 1], "feature": ["music", "pace"]}
+    )
     other = pairs.with_columns(rating=pl.lit(5), feature=pl.lit("story"))
     assert explainer.explain_batch(pairs) == explainer.explain_batch(other)
     assert not Condition().oracle
@@ -177,7 +181,9 @@ def test_every_row_is_scored_and_an_empty_output_is_kept(explainer, dataset_path
 
 def test_training_validates_and_gives_back_the_best_weights():
     rng = np.random.default_rng(0)
-    arrays = [InteractionArrays(rng.integers(1, 31, n), rng.integers(1, 21, n), rng.integers(1, 6, n)) for n in (300, 60)]
+    arrays = [
+        InteractionArrays(rng.integers(1, 31, n), rng.integers(1, 21, n), rng.integers(1, 6, n)) for n in (300, 60)
+    ]
     config = PreferenceConfig(clusters=2, latent=4, embedding=8, hidden=8, pretrain_epochs=8, epochs=8, restarts=1)
     torch.manual_seed(0)
     model = PreferenceModel(30, 20, 5, 2, 4, 8, 8)
@@ -205,7 +211,9 @@ def test_the_first_epoch_does_not_run_at_learning_rate_zero(tmp_path):
 def test_no_count_of_users_clusters_or_words_is_written_into_the_code(users, items, clusters, words):
     texts = [f"word{i} and word{i + 1}" for i in range(words)]
     config = parse_config(TINY).explainer
-    model, tokenizer = build.from_scratch(texts, config, clusters, (torch.randn(users + 1, 4), torch.randn(items + 1, 4)))
+    model, tokenizer = build.from_scratch(
+        texts, config, clusters, (torch.randn(users + 1, 4), torch.randn(items + 1, 4))
+    )
     prompt = tokenizer(f"{USER}{ITEM}{EXPLAIN}", return_tensors="pt")["input_ids"]
     output = model.generate(
         prompt,
@@ -218,7 +226,11 @@ def test_no_count_of_users_clusters_or_words_is_written_into_the_code(users, ite
 
 
 def test_nothing_needs_a_gpu():
-    calls = [path.name for path in SOURCE.rglob("*.py") if re.search(r"\.cuda\(\)|device\s*=\s*[\"']cuda", path.read_text("utf-8"))]
+    calls = [
+        path.name
+        for path in SOURCE.rglob("*.py")
+        if re.search(r"\.cuda\(\)|device\s*=\s*[\"']cuda", path.read_text("utf-8"))
+    ]
     assert calls == []
 
 

@@ -92,7 +92,9 @@ class RunConfig(_Strict):
 
 def preset_names() -> list[str]:
     """The presets that come with the package."""
-    return sorted(entry.name.removesuffix(".yaml") for entry in files("gavamoe.presets").iterdir() if entry.name.endswith(".yaml"))
+    return sorted(
+        entry.name.removesuffix(".yaml") for entry in files("gavamoe.presets").iterdir() if entry.name.endswith(".yaml")
+    )
 
 
 def load_config(preset: str = "small", config_file: Path | None = None, settings: list[str] | None = None) -> RunConfig:

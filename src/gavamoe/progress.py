@@ -26,6 +26,8 @@ def track(description: str, total: float) -> Iterator[Advance]:
         task = bar.add_task(description, total=total, text="")
 
         def advance(steps: float = 1, text: str = "") -> None:
-            bar.update(task, advance=steps, **({"text": text} if text else {}))
+            bar.advance(task, steps)
+            if text:
+                bar.update(task, text=text)
 
         yield advance

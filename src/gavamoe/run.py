@@ -1,11 +1,11 @@
 """A run directory: what lies where, and one clear line when something is missing.
 
-    run.yaml           what was asked for: data, preset, configuration, seed
-    catalog/           users, items, rating scale, features, training history
-    preference/        stage 1
-    explainer/         stage 2 with its tokenizer and generation settings
-    training.json      loss records of both stages
-    metrics.json, predictions.jsonl, report.html, README.md
+run.yaml           what was asked for: data, preset, configuration, seed
+catalog/           users, items, rating scale, features, training history
+preference/        stage 1
+explainer/         stage 2 with its tokenizer and generation settings
+training.json      loss records of both stages
+metrics.json, predictions.jsonl, report.html, README.md
 """
 
 from __future__ import annotations
@@ -94,7 +94,9 @@ class RunDirectory:
             tree: dict[str, Any] = yaml.safe_load(self.card.read_text(encoding="utf-8"))
             return RunCard(tree["data"], tree["preset"], tree["base_model"], parse_config(tree["config"]))
         except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError):
-            raise RunError(f"{self.card} cannot be read as the card of a run; copy it again from where it was made") from None
+            raise RunError(
+                f"{self.card} cannot be read as the card of a run; copy it again from where it was made"
+            ) from None
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,8 @@
-"""How this process uses memory. A training step frees and asks again for the same large blocks: by default glibc returns
-them to the kernel and faults every page in anew, which costs more than the arithmetic (benchmarks/README.md)."""
+"""How this process uses memory.
+
+A training step frees and asks again for the same large blocks. By default glibc returns them to the kernel and faults
+every page in anew, which can cost as much as the arithmetic (benchmarks/README.md).
+"""
 
 from __future__ import annotations
 

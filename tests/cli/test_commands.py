@@ -127,10 +127,15 @@ def test_predictions_of_a_run_can_be_scored_again(gavamoe, own_run):
 
 def test_simulate_then_prepare_then_train_from_the_command_line(gavamoe, tmp_path):
     world, data, run = tmp_path / "w.csv", tmp_path / "data", tmp_path / "run"
-    assert gavamoe("simulate", "--out", world, "--users", "20", "--items", "10", "--reviews", "120", "--clusters", "2")[0] == 0
+    assert (
+        gavamoe("simulate", "--out", world, "--users", "20", "--items", "10", "--reviews", "120", "--clusters", "2")[0]
+        == 0
+    )
     assert gavamoe("prepare", world, "--out", data, "--json")[0] == 0
     small = ["--set", "preference.epochs=2", "--set", "preference.clusters=2"]
-    code, out, _ = gavamoe("train", data, "--out", run, "--preset", "tiny", "--stage", "preference", *small, "--seed", "3", "--json")
+    code, out, _ = gavamoe(
+        "train", data, "--out", run, "--preset", "tiny", "--stage", "preference", *small, "--seed", "3", "--json"
+    )
     assert code == 0
     assert json.loads(out)["preference"]["valid_rmse"] > 0
     assert "seed: 3" in (run / "run.yaml").read_text()

@@ -11,7 +11,9 @@ from gavamoe.explainer.prompt import Condition
 
 
 def some_pairs(count: int = 12) -> pl.DataFrame:
-    return pl.DataFrame({"user": [f"u{i + 1:02d}" for i in range(count)], "item": [f"i{i % 19 + 1:02d}" for i in range(count)]})
+    return pl.DataFrame(
+        {"user": [f"u{i + 1:02d}" for i in range(count)], "item": [f"i{i % 19 + 1:02d}" for i in range(count)]}
+    )
 
 
 def test_the_package_offers_its_three_names():
@@ -79,7 +81,9 @@ def test_a_recommendation_leaves_out_what_the_user_has_reviewed_and_is_sorted(ex
     assert len(recommended) == explainer.catalog.n_items - len(seen)
 
 
-@pytest.mark.parametrize("name", ["preference/model.safetensors", "explainer/tokenizer.json", "catalog/users.parquet", "run.yaml"])
+@pytest.mark.parametrize(
+    "name", ["preference/model.safetensors", "explainer/tokenizer.json", "catalog/users.parquet", "run.yaml"]
+)
 def test_a_run_that_lacks_a_file_names_it(run_path, tmp_path, name):
     import shutil
 

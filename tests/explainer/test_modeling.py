@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from conftest import TINY
 from transformers import AutoModelForCausalLM, Gemma2Config, LlamaConfig, PreTrainedTokenizerFast, Qwen3Config
+from worlds import TINY
 
 from gavamoe.config import ExplainerConfig
 from gavamoe.errors import ConfigError
@@ -11,7 +11,9 @@ from gavamoe.explainer import build
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.explainer.tokenizer import train_tokenizer
 
-TEXTS = [f"a {adjective} film with a {noun}" for adjective in ("fine", "dull", "bold") for noun in ("heart", "hole", "plot")] * 5
+TEXTS = [
+    f"a {adjective} film with a {noun}" for adjective in ("fine", "dull", "bold") for noun in ("heart", "hole", "plot")
+] * 5
 CONFIG = ExplainerConfig(**TINY["explainer"])
 
 
@@ -32,13 +34,20 @@ def test_the_auto_class_loads_what_was_saved(model, tmp_path):
     ids = torch.randint(7, 60, (2, 6))
     with torch.no_grad():
         assert torch.equal(model(ids, **sides(2)).logits, loaded(ids, **sides(2)).logits)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "generation_config.json", "model.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+    ]
 
 
 def test_the_pair_changes_the_text_only_through_its_marks(model):
     prompt = torch.tensor([[model.config.user_token_id, model.config.item_token_id, 9]])
     with torch.no_grad():
-        one, other = (model(prompt, cluster_ids=torch.zeros(1, dtype=torch.long), user_ids=u, item_ids=u).logits for u in torch.tensor([[1], [2]]))
+        one, other = (
+            model(prompt, cluster_ids=torch.zeros(1, dtype=torch.long), user_ids=u, item_ids=u).logits
+            for u in torch.tensor([[1], [2]])
+        )
         unmarked = torch.tensor([[8, 9, 10]])
         same = [
             model(unmarked, cluster_ids=torch.zeros(1, dtype=torch.long), user_ids=u, item_ids=u).logits

@@ -12,7 +12,9 @@ from gavamoe.preference import training
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.training import fit
 
-SMALL = PreferenceConfig(clusters=2, latent=4, embedding=8, hidden=8, pretrain_epochs=4, epochs=5, warmup_epochs=2, restarts=1)
+SMALL = PreferenceConfig(
+    clusters=2, latent=4, embedding=8, hidden=8, pretrain_epochs=4, epochs=5, warmup_epochs=2, restarts=1
+)
 
 
 def a_model() -> PreferenceModel:

@@ -14,7 +14,9 @@ EXAMPLE = "Example: gavamoe demo --out gavamoe-demo"
 
 @app.command(epilog=EXAMPLE)
 def demo(
-    out: Annotated[Path, typer.Option(help="Directory to write; an earlier demo there is replaced.")] = Path("gavamoe-demo"),
+    out: Annotated[Path, typer.Option(help="Directory to write; an earlier demo there is replaced.")] = Path(
+        "gavamoe-demo"
+    ),
     seed: Annotated[int, typer.Option(min=0, help="Another seed is another world.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
@@ -32,8 +34,8 @@ def demo(
     metrics_table(result.systems, {"n": result.n, **result.conditions})
     print("\nfive explanations, for pairs the model has not seen")
     for example in result.examples:
-        given = f"gave {example['true_rating']:g}"
-        print(f"  {example['user']} on {example['item']}: predicted {example['rating']:.1f}, {given}, cluster {example['cluster']}")
+        ratings = f"predicted {example['rating']:.1f}, gave {example['true_rating']:g}"
+        print(f"  {example['user']} on {example['item']}: {ratings}, cluster {example['cluster']}")
         print(f"    {example['text']}")
     agreement = result.agreement
     print("\nfound clusters against the true groups (adjusted Rand index, 1 is perfect)")

@@ -46,7 +46,7 @@ def explain(
         else:
             print(f"{result['n']:,} explanations in {out}")
         return
-    assert user is not None and item is not None  # noqa: S101, PT018 - checked above
+    assert user is not None and item is not None  # noqa: PT018 - checked above
     explanation = explainer.explain_batch([(user, item)], condition, experts=True)[0]
     for name, kind, cold in ((user, "user", explanation.cold_user), (item, "item", explanation.cold_item)):
         if cold:

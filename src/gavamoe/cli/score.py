@@ -15,7 +15,8 @@ EXAMPLE = "Example: gavamoe score predictions.jsonl --feature-set features.txt -
 @app.command(epilog=EXAMPLE)
 def score(
     predictions: Annotated[
-        Path, typer.Argument(metavar="PREDICTIONS", help="JSON lines with prediction, reference[, feature, rating, ...].")
+        Path,
+        typer.Argument(metavar="PREDICTIONS", help="JSON lines with prediction, reference[, feature, rating, ...]."),
     ],
     feature_set: Annotated[
         Path | None, typer.Option(help="All features, one a line or a JSON list; else those of the file.")

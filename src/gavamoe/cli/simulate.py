@@ -22,15 +22,19 @@ def simulate(
     seed: Annotated[int, typer.Option(min=0, help="Another seed is another world.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
-    """Draw a small world of reviews: users with tastes in groups, items with aspects; the column cluster is the truth."""
+    """Draw a small world of reviews: users with tastes in groups, items with aspects; column cluster is the truth."""
     from gavamoe.cli.output import emit_json
-    from gavamoe.data.simulate import World, write_reviews
+    from gavamoe.data.simulate import World
     from gavamoe.data.simulate import simulate as draw
+    from gavamoe.data.tables import write_table
 
     world = World(users=users, items=items, reviews=reviews, clusters=clusters, seed=seed)
     frame = draw(world)
-    write_reviews(frame, out)
+    write_table(frame, out)
     if json:
-        emit_json({"out": str(out), "users": users, "items": items, "reviews": len(frame), "clusters": clusters, "seed": seed})
+        emit_json(
+            {"out": str(out), "users": users, "items": items, "reviews": len(frame), "clusters": clusters, "seed": seed}
+        )
     else:
-        print(f"{out}: {len(frame):,} reviews by {users:,} users in {clusters} groups; next: gavamoe prepare {out} --out DATA")
+        print(f"{out}: {len(frame):,} reviews by {users:,} users in {clusters} groups")
+        print(f"next: gavamoe prepare {out} --out DATA")

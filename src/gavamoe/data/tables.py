@@ -19,9 +19,7 @@ def write_table(frame: pl.DataFrame, path: Path | str) -> None:
     name = path.name.removesuffix(".gz")
     compression: Literal["gzip", "uncompressed"] = "gzip" if path.name.endswith(".gz") else "uncompressed"
     if not name.endswith(READABLE) or path.name.endswith(".parquet.gz"):
-        raise ConfigError(
-            f"cannot tell the format of {path.name}: end it in .jsonl, .jsonl.gz, .csv, .csv.gz or .parquet"
-        )
+        raise ConfigError(f"cannot tell the format of {path.name}: end it in .jsonl, .csv (or with .gz), or .parquet")
     with staged_file(path) as staged:
         if name.endswith(".jsonl"):
             frame.write_ndjson(staged, compression=compression)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,8 +100,8 @@ def two_dimensions(latent_ND: np.ndarray) -> np.ndarray:
     return centred @ axes[:2].T
 
 
-def shares(counts_NLE: np.ndarray, cluster_N: Sequence[int], clusters: int) -> np.ndarray:
+def shares(counts_NLE: np.ndarray, cluster_N: np.ndarray, clusters: int) -> np.ndarray:
     """Expert counts of texts [N, layers, experts] summed by cluster, as shares [clusters, layers, experts]."""
     sums = np.zeros((clusters, *counts_NLE.shape[1:]))
-    np.add.at(sums, np.asarray(cluster_N), counts_NLE)
+    np.add.at(sums, cluster_N, counts_NLE)
     return sums / np.maximum(sums.sum(-1, keepdims=True), 1)

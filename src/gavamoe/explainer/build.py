@@ -50,8 +50,8 @@ def from_base(
         lm = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"cannot load the base model '{base}': {str(error).splitlines()[0]} - give a local directory of a causal LM, "
-            "or a hub id you can reach (a gated one needs `hf auth login`)"
+            f"cannot load the base model '{base}': {str(error).splitlines()[0]} - give a local directory of a "
+            "causal LM, or a hub id you can reach (a gated one needs `hf auth login`)"
         ) from None
     if extend_tokenizer(tokenizer):
         lm.resize_token_embeddings(len(tokenizer), mean_resizing=False)

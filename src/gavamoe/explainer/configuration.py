@@ -12,8 +12,8 @@ from gavamoe.moe.block import MoEShape
 class GavamoeConfig(PretrainedConfig):
     """A causal LM's own configuration (`text_config`), the experts that replace its MLPs, and the pair's soft tokens.
 
-    experts, experts_per_token and expert_width are sizes after refinement. users and items count the known ones; side_width is the
-    width of the user and item vectors.
+    experts, experts_per_token and expert_width are sizes after refinement. users and items count the known ones;
+    side_width is the width of the user and item vectors.
     """
 
     model_type = "gavamoe"
@@ -37,21 +37,34 @@ class GavamoeConfig(PretrainedConfig):
         dropout: float = 0.0,
         **kwargs: Any,
     ):
-        if isinstance(text_config, dict):
-            text_config = AutoConfig.for_model(**text_config)
-        self.text_config = text_config or AutoConfig.for_model("llama")
-        self.clusters, self.experts, self.experts_per_token, self.expert_width = clusters, experts, experts_per_token, expert_width
+        inner: PretrainedConfig = (
+            AutoConfig.for_model(**text_config)
+            if isinstance(text_config, dict)
+            else text_config or AutoConfig.for_model("llama")
+        )
+        self.text_config = inner
+        self.clusters, self.experts, self.experts_per_token, self.expert_width = (
+            clusters,
+            experts,
+            experts_per_token,
+            expert_width,
+        )
         self.shared_experts = shared_experts
         self.users, self.items, self.side_width = users, items, side_width
         self.user_token_id, self.item_token_id = user_token_id, item_token_id
         self.balance_weight, self.z_weight, self.dropout = balance_weight, z_weight, dropout
-        kwargs.setdefault("tie_word_embeddings", self.text_config.tie_word_embeddings)
+        kwargs.setdefault("tie_word_embeddings", inner.tie_word_embeddings)
         super().__init__(**kwargs)
 
     def moe_shape(self) -> MoEShape:
         """Sizes of every block."""
         return MoEShape(
-            self.clusters, self.experts, self.experts_per_token, self.expert_width, self.shared_experts, dropout=self.dropout
+            self.clusters,
+            self.experts,
+            self.experts_per_token,
+            self.expert_width,
+            self.shared_experts,
+            dropout=self.dropout,
         )
 
 

@@ -24,7 +24,7 @@ from gavamoe.explainer.prompt import render
 
 @dataclass
 class PairColumns:
-    """What stage 2 knows of N pairs: ids [N] (0 unknown), cluster [N], level [N] or None each, feature [N] or None each."""
+    """What stage 2 knows of N pairs: ids [N] (0 unknown), cluster [N]; level and feature [N], None where withheld."""
 
     user_id: np.ndarray
     item_id: np.ndarray
@@ -110,6 +110,7 @@ class Collator:
     pad_id: int
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """Pad to the longest."""
         longest = max(len(row["input_ids"]) for row in rows)
         batch = {
             "input_ids": _padded([row["input_ids"] for row in rows], longest, self.pad_id),

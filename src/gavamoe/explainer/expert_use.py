@@ -16,7 +16,7 @@ BATCH = 256
 
 @torch.inference_mode()
 def expert_use(model: GavamoeForCausalLM, pairs: PairColumns, written: Sequence[Generated]) -> Tensor:
-    """How many (token, expert) choices of each text each expert got, [N, layers, E]; an empty text counts its prompt's end."""
+    """How many choices of each text's tokens each expert got, [N, layers, E]; of an empty text, its prompt's end."""
     model.eval()
     device = model.device
     counts = []
@@ -36,7 +36,10 @@ def expert_use(model: GavamoeForCausalLM, pairs: PairColumns, written: Sequence[
             item_ids=torch.as_tensor(pairs.item_id[list(rows)], device=device),
             cluster_ids=torch.as_tensor(pairs.cluster[list(rows)], device=device),
         )
-        layers = [_counts(selected, counted_NS, model.config.experts) for _, selected in sorted(model.routing.selected.items())]
+        layers = [
+            _counts(selected, counted_NS, model.config.experts)
+            for _, selected in sorted(model.routing.selected.items())
+        ]
         counts.append(torch.stack(layers, dim=1))
     return torch.cat(counts).cpu()
 

@@ -105,7 +105,7 @@ class Explainer:
     def explain(
         self, user: Any, item: Any, rating: float | None = None, feature: str | None = None, **decoding: Any
     ) -> Explanation:
-        """Explain one pair; a `rating` or `feature` that is passed is taken as given. `decoding`: as for `explain_batch`."""
+        """Explain one pair; a `rating` or `feature` passed is taken as given. `decoding`: see `explain_batch`."""
         frame = pl.DataFrame({"user": [str(user)], "item": [str(item)]})
         if rating is not None:
             frame = frame.with_columns(rating=pl.lit(float(rating)))
@@ -117,7 +117,7 @@ class Explainer:
     def explain_batch(
         self,
         pairs: pl.DataFrame | Sequence[tuple[Any, Any]],
-        condition: Condition = Condition(),  # noqa: B008 - frozen
+        condition: Condition = Condition(),
         experts: bool = False,
         **decoding: Any,
     ) -> list[Explanation]:
@@ -153,7 +153,7 @@ class Explainer:
         ]
 
     def recommend(self, user: Any, top: int = 10) -> pl.DataFrame:
-        """The items with the highest predicted rating that the user has not reviewed in training: item_id, item, title, rating."""
+        """Items without a training review by the user, best predicted rating first: item_id, item, title, rating."""
         user_id = self.catalog.user_id(user)
         candidates = np.setdiff1d(np.arange(1, self.catalog.n_items + 1), self.catalog.seen(user_id))
         level = self.judge(np.full(len(candidates), user_id), candidates).level
@@ -206,5 +206,7 @@ def _as_frame(pairs: pl.DataFrame | Sequence[tuple[Any, Any]]) -> pl.DataFrame:
 
 def _given(frame: pl.DataFrame, name: str) -> pl.Series:
     if name not in frame.columns or frame[name].null_count() == len(frame) > 0:
-        raise DataError(f"the condition {name}=given needs a column {name} with values; choose {name}=predicted or none")
+        raise DataError(
+            f"the condition {name}=given needs a column {name} with values; choose {name}=predicted or none"
+        )
     return frame[name]

@@ -1,4 +1,4 @@
-"""The explainer's language model: any Hugging Face causal LM, its MLPs a multi-gate mixture, the pair as two soft tokens.
+"""The explainer's language model: any causal LM, its MLPs a multi-gate mixture, the pair as two soft tokens.
 
     prompt   <|user|> <|item|> ...        input embeddings; at the two marks stand the projected user and item vectors
     blocks   gate of the pair's cluster   `cluster_ids` [batch] travels through forward and generate as a plain tensor
@@ -81,7 +81,9 @@ class GavamoeForCausalLM(GavamoePreTrainedModel, GenerationMixin):
         self.post_init()
 
     @classmethod
-    def from_base(cls, base: PreTrainedModel, config: GavamoeConfig, initialisation: Initialisation) -> GavamoeForCausalLM:
+    def from_base(
+        cls, base: PreTrainedModel, config: GavamoeConfig, initialisation: Initialisation
+    ) -> GavamoeForCausalLM:
         """Build the model around a pretrained `base`, whose FFNs become the experts as `initialisation` says."""
         model = cls(config)
         convert(base, config.moe_shape(), model.routing, initialisation)
@@ -124,6 +126,8 @@ class GavamoeForCausalLM(GavamoePreTrainedModel, GenerationMixin):
             raise ValueError("forward needs cluster_ids [batch]: which gate each sequence takes")
         self.routing.begin(cluster_ids)
         if inputs_embeds is None:
+            if input_ids is None:
+                raise ValueError("forward needs input_ids or inputs_embeds")
             inputs_embeds = self._embed(input_ids, user_ids, item_ids)
         output = self.lm(
             inputs_embeds=self.input_dropout(inputs_embeds),

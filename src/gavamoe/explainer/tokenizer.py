@@ -35,7 +35,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
 
 
 def extend_tokenizer(tokenizer: PreTrainedTokenizerBase) -> int:
-    """Add the marks (and a padding token where there is none) to a base model's tokenizer; returns how many were new."""
+    """Add the marks (and a padding token where there is none) to a base model's tokenizer; return how many are new."""
     added = tokenizer.add_special_tokens({"additional_special_tokens": list(MARKS)}, replace_extra_special_tokens=False)
     if tokenizer.pad_token is None:
         added += tokenizer.add_special_tokens({"pad_token": PAD})

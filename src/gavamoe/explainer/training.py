@@ -1,4 +1,4 @@
-"""Training of stage 2 through the transformers Trainer: length-grouped batches, best weights on validation loss kept."""
+"""Training of stage 2 through the transformers Trainer: length-grouped batches, best validation weights kept."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from transformers import (
     EarlyStoppingCallback,
-    PrinterCallback,
     PreTrainedTokenizerBase,
+    PrinterCallback,
     Trainer,
     TrainerCallback,
     TrainerControl,
@@ -18,7 +18,6 @@ from transformers import (
     TrainingArguments,
 )
 from transformers.trainer_utils import get_last_checkpoint
-
 from transformers.utils import logging as transformers_logging
 
 from gavamoe.config import ExplainerConfig

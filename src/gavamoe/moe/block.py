@@ -26,9 +26,16 @@ class MoEShape:
 
     @classmethod
     def refined(
-        cls, clusters: int, experts: int, top_k: int, width: int, granularity: int, shared: int = 0, dropout: float = 0.0
+        cls,
+        clusters: int,
+        experts: int,
+        top_k: int,
+        width: int,
+        granularity: int,
+        shared: int = 0,
+        dropout: float = 0.0,
     ) -> MoEShape:
-        """N experts of width d and top k, refined by r: r*N experts of width d/r, top r*k. Same parameters, same cost."""
+        """N experts of width d, top k, refined by r: r*N of width d/r, top r*k. Same parameters, same cost."""
         return cls(clusters, granularity * experts, granularity * top_k, width // granularity, shared, dropout)
 
 
@@ -41,7 +48,9 @@ class MultiGateMoE(nn.Module):
         self.routing = routing
         self.gate = ClusterGate(shape.clusters, shape.experts, hidden, shape.top_k)
         self.experts = FineGrainedExperts(ExpertsConfig(), shape.experts, hidden, shape.width, activation)
-        self.shared = SharedExpert(hidden, shape.shared_experts * shape.width, activation) if shape.shared_experts else None
+        self.shared = (
+            SharedExpert(hidden, shape.shared_experts * shape.width, activation) if shape.shared_experts else None
+        )
         self.dropout = nn.Dropout(shape.dropout)
 
     def forward(self, x_BSH: Tensor) -> Tensor:

@@ -9,10 +9,10 @@ Initialisations of the experts:
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from gavamoe.errors import ConfigError
 from gavamoe.moe.block import MoEShape, MultiGateMoE
@@ -22,7 +22,9 @@ Initialisation = Literal["partition", "replicate", "random"]
 PROJECTIONS = ("gate_proj", "up_proj", "down_proj")
 
 
-def convert(model: nn.Module, shape: MoEShape, routing: RoutingState, initialisation: Initialisation = "partition") -> None:
+def convert(
+    model: nn.Module, shape: MoEShape, routing: RoutingState, initialisation: Initialisation = "partition"
+) -> None:
     """Replace every gated MLP of `model` with a `MultiGateMoE` on the same device and dtype.
 
     `partition` needs experts * width = the FFN's width, `replicate` width = the FFN's width; `ConfigError` names what
@@ -43,24 +45,22 @@ def convert(model: nn.Module, shape: MoEShape, routing: RoutingState, initialisa
         setattr(parent, name, block)
 
 
-def gated_mlps(model: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:
+def gated_mlps(model: nn.Module) -> Iterator[tuple[nn.Module, str, Any]]:
     """(parent, attribute name, MLP) of every MLP made of gate_proj, up_proj and down_proj, in layer order."""
-    found = []
-    for parent in model.modules():
+    for parent in list(model.modules()):
         for name, child in parent.named_children():
             if all(isinstance(getattr(child, projection, None), nn.Linear) for projection in PROJECTIONS):
-                found.append((parent, name, child))
-    return iter(found)
+                yield parent, name, child
 
 
-def _activation(model: nn.Module) -> str:
+def _activation(model: Any) -> str:
     text_config = model.config.get_text_config()
     return getattr(text_config, "hidden_act", None) or text_config.hidden_activation
 
 
 @torch.no_grad()
-def _initialise(block: MultiGateMoE, mlp: nn.Module, initialisation: Initialisation) -> None:
-    gate_WH, up_WH, down_HW = (_weight(mlp, projection) for projection in PROJECTIONS)
+def _initialise(block: MultiGateMoE, mlp: Any, initialisation: Initialisation) -> None:
+    gate_WH, up_WH, down_HW = (getattr(mlp, projection).weight for projection in PROJECTIONS)
     if any(getattr(mlp, projection).bias is not None for projection in PROJECTIONS):
         raise ConfigError("the base model's MLP has biases, which experts here do not carry; choose another base model")
     experts, width, dense_width = block.shape.experts, block.shape.width, len(gate_WH)
@@ -78,7 +78,3 @@ def _initialise(block: MultiGateMoE, mlp: nn.Module, initialisation: Initialisat
         gate_EWH, up_EWH, down_EHW = (w.expand(experts, -1, -1) for w in (gate_WH, up_WH, down_HW))
     block.experts.gate_up_proj.copy_(torch.cat([gate_EWH, up_EWH], dim=1))
     block.experts.down_proj.copy_(down_EHW)
-
-
-def _weight(mlp: nn.Module, projection: str) -> Tensor:
-    return getattr(mlp, projection).weight

@@ -7,6 +7,7 @@ looking for the decorator's name in the file of the model's class.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -43,31 +44,31 @@ class FineGrainedExperts(nn.Module):
         nn.init.normal_(self.down_proj, std=0.02)
 
     def forward(self, x_TH: Tensor, selected_TK: Tensor, weight_TK: Tensor) -> Tensor:
-        """sum_k weight_k Expert_{selected_k}(x), [T, H]: rows sorted by expert, a plain product per expert."""
-        tokens, top_k = selected_TK.shape
-        order = selected_TK.flatten().argsort(stable=True)
-        counts = torch.bincount(selected_TK.flatten(), minlength=self.num_experts).tolist()
-        rows = x_TH[order // top_k].split(counts)
-        # unbind, not [expert]: its gradient is stacked once instead of one zero-filled tensor per expert.
-        weights = zip(rows, self.gate_up_proj.unbind(0), self.down_proj.unbind(0), strict=True)
-        outputs = [
-            nn.functional.linear(self._apply_gate(nn.functional.linear(row, gate_up)), down)  # type: ignore[attr-defined]
-            for row, gate_up, down in weights
-        ]
-        restore = torch.empty_like(order)
-        restore[order] = torch.arange(len(order), device=order.device)
-        by_token_TKH = torch.cat(outputs)[restore].view(tokens, top_k, -1)
-        return (by_token_TKH * weight_TK.unsqueeze(-1)).sum(1).to(x_TH.dtype)
+        """sum_k weight_k Expert_{selected_k}(x), [T, H]."""
+        return loop_experts_forward(self, x_TH, selected_TK, weight_TK)
 
 
-_loop = FineGrainedExperts.forward.__wrapped__  # the method above, past the interface's dispatch
+def loop_experts_forward(experts: Any, x_TH: Tensor, selected_TK: Tensor, weight_TK: Tensor) -> Tensor:
+    """Rows sorted by expert, a plain product per expert; the reference that the other kernels are held to."""
+    tokens, top_k = selected_TK.shape
+    order = selected_TK.flatten().argsort(stable=True)
+    counts = torch.bincount(selected_TK.flatten(), minlength=experts.num_experts).tolist()
+    rows = x_TH[order // top_k].split(counts)
+    linear, apply_gate = nn.functional.linear, experts._apply_gate
+    # unbind, not [expert]: its gradient is stacked once instead of one zero-filled tensor per expert.
+    weights = zip(rows, experts.gate_up_proj.unbind(0), experts.down_proj.unbind(0), strict=True)
+    outputs = [linear(apply_gate(linear(row, gate_up)), down) for row, gate_up, down in weights]
+    restore = torch.empty_like(order)
+    restore[order] = torch.arange(len(order), device=order.device)
+    by_token_TKH = torch.cat(outputs)[restore].view(tokens, top_k, -1)
+    return (by_token_TKH * weight_TK.unsqueeze(-1)).sum(1).to(x_TH.dtype)
 
 
 def by_shape(experts: FineGrainedExperts, x_TH: Tensor, selected_TK: Tensor, weight_TK: Tensor) -> Tensor:
     """The faster kernel for this many rows on this device; all give the same result to rounding."""
     many = x_TH.device.type == "cpu" and selected_TK.numel() >= LOOP_FROM_ROWS
     if many or not _aligned(experts):
-        return _loop(experts, x_TH, selected_TK, weight_TK)
+        return loop_experts_forward(experts, x_TH, selected_TK, weight_TK)
     return grouped_mm_experts_forward(experts, x_TH, selected_TK, weight_TK)
 
 

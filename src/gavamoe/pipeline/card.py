@@ -24,12 +24,13 @@ print(explainer.explain(user="...", item="...").text)
 ```
 
 - `preference/`: stage 1, an autoencoder of ratings with a mixture prior of {clusters} clusters
-- `explainer/`: stage 2, a causal language model whose feed-forward networks are {experts} experts, {top_k} of them a token,
-  with one gate per cluster
+- `explainer/`: stage 2, a causal language model whose feed-forward networks are {experts} experts, {top_k} of them a
+  token, with one gate per cluster
 - `catalog/`: names of users and items, the rating scale, and which items each user reviewed in training
-- `run.yaml`: the whole configuration; `training.json`: losses; after `gavamoe evaluate`: `metrics.json`, `predictions.jsonl`
+- `run.yaml`: the whole configuration; `training.json`: losses
+- after `gavamoe evaluate`: `metrics.json`, `predictions.jsonl`, `report.html`
 
-The texts are written by a model: they sound like the reviews it learned from, and what they say of an item may be wrong.
+The texts are written by a model: they sound like the reviews it learned from, and what they say may be wrong.
 The directory names the users of the training reviews; share it only where you may share those names.
 """
 

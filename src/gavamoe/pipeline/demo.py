@@ -15,7 +15,8 @@ from sklearn.metrics import adjusted_rand_score
 from gavamoe.config import load_config
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.data.prepare import PrepareOptions, prepare
-from gavamoe.data.simulate import World, simulate, write_reviews
+from gavamoe.data.simulate import World, simulate
+from gavamoe.data.tables import write_table
 from gavamoe.errors import InputError
 from gavamoe.evaluation.score import Metrics
 from gavamoe.explainer.explainer import Explainer
@@ -55,7 +56,7 @@ def run_demo(out: Path, seed: int, on_note: Callable[[str], None]) -> DemoResult
     world = World(seed=seed)
     on_note(f"simulating {world.reviews:,} reviews by {world.users} users in {world.clusters} groups of taste")
     reviews = simulate(world)
-    write_reviews(reviews, out / "reviews.jsonl.gz")
+    write_table(reviews, out / "reviews.jsonl.gz")
     prepare([str(out / "reviews.jsonl.gz")], out / "data", PrepareOptions(seed=seed))
     run = RunDirectory(out / "run")
     config = load_config("tiny", None, [f"preference.clusters={world.clusters}", f"seed={seed}"])

@@ -1,4 +1,4 @@
-"""`gavamoe evaluate`: a run on the test split of its data, or on raw reviews it has never seen; results kept in the run."""
+"""`gavamoe evaluate`: a run on the test split of its data, or on raw reviews it has never seen."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OURS = "GaVaMoE"
 
 @dataclass(frozen=True)
 class Reviews:
-    """Reviews to evaluate on, encoded with the run's catalog; which they are; and the training reviews where at hand."""
+    """Reviews encoded with the run's catalog; which they are; and the training reviews, where at hand."""
 
     frame: pl.DataFrame
     about: dict[str, str]
@@ -67,10 +67,12 @@ def evaluate_run(
 
 
 def load_reviews(run: RunDirectory, explainer: Explainer, data: Path | None, split: str) -> Reviews:
-    """Rows of a prepared dataset's split, or of a reviews file; of a file with a split column, the rows of that split."""
+    """A split of a prepared dataset, or a reviews file (where it has a split column, the rows of that split)."""
     source = data if data is not None else Path(run.read_card().data)
     if data is None and not source.is_dir():
-        raise DataError(f"the data this run was trained on is not at {source} any more; name it, or reviews, with --data")
+        raise DataError(
+            f"the data this run was trained on is not at {source} any more; name it, or reviews, with --data"
+        )
     if source.is_dir():
         return _prepared(explainer, ReviewDataset.load(source), split)
     frame, about = read_reviews(source), {"data": source.name, "split": "all rows"}

@@ -148,7 +148,9 @@ def _use_by_cluster(explainer: Explainer, comparison: Comparison) -> np.ndarray:
         [None] * count,
     )
     written = [
-        Generated(text, explainer.prompt_ids(None, None), tokenizer(" " + text, add_special_tokens=False)["input_ids"], True)
+        Generated(
+            text, explainer.prompt_ids(None, None), tokenizer(" " + text, add_special_tokens=False)["input_ids"], True
+        )
         for text in (explanations[row].text for row in rows)
     ]
     counts = expert_use(explainer.model, pairs, written).numpy()

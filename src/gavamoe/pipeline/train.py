@@ -137,12 +137,12 @@ def _train_explainer(run: RunDirectory, dataset: ReviewDataset, card: RunCard) -
         model, tokenizer = build.from_scratch(train["text"].to_list(), config, preference.clusters, vectors)
     else:
         model, tokenizer = build.from_base(card.base_model, config, preference.clusters, vectors)
-    examples = [
+    learn, check = (
         ExplanationDataset(pair_columns(preference, frame), frame["text"].to_list(), tokenizer, config, seed, hide)
         for frame, hide in ((train, True), (valid, False))
-    ]
+    )
     checkpoints = run.checkpoints / "explainer"
-    history = explainer_training.fit(model, tokenizer, *examples, config, seed, checkpoints)
+    history = explainer_training.fit(model, tokenizer, learn, check, config, seed, checkpoints)
     _record(run, "explainer", history)
     model.generation_config.max_new_tokens = config.max_tokens + 1
     with staged_directory(run.explainer) as staged:
@@ -161,5 +161,3 @@ def _texts(dataset: ReviewDataset, split: str) -> pl.DataFrame:
 
 def _record(run: RunDirectory, stage: str, history: list[dict[str, Any]]) -> None:
     write_json(run.training, {**run.read_training(), stage: history})
-
-

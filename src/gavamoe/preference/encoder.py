@@ -39,9 +39,9 @@ class Tower(nn.Module):
 class PairEncoder(nn.Module):
     """(user, item) -> mu, log sigma^2.
 
-    Trunk and heads over [E_U[u]; E_I[i]] are block-diagonal: half of the latent's dimensions belong to a side. What user
-    and item do to each other is left to the decoder, so the latent has to carry the taste and not just the rating it
-    leads to. A trunk that mixes the sides finds the rating itself, and the clusters become rating levels.
+    Trunk and heads over [E_U[u]; E_I[i]] are block-diagonal: half of the latent's dimensions belong to a side. What
+    user and item do to each other is left to the decoder, so the latent has to carry the taste and not just the rating
+    it leads to. A trunk that mixes the sides finds the rating itself, and the clusters become rating levels.
     """
 
     def __init__(self, users: int, items: int, embedding: int, hidden: int, latent: int, dropout: float):

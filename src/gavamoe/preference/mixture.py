@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 LOG_2PI = math.log(2 * math.pi)
-# A component may not shrink below this log variance: on few points it would collapse onto one and the likelihood explode.
+# A component may not shrink below this log variance: it would collapse onto a point and the likelihood explode.
 MIN_LOG_VAR = -6.0
 
 

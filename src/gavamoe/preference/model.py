@@ -53,7 +53,9 @@ class PreferenceModel(
     ):
         super().__init__()
         if min(users, items, levels, clusters, embedding, hidden) < 1 or latent < 2:
-            raise ConfigError("users, items, levels, clusters, embedding and hidden must be at least 1, latent at least 2")
+            raise ConfigError(
+                "users, items, levels, clusters, embedding and hidden must be at least 1, latent at least 2"
+            )
         self.users, self.items, self.levels, self.clusters = users, items, levels, clusters
         self.encoder = PairEncoder(users, items, embedding, hidden, latent, dropout)
         self.decoder = RatingDecoder(latent, hidden, levels, dropout)

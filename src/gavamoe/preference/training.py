@@ -38,7 +38,9 @@ class Pairs:
     @classmethod
     def of(cls, arrays: InteractionArrays) -> Pairs:
         """Take over arrays whose levels count from 1."""
-        user, item, level = (torch.as_tensor(a, dtype=torch.int64) for a in (arrays.user_id, arrays.item_id, arrays.level))
+        user, item, level = (
+            torch.as_tensor(a, dtype=torch.int64) for a in (arrays.user_id, arrays.item_id, arrays.level)
+        )
         return cls(user, item, level - 1)
 
     def __len__(self) -> int:
@@ -107,7 +109,12 @@ class _Fit:
         progress, beta = self.progress, self._beta()
         train_loss = self._train_epoch(beta)
         progress.epoch += 1
-        record = {"phase": progress.phase, "epoch": progress.epoch, "beta": beta, "train_loss": train_loss}
+        record: dict[str, Any] = {
+            "phase": progress.phase,
+            "epoch": progress.epoch,
+            "beta": beta,
+            "train_loss": train_loss,
+        }
         record |= validate(self.model, self.valid)
         objective = record["valid_nll"] + (self.config.beta * record["valid_kl"] if progress.phase == "joint" else 0.0)
         record["valid_objective"] = objective
