@@ -1,0 +1,31 @@
+# make demo: the main job on a simulated world; make test: the tests; make lint: style and types; make bench: the benchmarks
+VENV ?= .venv
+PYTHON ?= python3
+# A CPU build is enough. For CUDA, or another build of torch: make demo TORCH="torch --index-url ..."
+TORCH ?= torch==2.13.0
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint bench clean
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/gavamoe demo --out gavamoe-demo
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed
+	$(BIN)/python benchmarks/explainer.py
+
+clean:
+	rm -rf $(VENV) gavamoe-demo
