@@ -119,19 +119,21 @@ class Explainer:
         pairs: pl.DataFrame | Sequence[tuple[Any, Any]],
         condition: Condition = Condition(),
         experts: bool = False,
+        seed: int = 0,
         **decoding: Any,
     ) -> list[Explanation]:
         """Explain many pairs, in their order.
 
         pairs: a frame with user and item (and rating, feature where the condition says `given`), or (user, item)
-        tuples. `decoding` overrides the run's generation settings (do_sample, num_beams, ...: as in transformers).
+        tuples. `decoding` overrides the run's generation settings (do_sample, num_beams, ...: as in transformers). Where
+        they sample, another `seed` gives another text; a pair's text never depends on the rest of the batch.
         """
         frame = _as_frame(pairs)
         columns, judged = self._columns(frame, condition)
         generation = GenerationConfig.from_dict({**self.model.generation_config.to_dict(), **decoding})
         written: dict[int, Generated] = {}
         with track("explanations", len(frame)) as advance:
-            for row, generated in generate(self.model, self.tokenizer, columns, generation):
+            for row, generated in generate(self.model, self.tokenizer, columns, generation, seed):
                 written[row] = generated
                 advance(1, "")
         ratings = self.catalog.scale.to_rating(judged.level)

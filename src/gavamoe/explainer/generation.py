@@ -1,15 +1,17 @@
-"""Explanations for many pairs: batched, left-padded, sorted by length; greedy text does not depend on the batch."""
+"""Explanations for many pairs: batched, left-padded, sorted by length; a pair's text does not depend on its batch."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from transformers import GenerationConfig, PreTrainedTokenizerBase
+from transformers import GenerationConfig, LogitsProcessorList, PreTrainedTokenizerBase
 
 from gavamoe.explainer.examples import PairColumns, PromptEncoder
 from gavamoe.explainer.modeling import GavamoeForCausalLM
+from gavamoe.explainer.sampling import PairSampling, pair_keys
 
 BATCH = 256
 
@@ -29,16 +31,20 @@ def generate(
     tokenizer: PreTrainedTokenizerBase,
     pairs: PairColumns,
     generation: GenerationConfig,
+    seed: int = 0,
     batch_size: int = BATCH,
 ) -> Iterator[tuple[int, Generated]]:
-    """Yield (row, text) for every pair, in an order of our choosing: prompts of one length together."""
+    """Yield (row, text) for every pair, in an order of our choosing: prompts of one length together.
+
+    With `generation.do_sample` (and no beams), temperature and top_p apply and `seed` counts; see `PairSampling`.
+    """
     model.eval()
     encode = PromptEncoder(tokenizer)
     prompts = [encode(level, feature) for level, feature in zip(pairs.level, pairs.feature, strict=True)]
     by_length = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
     for start in range(0, len(by_length), batch_size):
         rows = by_length[start : start + batch_size]
-        sequences = _generate_batch(model, tokenizer, pairs, prompts, rows, generation)
+        sequences = _generate_batch(model, tokenizer, pairs, prompts, rows, generation, seed)
         for row, text_ids in zip(rows, sequences, strict=True):
             finished = tokenizer.eos_token_id in text_ids
             ids = text_ids[: text_ids.index(tokenizer.eos_token_id)] if finished else text_ids
@@ -54,18 +60,29 @@ def _generate_batch(
     prompts: Sequence[list[int]],
     rows: list[int],
     generation: GenerationConfig,
+    seed: int,
 ) -> list[list[int]]:
     width = max(len(prompts[row]) for row in rows)
     pad = tokenizer.pad_token_id
     input_ids = torch.tensor([[pad] * (width - len(prompts[row])) + prompts[row] for row in rows])
     mask = torch.tensor([[0] * (width - len(prompts[row])) + [1] * len(prompts[row]) for row in rows])
     device = model.device
+    user_B, item_B, cluster_B = (
+        torch.as_tensor(column[rows], device=device) for column in (pairs.user_id, pairs.item_id, pairs.cluster)
+    )
+    processors = LogitsProcessorList()
+    if generation.do_sample and (generation.num_beams or 1) == 1:
+        keys = pair_keys(user_B, item_B, seed)
+        processors.append(PairSampling(keys, width, generation.temperature or 1.0, generation.top_p or 1.0))
+        generation = copy.deepcopy(generation)
+        generation.do_sample, generation.temperature, generation.top_p = False, None, None
     output = model.generate(
         input_ids.to(device),
         attention_mask=mask.to(device),
-        user_ids=torch.as_tensor(pairs.user_id[rows], device=device),
-        item_ids=torch.as_tensor(pairs.item_id[rows], device=device),
-        cluster_ids=torch.as_tensor(pairs.cluster[rows], device=device),
+        user_ids=user_B,
+        item_ids=item_B,
+        cluster_ids=cluster_B,
         generation_config=generation,
+        logits_processor=processors,
     )
     return output[:, width:].tolist()

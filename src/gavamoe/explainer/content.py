@@ -1,0 +1,50 @@
+"""What the training texts say of a user or an item, as a vector: where the text dimensions of the soft tokens start.
+
+Latent semantic analysis: a side's training texts as one document, TF-IDF, truncated SVD. Left to gradients alone, an
+item with a dozen reviews stays a stranger to the language model for as long as training lasts (docs/experiments.md).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import torch
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
+from torch import Tensor
+
+# A vector of n texts is scaled by n / (n + STRENGTH): with few texts it would be the text it is to help predict.
+STRENGTH = 20.0
+
+
+def content_vectors(train: pl.DataFrame, side: str, rows: int, width: int) -> Tensor:
+    """[rows, width] for ids 0..rows-1 of `side` ("user" or "item"); 0 for the unknown and where the texts are too few.
+
+    train: training reviews with user_id, item_id, text. Dimensions have unit variance before they are scaled.
+    """
+    vectors = torch.zeros(rows, width)
+    documents = (
+        train.filter(pl.col(f"{side}_id") > 0)
+        .group_by(f"{side}_id")
+        .agg(pl.col("text").str.join(" "), n=pl.len())
+        .sort(f"{side}_id")
+    )
+    weights = _tf_idf(documents["text"].to_list()) if width and len(documents) > 1 else None
+    if weights is None:
+        return vectors
+    dimensions = min(width, weights.shape[1] - 1, len(documents) - 1)
+    if dimensions < 1:
+        return vectors
+    found = TruncatedSVD(dimensions, random_state=0).fit_transform(weights)
+    found = (found - found.mean(0)) / np.maximum(found.std(0), 1e-6)
+    count = documents["n"].to_numpy()[:, None]
+    ids = torch.from_numpy(documents[f"{side}_id"].to_numpy().astype(np.int64))
+    vectors[ids, :dimensions] = torch.from_numpy(found * count / (count + STRENGTH)).float()
+    return vectors
+
+
+def _tf_idf(documents: list[str]):  # type: ignore[no-untyped-def] # a scipy matrix, which carries no types
+    try:
+        return TfidfVectorizer(min_df=3, sublinear_tf=True).fit_transform(documents)
+    except ValueError:  # no word is in three documents
+        return None

@@ -1,0 +1,58 @@
+"""Sampling that belongs to the pair: the same pair draws the same text alone, in any batch, in any order.
+
+The Gumbel-max trick turns sampling into an argmax over logits plus noise. The noise here is a hash of (seed, user, item,
+step, token) and not the next numbers of a generator, so nothing about the rest of the batch can change it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from transformers import LogitsProcessor
+
+CANDIDATES = 256  # tokens that can be drawn at all: the rest of the tail has no mass worth its noise
+
+
+class PairSampling(LogitsProcessor):
+    """Temperature and top-p sampling as a processor for greedy search; `key_B` comes from `pair_keys`."""
+
+    def __init__(self, key_B: Tensor, prompt_width: int, temperature: float, top_p: float):
+        self.key_B, self.prompt_width, self.temperature, self.top_p = key_B, prompt_width, temperature, top_p
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Logits [B, vocabulary] -> perturbed logits, -inf outside the nucleus."""
+        logits_BC, token_BC = (scores.float() / self.temperature).topk(min(CANDIDATES, scores.shape[-1]), dim=-1)
+        probability_BC = logits_BC.softmax(-1)
+        outside_BC = probability_BC.cumsum(-1) - probability_BC >= self.top_p  # the first token is never outside
+        step = input_ids.shape[1] - self.prompt_width
+        noise_BC = gumbel(mix(mix(self.key_B + step).unsqueeze(1) + token_BC))
+        drawn_BC = (logits_BC + noise_BC).masked_fill(outside_BC, -torch.inf)
+        return torch.full_like(scores, -torch.inf).scatter(1, token_BC, drawn_BC.to(scores.dtype))
+
+
+def pair_keys(user_B: Tensor, item_B: Tensor, seed: int) -> Tensor:
+    """One int64 a pair."""
+    return mix(mix(mix(torch.full_like(user_B, seed)) + user_B) + item_B)
+
+
+def mix(x: Tensor) -> Tensor:
+    """The finalizer of splitmix64 (Steele et al. 2014) on int64: every bit of the input stirs every bit of the output."""
+    x = x + _signed(0x9E3779B97F4A7C15)
+    x = (x ^ _shift(x, 30)) * _signed(0xBF58476D1CE4E5B9)
+    x = (x ^ _shift(x, 27)) * _signed(0x94D049BB133111EB)
+    return x ^ _shift(x, 31)
+
+
+def gumbel(bits: Tensor) -> Tensor:
+    """Standard Gumbel noise, float32, from random int64 bits."""
+    uniform = (_shift(bits, 11).double() + 0.5) / 2**53
+    return -(-uniform.log()).log().float()
+
+
+def _shift(x: Tensor, places: int) -> Tensor:
+    """Logical right shift: torch's own keeps the sign."""
+    return (x >> places) & ((1 << (64 - places)) - 1)
+
+
+def _signed(constant: int) -> int:
+    return constant - 2**64 if constant >= 2**63 else constant
