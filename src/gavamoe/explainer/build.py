@@ -86,7 +86,7 @@ def _model_config(
         shared_experts=config.shared_experts,
         users=len(users) - 1,
         items=len(items) - 1,
-        side_width=users.shape[1] + config.side_width,
+        side_width=users.shape[1],
         user_token_id=mark_id(tokenizer, USER),
         item_token_id=mark_id(tokenizer, ITEM),
         balance_weight=config.balance_weight,
@@ -98,7 +98,7 @@ def _model_config(
 def _ready(
     model: GavamoeForCausalLM, tokenizer: PreTrainedTokenizerBase, side_vectors: tuple[Tensor, Tensor]
 ) -> GavamoeForCausalLM:
-    """Stage 1's vectors in their place, and generation that stops at the tokenizer's own end token."""
+    """The vectors of the pair in their place, and generation that stops at the tokenizer's own end token."""
     transformers_logging.set_verbosity_error()
     users, items = side_vectors
     model.user_token.start_from(users)

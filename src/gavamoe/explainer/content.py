@@ -1,4 +1,4 @@
-"""What the training texts say of a user or an item, as a vector: where the text dimensions of the soft tokens start.
+"""The vectors that the soft tokens start from: stage 1's, then what the training texts say of the user or item.
 
 Latent semantic analysis: a side's training texts as one document, TF-IDF, truncated SVD. Left to gradients alone, an
 item with a dozen reviews stays a stranger to the language model for as long as training lasts (docs/experiments.md).
@@ -15,6 +15,14 @@ from torch import Tensor
 
 # A vector of n texts is scaled by n / (n + STRENGTH): with few texts it would be the text it is to help predict.
 STRENGTH = 20.0
+START_STD = 0.02  # so that even strangers differ a little
+
+
+def side_vectors(stage1_NV: Tensor, train: pl.DataFrame, side: str, width: int) -> Tensor:
+    """[rows, V + width]: stage 1's vectors [rows, V] at unit variance, then `width` dimensions of content."""
+    taste = (stage1_NV - stage1_NV.mean(0)) / stage1_NV.std(0).clamp_min(1e-6)
+    content = content_vectors(train, side, len(stage1_NV), width)
+    return torch.cat([taste, content + START_STD * torch.randn_like(content)], dim=1)
 
 
 def content_vectors(train: pl.DataFrame, side: str, rows: int, width: int) -> Tensor:
@@ -45,6 +53,6 @@ def content_vectors(train: pl.DataFrame, side: str, rows: int, width: int) -> Te
 
 def _tf_idf(documents: list[str]):  # type: ignore[no-untyped-def] # a scipy matrix, which carries no types
     try:
-        return TfidfVectorizer(min_df=3, sublinear_tf=True).fit_transform(documents)
-    except ValueError:  # no word is in three documents
+        return TfidfVectorizer(min_df=2, sublinear_tf=True).fit_transform(documents)
+    except ValueError:  # no word is in two documents
         return None

@@ -125,8 +125,8 @@ class Explainer:
         """Explain many pairs, in their order.
 
         pairs: a frame with user and item (and rating, feature where the condition says `given`), or (user, item)
-        tuples. `decoding` overrides the run's generation settings (do_sample, num_beams, ...: as in transformers). Where
-        they sample, another `seed` gives another text; a pair's text never depends on the rest of the batch.
+        tuples. `decoding` overrides the run's generation settings (do_sample, num_beams, ...: as in transformers).
+        Where they sample, another `seed` gives another text; a pair's text never depends on the rest of the batch.
         """
         frame = _as_frame(pairs)
         columns, judged = self._columns(frame, condition)

@@ -28,8 +28,7 @@ IGNORED = -100  # the label of a position that takes no part in the loss
 class SideToken(nn.Module):
     """A user's or item's vector as one soft token.
 
-    The vector starts as stage 1's, followed by dimensions of its own that the texts teach; row 0 is the unknown. All of
-    it is an ordinary parameter of the model, so it is trained, saved and loaded with it.
+    Row 0 is the unknown. The vectors are an ordinary parameter of the model: trained, saved and loaded with it.
     """
 
     def __init__(self, rows: int, width: int, hidden: int, dropout: float):
@@ -37,17 +36,15 @@ class SideToken(nn.Module):
         self.vectors = nn.Embedding(rows, width)
         self.dropout = nn.Dropout(dropout)
         self.projection = nn.Linear(width, hidden)
-        nn.init.normal_(self.vectors.weight, std=0.02)
 
     def forward(self, id_B: Tensor) -> Tensor:
         """[B] -> [B, H]."""
         return self.projection(self.dropout(self.vectors(id_B)))
 
     @torch.no_grad()
-    def start_from(self, stage1_NV: Tensor) -> None:
-        """Write stage 1's vectors [rows, V] into the first V dimensions, scaled to unit variance."""
-        scaled_NV = (stage1_NV - stage1_NV.mean(0)) / stage1_NV.std(0).clamp_min(1e-6)
-        self.vectors.weight[:, : stage1_NV.shape[1]] = scaled_NV
+    def start_from(self, vectors_NV: Tensor) -> None:
+        """Take over vectors [rows, width]."""
+        self.vectors.weight.copy_(vectors_NV)
 
 
 class GavamoePreTrainedModel(PreTrainedModel):

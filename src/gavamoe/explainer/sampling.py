@@ -1,7 +1,7 @@
 """Sampling that belongs to the pair: the same pair draws the same text alone, in any batch, in any order.
 
-The Gumbel-max trick turns sampling into an argmax over logits plus noise. The noise here is a hash of (seed, user, item,
-step, token) and not the next numbers of a generator, so nothing about the rest of the batch can change it.
+The Gumbel-max trick turns sampling into an argmax over logits plus noise. The noise here is a hash of (seed, user,
+item, step, token) and not the next numbers of a generator, so nothing about the rest of the batch can change it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def pair_keys(user_B: Tensor, item_B: Tensor, seed: int) -> Tensor:
 
 
 def mix(x: Tensor) -> Tensor:
-    """The finalizer of splitmix64 (Steele et al. 2014) on int64: every bit of the input stirs every bit of the output."""
+    """The finalizer of splitmix64 (Steele et al. 2014) on int64: every bit in stirs every bit out."""
     x = x + _signed(0x9E3779B97F4A7C15)
     x = (x ^ _shift(x, 30)) * _signed(0xBF58476D1CE4E5B9)
     x = (x ^ _shift(x, 27)) * _signed(0x94D049BB133111EB)
