@@ -10,7 +10,7 @@ def reviews() -> pl.DataFrame:
     texts = {
         1: "space rocket alien space",
         2: "alien rocket space ship",
-        3: "love wedding dance love",
+        3: "love wedding dance",
         4: "dance love song",
     }
     rows = [(item, f"{text} film") for item, text in texts.items() for _ in range(10)]
