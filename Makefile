@@ -25,7 +25,8 @@ lint: $(VENV)/.installed
 	$(BIN)/mypy
 
 bench: $(VENV)/.installed
-	$(BIN)/python benchmarks/explainer.py
+	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/prepare.py --rows 1000000
 
 clean:
 	rm -rf $(VENV) gavamoe-demo

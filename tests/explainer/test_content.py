@@ -14,11 +14,11 @@ def reviews() -> pl.DataFrame:
         4: "dance love song",
     }
     rows = [(item, f"{text} film") for item, text in texts.items() for _ in range(10)]
-    return pl.DataFrame(rows, schema=["item_id", "text"], orient="row").with_columns(user_id=pl.lit(1))
+    return pl.DataFrame(rows, schema=["item_id", "text"], orient="row")
 
 
 def test_items_that_are_spoken_of_alike_start_close_together():
-    vectors = content_vectors(reviews(), "item", rows=6, width=2)
+    vectors = content_vectors(reviews(), rows=6, width=2)
     distance = torch.cdist(vectors, vectors)
     assert distance[1, 2] < distance[1, 3]
     assert distance[3, 4] < distance[2, 4]
@@ -26,18 +26,18 @@ def test_items_that_are_spoken_of_alike_start_close_together():
 
 
 def test_one_text_says_less_than_many():
-    many = content_vectors(reviews(), "item", rows=5, width=2)
-    few = content_vectors(reviews().unique("text", keep="first"), "item", rows=5, width=2)
+    many = content_vectors(reviews(), rows=5, width=2)
+    few = content_vectors(reviews().unique("text", keep="first"), rows=5, width=2)
     assert few.norm() < 0.2 * many.norm()
 
 
 def test_stage_one_comes_first_at_unit_variance_whatever_its_scale():
     stage1 = 50 * torch.randn(7, 3) + 4
-    vectors = side_vectors(stage1, reviews(), "item", width=5)
+    vectors = side_vectors(stage1, content_vectors(reviews(), rows=7, width=5))
     assert vectors.shape == (7, 8)
     torch.testing.assert_close(vectors[:, :3].std(0), torch.ones(3))
 
 
 def test_no_word_in_common_is_no_obstacle():
-    alone = pl.DataFrame({"item_id": [1, 2], "user_id": [1, 2], "text": ["a", "b"]})
-    assert (content_vectors(alone, "item", rows=3, width=4) == 0).all()
+    alone = pl.DataFrame({"item_id": [1, 2], "text": ["a", "b"]})
+    assert (content_vectors(alone, rows=3, width=4) == 0).all()

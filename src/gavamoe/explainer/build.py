@@ -32,6 +32,7 @@ def from_scratch(
         num_key_value_heads=config.heads,
         max_position_embeddings=1024,
         tie_word_embeddings=True,
+        initializer_range=config.hidden**-0.5,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,

@@ -1,7 +1,9 @@
-"""The vectors that the soft tokens start from: stage 1's, then what the training texts say of the user or item.
+"""The vectors that the soft tokens start from: stage 1's, then, of an item, what its training texts speak of.
 
-Latent semantic analysis: a side's training texts as one document, TF-IDF, truncated SVD. Left to gradients alone, an
-item with a dozen reviews stays a stranger to the language model for as long as training lasts (docs/experiments.md).
+Latent semantic analysis: an item's training texts as one document, TF-IDF, truncated SVD. Left to gradients alone, an
+item with a dozen reviews stays a stranger to the language model for as long as training lasts. Users get no such start:
+half of them have so few texts that the vector would be the very text it is to help predict, and the model would learn
+to trust it (docs/experiments.md).
 """
 
 from __future__ import annotations
@@ -18,24 +20,23 @@ STRENGTH = 20.0
 START_STD = 0.02  # so that even strangers differ a little
 
 
-def side_vectors(stage1_NV: Tensor, train: pl.DataFrame, side: str, width: int) -> Tensor:
-    """[rows, V + width]: stage 1's vectors [rows, V] at unit variance, then `width` dimensions of content."""
+def side_vectors(stage1_NV: Tensor, content_NW: Tensor) -> Tensor:
+    """[N, V + W]: stage 1's vectors at unit variance, then the dimensions that the texts go on to teach."""
     taste = (stage1_NV - stage1_NV.mean(0)) / stage1_NV.std(0).clamp_min(1e-6)
-    content = content_vectors(train, side, len(stage1_NV), width)
-    return torch.cat([taste, content + START_STD * torch.randn_like(content)], dim=1)
+    return torch.cat([taste, content_NW + START_STD * torch.randn_like(content_NW)], dim=1)
 
 
-def content_vectors(train: pl.DataFrame, side: str, rows: int, width: int) -> Tensor:
-    """[rows, width] for ids 0..rows-1 of `side` ("user" or "item"); 0 for the unknown and where the texts are too few.
+def content_vectors(train: pl.DataFrame, rows: int, width: int) -> Tensor:
+    """[rows, width] for item ids 0..rows-1; 0 for the unknown and where there are too few texts to tell words apart.
 
-    train: training reviews with user_id, item_id, text. Dimensions have unit variance before they are scaled.
+    train: training reviews with item_id, text. Dimensions have unit variance before they are scaled.
     """
     vectors = torch.zeros(rows, width)
     documents = (
-        train.filter(pl.col(f"{side}_id") > 0)
-        .group_by(f"{side}_id")
+        train.filter(pl.col("item_id") > 0)
+        .group_by("item_id")
         .agg(pl.col("text").str.join(" "), n=pl.len())
-        .sort(f"{side}_id")
+        .sort("item_id")
     )
     weights = _tf_idf(documents["text"].to_list()) if width and len(documents) > 1 else None
     if weights is None:
@@ -46,7 +47,7 @@ def content_vectors(train: pl.DataFrame, side: str, rows: int, width: int) -> Te
     found = TruncatedSVD(dimensions, random_state=0).fit_transform(weights)
     found = (found - found.mean(0)) / np.maximum(found.std(0), 1e-6)
     count = documents["n"].to_numpy()[:, None]
-    ids = torch.from_numpy(documents[f"{side}_id"].to_numpy().astype(np.int64))
+    ids = torch.from_numpy(documents["item_id"].to_numpy().astype(np.int64))
     vectors[ids, :dimensions] = torch.from_numpy(found * count / (count + STRENGTH)).float()
     return vectors
 

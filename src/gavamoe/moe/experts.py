@@ -40,8 +40,9 @@ class FineGrainedExperts(nn.Module):
         self.gate_up_proj = nn.Parameter(torch.empty(experts, 2 * width, hidden))  # gate rows, then up rows
         self.down_proj = nn.Parameter(torch.empty(experts, hidden, width))
         self.act_fn = ACT2FN[activation]
-        nn.init.normal_(self.gate_up_proj, std=0.02)
-        nn.init.normal_(self.down_proj, std=0.02)
+        # Unit gain at any width; the usual 0.02 suits a width of 2,500 and makes a narrow model start asleep.
+        nn.init.normal_(self.gate_up_proj, std=hidden**-0.5)
+        nn.init.normal_(self.down_proj, std=hidden**-0.5)
 
     def forward(self, x_TH: Tensor, selected_TK: Tensor, weight_TK: Tensor) -> Tensor:
         """sum_k weight_k Expert_{selected_k}(x), [T, H]."""

@@ -15,7 +15,7 @@ from gavamoe.data.dataset import ReviewDataset
 from gavamoe.errors import DataError, RunError
 from gavamoe.explainer import build
 from gavamoe.explainer import training as explainer_training
-from gavamoe.explainer.content import side_vectors
+from gavamoe.explainer.content import content_vectors, side_vectors
 from gavamoe.explainer.examples import ExplanationDataset, PairColumns
 from gavamoe.explainer.features import FeaturePredictor
 from gavamoe.files import staged_directory, write_json
@@ -135,8 +135,8 @@ def _train_explainer(run: RunDirectory, dataset: ReviewDataset, card: RunCard) -
     torch.manual_seed(seed)
     users, items = preference.pair_vectors()
     vectors = (
-        side_vectors(users, train, "user", config.side_width),
-        side_vectors(items, train, "item", config.side_width),
+        side_vectors(users, torch.zeros(len(users), config.side_width)),
+        side_vectors(items, content_vectors(train, len(items), config.side_width)),
     )
     if card.base_model is None:
         model, tokenizer = build.from_scratch(train["text"].to_list(), config, preference.clusters, vectors)
