@@ -2,8 +2,8 @@
 
     python benchmarks/memory.py [--rounds 4] [--steps 8]
 
-The allocator's settings hold for a process, so each measurement is a process of its own; the two kinds alternate, and the
-ratio is taken pair by pair.
+The allocator's settings hold for a process, so each measurement is a process of its own; the two kinds alternate, and
+the ratio is taken pair by pair.
 """
 
 from __future__ import annotations

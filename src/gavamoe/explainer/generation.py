@@ -9,11 +9,30 @@ from dataclasses import dataclass
 import torch
 from transformers import GenerationConfig, LogitsProcessorList, PreTrainedTokenizerBase
 
+from gavamoe.config import ExplainerConfig
 from gavamoe.explainer.examples import PairColumns, PromptEncoder
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.explainer.sampling import PairSampling, pair_keys
 
 BATCH = 256
+
+
+# A loop of words is not an explanation; and a text that grows long is led to its end, not cut off.
+NO_REPEAT_NGRAM = 4
+WIND_UP_FROM, WIND_UP_RATE = 0.6, 1.1
+
+
+def generation_settings(config: ExplainerConfig, tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:
+    """How a run's texts are decoded, as transformers keeps it (generation_config.json)."""
+    sampling = {"do_sample": True, "temperature": config.temperature, "top_p": config.top_p}
+    return GenerationConfig(
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        max_new_tokens=config.max_tokens + 1,
+        no_repeat_ngram_size=NO_REPEAT_NGRAM,
+        exponential_decay_length_penalty=(int(WIND_UP_FROM * config.max_tokens), WIND_UP_RATE),
+        **(sampling if config.temperature > 0 else {"do_sample": False}),
+    )
 
 
 @dataclass(frozen=True)

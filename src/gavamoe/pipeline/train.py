@@ -18,6 +18,7 @@ from gavamoe.explainer import training as explainer_training
 from gavamoe.explainer.content import content_vectors, side_vectors
 from gavamoe.explainer.examples import ExplanationDataset, PairColumns
 from gavamoe.explainer.features import FeaturePredictor
+from gavamoe.explainer.generation import generation_settings
 from gavamoe.files import staged_directory, write_json
 from gavamoe.pipeline.card import write_model_card
 from gavamoe.preference import training as preference_training
@@ -149,7 +150,7 @@ def _train_explainer(run: RunDirectory, dataset: ReviewDataset, card: RunCard) -
     checkpoints = run.checkpoints / "explainer"
     history = explainer_training.fit(model, tokenizer, learn, check, config, seed, checkpoints)
     _record(run, "explainer", history)
-    model.generation_config.max_new_tokens = config.max_tokens + 1
+    model.generation_config = generation_settings(config, tokenizer)
     with staged_directory(run.explainer) as staged:
         model.save_pretrained(staged)
         tokenizer.save_pretrained(staged)
