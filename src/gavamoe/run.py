@@ -60,6 +60,10 @@ class RunDirectory:
         """Loss records."""
         return self.path / "training.json"
 
+    def has(self, parts: tuple[str, ...]) -> bool:
+        """Whether all of these files (relative paths) are there."""
+        return all((self.path / part).is_file() for part in parts)
+
     def require(self, *parts: str) -> None:
         """Check that the run and these files (relative paths) are there; `RunError` names the first that is not."""
         if not self.path.is_dir():
@@ -82,7 +86,7 @@ class RunDirectory:
             "data": card.data,
             "preset": card.preset,
             "base_model": card.base_model,
-            "config": card.config.model_dump(),
+            "config": card.settings.model_dump(),
         }
         with staged_file(self.card) as staged:
             staged.write_text(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), encoding="utf-8")
@@ -106,7 +110,14 @@ class RunCard:
     data: str
     preset: str
     base_model: str | None
-    config: RunConfig
+    config: RunConfig | None  # None only while it is asked for: "as the run has it"
+
+    @property
+    def settings(self) -> RunConfig:
+        """The configuration of a run that has one."""
+        if self.config is None:
+            raise ValueError("the card of a run needs a configuration")
+        return self.config
 
 
 # What a finished stage leaves; the names that `require` asks for.

@@ -1,4 +1,4 @@
-"""How this process uses memory.
+"""How this process uses the machine.
 
 A training step frees and asks again for the same large blocks. By default glibc returns them to the kernel and faults
 every page in anew, which can cost as much as the arithmetic (benchmarks/README.md).
@@ -12,6 +12,13 @@ import sys
 
 # mallopt's parameters, from malloc.h
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+
+
+def default_device() -> str:
+    """Where to run when nobody says: the GPU, where there is one."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def keep_freed_memory() -> None:

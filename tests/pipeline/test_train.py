@@ -90,3 +90,24 @@ def test_a_finished_run_holds_no_pickle_and_keeps_no_training_state(run_path):
 def test_a_wrong_setting_is_named(tree, message):
     with pytest.raises(ConfigError, match=message):
         parse_config(tree)
+
+
+def test_a_run_goes_on_only_as_it_was_begun_and_on_the_same_data(run_path, dataset_path, tiny_config, tmp_path):
+    other = tiny_config.model_copy(update={"seed": 5})
+    with pytest.raises(ConfigError, match=r"begun with another seed; --resume goes on"):
+        train_run(dataset_path, run_path, other, resume=True)
+    from gavamoe.data.prepare import PrepareOptions, prepare
+
+    prepare([str(dataset_path.parent / "reviews.jsonl.gz")], tmp_path / "other", PrepareOptions(seed=9))
+    with pytest.raises(RunError, match="is not the data"):
+        train_run(tmp_path / "other", run_path, resume=True)
+    before = weights(run_path)
+    train_run(dataset_path, run_path, resume=True)  # nothing is left to do
+    assert_same(before, weights(run_path))
+
+
+def test_an_impossible_run_leaves_nothing_behind(dataset_path, tmp_path):
+    config = parse_config({"preference": {"clusters": 1000, "pretrain_epochs": 1}})
+    with pytest.raises(ConfigError, match="1000 clusters need"):
+        train_run(dataset_path, tmp_path / "run", config)
+    assert not (tmp_path / "run").exists()

@@ -10,6 +10,7 @@ import typer
 
 from gavamoe.cli.app import app
 
+DEFAULT_PRESET = "small"
 EXAMPLE = "Example: gavamoe train data/reviews --out runs/first --set explainer.epochs=4"
 
 
@@ -25,7 +26,9 @@ class Stage(StrEnum):
 def train(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="A dataset made by `gavamoe prepare`.")],
     out: Annotated[Path, typer.Option(help="The run directory to write.")],
-    preset: Annotated[str, typer.Option(help="Named configuration: small, or tiny for a quick look.")] = "small",
+    preset: Annotated[
+        str | None, typer.Option(help="Named configuration: small (the default), or tiny for a quick look.")
+    ] = None,
     base_model: Annotated[
         str | None, typer.Option(help="Hub id or directory of a causal LM to start from, instead of from scratch.")
     ] = None,
@@ -44,12 +47,15 @@ def train(
 
     keep_freed_memory()
     settings = [*(set_ or []), *([f"seed={seed}"] if seed is not None else [])]
-    configuration = load_config(preset, config, settings)
+    as_begun = resume and preset is None and config is None and not settings
+    configuration = None if as_begun else load_config(preset or DEFAULT_PRESET, config, settings)
 
     from gavamoe.cli.output import emit_json, note
     from gavamoe.pipeline.train import train_run
 
-    result = train_run(data, out, configuration, preset, base_model, stage.value, resume, on_note=note)
+    result = train_run(
+        data, out, configuration, preset or DEFAULT_PRESET, base_model, stage.value, resume, on_note=note
+    )
     if json:
         emit_json(result)
         return

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from transformers import GenerationConfig
 
 from gavamoe.errors import DataError
 from gavamoe.evaluation.normalize import normalize, truncate
@@ -51,6 +52,7 @@ def evaluate(explainer: Explainer, reviews: pl.DataFrame, condition: Condition, 
         "rating": condition.rating,
         "feature": condition.feature,
         "oracle": condition.oracle,
+        "decoding": describe_decoding(explainer.model.generation_config),
         "normalization": NORMALIZATION,
         "truncate_words": TRUNCATE_WORDS,
         "texts": int((reviews["text"].fill_null("").str.strip_chars() != "").sum()),
@@ -86,6 +88,13 @@ def score_system(
         feature_set,
     )
     return {**scored, **errors}
+
+
+def describe_decoding(generation: GenerationConfig) -> str:
+    """The run's way of decoding in a few words."""
+    if generation.do_sample:
+        return f"sampled, temperature {generation.temperature:g}, top-p {generation.top_p:g}, seed 0"
+    return f"{generation.num_beams} beams" if (generation.num_beams or 1) > 1 else "greedy"
 
 
 def comparable(text: str) -> str:

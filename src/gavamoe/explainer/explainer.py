@@ -25,6 +25,7 @@ from gavamoe.explainer.prompt import Condition
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.progress import track
 from gavamoe.run import CATALOG_FILES, EXPLAINER_FILES, PREFERENCE_FILES, RunDirectory
+from gavamoe.runtime import default_device
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,9 @@ class Explainer:
         self.catalog, self.features = catalog, features
 
     @classmethod
-    def from_pretrained(cls, run: Path | str, device: str | torch.device = "cpu") -> Explainer:
-        """Load a run directory; `RunError` names what is missing or damaged."""
+    def from_pretrained(cls, run: Path | str, device: str | torch.device | None = None) -> Explainer:
+        """Load a run directory, onto a GPU where there is one; `RunError` names what is missing or damaged."""
+        device = default_device() if device is None else device
         directory = RunDirectory(Path(run))
         directory.require(*CATALOG_FILES, *PREFERENCE_FILES, *EXPLAINER_FILES)
         transformers_logging.set_verbosity_error()

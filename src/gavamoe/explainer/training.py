@@ -25,6 +25,8 @@ from gavamoe.explainer.examples import Collator, ExplanationDataset
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.progress import Advance, track
 
+EVALUATION_BATCH = 128
+
 
 def fit(
     model: GavamoeForCausalLM,
@@ -72,7 +74,7 @@ def _arguments(config: ExplainerConfig, seed: int, checkpoints: Path) -> Trainin
     return TrainingArguments(
         output_dir=str(checkpoints),
         per_device_train_batch_size=config.batch_size,
-        per_device_eval_batch_size=4 * config.batch_size,
+        per_device_eval_batch_size=EVALUATION_BATCH,
         num_train_epochs=config.epochs,
         learning_rate=config.learning_rate,
         lr_scheduler_type="cosine",

@@ -37,7 +37,7 @@ The directory names the users of the training reviews; share it only where you m
 
 def write_model_card(run: RunDirectory, dataset: ReviewDataset, card: RunCard) -> None:
     """Write README.md into the run."""
-    config, catalog = card.config, dataset.catalog
+    config, catalog = card.settings, dataset.catalog
     values = catalog.scale.values
     text = TEXT.format(
         preset=card.preset,

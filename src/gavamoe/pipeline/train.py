@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,7 +12,7 @@ import torch
 
 from gavamoe.config import RunConfig
 from gavamoe.data.dataset import ReviewDataset
-from gavamoe.errors import DataError, RunError
+from gavamoe.errors import DataError
 from gavamoe.explainer import build
 from gavamoe.explainer import training as explainer_training
 from gavamoe.explainer.content import content_vectors, side_vectors
@@ -21,17 +21,16 @@ from gavamoe.explainer.features import FeaturePredictor
 from gavamoe.explainer.generation import generation_settings
 from gavamoe.files import staged_directory, write_json
 from gavamoe.pipeline.card import write_model_card
+from gavamoe.pipeline.opening import Stage, opened
 from gavamoe.preference import training as preference_training
 from gavamoe.preference.model import PreferenceModel
-from gavamoe.run import CATALOG_FILES, EXPLAINER_FILES, PREFERENCE_FILES, RunCard, RunDirectory
-
-Stage = Literal["preference", "explainer", "all"]
+from gavamoe.run import EXPLAINER_FILES, PREFERENCE_FILES, RunCard, RunDirectory
 
 
 def train_run(
     data: Path,
     out: Path,
-    config: RunConfig,
+    config: RunConfig | None = None,
     preset: str = "small",
     base_model: str | None = None,
     stage: Stage = "all",
@@ -40,21 +39,21 @@ def train_run(
 ) -> dict[str, Any]:
     """Train the stages asked for and return the figures of the last epochs.
 
-    An existing run is continued only with `resume` (its own configuration then holds) or to add a stage it lacks;
-    otherwise `RunError`. Interrupted and resumed, the weights are those of an uninterrupted run with the same seed.
+    An existing run is continued only with `resume` or to add a stage it lacks; otherwise `RunError`. `config` None is
+    that of the run to resume, or the preset. Interrupted and resumed, the weights are those of an uninterrupted run
+    with the same seed.
     """
     dataset = ReviewDataset.load(data)
     run = RunDirectory(out)
-    card = _open_run(run, RunCard(str(data.resolve()), preset, base_model, config), stage, resume)
-    dataset.catalog.save(run.catalog)
-    if stage in ("preference", "all") and not _done(run, PREFERENCE_FILES):
-        on_note("stage 1: the preference model learns taste from ratings")
-        _train_preference(run, dataset, card.config)
-    if stage in ("explainer", "all") and not _done(run, EXPLAINER_FILES):
-        run.require(*CATALOG_FILES, *PREFERENCE_FILES)
-        on_note("stage 2: the language model learns to explain")
-        _train_explainer(run, dataset, card)
-    write_model_card(run, dataset, card)
+    with opened(run, dataset, RunCard(str(data.resolve()), preset, base_model, config), stage, resume) as card:
+        if stage in ("preference", "all") and not run.has(PREFERENCE_FILES):
+            on_note("stage 1: the preference model learns taste from ratings")
+            _train_preference(run, dataset, card.settings)
+        if stage in ("explainer", "all") and not run.has(EXPLAINER_FILES):
+            run.require(*PREFERENCE_FILES)
+            on_note("stage 2: the language model learns to explain")
+            _train_explainer(run, dataset, card)
+        write_model_card(run, dataset, card)
     return summary(run)
 
 
@@ -77,32 +76,6 @@ def pair_columns(model: PreferenceModel, frame: pl.DataFrame) -> PairColumns:
     user, item = (frame[name].to_numpy().astype(np.int64) for name in ("user_id", "item_id"))
     cluster = model.assign(torch.from_numpy(user), torch.from_numpy(item)).numpy()
     return PairColumns(user, item, cluster, frame["level"].to_list(), frame["feature"].to_list())
-
-
-def _open_run(run: RunDirectory, card: RunCard, stage: Stage, resume: bool) -> RunCard:
-    if run.path.exists() and not run.path.is_dir():
-        raise RunError(f"{run.path} is a file; choose another --out")
-    if not run.path.exists() or not any(run.path.iterdir()):
-        if resume and not run.path.exists():
-            raise RunError(f"there is no run at {run.path} to resume; leave out --resume")
-        run.path.mkdir(parents=True, exist_ok=True)
-        run.write_card(card)
-        return card
-    adds_stage = stage == "explainer" and _done(run, PREFERENCE_FILES) and not _done(run, EXPLAINER_FILES)
-    if not (resume or adds_stage):
-        raise RunError(f"{run.path} already holds files; continue it with --resume, or choose another --out")
-    kept = run.read_card()
-    if adds_stage and not resume:
-        # The stage to come may be configured anew; the one that is done may not.
-        config = card.config.model_copy(update={"preference": kept.config.preference})
-        kept = RunCard(kept.data, card.preset, card.base_model, config)
-        explainer_training.discard_checkpoints(run.checkpoints)
-        run.write_card(kept)
-    return kept
-
-
-def _done(run: RunDirectory, files: tuple[str, ...]) -> bool:
-    return all((run.path / name).is_file() for name in files)
 
 
 def _train_preference(run: RunDirectory, dataset: ReviewDataset, config: RunConfig) -> None:
@@ -130,7 +103,7 @@ def _train_preference(run: RunDirectory, dataset: ReviewDataset, config: RunConf
 
 
 def _train_explainer(run: RunDirectory, dataset: ReviewDataset, card: RunCard) -> None:
-    config, seed = card.config.explainer, card.config.seed
+    config, seed = card.settings.explainer, card.settings.seed
     preference = PreferenceModel.from_pretrained(run.preference).eval()
     train, valid = (_texts(dataset, split) for split in ("train", "valid"))
     torch.manual_seed(seed)

@@ -1,0 +1,90 @@
+"""Opening a run directory to train in it: a new one, one to resume, or one that lacks a stage; no other."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Literal
+
+from gavamoe.config import load_config
+from gavamoe.data.catalog import Catalog
+from gavamoe.data.dataset import ReviewDataset
+from gavamoe.errors import ConfigError, InputError, RunError
+from gavamoe.run import CATALOG_FILES, EXPLAINER_FILES, PREFERENCE_FILES, RunCard, RunDirectory
+
+Stage = Literal["preference", "explainer", "all"]
+
+
+@contextmanager
+def opened(run: RunDirectory, dataset: ReviewDataset, asked: RunCard, stage: Stage, resume: bool) -> Iterator[RunCard]:
+    """Yield the card that holds for this training, with run.yaml and catalog/ in place.
+
+    A new run that turns out to be impossible (`InputError` before anything was trained) leaves nothing behind.
+    """
+    if run.path.exists() and not run.path.is_dir():
+        raise RunError(f"{run.path} is a file; choose another --out")
+    if run.path.is_dir() and any(run.path.iterdir()):
+        yield _existing(run, dataset, asked, stage, resume)
+        return
+    if resume:
+        raise RunError(f"there is no run at {run.path} to resume; leave out --resume")
+    card = asked if asked.config is not None else replace(asked, config=load_config(asked.preset))
+    run.path.mkdir(parents=True, exist_ok=True)
+    try:
+        run.write_card(card)
+        dataset.catalog.save(run.catalog)
+        yield card
+    except InputError:
+        if not run.checkpoints.exists() and not run.has(PREFERENCE_FILES):
+            shutil.rmtree(run.path)
+        raise
+
+
+def _existing(run: RunDirectory, dataset: ReviewDataset, asked: RunCard, stage: Stage, resume: bool) -> RunCard:
+    adds_stage = stage == "explainer" and run.has(PREFERENCE_FILES) and not run.has(EXPLAINER_FILES)
+    if not (resume or adds_stage):
+        raise RunError(f"{run.path} already holds files; continue it with --resume, or choose another --out")
+    kept = run.read_card()
+    _check_same_data(run, dataset)
+    if resume:
+        _check_same_settings(run, kept, asked)
+        return kept
+    # The stage to come may be configured anew; the one that is done may not.
+    config = (asked.config or kept.settings).model_copy(update={"preference": kept.settings.preference})
+    card = replace(kept, preset=asked.preset, base_model=asked.base_model, config=config)
+    shutil.rmtree(run.checkpoints, ignore_errors=True)
+    run.write_card(card)
+    return card
+
+
+def _check_same_data(run: RunDirectory, dataset: ReviewDataset) -> None:
+    """Ids must mean what they meant when the run was begun."""
+    if not run.has(CATALOG_FILES):  # interrupted before it was written
+        dataset.catalog.save(run.catalog)
+        return
+    begun, now = Catalog.load(run.catalog), dataset.catalog
+    same = all(getattr(begun, part).equals(getattr(now, part)) for part in ("users", "items", "history"))
+    if not same:
+        raise RunError(f"{dataset.path} is not the data that {run.path} was begun on; choose another --out for it")
+
+
+def _check_same_settings(run: RunDirectory, kept: RunCard, asked: RunCard) -> None:
+    if asked.config is None:
+        return
+    differing = sorted(_flat(asked.config.model_dump()).items() ^ _flat(kept.settings.model_dump()).items())
+    if asked.base_model != kept.base_model:
+        differing.insert(0, ("base model", asked.base_model))
+    if differing:
+        raise ConfigError(
+            f"{run.path} was begun with another {differing[0][0]}; --resume goes on as it was begun: "
+            "leave the setting out, or choose another --out"
+        )
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
