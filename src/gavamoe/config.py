@@ -63,7 +63,7 @@ class ExplainerConfig(_Strict):
     epochs: int = Field(7, ge=1)
     patience: int = Field(2, ge=1, description="epochs without a better validation loss before stopping")
     max_tokens: int = Field(64, ge=4, description="longest explanation, in tokens; longer training texts are cut")
-    temperature: float = Field(0.5, ge=0, description="of sampling; 0 always takes the likeliest token")
+    temperature: float = Field(0.3, ge=0, description="of sampling; 0 always takes the likeliest token")
     top_p: float = Field(0.9, gt=0, le=1, description="share of the probability that sampling draws from")
     rating_dropout: float = Field(0.1, ge=0, le=1, description="how often training hides the rating from the prompt")
     feature_dropout: float = Field(0.5, ge=0, le=1, description="how often training hides the feature from the prompt")

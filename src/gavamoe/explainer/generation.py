@@ -18,7 +18,7 @@ BATCH = 256
 
 
 # A loop of words is not an explanation; and a text that grows long is led to its end, not cut off.
-NO_REPEAT_NGRAM = 4
+NO_REPEAT_NGRAM = 3
 WIND_UP_FROM, WIND_UP_RATE = 0.6, 1.1
 
 
