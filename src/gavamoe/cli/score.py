@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,11 +25,33 @@ def score(
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Score texts (and ratings, where they are there) as the field's tables do."""
-    from gavamoe.cli.output import emit_json, metrics_table
+    from gavamoe.cli.output import emit_json
     from gavamoe.evaluation.predictions import score_file
 
     result = score_file(predictions, feature_set, normalize)
     if json:
         emit_json(result)
     else:
-        metrics_table({predictions.name: result["metrics"]}, {"n": result["n"], **result["conditions"]})
+        _show(result)
+
+
+def _show(result: dict[str, Any]) -> None:
+    from gavamoe.cli.output import table
+    from gavamoe.evaluation.report import SHOWN, metric_rows
+
+    conditions = {"n": f"{result['n']:,}", **result["conditions"]}
+    print("; ".join(f"{name} {value}" for name, value in conditions.items()))
+    rows = []
+    for row in metric_rows({"value": result["metrics"]}):
+        low_high = result["intervals"].get(row["metric"], ())
+        interval = " to ".join(f"{bound:.{SHOWN[row['metric']]}f}" for bound in low_high)
+        rows.append([f"{row['metric']} {row['arrow']}", row["cells"][0]["text"], interval])
+    table(["metric", "value", "95 % interval"], rows)
+    for grouping, groups in result["groups"].items():
+        columns = {f"{grouping} {group} ({found['n']:,})": found["metrics"] for group, found in groups.items()}
+        shown = [
+            [f"{row['metric']} {row['arrow']}", *(cell["text"] for cell in row["cells"])]
+            for row in metric_rows(columns)
+        ]
+        print()
+        table(["metric", *columns], shown)

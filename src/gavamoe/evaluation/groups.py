@@ -14,6 +14,10 @@ COLD = "cold"
 GROUPS = 5
 
 
+# {grouping: {group: {"n": rows, "metrics": {...}}}}
+Groups = dict[str, dict[str, dict[str, Any]]]
+
+
 def by_group(scores: RowScores, labels: Sequence[Hashable | None]) -> dict[str, dict[str, Any]]:
     """{label: {"n": rows, "metrics": {...}}} in the order of the labels; rows labelled None are in no group."""
     kinds = sorted({label for label in labels if label is not None}, key=_order)
@@ -40,7 +44,7 @@ class SparsityGroups:
     highest: tuple[int, ...]
 
     @classmethod
-    def fit(cls, counts: Sequence[int]) -> SparsityGroups:
+    def fit(cls, counts: Sequence[int] | np.ndarray) -> SparsityGroups:
         """From the number of training reviews of each training user."""
         shares = np.arange(1, GROUPS + 1) / GROUPS
         edges = np.quantile(np.asarray(counts), shares, method="inverted_cdf")

@@ -25,6 +25,8 @@ class Outputs:
         feature_set: all features there are.
         predicted, true: ratings on the scale of the source, [n]; None or NaN in a row without one.
         scale: lowest and highest rating; predictions beyond it are clipped.
+        described: whether each row has a reference text, [n]; None when all have. A row without one counts for ratings
+            only: no text is right or wrong there.
         item_features: for each row, the features that training reviews of its item mention.
     """
 
@@ -35,10 +37,11 @@ class Outputs:
     predicted: Ratings | None = None
     true: Ratings | None = None
     scale: tuple[float, float] | None = None
+    described: Sequence[bool] | np.ndarray | None = None
     item_features: Sequence[Collection[str]] | None = None
 
     def __post_init__(self) -> None:
-        columns = (self.references, self.features, self.predicted, self.true, self.item_features)
+        columns = (self.references, self.features, self.predicted, self.true, self.described, self.item_features)
         lengths = {len(self.predictions), *(len(column) for column in columns if column is not None)}
         if lengths == {0} or len(lengths) > 1:
             raise DataError(f"scoring needs as many rows in every column, and at least one; found {sorted(lengths)}")
@@ -73,6 +76,7 @@ class Outputs:
             _joined(self.predicted, other.predicted),
             _joined(self.true, other.true),
             self.scale,
+            _joined(self.described, other.described),
             _joined(self.item_features, other.item_features),
         )
 

@@ -2,105 +2,133 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from gavamoe.data.readers.lines import chunks, read_start
 from gavamoe.errors import DataError
+from gavamoe.evaluation.groups import by_group
 from gavamoe.evaluation.normalize import normalize
-from gavamoe.evaluation.score import score_ratings, score_texts
+from gavamoe.evaluation.outputs import Outputs
+from gavamoe.evaluation.row_scores import RowScores
+from gavamoe.evaluation.score import STANDARD_METRICS
+from gavamoe.evaluation.significance import confidence_intervals
 
 TEXTS, OPTIONAL_TEXT, NUMBERS = ("prediction", "reference"), "feature", ("rating", "predicted_rating")
+# Columns whose values part the rows into groups, where there are no more values than a person would read.
+GROUPINGS, MOST_GROUPS = ("rating", "cluster"), 20
+
+Row = dict[str, Any]
 
 
 def score_file(path: Path, feature_set: Path | None = None, normalized: bool = False) -> dict[str, Any]:
-    """n, conditions and metrics of a file of {"prediction", "reference"[, "feature", "rating", "predicted_rating"]}.
+    """Score a file of rows {"prediction", "reference"[, "feature", "rating", "predicted_rating"]}; plain, gzip or zstd.
 
-    RMSE and MAE join where every row has both ratings; predictions are clipped to the range of the true ones. Without a
-    feature set, the features of the file are the set. `DataError` names file and line of what is wrong.
+    RMSE and MAE are over the rows with both ratings; predictions are clipped to the range of the true ones. Without a
+    feature set, the features of the file are the set. Rows are grouped by rating, and by cluster where they have one.
+
+    Returns:
+        n, conditions, metrics, intervals (95 % confidence) and groups, as `gavamoe score --json` prints them.
+
+    Raises:
+        DataError: names file and line of what is wrong.
     """
     rows = list(_read_rows(path))
-    if not rows:
-        raise DataError(f'{path} has no predictions; a line looks like {{"prediction": "...", "reference": "..."}}')
-    prepare = normalize if normalized else str
-    features = [row.get("feature") for row in rows]
-    known = read_feature_set(feature_set) if feature_set else sorted({feature for feature in features if feature})
-    metrics = score_texts(
-        [prepare(row["prediction"]) for row in rows], [prepare(row["reference"]) for row in rows], features, known
-    )
-    if all(row.get(name) is not None for row in rows for name in NUMBERS):
-        true, predicted = (np.array([row[name] for row in rows], dtype=np.float64) for name in NUMBERS)
-        metrics |= score_ratings(predicted, true, true.min(), true.max())
-    else:
-        metrics |= {"RMSE": None, "MAE": None}
+    outputs = _outputs(rows, read_feature_set(feature_set) if feature_set else None, normalized)
+    scores = RowScores(outputs, STANDARD_METRICS)
     conditions = {
         "source": path.name,
         "normalization": "lowercase, punctuation split from words" if normalized else "as given, split on white space",
         "feature_set": feature_set.name if feature_set else "features of the file",
+        "features": len(outputs.known_features),
+        "rating_scale": outputs.scale,
+        "empty": sum(not words for words in outputs.predictions),
     }
-    return {"n": len(rows), "conditions": conditions, "metrics": metrics}
+    groupings = {name: [row.get(name) for row in rows] for name in GROUPINGS}
+    return {
+        "n": len(rows),
+        "conditions": conditions,
+        "metrics": scores.overall(),
+        "intervals": confidence_intervals(scores),
+        "groups": {name: by_group(scores, labels) for name, labels in groupings.items() if _few_kinds(labels)},
+    }
+
+
+def _outputs(rows: list[Row], feature_set: list[str] | None, normalized: bool) -> Outputs:
+    split = (lambda text: normalize(text).split()) if normalized else str.split
+    features = [row.get("feature") for row in rows]
+    ratings = [row.get("rating") for row in rows]
+    known = [rating for rating in ratings if rating is not None]
+    return Outputs(
+        [split(row["prediction"]) for row in rows],
+        [split(row["reference"]) for row in rows],
+        features,
+        feature_set or {feature for feature in features if feature},
+        predicted=[row.get("predicted_rating") for row in rows],
+        true=ratings,
+        scale=(min(known), max(known)) if known else None,
+    )
+
+
+def _few_kinds(labels: list[Any]) -> bool:
+    kinds = {type(label) for label in labels if label is not None}
+    return kinds <= {int, float, str} and 1 < len({label for label in labels if label is not None}) <= MOST_GROUPS
 
 
 def read_feature_set(path: Path) -> list[str]:
     """Features, one a line or as a JSON list."""
-    content = "\n".join(text for _, text in _lines(path)).strip()
-    features = [line.strip() for line in content.splitlines() if line.strip()]
-    if content.startswith("["):
+    lines = [line.decode("utf-8", "replace").strip() for _, line in _lines(path, "features")]
+    features: Any = lines
+    if lines[0].startswith("["):
         try:
-            features = json.loads(content)
+            features = json.loads("\n".join(lines))
         except json.JSONDecodeError as error:
             raise DataError(f"{path} is not a JSON list of features: {error}") from None
-    if not features or not all(isinstance(feature, str) for feature in features):
-        raise DataError(f"{path} holds no features; give one a line, or a JSON list of strings")
+    if not features or not all(isinstance(feature, str) and feature.strip() for feature in features):
+        raise DataError(f"{path} holds no features, or blank ones; give one a line, or a JSON list of strings")
     return features
 
 
-def _read_rows(path: Path) -> Iterator[dict[str, Any]]:
-    for number, line in _lines(path):
-        if not line.strip():
-            continue
+def _read_rows(path: Path) -> Iterator[Row]:
+    for number, line in _lines(path, 'lines like {"prediction": "...", "reference": "..."}'):
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
             raise DataError(f"{path}, line {number}: not JSON ({error.msg})") from None
+        except UnicodeDecodeError:
+            raise DataError(f"{path}, line {number}: not UTF-8 text") from None
         if not isinstance(row, dict):
             raise DataError(f"{path}, line {number}: expected an object with prediction and reference")
         _check(path, number, row)
         yield row
 
 
-def _check(path: Path, number: int, row: dict[str, Any]) -> None:
+def _check(path: Path, number: int, row: Row) -> None:
     for name in TEXTS:
-        if not isinstance(row.get(name), str):
-            found = (
-                f"is {type(row[name]).__name__}" if name in row else f"is missing; found {', '.join(row) or 'nothing'}"
-            )
-            raise DataError(f"{path}, line {number}: '{name}' must be a text, and {found}")
+        if name not in row:
+            raise DataError(f"{path}, line {number}: '{name}' is missing; found {', '.join(row) or 'nothing'}")
+        if not isinstance(row[name], str):
+            raise DataError(f"{path}, line {number}: '{name}' must be a text, not {row[name]!r}")
     if not isinstance(row.get(OPTIONAL_TEXT), str | None):
-        raise DataError(f"{path}, line {number}: 'feature' must be a text")
+        raise DataError(f"{path}, line {number}: '{OPTIONAL_TEXT}' must be a text, not {row[OPTIONAL_TEXT]!r}")
     for name in NUMBERS:
         value = row.get(name)
-        is_number = isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value)
-        if value is not None and not is_number:
-            raise DataError(f"{path}, line {number}: '{name}' must be a number, not {value!r}")
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        # Comparing refuses NaN, and integers too large for a float, too.
+        if value is not None and not (is_number and abs(value) <= sys.float_info.max):
+            raise DataError(f"{path}, line {number}: '{name}' must be a number, not {str(value)[:40]}")
 
 
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    number = 0
-    try:
-        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
+def _lines(path: Path, expected: str) -> Iterator[tuple[int, bytes]]:
+    """(number, line) of the lines that are not blank, of which there is one at least."""
+    found = False
+    if read_start(path, 1):
+        for chunk in chunks(path):
+            for number, line in chunk.numbered():
+                found = True
                 yield number, line
-    except (EOFError, zlib.error, gzip.BadGzipFile):
-        raise DataError(
-            f"{path}: the gzip data is damaged or cut off after line {number}; copy the file again"
-        ) from None
-    except UnicodeDecodeError:
-        raise DataError(f"{path}, line {number + 1}: not UTF-8 text") from None
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from None
+    if not found:
+        raise DataError(f"{path} is empty: expected {expected}")

@@ -22,6 +22,7 @@ class RowScores:
 
     def __init__(self, outputs: Outputs, metrics: Sequence[Metric]) -> None:
         self.rows = len(outputs)
+        self._described = np.ones(self.rows) if outputs.described is None else np.array(outputs.described, dtype=float)
         self.metrics = tuple(metrics)
         self._statistics: dict[Callable[[Outputs], Rows | None], Rows | None] = {}
         for metric in self.metrics:
@@ -42,8 +43,11 @@ class RowScores:
         statistics = self._statistics[metric.statistics]
         if statistics is None:
             return np.full(len(weights_BN), np.nan)
+        if metric.of_texts:
+            weights_BN = weights_BN * self._described
         totals = weights_BN @ statistics if isinstance(statistics, np.ndarray) else (statistics.T @ weights_BN.T).T
-        return metric.value(totals, weights_BN.sum(1))
+        rows = weights_BN.sum(1)
+        return np.where(rows > 0, metric.value(totals, np.maximum(rows, 1)), np.nan)
 
     def on(self, weights_N: np.ndarray) -> Metrics:
         """Every metric on one weighting; None where it is not defined."""

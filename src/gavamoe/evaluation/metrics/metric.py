@@ -31,6 +31,7 @@ class Metric:
         statistics: the numbers [n, s] of each row of the outputs; None when the outputs lack what the metric needs.
             Metrics of one family share the function, which then runs once.
         value: from totals [b, s] and row counts [b] to values [b]; NaN where the metric is not defined.
+        of_texts: whether it looks at texts, and so leaves out the rows that have no reference text.
         resamples: whether a bootstrap resample estimates it. Not where distinct things are counted: a resample repeats
             rows, so it always looks less diverse than the sample.
     """
@@ -40,6 +41,7 @@ class Metric:
     source: str
     statistics: Callable[[Outputs], Rows | None]
     value: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    of_texts: bool = True
     resamples: bool = True
 
 

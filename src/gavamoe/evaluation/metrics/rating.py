@@ -21,7 +21,17 @@ def rating_errors(outputs: Outputs) -> np.ndarray | None:
     return np.stack([error**2, np.abs(error), known], axis=1)
 
 
+def root_mean_square(totals: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """RMSE over the rows whose ratings are known."""
+    return np.sqrt(ratio(totals[:, 0], totals[:, 2]))
+
+
+def mean_absolute(totals: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """MAE over the rows whose ratings are known."""
+    return ratio(totals[:, 1], totals[:, 2])
+
+
 METRICS = (
-    Metric("RMSE", False, SOURCE, rating_errors, lambda totals, rows: np.sqrt(ratio(totals[:, 0], totals[:, 2]))),
-    Metric("MAE", False, SOURCE, rating_errors, lambda totals, rows: ratio(totals[:, 1], totals[:, 2])),
+    Metric("RMSE", False, SOURCE, rating_errors, root_mean_square, of_texts=False),
+    Metric("MAE", False, SOURCE, rating_errors, mean_absolute, of_texts=False),
 )

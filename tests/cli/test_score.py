@@ -1,0 +1,153 @@
+"""`gavamoe score` as scripts and people call it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gavamoe.cli import app as cli
+
+ROWS = [
+    {
+        "prediction": "the pool was warm",
+        "reference": "the pool was cold",
+        "feature": "pool",
+        "rating": 2,
+        "predicted_rating": 3,
+    },
+    {"prediction": "", "reference": "kind staff", "feature": "staff", "rating": 5, "predicted_rating": 9.0},
+    {"prediction": "Kind staff!", "reference": "kind staff !", "feature": None, "rating": 4},
+]
+Score = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def score(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Score:
+    """Run `gavamoe score`: (exit code, stdout, stderr)."""
+
+    def run(*arguments: Any) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["gavamoe", "score", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        out, err = capsys.readouterr()
+        return int(stop.value.code or 0), out, err
+
+    return run
+
+
+@pytest.fixture
+def predictions(tmp_path: Path) -> Path:
+    path = tmp_path / "predictions.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    return path
+
+
+def test_json_is_one_object_with_the_metrics_and_what_they_were_taken_on(score: Score, predictions: Path) -> None:
+    code, out, err = score(predictions, "--json")
+    result = json.loads(out)
+    assert (code, err) == (0, "")
+    assert result["n"] == 3
+    assert result["conditions"]["empty"] == 1
+    assert result["conditions"]["rating_scale"] == [2, 5]
+    assert result["metrics"]["FMR"] == 0.5
+    assert result["metrics"]["FCR"] == 0.5
+    # The 9 counts as 5, and the row without a predicted rating does not count.
+    assert result["metrics"]["MAE"] == 0.5
+    low, high = result["intervals"]["BLEU-1"]
+    assert low <= result["metrics"]["BLEU-1"] <= high
+    assert {group: found["n"] for group, found in result["groups"]["rating"].items()} == {"2": 1, "4": 1, "5": 1}
+
+
+def test_texts_are_taken_as_they_are_unless_asked(score: Score, predictions: Path) -> None:
+    as_given, normalized = (
+        json.loads(score(predictions, "--json", *more)[1])["metrics"]["BLEU-1"] for more in ((), ("--normalize",))
+    )
+    assert as_given < normalized
+
+
+@pytest.mark.parametrize("content", ["pool\nstaff\n\nbar\nview\n", '["pool", "staff",\n "bar", "view"]'])
+def test_a_feature_set_is_lines_or_a_json_list(score: Score, predictions: Path, tmp_path: Path, content: str) -> None:
+    features = tmp_path / "features.txt"
+    features.write_text(content)
+    result = json.loads(score(predictions, "--feature-set", features, "--json")[1])
+    assert result["metrics"]["FCR"] == 0.25
+    assert result["conditions"]["feature_set"] == "features.txt"
+
+
+def test_texts_alone_are_enough_and_the_rest_is_null(score: Score, tmp_path: Path) -> None:
+    path = tmp_path / "texts.jsonl"
+    path.write_text('{"prediction": "a b", "reference": "a b"}\n')
+    metrics = json.loads(score(path, "--json")[1])["metrics"]
+    assert metrics["BLEU-1"] == 100
+    assert {metrics[name] for name in ("FMR", "FCR", "DIV", "RMSE", "MAE")} == {None}
+
+
+def test_a_compressed_file_scores_the_same(score: Score, predictions: Path) -> None:
+    packed = predictions.with_suffix(".jsonl.gz")
+    packed.write_bytes(gzip.compress(predictions.read_bytes()))
+    assert json.loads(score(packed, "--json")[1])["metrics"] == json.loads(score(predictions, "--json")[1])["metrics"]
+
+
+def test_a_person_gets_a_table_with_intervals_and_conditions(score: Score, predictions: Path) -> None:
+    code, out, _ = score(predictions)
+    assert code == 0
+    for part in ("n 3", "BLEU-4", "↑", "RMSE", "↓", " to ", "rating 5 (1)"):
+        assert part in out
+
+
+GOOD = b'{"prediction": "a", "reference": "b"}\n'
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", ("empty", "prediction")),
+        (b"\n\n", ("empty", "prediction")),
+        (GOOD + b"{oops\n", ("line 2", "not JSON")),
+        (GOOD + b"\n[1]\n", ("line 3", "object")),
+        (GOOD + b'{"prediction": "a"}\n', ("line 2", "'reference' is missing", "prediction")),
+        (b'{"prediction": 5, "reference": "b"}\n', ("line 1", "'prediction'", "5")),
+        (b'{"prediction": null, "reference": "b"}\n', ("line 1", "'prediction'")),
+        (b'{"prediction": "a", "reference": "b", "feature": ["x"]}\n', ("line 1", "'feature'")),
+        (b'{"prediction": "a", "reference": "b", "rating": "5"}\n', ("line 1", "'rating'")),
+        (b'{"prediction": "a", "reference": "b", "rating": true}\n', ("line 1", "'rating'")),
+        (b'{"prediction": "a", "reference": "b", "rating": NaN}\n', ("line 1", "'rating'")),
+        (b'{"prediction": "a", "reference": "b", "rating": 1' + b"0" * 400 + b"}\n", ("line 1", "'rating'")),
+        (GOOD + b'{"prediction": "\xff", "reference": "b"}\n', ("line 2", "UTF-8")),
+        (gzip.compress(GOOD * 1000)[:-20], ("cut short",)),
+    ],
+)
+def test_bad_input_is_one_line_that_says_where(
+    score: Score, tmp_path: Path, content: bytes, words: tuple[str, ...]
+) -> None:
+    path = tmp_path / "bad.jsonl"
+    path.write_bytes(content)
+    code, out, err = score(path, "--json")
+    assert (code, out) == (2, "")
+    assert len(err.strip().splitlines()) == 1
+    for word in ("bad.jsonl", *words):
+        assert word in err
+
+
+def test_a_missing_file_or_feature_set_is_named(score: Score, predictions: Path, tmp_path: Path) -> None:
+    assert score(tmp_path / "none.jsonl")[0] == 2
+    code, _, err = score(predictions, "--feature-set", tmp_path / "none.txt")
+    assert code == 2
+    assert "none.txt" in err
+
+
+@pytest.mark.parametrize("content", ["", "[1, 2]", '["a", ""]', '["a"'])
+def test_a_feature_set_without_features_is_refused(
+    score: Score, predictions: Path, tmp_path: Path, content: str
+) -> None:
+    features = tmp_path / "features.json"
+    features.write_text(content)
+    code, _, err = score(predictions, "--feature-set", features)
+    assert code == 2
+    assert "features.json" in err
