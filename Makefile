@@ -25,7 +25,6 @@ lint: $(VENV)/.installed
 	$(BIN)/mypy
 
 bench: $(VENV)/.installed
-	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/prepare.py --rows 1000000
 
 clean:

@@ -120,8 +120,10 @@ def test_a_base_checkpoint_becomes_an_explainer_and_survives_saving(family, init
     model.eval().save_pretrained(tmp_path / "ours")
     loaded = GavamoeForCausalLM.from_pretrained(tmp_path / "ours").eval()
     prompt = extended("<|user|><|item|><|explain|>", return_tensors="pt")["input_ids"].expand(3, -1)
+    for (name, saved), (_, read) in zip(model.state_dict().items(), loaded.state_dict().items(), strict=True):
+        assert torch.equal(saved, read), name
     with torch.no_grad():
-        assert torch.equal(model(prompt, **sides(3)).logits, loaded(prompt, **sides(3)).logits)
+        torch.testing.assert_close(model(prompt, **sides(3)).logits, loaded(prompt, **sides(3)).logits)
     assert loaded.generate(prompt, **sides(3), max_new_tokens=4).shape[0] == 3
 
 

@@ -21,9 +21,6 @@ def demo(
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Simulate reviews, train both stages on them, evaluate against trivial baselines, and show what came out."""
-    from gavamoe.runtime import keep_freed_memory
-
-    keep_freed_memory()
     from gavamoe.cli.output import emit_json, metrics_table, note
     from gavamoe.pipeline.demo import run_demo
 

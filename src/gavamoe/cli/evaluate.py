@@ -26,9 +26,6 @@ def evaluate(
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Write explanations for reviews and score them; keeps metrics.json, predictions.jsonl and report.html in RUN."""
-    from gavamoe.runtime import keep_freed_memory
-
-    keep_freed_memory()
     from gavamoe.cli.output import emit_json, metrics_table
     from gavamoe.explainer.prompt import Condition
     from gavamoe.pipeline.evaluate import evaluate_run

@@ -43,9 +43,7 @@ def train(
 ) -> None:
     """Train stage 1 (taste from ratings) and stage 2 (the explaining language model)."""
     from gavamoe.config import load_config
-    from gavamoe.runtime import keep_freed_memory
 
-    keep_freed_memory()
     settings = [*(set_ or []), *([f"seed={seed}"] if seed is not None else [])]
     as_begun = resume and preset is None and config is None and not settings
     configuration = None if as_begun else load_config(preset or DEFAULT_PRESET, config, settings)
