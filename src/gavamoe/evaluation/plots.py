@@ -1,4 +1,4 @@
-"""The report's pictures, as inline SVG: the latent map, loss curves, expert use per cluster."""
+"""The report's pictures: the latent map, loss curves, expert use per cluster."""
 
 from __future__ import annotations
 
@@ -6,91 +6,116 @@ import io
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-matplotlib.rcParams.update(
-    {
-        "svg.hashsalt": "gavamoe",  # the same picture twice is the same file twice
-        "font.size": 9,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "figure.facecolor": "white",
-        "axes.titlesize": 10,
-        "axes.titlelocation": "left",
-    }
-)
+# In a page this ink becomes the page's own text colour, so that a picture suits a light and a dark page.
+INK = "#1c2430"
+STYLE = {
+    "svg.hashsalt": "gavamoe",  # the same picture twice is the same file twice
+    "svg.fonttype": "none",  # text stays text: searchable, and in the page's font
+    "font.size": 9,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.facecolor": "none",
+    "legend.frameon": False,
+}
 # Okabe and Ito's colours, which colour-blind readers can tell apart, then more for many clusters.
-COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6D31", "#666666", "#7A5195", "#B5BD00"]
+COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6D31", "#888888", "#7A5195", "#B5BD00"]
+TRAINING, VALIDATION = COLOURS[4], COLOURS[5]
+
+Records = list[dict[str, Any]]
 
 
+@rc_context(STYLE)
 def latent_map(points: np.ndarray, labelled: dict[str, np.ndarray]) -> Figure:
     """Pairs in two dimensions [N, 2], once per labelling (clusters found; groups known), each with its legend."""
-    figure = Figure(figsize=(5.2 * len(labelled), 4.4), layout="constrained")
-    for place, (title, labels) in enumerate(labelled.items(), start=1):
-        axes = figure.add_subplot(1, len(labelled), place)
+    figure, panels = _panels(len(labelled), width=4.8, height=4.2)
+    # In random order: drawn by cluster, the last one would cover the others.
+    order = np.random.default_rng(0).permutation(len(points))
+    for axes, (title, labels) in zip(panels, labelled.items(), strict=True):
+        colours = np.array([COLOURS[int(label) % len(COLOURS)] for label in labels])
+        # Thousands of vector points would be a megabyte: the points alone are pixels.
+        axes.scatter(
+            points[order, 0], points[order, 1], c=colours[order], s=8, alpha=0.6, linewidths=0, rasterized=True
+        )
         for label in np.unique(labels):
-            of_label = points[labels == label]
-            colour = COLOURS[int(label) % len(COLOURS)]
-            axes.scatter(of_label[:, 0], of_label[:, 1], s=7, alpha=0.55, linewidths=0, color=colour, label=str(label))
-        axes.set(title=title, xticks=[], yticks=[], xlabel="first principal axis", ylabel="second")
-        axes.legend(
-            frameon=False, markerscale=2.5, loc="upper left", bbox_to_anchor=(1, 1), title="cluster", fontsize=8
-        )
+            axes.scatter([], [], s=30, color=COLOURS[int(label) % len(COLOURS)], label=str(label))
+        axes.set(title=title, xticks=[], yticks=[], xlabel="first principal axis", ylabel="second principal axis")
+        axes.legend(loc="upper left", bbox_to_anchor=(1, 1), handletextpad=0.2)
     return figure
 
 
-def loss_curves(records: dict[str, list[dict[str, Any]]]) -> Figure:
-    """Both stages' training: stage 1 by epoch (RMSE, in levels), stage 2 by epoch (loss per token, nats)."""
-    figure = Figure(figsize=(9.6, 3.2), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    stage1 = records.get("preference", [])
-    epochs = np.arange(1, len(stage1) + 1)
-    left.plot(epochs, [record["valid_rmse"] for record in stage1], color=COLOURS[0], label="validation RMSE")
-    switch = sum(record["phase"] == "pretrain" for record in stage1)
-    if 0 < switch < len(stage1):
-        left.axvline(switch + 0.5, color="#999999", linewidth=1, linestyle=":")
-        left.annotate(" prior joins", (switch + 0.5, left.get_ylim()[1]), fontsize=8, color="#666666", va="top")
-    left.set(title="Stage 1: ratings", xlabel="epoch", ylabel="RMSE (levels)")
-    stage2 = records.get("explainer", [])
-    for key, name, colour in (("loss", "training", COLOURS[4]), ("eval_loss", "validation", COLOURS[5])):
-        curve = [(record["epoch"], record[key]) for record in stage2 if key in record]
-        if curve:
-            right.plot(
-                *zip(*curve, strict=True), color=colour, label=name, marker="o" if key == "eval_loss" else None, ms=4
-            )
-    right.set(title="Stage 2: texts", xlabel="epoch", ylabel="loss (nats a token)")
-    right.legend(frameon=False)
+@rc_context(STYLE)
+def loss_curves(records: dict[str, Records]) -> Figure:
+    """The course of training: objective and error of stage 1 by epoch, loss of stage 2 (nats per token) by epoch."""
+    figure, (objective, error, texts) = _panels(3, width=3.3, height=2.8)
+    stage1, stage2 = records.get("preference", []), records.get("explainer", [])
+    epochs = [{**record, "epoch": epoch} for epoch, record in enumerate(stage1, start=1)]
+    _curve(objective, epochs, "train_loss", "training", TRAINING)
+    _curve(objective, epochs, "valid_objective", "validation", VALIDATION)
+    _curve(error, epochs, "valid_rmse", "validation", VALIDATION)
+    _curve(texts, stage2, "loss", "training", TRAINING)
+    _curve(texts, stage2, "eval_loss", "validation", VALIDATION, marker="o")
+    _leave_out_the_fall(texts, stage2)
+    _mark_joint_training(objective, stage1)
+    _mark_joint_training(error, stage1)
+    objective.set(title="Stage 1: objective", ylabel="nats per rating")
+    error.set(title="Stage 1: error of ratings", ylabel="RMSE, levels")
+    texts.set(title="Stage 2: loss of texts", ylabel="nats per token")
+    for axes in (objective, error, texts):
+        axes.set_xlabel("epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend()
     return figure
 
 
+@rc_context(STYLE)
 def expert_use(share_CLE: np.ndarray) -> Figure:
-    """Share of each expert by cluster (rows) and layer (panels), [clusters, layers, experts]; even use is 1/E."""
+    """Share of each expert by cluster (rows) and layer (panels), [clusters, layers, experts]; even use is white."""
     clusters, layers, experts = share_CLE.shape
-    figure = Figure(figsize=(max(6.0, 2.9 * layers + 0.8), 0.8 + 0.42 * clusters + 0.6), layout="constrained")
-    panels = figure.subplots(1, layers, sharey=True, squeeze=False)[0]
-    for layer, axes in enumerate(panels):
+    width = max(1.8, 0.26 * experts + 0.4)
+    figure, panels = _panels(layers, width=width, height=0.34 * clusters + 1.1, sharey=True)
+    even = 1 / experts
+    widest = max(np.abs(share_CLE - even).max(), even / 2)
+    for layer, axes in enumerate(panels, start=1):
         image = axes.imshow(
-            share_CLE[:, layer], cmap="cividis", vmin=0, vmax=max(2.5 / experts, share_CLE.max()), aspect="auto"
+            share_CLE[:, layer - 1], cmap="RdBu_r", vmin=even - widest, vmax=even + widest, aspect="auto"
         )
-        axes.set(title=f"layer {layer + 1}", xlabel="expert", xticks=range(experts), yticks=range(clusters))
+        axes.set(title=f"layer {layer}", xlabel="expert", yticks=range(clusters))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
     panels[0].set_ylabel("cluster")
-    figure.colorbar(image, ax=list(panels), label="share of choices", shrink=0.9)
+    bar = figure.colorbar(image, ax=panels, label="share of choices", format=lambda share, _: f"{share:.0%}")
+    bar.ax.set_ylim(bottom=max(0.0, even - widest))
+    bar.outline.set_visible(False)
     return figure
 
 
+@rc_context(STYLE)
 def to_svg(figure: Figure) -> str:
-    """The figure as SVG markup to stand inside a page."""
+    """The figure as SVG markup to stand inside a page, drawn in the page's text colour on the page's ground."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue()[buffer.getvalue().index("<svg") :]
+    figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True, dpi=120)
+    svg = buffer.getvalue()
+    return svg[svg.index("<svg") :].replace(INK, "currentColor")
 
 
 def save_png(figure: Figure, path: Path) -> None:
-    """The figure as a PNG file."""
-    figure.savefig(path, dpi=150)
+    """The figure as a PNG file on white, for viewers without a page."""
+    figure.savefig(path, dpi=150, facecolor="white")
 
 
 def two_dimensions(latent_ND: np.ndarray) -> np.ndarray:
@@ -105,3 +130,32 @@ def shares(counts_NLE: np.ndarray, cluster_N: np.ndarray, clusters: int) -> np.n
     sums = np.zeros((clusters, *counts_NLE.shape[1:]))
     np.add.at(sums, cluster_N, counts_NLE)
     return sums / np.maximum(sums.sum(-1, keepdims=True), 1)
+
+
+def _panels(count: int, width: float, height: float, sharey: bool = False) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` panels in a row, each of this size in inches."""
+    figure = Figure(figsize=(width * count, height), layout="constrained")
+    return figure, list(figure.subplots(1, count, squeeze=False, sharey=sharey)[0])
+
+
+def _curve(axes: Axes, records: Records, key: str, name: str, colour: str, marker: str | None = None) -> None:
+    points = [(record["epoch"], record[key]) for record in records if key in record]
+    if points:
+        axes.plot(*zip(*points, strict=True), color=colour, label=name, linewidth=1.2, marker=marker, markersize=4)
+
+
+def _mark_joint_training(axes: Axes, stage1: Records) -> None:
+    """A line where the mixture prior joins, after the epochs of pretraining."""
+    epochs = sum(record["phase"] == "pretrain" for record in stage1)
+    if 0 < epochs < len(stage1):
+        axes.axvline(epochs + 0.5, color="#888888", linewidth=1, linestyle=":")
+        axes.annotate(" prior joins", (epochs + 0.5, 0.98), xycoords=("data", "axes fraction"), va="top", fontsize=8)
+
+
+def _leave_out_the_fall(axes: Axes, records: Records) -> None:
+    """Cut the first tenth of the training loss off at the top: its fall from chance would flatten all that follows."""
+    losses = [record["loss"] for record in records if "loss" in record]
+    shown = losses[len(losses) // 10 :] + [record["eval_loss"] for record in records if "eval_loss" in record]
+    if shown:
+        margin = 0.05 * (max(shown) - min(shown)) or 0.1
+        axes.set_ylim(min(shown) - margin, max(shown) + margin)
