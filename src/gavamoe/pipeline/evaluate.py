@@ -81,7 +81,10 @@ def load_reviews(run: RunDirectory, explainer: Explainer, data: Path | None, spl
         frame, about = frame.filter(pl.col("split") == split), {"data": source.name, "split": split}
         if frame.is_empty():
             raise DataError(f"{source} has no rows of split '{split}'; its split column has {', '.join(found)}")
-    return Reviews(explainer.catalog.encode(frame), about, _train_of(run))
+    try:
+        return Reviews(explainer.catalog.encode(frame), about, _train_of(run))
+    except DataError as error:
+        raise DataError(f"{source}, {error}, the scale this run was trained on") from None
 
 
 def _prepared(explainer: Explainer, dataset: ReviewDataset, split: str) -> Reviews:
