@@ -61,6 +61,7 @@ def test_json_is_one_object_with_the_metrics_and_what_they_were_taken_on(score: 
     assert result["metrics"]["MAE"] == 0.5
     low, high = result["intervals"]["BLEU-1"]
     assert low <= result["metrics"]["BLEU-1"] <= high
+    assert result["further"]["length"] == 2
     assert {group: found["n"] for group, found in result["groups"]["rating"].items()} == {"2": 1, "4": 1, "5": 1}
 
 
@@ -140,6 +141,12 @@ def test_a_missing_file_or_feature_set_is_named(score: Score, predictions: Path,
     code, _, err = score(predictions, "--feature-set", tmp_path / "none.txt")
     assert code == 2
     assert "none.txt" in err
+
+
+def test_a_similarity_model_that_is_none_is_refused(score: Score, predictions: Path, tmp_path: Path) -> None:
+    code, _, err = score(predictions, "--similarity-model", tmp_path)
+    assert code == 2
+    assert "config.json" in err
 
 
 @pytest.mark.parametrize("content", ["", "[1, 2]", '["a", ""]', '["a"'])

@@ -22,13 +22,16 @@ def score(
         Path | None, typer.Option(help="All features, one a line or a JSON list; else those of the file.")
     ] = None,
     normalize: Annotated[bool, typer.Option("--normalize", help="Lowercase and split punctuation first.")] = False,
+    similarity_model: Annotated[
+        Path | None, typer.Option(help="A local transformers model to compare meanings with.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Score texts (and ratings, where they are there) as the field's tables do."""
     from gavamoe.cli.output import emit_json
     from gavamoe.evaluation.predictions import score_file
 
-    result = score_file(predictions, feature_set, normalize)
+    result = score_file(predictions, feature_set, normalize, similarity_model)
     if json:
         emit_json(result)
     else:
@@ -46,6 +49,8 @@ def _show(result: dict[str, Any]) -> None:
         low_high = result["intervals"].get(row["metric"], ())
         interval = " to ".join(f"{bound:.{SHOWN[row['metric']]}f}" for bound in low_high)
         rows.append([f"{row['metric']} {row['arrow']}", row["cells"][0]["text"], interval])
+    further = {name: value for name, value in result["further"].items() if value is not None}
+    rows += [[name, f"{value:.3f}", ""] for name, value in further.items()]
     table(["metric", "value", "95 % interval"], rows)
     for grouping, groups in result["groups"].items():
         columns = {f"{grouping} {group} ({found['n']:,})": found["metrics"] for group, found in groups.items()}

@@ -11,10 +11,11 @@ from typing import Any
 from gavamoe.data.readers.lines import chunks, read_start
 from gavamoe.errors import DataError
 from gavamoe.evaluation.groups import by_group
+from gavamoe.evaluation.metrics.metric import Metric
 from gavamoe.evaluation.normalize import normalize
 from gavamoe.evaluation.outputs import Outputs
 from gavamoe.evaluation.row_scores import RowScores
-from gavamoe.evaluation.score import STANDARD_METRICS
+from gavamoe.evaluation.score import STANDARD_METRICS, further_metrics
 from gavamoe.evaluation.significance import confidence_intervals
 
 TEXTS, OPTIONAL_TEXT, NUMBERS = ("prediction", "reference"), "feature", ("rating", "predicted_rating")
@@ -24,19 +25,23 @@ GROUPINGS, MOST_GROUPS = ("rating", "cluster"), 20
 Row = dict[str, Any]
 
 
-def score_file(path: Path, feature_set: Path | None = None, normalized: bool = False) -> dict[str, Any]:
+def score_file(
+    path: Path, feature_set: Path | None = None, normalized: bool = False, similarity_model: Path | None = None
+) -> dict[str, Any]:
     """Score a file of rows {"prediction", "reference"[, "feature", "rating", "predicted_rating"]}; plain, gzip or zstd.
 
     RMSE and MAE are over the rows with both ratings; predictions are clipped to the range of the true ones. Without a
     feature set, the features of the file are the set. Rows are grouped by rating, and by cluster where they have one.
 
     Returns:
-        n, conditions, metrics, intervals (95 % confidence) and groups, as `gavamoe score --json` prints them.
+        n, conditions, metrics, intervals (95 % confidence), groups, and the further metrics that the field's tables
+        lack, as `gavamoe score --json` prints them.
 
     Raises:
         DataError: names file and line of what is wrong.
     """
     rows = list(_read_rows(path))
+    similarity = _similarity_metrics(similarity_model) if similarity_model else ()
     outputs = _outputs(rows, read_feature_set(feature_set) if feature_set else None, normalized)
     scores = RowScores(outputs, STANDARD_METRICS)
     conditions = {
@@ -54,6 +59,7 @@ def score_file(path: Path, feature_set: Path | None = None, normalized: bool = F
         "metrics": scores.overall(),
         "intervals": confidence_intervals(scores),
         "groups": {name: by_group(scores, labels) for name, labels in groupings.items() if _few_kinds(labels)},
+        "further": RowScores(outputs, (*further_metrics(), *similarity)).overall(),
     }
 
 
@@ -71,6 +77,13 @@ def _outputs(rows: list[Row], feature_set: list[str] | None, normalized: bool) -
         true=ratings,
         scale=(min(known), max(known)) if known else None,
     )
+
+
+def _similarity_metrics(model: Path) -> tuple[Metric, ...]:
+    # torch and transformers take seconds to load, and most callers do without.
+    from gavamoe.evaluation.metrics.similarity import SimilarityModel
+
+    return SimilarityModel(model).metrics
 
 
 def _few_kinds(labels: list[Any]) -> bool:

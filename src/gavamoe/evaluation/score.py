@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from gavamoe.evaluation.metrics import bleu, diversity, features, rating, rouge
+from gavamoe.evaluation.metrics import (
+    bleu,
+    coherence,
+    diversity,
+    features,
+    hallucination,
+    rating,
+    rouge,
+    rouge_score,
+    sacrebleu,
+    surface,
+)
+from gavamoe.evaluation.metrics.metric import Metric
 from gavamoe.evaluation.outputs import Outputs, Ratings
 from gavamoe.evaluation.row_scores import Metrics, RowScores
 
@@ -12,6 +24,12 @@ TEXT_METRICS = (*bleu.METRICS, *rouge.METRICS, *diversity.METRICS, *features.MET
 RATING_METRICS = rating.METRICS
 STANDARD_METRICS = (*TEXT_METRICS, *RATING_METRICS)
 LOWER_IS_BETTER = frozenset(metric.name for metric in STANDARD_METRICS if metric.higher_is_better is False)
+
+
+def further_metrics() -> tuple[Metric, ...]:
+    """Metrics the field's tables lack, under their own names; sacrebleu's where it is installed."""
+    chosen = (*surface.METRICS, *rouge_score.METRICS, *hallucination.METRICS, *coherence.METRICS)
+    return (*chosen, *sacrebleu.METRICS) if sacrebleu.available() else chosen
 
 
 def score_texts(

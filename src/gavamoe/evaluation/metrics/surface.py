@@ -1,0 +1,36 @@
+"""What the texts are like by themselves: how long, and how repetitive within one text."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gavamoe.evaluation.metrics.metric import Metric, ratio
+from gavamoe.evaluation.outputs import Outputs, windows
+
+
+def lengths(outputs: Outputs) -> np.ndarray:
+    """Words of each text: [n, 1]."""
+    return np.array([[len(words)] for words in outputs.predictions], dtype=float)
+
+
+def repeated_bigrams(outputs: Outputs) -> np.ndarray:
+    """Share of the bigrams of each text that it has said before, and whether it has bigrams: [n, 2]."""
+    return np.array(
+        [
+            (1 - len(set(windows(words, 2))) / (len(words) - 1), 1) if len(words) > 1 else (0, 0)
+            for words in outputs.predictions
+        ],
+        dtype=float,
+    )
+
+
+METRICS = (
+    Metric("length", None, "mean words per text", lengths, lambda totals, rows: totals[:, 0] / rows),
+    Metric(
+        "rep-2",
+        False,
+        "Su et al. 2022: share of a text's bigrams that repeat, in percent, mean over texts",
+        repeated_bigrams,
+        lambda totals, rows: 100 * ratio(totals[:, 0], totals[:, 1]),
+    ),
+)
