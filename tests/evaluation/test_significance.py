@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -101,6 +103,12 @@ def test_repeating_texts_is_told_apart_from_varied_ones() -> None:
 def test_a_system_against_itself_is_no_difference() -> None:
     outputs = invented(3)
     assert {found.p for found in compare(outputs, outputs, STANDARD_METRICS).values()} == {1.0}
+
+
+def test_ratings_that_are_equal_but_for_rounding_are_no_difference() -> None:
+    outputs = invented(3)
+    nudged = replace(outputs, predicted=outputs.predicted + 1e-14)
+    assert {found.p for found in compare(nudged, outputs, RATING_METRICS).values()} == {1.0}
 
 
 def test_blocks_of_resamples_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

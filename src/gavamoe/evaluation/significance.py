@@ -22,6 +22,7 @@ from gavamoe.evaluation.row_scores import RowScores
 
 RESAMPLES = 1000
 CONFIDENCE = 0.95
+ROUNDING = 1e-9  # differences below it come from the order of summation, not from the systems
 MOST_CELLS = 20_000_000  # of a block of weights or totals: 160 MB
 
 Interval = tuple[float, float]
@@ -114,14 +115,14 @@ def _swapped_rows(rng: np.random.Generator, size: int, rows: int) -> tuple[np.nd
 
 def _by_bootstrap(values: np.ndarray, first: np.ndarray, second: np.ndarray) -> Difference:
     gaps = (first - second)[~np.isnan(first - second)]
+    gaps[np.abs(gaps) < ROUNDING] = 0.0
     one_sided = (1 + min((gaps <= 0).sum(), (gaps >= 0).sum())) / (1 + len(gaps))
     p = float(min(1.0, 2 * one_sided))
     return Difference(float(values[0]), float(values[1]), _interval(gaps), p, "paired bootstrap")
 
 
 def _by_randomisation(values: np.ndarray, first: np.ndarray, second: np.ndarray) -> Difference:
-    # A difference that only rounding tells from the observed one counts as large.
-    as_large = np.abs(first - second) >= abs(values[0] - values[1]) - 1e-9
+    as_large = np.abs(first - second) >= abs(values[0] - values[1]) - ROUNDING
     p = float((1 + as_large.sum()) / (1 + len(as_large)))
     return Difference(float(values[0]), float(values[1]), None, p, "randomisation")
 
