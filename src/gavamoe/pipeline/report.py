@@ -54,6 +54,8 @@ def write_run_report(
         },
         systems=comparison.systems,
         conditions={"n": f"{comparison.evaluation.n:,}", **comparison.evaluation.conditions},
+        intervals=comparison.evaluation.intervals,
+        groups=comparison.evaluation.groups,
         examples=example_rows(comparison, EXAMPLES),
         clusters=cluster_rows(explainer, shown),
         pictures=pictures,
