@@ -11,6 +11,7 @@ metrics.json, predictions.jsonl, report.html, README.md
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,10 @@ class RunDirectory:
     def training(self) -> Path:
         """Loss records."""
         return self.path / "training.json"
+
+    def discard_checkpoints(self) -> None:
+        """Delete the training state: the stage it led to is saved, or is to be begun anew."""
+        shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def has(self, parts: tuple[str, ...]) -> bool:
         """Whether all of these files (relative paths) are there."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -116,8 +115,3 @@ class _Bar(TrainerCallback):
         for key in ("eval_loss", "loss"):
             if key in record:
                 self.advance(0, f"{'validation' if key == 'eval_loss' else 'training'} loss {record[key]:.3f}")
-
-
-def discard_checkpoints(checkpoints: Path) -> None:
-    """Delete the training state, once the model it led to is saved."""
-    shutil.rmtree(checkpoints, ignore_errors=True)

@@ -54,7 +54,7 @@ def _existing(run: RunDirectory, dataset: ReviewDataset, asked: RunCard, stage: 
     # The stage to come may be configured anew; the one that is done may not.
     config = (asked.config or kept.settings).model_copy(update={"preference": kept.settings.preference})
     card = replace(kept, preset=asked.preset, base_model=asked.base_model, config=config)
-    shutil.rmtree(run.checkpoints, ignore_errors=True)
+    run.discard_checkpoints()
     run.write_card(card)
     return card
 

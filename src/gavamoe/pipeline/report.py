@@ -139,7 +139,6 @@ def _use_by_cluster(explainer: Explainer, comparison: Comparison) -> np.ndarray:
     step = max(1, len(explanations) // USE_TEXTS)
     rows = list(range(0, len(explanations), step))
     frame = comparison.reviews.frame[rows]
-    tokenizer = explainer.tokenizer
     cluster = np.array([explanations[row].cluster for row in rows])
     count = len(rows)
     pairs = PairColumns(
@@ -149,11 +148,9 @@ def _use_by_cluster(explainer: Explainer, comparison: Comparison) -> np.ndarray:
         [None] * count,
         [None] * count,
     )
-    written = [
-        Generated(
-            text, explainer.prompt_ids(None, None), tokenizer(" " + text, add_special_tokens=False)["input_ids"], True
-        )
-        for text in (explanations[row].text for row in rows)
-    ]
+    prompt = explainer.prompt_ids(None, None)
+    texts = [explanations[row].text for row in rows]
+    encoded = explainer.tokenizer([" " + text for text in texts], add_special_tokens=False)["input_ids"]
+    written = [Generated(text, prompt, ids, finished=True) for text, ids in zip(texts, encoded, strict=True)]
     counts = expert_use(explainer.model, pairs, written).numpy()
     return plots.shares(counts, cluster, explainer.preference.clusters)

@@ -128,7 +128,7 @@ def _train_explainer(run: RunDirectory, dataset: ReviewDataset, card: RunCard) -
         model.save_pretrained(staged)
         tokenizer.save_pretrained(staged)
         FeaturePredictor.fit(train).save(staged)
-    explainer_training.discard_checkpoints(run.checkpoints)
+    run.discard_checkpoints()
 
 
 def _texts(dataset: ReviewDataset, split: str) -> pl.DataFrame:
