@@ -55,6 +55,10 @@ class ExplainerConfig(_Strict):
     balance_weight: float = Field(0.01, ge=0, description="weight of the load-balancing loss")
     z_weight: float = Field(0.001, ge=0, description="weight of the router z loss")
     side_width: int = Field(64, ge=0, description="dimensions of user and item that the texts teach, after stage 1's")
+    taste_vectors: bool = Field(True, description="whether soft tokens hold stage 1's vectors; false is an ablation")
+    gate_clusters: Literal["model", "random", "kmeans", "one"] = Field(
+        "model", description="which clusters choose the gate: stage 1's; the others are ablations"
+    )
     dropout: float = Field(0.1, ge=0, lt=1)
     batch_size: int = Field(16, ge=1, description="sequences a step")
     learning_rate: float = Field(2e-3, gt=0)
@@ -79,6 +83,8 @@ class ExplainerConfig(_Strict):
                 f"expert_width {self.expert_width} must be a multiple of granularity {self.granularity}, "
                 "because each expert is divided into that many"
             )
+        if not (self.taste_vectors or self.side_width):
+            raise ValueError("side_width must be at least 1 where taste_vectors is false: a soft token needs a vector")
         if self.top_k > self.experts:
             raise ValueError(f"top_k {self.top_k} cannot exceed experts {self.experts}")
         return self

@@ -22,7 +22,9 @@ START_STD = 0.02  # so that even strangers differ a little
 
 def side_vectors(stage1_NV: Tensor, content_NW: Tensor) -> Tensor:
     """[N, V + W]: stage 1's vectors at unit variance, then the dimensions that the texts go on to teach."""
-    taste = (stage1_NV - stage1_NV.mean(0)) / stage1_NV.std(0).clamp_min(1e-6)
+    taste = stage1_NV - stage1_NV.mean(0)
+    if stage1_NV.shape[1]:
+        taste = taste / stage1_NV.std(0).clamp_min(1e-6)
     return torch.cat([taste, content_NW + START_STD * torch.randn_like(content_NW)], dim=1)
 
 

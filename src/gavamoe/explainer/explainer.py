@@ -16,6 +16,7 @@ from transformers.utils import logging as transformers_logging
 
 from gavamoe.data.catalog import Catalog
 from gavamoe.errors import DataError, RunError
+from gavamoe.explainer.clusters import GateClusters
 from gavamoe.explainer.examples import PairColumns, PromptEncoder
 from gavamoe.explainer.expert_use import expert_use
 from gavamoe.explainer.features import FeaturePredictor
@@ -55,7 +56,7 @@ class Explanation:
 
 @dataclass
 class Judgement:
-    """Stage 1's word on N pairs: expected level [N] in 1..R, responsibilities [N, K], cluster [N]."""
+    """Stage 1's word on N pairs: expected level [N] in 1..R, responsibilities [N, K], and the gate's cluster [N]."""
 
     level: np.ndarray
     responsibilities: np.ndarray
@@ -72,9 +73,11 @@ class Explainer:
         tokenizer: PreTrainedTokenizerBase,
         catalog: Catalog,
         features: FeaturePredictor,
+        clusters: GateClusters | None = None,
     ):
         self.preference, self.model, self.tokenizer = preference.eval(), model.eval(), tokenizer
         self.catalog, self.features = catalog, features
+        self.clusters = clusters or GateClusters("model", preference.clusters)
 
     @classmethod
     def from_pretrained(cls, run: Path | str, device: str | torch.device | None = None) -> Explainer:
@@ -91,7 +94,8 @@ class Explainer:
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise RunError(f"the run {run} is damaged: {error}; copy the whole directory again") from None
         catalog = Catalog.load(directory.catalog)
-        return cls(preference, model, tokenizer, catalog, FeaturePredictor.load(directory.explainer))
+        clusters = GateClusters.load(directory.explainer, preference)
+        return cls(preference, model, tokenizer, catalog, FeaturePredictor.load(directory.explainer), clusters)
 
     def prompt_ids(self, level: int | None, feature: str | None) -> list[int]:
         """Token ids of the prompt that states these facts."""
@@ -102,7 +106,7 @@ class Explainer:
         user, item = (torch.from_numpy(np.array(ids, dtype=np.int64)) for ids in (user_id, item_id))
         level = self.preference.predict_rating(user, item).cpu().numpy()
         gamma = self.preference.responsibilities(user, item).cpu().numpy()
-        return Judgement(level, gamma, gamma.argmax(1))
+        return Judgement(level, gamma, self.clusters.of(self.preference, user_id, item_id))
 
     def explain(
         self, user: Any, item: Any, rating: float | None = None, feature: str | None = None, **decoding: Any

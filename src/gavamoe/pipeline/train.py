@@ -15,6 +15,7 @@ from gavamoe.data.dataset import ReviewDataset
 from gavamoe.errors import DataError
 from gavamoe.explainer import build
 from gavamoe.explainer import training as explainer_training
+from gavamoe.explainer.clusters import GateClusters
 from gavamoe.explainer.content import content_vectors, side_vectors
 from gavamoe.explainer.examples import ExplanationDataset, PairColumns
 from gavamoe.explainer.features import FeaturePredictor
@@ -71,11 +72,15 @@ def summary(run: RunDirectory) -> dict[str, Any]:
     return result
 
 
-def pair_columns(model: PreferenceModel, frame: pl.DataFrame) -> PairColumns:
+def pair_columns(model: PreferenceModel, clusters: GateClusters, frame: pl.DataFrame) -> PairColumns:
     """Prepared reviews as stage 2 sees them: ids, the pair's cluster, true level and feature."""
+    user, item = _ids(frame)
+    return PairColumns(user, item, clusters.of(model, user, item), frame["level"].to_list(), frame["feature"].to_list())
+
+
+def _ids(frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     user, item = (frame[name].to_numpy().astype(np.int64) for name in ("user_id", "item_id"))
-    cluster = model.assign(torch.from_numpy(user), torch.from_numpy(item)).numpy()
-    return PairColumns(user, item, cluster, frame["level"].to_list(), frame["feature"].to_list())
+    return user, item
 
 
 def _train_preference(run: RunDirectory, dataset: ReviewDataset, config: RunConfig) -> None:
@@ -107,17 +112,22 @@ def _train_explainer(run: RunDirectory, dataset: ReviewDataset, card: RunCard) -
     preference = PreferenceModel.from_pretrained(run.preference).eval()
     train, valid = (_texts(dataset, split) for split in ("train", "valid"))
     torch.manual_seed(seed)
+    clusters = GateClusters.fit(config.gate_clusters, preference, *_ids(train), seed)
     users, items = preference.pair_vectors()
+    if not config.taste_vectors:
+        users, items = users[:, :0], items[:, :0]
     vectors = (
         side_vectors(users, torch.zeros(len(users), config.side_width)),
         side_vectors(items, content_vectors(train, len(items), config.side_width)),
     )
     if card.base_model is None:
-        model, tokenizer = build.from_scratch(train["text"].to_list(), config, preference.clusters, vectors)
+        model, tokenizer = build.from_scratch(train["text"].to_list(), config, clusters.count, vectors)
     else:
-        model, tokenizer = build.from_base(card.base_model, config, preference.clusters, vectors)
+        model, tokenizer = build.from_base(card.base_model, config, clusters.count, vectors)
     learn, check = (
-        ExplanationDataset(pair_columns(preference, frame), frame["text"].to_list(), tokenizer, config, seed, hide)
+        ExplanationDataset(
+            pair_columns(preference, clusters, frame), frame["text"].to_list(), tokenizer, config, seed, hide
+        )
         for frame, hide in ((train, True), (valid, False))
     )
     checkpoints = run.checkpoints / "explainer"
@@ -128,6 +138,8 @@ def _train_explainer(run: RunDirectory, dataset: ReviewDataset, card: RunCard) -
         model.save_pretrained(staged)
         tokenizer.save_pretrained(staged)
         FeaturePredictor.fit(train).save(staged)
+        if clusters.source != "model":
+            clusters.save(staged)
     run.discard_checkpoints()
 
 
