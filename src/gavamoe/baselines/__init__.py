@@ -1,0 +1,1 @@
+"""The systems GaVaMoE is compared with, written from their papers, behind one interface."""

@@ -1,0 +1,66 @@
+"""PEPLER, continuous prompts (Li et al. 2023, "Personalized Prompt Learning for Explainable Recommendation").
+
+    prompt      two vectors, the user's and the item's, learned; then any causal LM goes on
+    sequential  first the prompt alone learns, the LM frozen; then both
+    rating      from the same vectors, a regulariser of weight 0.01
+
+Shape suffixes: B batch, P prompt, H hidden, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from gavamoe.baselines.corpus import Batch, Corpus
+from gavamoe.baselines.language_model import READING, LanguageModel, State
+from gavamoe.baselines.text_model import Losses, Phase, TextModel, text_loss
+
+RATING_WEIGHT = 0.01
+# A pretrained LM is tuned gently; one that has only read this corpus can take larger steps.
+OWN_RATE, BASE_RATE = 1e-3, 1e-4
+
+
+class PEPLER(TextModel):
+    """Continuous prompts."""
+
+    def __init__(self, corpus: Corpus, width: int):
+        super().__init__()
+        self.language = LanguageModel(corpus, width)
+        hidden, self.mean_level = self.language.hidden, corpus.mean_level
+        self.user = nn.Embedding(corpus.users + 1, hidden)
+        self.item = nn.Embedding(corpus.items + 1, hidden)
+        for table in (self.user, self.item):
+            nn.init.normal_(table.weight, std=hidden**-0.5 if self.language.own else 0.02)
+        self.rating = nn.Sequential(
+            nn.Linear(2 * hidden, hidden), nn.Sigmoid(), nn.Dropout(corpus.config.dropout), nn.Linear(hidden, 1)
+        )
+        self.phases = (
+            *((READING,) if self.language.own else ()),
+            Phase("prompt", learning_rate=2e-3, prefixes=("user.", "item.", "rating.")),
+            Phase("prompt and language", learning_rate=OWN_RATE if self.language.own else BASE_RATE),
+        )
+
+    def losses(self, batch: Batch, phase: str) -> Losses:
+        """Text, and the rating as a regulariser; while the LM still learns to write, text without a prompt."""
+        if phase == READING.name:
+            return self.language.reading_losses(batch)
+        text, tokens = text_loss(self.language.text_logits(self._prompt(batch), batch), batch.text_BT)
+        error = nn.functional.mse_loss(self.rate(batch.user_B, batch.item_B), batch.rating_B)
+        return Losses(text, RATING_WEIGHT * error, tokens)
+
+    def rate(self, user_B: Tensor, item_B: Tensor) -> Tensor:
+        """Predicted level, [B]."""
+        pair = torch.cat([self.user(user_B), self.item(item_B)], dim=-1)
+        return self.mean_level + self.rating(pair).squeeze(-1)
+
+    def begin(self, batch: Batch) -> tuple[Tensor, State]:
+        """The prompt and the start token."""
+        return self.language.begin(self._prompt(batch))
+
+    def step(self, token_B: Tensor, state: State) -> tuple[Tensor, State]:
+        """One word further."""
+        return self.language.step(token_B, state)
+
+    def _prompt(self, batch: Batch) -> Tensor:
+        return torch.stack([self.user(batch.user_B), self.item(batch.item_B)], dim=1)

@@ -1,0 +1,22 @@
+"""A small corpus for every baseline."""
+
+import pytest
+import torch
+
+from gavamoe.baselines.corpus import Corpus
+from gavamoe.data.dataset import ReviewDataset
+
+
+@pytest.fixture(scope="session")
+def corpus(dataset_path, tiny_config):
+    return Corpus(ReviewDataset.load(dataset_path), tiny_config.explainer)
+
+
+@pytest.fixture
+def batch(corpus):
+    return next(corpus.own.training_batches(seed=0, epoch=0))
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    torch.manual_seed(0)
