@@ -111,9 +111,9 @@ def load_config(preset: str = "small", config_file: Path | None = None, settings
         raise ConfigError(f"there is no preset '{preset}'; choose one of {', '.join(preset_names())}")
     tree = yaml.safe_load(files("gavamoe.presets").joinpath(f"{preset}.yaml").read_text("utf-8")) or {}
     if config_file is not None:
-        tree = _merge(tree, _read_yaml(config_file))
+        tree = merge(tree, read_yaml(config_file))
     for setting in settings or []:
-        tree = _merge(tree, _parse_setting(setting))
+        tree = merge(tree, nested(*parse_setting(setting)))
     return parse_config(tree)
 
 
@@ -136,7 +136,8 @@ def _known_keys(location: tuple[int | str, ...]) -> list[str]:
     return sorted(getattr(model, "model_fields", {}))
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The keys and values of a configuration file; `ConfigError` names what is wrong with it."""
     try:
         tree = yaml.safe_load(path.read_text("utf-8"))
     except OSError as error:
@@ -148,22 +149,29 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return tree or {}
 
 
-def _parse_setting(setting: str) -> dict[str, Any]:
+def parse_setting(setting: str) -> tuple[str, Any]:
+    """`key=value` as the dotted key and the value."""
     key, equals, value = setting.partition("=")
     if not equals or not key:
         raise ConfigError(f"--set takes key=value, like explainer.experts=16, not '{setting}'")
     try:
-        tree: Any = yaml.safe_load(value)
+        return key, yaml.safe_load(value)
     except yaml.YAMLError:
         raise ConfigError(f"--set {key}: '{value}' is not a value") from None
+
+
+def nested(key: str, value: Any) -> dict[str, Any]:
+    """A dotted key and its value as nested mappings."""
     for part in reversed(key.split(".")):
-        tree = {part: tree}
+        value = {part: value}
+    tree: dict[str, Any] = value
     return tree
 
 
-def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Nested mappings as one; where both have a value, that of `over`."""
     merged = dict(base)
     for key, value in over.items():
         nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if nested else value
+        merged[key] = merge(merged[key], value) if nested else value
     return merged

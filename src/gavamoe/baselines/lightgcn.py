@@ -130,6 +130,11 @@ class LightGCNRatings:
     def __init__(self, users: int, items: int, seed: int = 0):
         self.users, self.items, self.seed = users, items, seed
 
+    @property
+    def parameters(self) -> int:
+        """How many were learned."""
+        return sum(parameter.numel() for parameter in self.model_.parameters())
+
     def fit(self, train: InteractionArrays, valid: InteractionArrays) -> LightGCNRatings:
         """Learn ratings."""
         self.model_ = fit(train, valid, self.users, self.items, "rating", self.seed)

@@ -23,6 +23,7 @@ from gavamoe.baselines.transformer import Cache, Transformer
 from gavamoe.explainer.modeling import IGNORED
 
 CONTEXT_WEIGHT, RATING_WEIGHT = 1.0, 0.1
+PLACE_STD = 0.3
 USER, ITEM = 0, 1  # places in the sequence
 
 
@@ -52,8 +53,10 @@ class PETER(TextModel):
         self.rating = nn.Sequential(nn.Linear(width, width), nn.Sigmoid(), nn.Linear(width, 1))
         self.bias = nn.Parameter(torch.zeros(vocabulary.size))
         self.dropout = nn.Dropout(config.dropout)
-        for table in (self.user, self.item, self.words, self.places):
+        for table in (self.user, self.item, self.words):
             nn.init.normal_(table.weight, std=width**-0.5)
+        nn.init.normal_(self.places.weight, std=PLACE_STD)
+        self.scale = width**0.5  # what is read has unit variance: beside it, the layers' first outputs are small
 
     @property
     def prefix(self) -> int:
@@ -72,7 +75,7 @@ class PETER(TextModel):
 
     def rate(self, user_B: Tensor, item_B: Tensor) -> Tensor:
         """Predicted level [B]; user and item see each other and nothing else."""
-        pair_B2H = torch.stack([self.user(user_B), self.item(item_B)], dim=1)
+        pair_B2H = self.scale * torch.stack([self.user(user_B), self.item(item_B)], dim=1)
         places_2H = self.places.weight[:2]
         both = torch.ones(len(user_B), 2, 2, dtype=torch.bool, device=user_B.device)
         hidden_B2H, _ = self.transformer(self.dropout(pair_B2H + places_2H), both)
@@ -89,7 +92,7 @@ class PETER(TextModel):
         """One token further."""
         place = state.visible_BP.shape[1]
         visible_BP = nn.functional.pad(state.visible_BP, (0, 1), value=True)
-        x_B1H = self.words(token_B)[:, None] + self.places.weight[place]
+        x_B1H = self.scale * self.words(token_B)[:, None] + self.places.weight[place]
         hidden_B1H, cache = self.transformer(x_B1H, visible_BP[:, None], state.cache)
         return self._logits(hidden_B1H[:, 0]), State(cache, visible_BP)
 
@@ -106,7 +109,7 @@ class PETER(TextModel):
         parts = [self.user(batch.user_B)[:, None], self.item(batch.item_B)[:, None], self.words(inputs_BT)]
         if self.features:
             parts.insert(2, self.words(batch.feature_BF))
-        x_BPH = torch.cat(parts, dim=1)
+        x_BPH = self.scale * torch.cat(parts, dim=1)
         x_BPH = self.dropout(x_BPH + self.places.weight[: x_BPH.shape[1]])
         return self.transformer(x_BPH, self.mask(self._visible(batch, inputs_BT.shape[1])))
 

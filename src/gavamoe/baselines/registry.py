@@ -6,11 +6,13 @@ from collections.abc import Callable
 from functools import partial
 
 from gavamoe.baselines.att2seq import Att2Seq
+from gavamoe.baselines.lightgcn import LightGCNRatings
 from gavamoe.baselines.neural import NeuralSystem
 from gavamoe.baselines.nrt import NRT
 from gavamoe.baselines.pepler import PEPLER
 from gavamoe.baselines.pepler_discrete import DiscretePEPLER
 from gavamoe.baselines.peter import PETER
+from gavamoe.baselines.rating_system import RatingSystem
 from gavamoe.baselines.xrec import XRec, graph_vectors
 
 RATING, FEATURE, NOTHING = frozenset({"rating"}), frozenset({"feature"}), frozenset[str]()
@@ -24,4 +26,8 @@ TEXT_SYSTEMS: dict[str, Callable[[int], NeuralSystem]] = {
     "pepler": partial(NeuralSystem, PEPLER, NOTHING, True),
     "pepler-d": partial(NeuralSystem, DiscretePEPLER, NOTHING, True),
     "xrec": partial(NeuralSystem, XRec, NOTHING, True, prepare=lambda corpus, seed: (graph_vectors(corpus, seed),)),
+}
+
+RATING_SYSTEMS: dict[str, Callable[[], RatingSystem]] = {
+    "lightgcn": partial(RatingSystem, LightGCNRatings),
 }

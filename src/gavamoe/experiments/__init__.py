@@ -1,0 +1,1 @@
+"""Many runs: the comparison of systems and ablations, over seeds."""

@@ -1,0 +1,142 @@
+"""One system with one seed: trained once, asked once per split and condition, everything kept.
+
+systems/MODEL/seed-S/training.json, what the system keeps of itself
+systems/MODEL/seed-S/SPLIT/CONDITION/predictions.jsonl, result.json
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from gavamoe.baselines.corpus import Corpus
+from gavamoe.baselines.system import Predictions, System, Training
+from gavamoe.data.catalog import Catalog
+from gavamoe.evaluation.groups import SparsityGroups, by_group
+from gavamoe.evaluation.metrics.rating import METRICS as RATING_METRICS
+from gavamoe.evaluation.outputs import Outputs
+from gavamoe.evaluation.protocol import comparable, has_text
+from gavamoe.evaluation.row_scores import RowScores
+from gavamoe.evaluation.score import STANDARD_METRICS
+from gavamoe.explainer.prompt import Condition
+from gavamoe.files import staged_file, write_json
+
+TRAINING, RESULT, PREDICTIONS = "training.json", "result.json", "predictions.jsonl"
+SPARSITY = "training reviews of the user"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Where a system with a seed keeps what it did."""
+
+    directory: Path
+    model: str
+    seed: int
+
+    def asked(self, split: str, condition: Condition) -> Path:
+        """Where its answers lie."""
+        return self.directory / split / slug(condition)
+
+    def training(self) -> dict[str, Any] | None:
+        """What training took, once it is done."""
+        return _read(self.directory / TRAINING)
+
+    def result(self, split: str, condition: Condition) -> dict[str, Any] | None:
+        """Metrics and groups, once they are there."""
+        return _read(self.asked(split, condition) / RESULT)
+
+    def predictions(self, split: str, condition: Condition) -> Predictions:
+        """What the system said, row by row."""
+        with (self.asked(split, condition) / PREDICTIONS).open(encoding="utf-8") as file:
+            rows = [json.loads(line) for line in file]
+        texts, ratings = ([row[name] for row in rows] for name in ("prediction", "predicted_rating"))
+        return Predictions(
+            None if texts[0] is None else texts, None if ratings[0] is None else np.array(ratings, dtype=float)
+        )
+
+
+def complete(cell: Cell, make: Callable[[], System], corpus: Corpus, split: str, conditions: list[Condition]) -> None:
+    """Train and ask what is not yet done."""
+    missing = [condition for condition in conditions if cell.result(split, condition) is None]
+    if not missing:
+        return
+    system = make()
+    missing = [condition for condition in missing if tells(system, condition)]
+    if cell.training() is None:
+        cell.directory.mkdir(parents=True, exist_ok=True)
+        training: Training = system.fit(corpus, cell.seed, cell.directory)
+        write_json(cell.directory / TRAINING, training.to_dict())
+    elif missing:
+        system.load(corpus, cell.seed, cell.directory)
+    reviews = corpus.dataset.interactions(split)
+    for condition in missing:
+        predictions = system.predict(reviews, condition)
+        where = cell.asked(split, condition)
+        _write_predictions(where / PREDICTIONS, reviews, predictions)
+        write_json(where / RESULT, _result(cell, system, predictions, reviews, corpus.dataset.catalog, condition))
+
+
+def tells(system: System, condition: Condition) -> bool:
+    """Whether the system belongs in the condition's table: in an oracle's, only those who are told the truth."""
+    told = {"rating": condition.rating, "feature": condition.feature}
+    return not condition.oracle or any(told[fact] == "given" for fact in system.takes)
+
+
+def slug(condition: Condition) -> str:
+    """The name of a condition's folder."""
+    return f"rating-{condition.rating}_feature-{condition.feature}"
+
+
+def outputs_of(predictions: Predictions, reviews: pl.DataFrame, catalog: Catalog) -> Outputs:
+    """What is scored: texts normalised and cut alike, whoever wrote them; none for a system that writes none."""
+    scale = catalog.scale
+    texts = predictions.texts if predictions.texts is not None else [""] * len(reviews)
+    return Outputs(
+        [comparable(text).split() for text in texts],
+        [comparable(text).split() for text in reviews["text"].fill_null("").to_list()],
+        reviews["feature"].to_list() if "feature" in reviews.columns else None,
+        catalog.features,
+        predicted=predictions.ratings,
+        true=reviews["rating"].to_numpy(),
+        scale=(scale.values[0], scale.values[-1]),
+        described=has_text(reviews).to_numpy(),
+    )
+
+
+def _result(
+    cell: Cell, system: System, predictions: Predictions, reviews: pl.DataFrame, catalog: Catalog, condition: Condition
+) -> dict[str, Any]:
+    outputs = outputs_of(predictions, reviews, catalog)
+    scores = RowScores(outputs, STANDARD_METRICS if predictions.texts is not None else RATING_METRICS)
+    counts = catalog.user_counts
+    labels = SparsityGroups.fit(counts[counts > 0]).labels(counts[reviews["user_id"].to_numpy()].tolist())
+    return {
+        "model": cell.model,
+        "seed": cell.seed,
+        "n": len(reviews),
+        "told": {fact: getattr(condition, fact) for fact in sorted(system.takes) if getattr(condition, fact) != "none"},
+        "oracle": condition.oracle,
+        "metrics": scores.overall(),
+        "groups": {SPARSITY: by_group(scores, labels)},
+        "empty": None if predictions.texts is None else sum(not text for text in predictions.texts),
+    }
+
+
+def _write_predictions(path: Path, reviews: pl.DataFrame, predictions: Predictions) -> None:
+    texts = predictions.texts if predictions.texts is not None else [None] * len(reviews)
+    ratings = predictions.ratings.tolist() if predictions.ratings is not None else [None] * len(reviews)
+    known = reviews.select("user", "item", reference=pl.col("text").fill_null(""), rating="rating", feature="feature")
+    with staged_file(path) as staged, staged.open("w", encoding="utf-8") as file:
+        for row, text, rating in zip(known.iter_rows(named=True), texts, ratings, strict=True):
+            line = {**row, "prediction": text, "predicted_rating": rating}
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None

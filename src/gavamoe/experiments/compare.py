@@ -1,0 +1,92 @@
+"""The whole comparison: every system with every seed, then tables and pictures. What is finished is not done again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gavamoe.baselines.corpus import Corpus
+from gavamoe.data.dataset import ReviewDataset
+from gavamoe.errors import ConfigError, DataError, RunError
+from gavamoe.experiments.cell import Cell, complete
+from gavamoe.experiments.ours import parameters_of
+from gavamoe.experiments.recipe import Recipe
+from gavamoe.experiments.results import Table, table_of
+from gavamoe.experiments.systems import check_names, make
+from gavamoe.experiments.tables import write_tables
+from gavamoe.experiments.variants import settings_of
+from gavamoe.files import staged_file
+
+CARD = "compare.yaml"
+
+
+def run(
+    data: Path,
+    out: Path,
+    recipe: Recipe,
+    split: str = "test",
+    resume: bool = False,
+    on_note: Callable[[str], None] = lambda text: None,
+) -> list[Table]:
+    """Run or resume the comparison in the directory `out`; a table a condition, oracles last.
+
+    Models, seeds, conditions and the split may be added to a comparison that is there; its data and settings stay.
+
+    Raises:
+        InputError: in one line, what of data, recipe or directory cannot be used.
+    """
+    dataset = ReviewDataset.load(data)
+    check_names(recipe)
+    if dataset.interactions(split, ["user_id"]).is_empty():
+        raise DataError(f"{data} has no rows of split '{split}'")
+    _open(out, dataset, recipe, resume)
+    config = recipe.config(0)
+    corpus = Corpus(dataset, config.explainer, recipe.base_model)
+    parameters = parameters_of(corpus, config)
+    conditions = sorted((entry.condition for entry in recipe.conditions), key=lambda condition: condition.oracle)
+    cells = {
+        model: [Cell(out / "systems" / model / f"seed-{seed}", model, seed) for seed in range(recipe.seeds)]
+        for model in recipe.models
+    }
+    # Seed by seed, so that a comparison that is not finished has every system once.
+    for seed in range(recipe.seeds):
+        for model in recipe.models:
+            on_note(f"{model}, seed {seed}")
+            complete(cells[model][seed], partial(make, model, recipe, seed, parameters), corpus, split, conditions)
+    ours = {model for model in recipe.models if settings_of(model, recipe) is not None}
+    reviews = dataset.interactions(split)
+    tables = [
+        table_of(cells, ours, recipe.subject, split, condition, reviews, dataset.catalog) for condition in conditions
+    ]
+    write_tables(out, [table for table in tables if table.lines], recipe)
+    return tables
+
+
+def _open(out: Path, dataset: ReviewDataset, recipe: Recipe, resume: bool) -> None:
+    """A new directory, or one that holds this comparison; else one line that says why not."""
+    if out.exists() and not out.is_dir():
+        raise RunError(f"{out} is a file; choose another --out")
+    card = {"data": str(dataset.path.resolve()), **_fixed(recipe)}
+    if out.is_dir() and any(out.iterdir()):
+        if not resume:
+            raise RunError(f"{out} already holds files; go on with --resume, or choose another --out")
+        if not (out / CARD).is_file():
+            raise RunError(f"{out} holds no comparison to resume: {CARD} is missing; choose another --out")
+        begun = yaml.safe_load((out / CARD).read_text(encoding="utf-8"))
+        differing = [key for key in card if begun.get(key) != card[key]]
+        if differing:
+            raise ConfigError(f"{out} was begun with another {differing[0]}; choose another --out for it")
+        return
+    if resume:
+        raise RunError(f"there is no comparison at {out} to resume; leave out --resume")
+    with staged_file(out / CARD) as staged:
+        staged.write_text(yaml.safe_dump(card, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def _fixed(recipe: Recipe) -> dict[str, Any]:
+    """What all cells must share."""
+    return recipe.model_dump(include={"preset", "base_model", "settings"})

@@ -1,0 +1,126 @@
+"""A comparison as grids of text: what every format of the results shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gavamoe.evaluation.protocol import NORMALIZATION, TRUNCATE_WORDS
+from gavamoe.evaluation.report import LABELS, SHOWN
+from gavamoe.evaluation.score import LOWER_IS_BETTER
+from gavamoe.experiments.results import LEVEL, Figure, Line, Table
+
+ABSENT = "–"
+DIFFERS = "†"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A field of a grid; `best` of its column."""
+
+    text: str
+    best: bool = False
+
+
+@dataclass
+class Grid:
+    """Rows of entries under columns; the first column names the row."""
+
+    columns: list[str]
+    rows: list[tuple[str, list[Entry]]] = field(default_factory=list)
+
+
+@dataclass
+class Section:
+    """What is shown of one table. `oracle`: ground truth was in the input, so it stands apart."""
+
+    title: str
+    oracle: bool
+    notes: str
+    grids: dict[str, Grid]
+
+
+def section(table: Table) -> Section:
+    """All grids of a table."""
+    condition = table.condition
+    title = f"rating {condition.rating}, feature {condition.feature}"
+    seeds = max(line.seeds for line in table.lines)
+    spread = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
+    notes = (
+        f"Split {table.split}, n = {table.n:,}; {spread}. Texts: {NORMALIZATION}, cut at {TRUNCATE_WORDS} words. "
+        f"The best is bold. {DIFFERS}: differs from {table.subject}, p < {LEVEL:g} in every seed (paired bootstrap; "
+        "randomisation where distinct things are counted)."
+    )
+    if condition.oracle:
+        title = f"Oracle: {title}"
+        notes += " Ground truth was in the input: compare with this table's other lines only."
+    grids = {"Metrics": metrics_grid(table), f"{table.subject} against the best of the others": against_best(table)}
+    return Section(title, condition.oracle, notes, {**grids, "What training took": training_grid(table)})
+
+
+def metrics_grid(table: Table) -> Grid:
+    """A line a system, a column a metric."""
+    metrics = [name for name in SHOWN if any(name in line.figures for line in table.lines)]
+    grid = Grid(["model", "told", *(f"{LABELS.get(m, m)} {'↓' if m in LOWER_IS_BETTER else '↑'}" for m in metrics)])
+    best = {m: _best([line.figures[m].mean for line in table.lines if m in line.figures], m) for m in metrics}
+    for line in table.lines:
+        entries = [Entry(", ".join(f"{fact} {source}" for fact, source in line.told.items()) or ABSENT)]
+        entries += [_figure(line, metric, best[metric]) for metric in metrics]
+        grid.rows.append((line.model, entries))
+    return grid
+
+
+def against_best(table: Table) -> Grid:
+    """A line a metric: ours, the best of the others, the difference and whether it holds."""
+    grid = Grid(["metric", table.subject, "best of the others", "its value", "difference", "p"])
+    ours = next((line for line in table.lines if line.model == table.subject), None)
+    for metric, other in table.best.items():
+        if ours is None or metric not in ours.figures:
+            continue
+        own, theirs = ours.figures[metric].mean, other.figures[metric].mean
+        p = other.figures[metric].p
+        shown = SHOWN[metric]
+        better = own < theirs if metric in LOWER_IS_BETTER else own > theirs
+        texts = [
+            f"{own:.{shown}f}",
+            other.model,
+            f"{theirs:.{shown}f}",
+            f"{own - theirs:+.{shown}f}",
+            ABSENT if p is None else f"{p:.3f}",
+        ]
+        entries = [Entry(text, best=better and place == 0) for place, text in enumerate(texts)]
+        grid.rows.append((f"{LABELS.get(metric, metric)} {'↓' if metric in LOWER_IS_BETTER else '↑'}", entries))
+    return grid
+
+
+def training_grid(table: Table) -> Grid:
+    """A line a system: parameters, epochs, seconds, tokens a second, loss."""
+    columns = ["model", "parameters", "epochs", "seconds", "tokens/s", "validation loss, nats a token"]
+    grid = Grid(columns)
+    for line in table.lines:
+        took = line.training
+        speed = took["tokens"] / took["seconds"] if took["tokens"] and took["seconds"] else None
+        values = [
+            (took["parameters"], ",.0f"),
+            (took["epochs"] or None, ".1f"),
+            (took["seconds"], ",.1f"),
+            (speed, ",.0f"),
+            (took["valid_loss"], ".3f"),
+        ]
+        grid.rows.append((line.model, [Entry(ABSENT if v is None else format(v, form)) for v, form in values]))
+    return grid
+
+
+def _figure(line: Line, metric: str, best: float | None) -> Entry:
+    figure: Figure | None = line.figures.get(metric)
+    if figure is None:
+        return Entry(ABSENT)
+    decimals = SHOWN[metric]
+    spread = f" ± {figure.spread:.{decimals}f}" if figure.spread is not None else ""
+    mark = DIFFERS if figure.p is not None and figure.p < LEVEL else ""
+    return Entry(f"{figure.mean:.{decimals}f}{spread}{mark}", figure.mean == best)
+
+
+def _best(values: list[float], metric: str) -> float | None:
+    if len(set(values)) < 2:
+        return None
+    return min(values) if metric in LOWER_IS_BETTER else max(values)

@@ -1,0 +1,105 @@
+"""GaVaMoE as a system of the comparison: a run like any other, trained and asked through the pipeline."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+
+from gavamoe.baselines.corpus import Corpus
+from gavamoe.baselines.system import Predictions, Training
+from gavamoe.config import RunConfig
+from gavamoe.explainer import build
+from gavamoe.explainer.explainer import Explainer
+from gavamoe.explainer.prompt import Condition
+from gavamoe.pipeline.train import train_run
+from gavamoe.preference.model import PreferenceModel
+from gavamoe.run import RunDirectory
+
+STARTED = "started"
+
+
+class Gavamoe:
+    """Both stages under one configuration."""
+
+    takes = frozenset({"rating", "feature"})
+
+    def __init__(self, config: RunConfig, preset: str, base_model: str | None):
+        self.config, self.preset, self.base_model = config, preset, base_model
+        self.explainer: Explainer | None = None
+
+    def fit(self, corpus: Corpus, seed: int, directory: Path) -> Training:
+        """As `System.fit`; the run lies in `directory`/run."""
+        run = RunDirectory(directory / "run")
+        begun = run.card.is_file()
+        clock = Clock(directory / STARTED, run.path)
+        train_run(corpus.dataset.path, run.path, self.config, self.preset, self.base_model, resume=begun)
+        seconds = clock.stop()
+        self.load(corpus, seed, directory)
+        history = run.read_training()
+        losses = [record["eval_loss"] for record in history["explainer"] if "eval_loss" in record]
+        vocabulary = corpus.of_base if self.base_model else corpus.own
+        return Training(
+            parameters=self._parameters(),
+            seconds=seconds,
+            tokens=len(losses) * vocabulary.train.tokens,
+            epochs=len(losses),
+            valid_loss=min(losses),
+            history=tuple({"stage": stage, **record} for stage, records in history.items() for record in records),
+        )
+
+    def load(self, corpus: Corpus, seed: int, directory: Path) -> None:
+        """As `System.load`."""
+        self.explainer = Explainer.from_pretrained(directory / "run")
+
+    def predict(self, pairs: pl.DataFrame, condition: Condition) -> Predictions:
+        """As `System.predict`."""
+        if self.explainer is None:
+            raise ValueError("fit or load comes before predict")
+        explanations = self.explainer.explain_batch(pairs, condition)
+        return Predictions([e.text for e in explanations], np.array([e.rating for e in explanations]))
+
+    def _parameters(self) -> int:
+        if self.explainer is None:
+            return 0
+        return _count(self.explainer.model) + _count(self.explainer.preference)
+
+
+class Clock:
+    """Seconds of a training, those of interrupted sessions with them: they lasted until they wrote their last file."""
+
+    def __init__(self, path: Path, written: Path):
+        self.path, self.before = path, 0.0
+        if path.is_file():
+            before, started = map(float, path.read_text(encoding="utf-8").split())
+            newest = max((file.stat().st_mtime for file in written.rglob("*")), default=started)
+            self.before = before + max(newest - started, 0.0)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.started = time.time()
+        path.write_text(f"{self.before} {self.started}", encoding="utf-8")
+
+    def stop(self) -> float:
+        """All seconds so far."""
+        self.path.unlink()
+        return self.before + time.time() - self.started
+
+
+def parameters_of(corpus: Corpus, config: RunConfig) -> int:
+    """How many parameters GaVaMoE from scratch has under a configuration, both stages: what baselines are sized by."""
+    preference = config.preference
+    sizes: dict[str, Any] = preference.model_dump(include={"clusters", "latent", "embedding", "hidden"})
+    with torch.random.fork_rng():
+        stage1 = PreferenceModel(corpus.users, corpus.items, corpus.levels, **sizes)
+        width = preference.embedding + config.explainer.side_width
+        vectors = torch.zeros(corpus.users + 1, width), torch.zeros(corpus.items + 1, width)
+        texts = corpus.train_reviews["text"].to_list()
+        stage2, _ = build.from_scratch(texts, config.explainer, preference.clusters, vectors)
+    return _count(stage1) + _count(stage2)
+
+
+def _count(model: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())

@@ -1,0 +1,154 @@
+"""What the cells of a comparison add up to: mean and spread over seeds, and which differences hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from statistics import fmean, stdev
+from typing import Any
+
+import polars as pl
+
+from gavamoe.data.catalog import Catalog
+from gavamoe.evaluation.report import SHOWN
+from gavamoe.evaluation.score import LOWER_IS_BETTER, STANDARD_METRICS
+from gavamoe.evaluation.significance import compare
+from gavamoe.experiments.cell import Cell, outputs_of
+from gavamoe.explainer.prompt import Condition
+
+TESTED = tuple(metric for metric in STANDARD_METRICS if metric.name in SHOWN)
+LEVEL = 0.05  # below it a difference is marked
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A metric over the seeds.
+
+    values: one a seed. p: of the difference to the subject on the same rows, the largest over the seeds; None where it
+    was not tested.
+    """
+
+    values: tuple[float, ...]
+    p: float | None = None
+
+    @property
+    def mean(self) -> float:
+        """Over the seeds."""
+        return fmean(self.values)
+
+    @property
+    def spread(self) -> float | None:
+        """Standard deviation over the seeds; None of a single one."""
+        return stdev(self.values) if len(self.values) > 1 else None
+
+
+@dataclass
+class Line:
+    """A system of a table: figures by metric, what it was told, what its training took (means over seeds)."""
+
+    model: str
+    ours: bool
+    seeds: int
+    told: dict[str, str]
+    figures: dict[str, Figure]
+    training: dict[str, float | None]
+    groups: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+@dataclass
+class Table:
+    """All systems under one condition; `best` names the best baseline of each metric."""
+
+    condition: Condition
+    split: str
+    n: int
+    subject: str
+    lines: list[Line]
+
+    @property
+    def best(self) -> dict[str, Line]:
+        """The best system of each metric that is not ours; of the others, where all are ours."""
+        others = [line for line in self.lines if not line.ours] or [li for li in self.lines if li.model != self.subject]
+        found: dict[str, Line] = {}
+        for metric in SHOWN:
+            known = [line for line in others if metric in line.figures]
+            if known:
+                choose = min if metric in LOWER_IS_BETTER else max
+                found[metric] = choose(known, key=lambda line: line.figures[metric].mean)
+        return found
+
+
+def table_of(
+    cells: dict[str, list[Cell]],
+    ours: set[str],
+    subject: str,
+    split: str,
+    condition: Condition,
+    reviews: pl.DataFrame,
+    catalog: Catalog,
+) -> Table:
+    """Gather the finished cells of each model; one without a result under this condition is left out."""
+    done = {m: [cell for cell in of_model if cell.result(split, condition)] for m, of_model in cells.items()}
+    p_values = _tests(done, subject, split, condition, reviews, catalog)
+    lines = [_line(m, m in ours, found, split, condition, p_values.get(m, {})) for m, found in done.items() if found]
+    return Table(condition, split, len(reviews), subject, lines)
+
+
+def _line(
+    model: str, ours: bool, cells: list[Cell], split: str, condition: Condition, p_values: dict[str, float]
+) -> Line:
+    results = [cell.result(split, condition) or {} for cell in cells]
+    trainings = [cell.training() or {} for cell in cells]
+    metrics = [name for name in results[0]["metrics"] if all(r["metrics"][name] is not None for r in results)]
+    figures = {name: Figure(tuple(r["metrics"][name] for r in results), p_values.get(name)) for name in metrics}
+    return Line(
+        model,
+        ours,
+        len(cells),
+        results[0]["told"],
+        figures,
+        {
+            name: _mean([t.get(name) for t in trainings])
+            for name in ("parameters", "seconds", "tokens", "epochs", "valid_loss")
+        },
+        _groups(results),
+    )
+
+
+def _groups(results: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """{group of users: {metric: mean over seeds}}."""
+    (grouping,) = results[0]["groups"]
+    groups = [result["groups"][grouping] for result in results]
+    return {
+        group: {
+            metric: value
+            for metric in groups[0][group]["metrics"]
+            if (value := _mean([of_seed[group]["metrics"][metric] for of_seed in groups])) is not None
+        }
+        for group in groups[0]
+    }
+
+
+def _tests(
+    done: dict[str, list[Cell]], subject: str, split: str, condition: Condition, reviews: pl.DataFrame, catalog: Catalog
+) -> dict[str, dict[str, float]]:
+    """{model: {metric: p}} against the subject: seed by seed, and the seed that shows least decides."""
+    found: dict[str, dict[str, float]] = {}
+    by_seed = {cell.seed: cell for cell in done.get(subject, [])}
+    for seed, own in by_seed.items():
+        ours = own.predictions(split, condition)
+        first = outputs_of(ours, reviews, catalog)
+        for model, cells in done.items():
+            for cell in cells:
+                if model == subject or cell.seed != seed:
+                    continue
+                theirs = cell.predictions(split, condition)
+                metrics = [m for m in TESTED if not m.of_texts or (ours.texts is not None and theirs.texts is not None)]
+                for name, difference in compare(first, outputs_of(theirs, reviews, catalog), metrics).items():
+                    kept = found.setdefault(model, {})
+                    kept[name] = max(kept.get(name, 0.0), difference.p)
+    return found
+
+
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if len(known) == len(values) and known else None

@@ -1,0 +1,72 @@
+"""Any system of a comparison by its name."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+
+from gavamoe.baselines.corpus import Corpus
+from gavamoe.baselines.registry import RATING_SYSTEMS, TEXT_SYSTEMS
+from gavamoe.baselines.system import Predictions, System, Training
+from gavamoe.data.scale import RatingScale
+from gavamoe.errors import ConfigError
+from gavamoe.evaluation import trivial
+from gavamoe.experiments.ours import Gavamoe
+from gavamoe.experiments.recipe import OURS, Recipe
+from gavamoe.experiments.variants import ablations, settings_of
+from gavamoe.explainer.prompt import Condition
+
+TRIVIAL: dict[str, Callable[[pl.DataFrame, RatingScale, int], trivial.System]] = {
+    "item-mode": lambda train, scale, seed: trivial.ItemMode.fit(train, scale),
+    "random-sentence": trivial.RandomSentence.fit,
+    "bias": lambda train, scale, seed: trivial.Biases.fit(train, scale),
+}
+WRITE_NOTHING = {"bias"}
+
+
+class Trivial:
+    """A baseline that counts, of the evaluation's own."""
+
+    takes: frozenset[str] = frozenset()
+
+    def __init__(self, name: str):
+        self.name = name
+
+    def fit(self, corpus: Corpus, seed: int, directory: Path) -> Training:
+        """As `System.fit`."""
+        started = time.perf_counter()
+        self.load(corpus, seed, directory)
+        return Training(0, time.perf_counter() - started)
+
+    def load(self, corpus: Corpus, seed: int, directory: Path) -> None:
+        """As `System.load`: counted anew."""
+        self.system_ = TRIVIAL[self.name](corpus.dataset.interactions("train"), corpus.scale, seed)
+
+    def predict(self, pairs: pl.DataFrame, condition: Condition) -> Predictions:
+        """As `System.predict`."""
+        texts, ratings = self.system_.predict(pairs)
+        return Predictions(None if self.name in WRITE_NOTHING else texts, ratings)
+
+
+def make(name: str, recipe: Recipe, seed: int, parameters: int) -> System:
+    """The system, not yet trained; baselines from scratch are sized to `parameters`."""
+    changed = settings_of(name, recipe)
+    if changed is not None:
+        return Gavamoe(recipe.config(seed, changed), recipe.preset, recipe.base_model)
+    if name in TEXT_SYSTEMS:
+        return TEXT_SYSTEMS[name](parameters)
+    return RATING_SYSTEMS[name]() if name in RATING_SYSTEMS else Trivial(name)
+
+
+def check_names(recipe: Recipe) -> None:
+    """`ConfigError` for a model that nobody knows."""
+    ours = [OURS, *ablations(recipe.config(0).explainer), *recipe.variants]
+    known = [*ours, *TEXT_SYSTEMS, *RATING_SYSTEMS, *TRIVIAL]
+    for name in recipe.models:
+        if name not in known:
+            raise ConfigError(f"there is no model '{name}'; choose among {', '.join(known)}")
+    for name in ours:
+        recipe.config(0, settings_of(name, recipe))

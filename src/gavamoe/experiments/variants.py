@@ -1,0 +1,34 @@
+"""The ablations of GaVaMoE that have a name: each is the whole system with a setting changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gavamoe.config import ExplainerConfig
+from gavamoe.experiments.recipe import OURS, Recipe
+
+
+def settings_of(name: str, recipe: Recipe) -> dict[str, Any] | None:
+    """The settings that make the named variant; None when it is none of ours."""
+    if name == OURS:
+        return {}
+    if name in recipe.variants:
+        return dict(recipe.variants[name].set)
+    return ablations(recipe.config(0).explainer).get(name)
+
+
+def ablations(config: ExplainerConfig) -> dict[str, dict[str, Any]]:
+    """By name. A dense FFN is one expert as wide as all together: the same parameters, all of them active."""
+    return {
+        "gavamoe-dense": {
+            "explainer.experts": 1,
+            "explainer.top_k": 1,
+            "explainer.granularity": 1,
+            "explainer.expert_width": config.experts * config.expert_width,
+        },
+        "gavamoe-one-gate": {"explainer.gate_clusters": "one"},
+        "gavamoe-coarse": {"explainer.granularity": 1},
+        "gavamoe-random-clusters": {"explainer.gate_clusters": "random"},
+        "gavamoe-kmeans": {"explainer.gate_clusters": "kmeans"},
+        "gavamoe-no-taste": {"explainer.taste_vectors": False},
+    }

@@ -1,0 +1,176 @@
+"""The comparison: every system once a seed, nothing done twice, oracles apart, tables that say what the cells say."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from gavamoe.baselines.training import _Training
+from gavamoe.errors import ConfigError, RunError
+from gavamoe.evaluation.predictions import score_file
+from gavamoe.experiments import systems
+from gavamoe.experiments.compare import run
+from gavamoe.experiments.recipe import Recipe, load_recipe
+
+SETTINGS = {
+    "preference.clusters": 3,
+    "preference.pretrain_epochs": 2,
+    "preference.epochs": 2,
+    "preference.restarts": 1,
+    "explainer.hidden": 32,
+    "explainer.heads": 2,
+    "explainer.vocabulary": 400,
+    "explainer.expert_width": 32,
+    "explainer.side_width": 8,
+    "explainer.epochs": 1,
+    "explainer.max_tokens": 16,
+}
+MODELS = ("gavamoe", "nrt", "peter+", "lightgcn", "item-mode", "eight")
+CONDITION = "valid/rating-predicted_feature-none"
+
+
+@pytest.fixture(scope="module")
+def recipe():
+    return Recipe(
+        models=MODELS,
+        seeds=2,
+        preset="tiny",
+        settings=SETTINGS,
+        conditions=[{"rating": "given", "feature": "given"}, {}],
+        variants={"eight": {"set": {"explainer.experts": 8}}},
+    )
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    return tmp_path_factory.mktemp("comparison") / "table"
+
+
+@pytest.fixture(scope="module")
+def tables(dataset_path, recipe, out):
+    return run(dataset_path, out, recipe, "valid")
+
+
+def test_every_system_has_its_line_and_every_figure_is_the_mean_of_its_cells(tables, out):
+    assert [line.model for line in tables[0].lines] == list(MODELS)
+    for line in tables[0].lines:
+        files = [out / "systems" / line.model / f"seed-{seed}" / CONDITION / "result.json" for seed in range(2)]
+        results = [json.loads(file.read_text()) for file in files]
+        for metric, figure in line.figures.items():
+            assert list(figure.values) == [result["metrics"][metric] for result in results]
+            assert figure.mean == pytest.approx(np.mean(figure.values))
+            assert figure.spread == pytest.approx(np.std(figure.values, ddof=1))
+
+
+def test_a_system_without_texts_has_no_figures_of_texts(tables):
+    lines = {line.model: line for line in tables[0].lines}
+    assert set(lines["lightgcn"].figures) == {"RMSE", "MAE"}
+    assert {"BLEU-4", "USR", "RMSE"} <= set(lines["gavamoe"].figures)
+
+
+def test_oracles_come_last_and_hold_only_those_who_are_told_the_truth(tables):
+    assert [table.condition.oracle for table in tables] == [False, True]
+    assert {line.model: line.told for line in tables[1].lines} == {
+        "gavamoe": {"rating": "given", "feature": "given"},
+        "nrt": {"rating": "given"},
+        "peter+": {"feature": "given"},
+        "eight": {"rating": "given", "feature": "given"},
+    }
+
+
+def test_the_subject_is_tested_against_each_and_the_best_of_the_others_is_no_ablation(tables):
+    table = tables[0]
+    assert table.subject == "gavamoe"
+    for line in table.lines:
+        assert (line.figures["MAE"].p is None) == (line.model == "gavamoe")
+    assert {line.model for line in table.best.values()} <= set(MODELS) - {"gavamoe", "eight"}
+    rmse = {line.model: line.figures["RMSE"].mean for line in table.lines if not line.ours}
+    assert table.best["RMSE"].model == min(rmse, key=rmse.get)
+
+
+def test_baselines_are_as_large_as_ours(tables):
+    sizes = {line.model: line.training["parameters"] for line in tables[0].lines}
+    for name in ("nrt", "peter+"):
+        assert sizes[name] == pytest.approx(sizes["gavamoe"], rel=0.3)
+
+
+def test_the_files_say_the_same_and_mark_the_oracle(tables, out):
+    with (out / "results.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["metric"] == "BLEU-4"]
+    assert len(rows) == sum("BLEU-4" in line.figures for table in tables for line in table.lines)
+    shown = {line.model: line.figures["BLEU-4"].mean for line in tables[0].lines if "BLEU-4" in line.figures}
+    assert {r["model"]: float(r["mean"]) for r in rows if r["oracle"] == "false"} == pytest.approx(shown)
+    page = (out / "results.html").read_text()
+    for text in ((out / "results.md").read_text(), page):
+        assert text.index("rating predicted, feature none") < text.index("Oracle: rating given, feature given")
+        assert f"{tables[0].lines[0].figures['RMSE'].mean:.3f} ± " in text
+    assert page.count("<svg") == 2  # by sparsity, and by the number of experts
+    tex = (out / "results.tex").read_text()
+    assert tex.count(r"\begin{tabular}") == tex.count(r"\end{tabular}") == 6
+    assert not {"±", "†", "↑", "–"} & set(tex)
+
+
+def test_predictions_can_be_scored_by_anyone(tables, out):
+    where = out / "systems/nrt/seed-0" / CONDITION
+    scored = score_file(where / "predictions.jsonl", normalized=True)["metrics"]
+    assert scored["RMSE"] == pytest.approx(json.loads((where / "result.json").read_text())["metrics"]["RMSE"])
+
+
+def test_what_is_finished_is_not_done_again_and_more_can_be_added(tables, out, dataset_path, recipe, monkeypatch):
+    made = []
+    make = systems.make
+    monkeypatch.setattr("gavamoe.experiments.compare.make", lambda name, *rest: made.append(name) or make(name, *rest))
+    more = recipe.model_copy(update={"models": (*MODELS, "random-sentence")})
+    stamps = {path: path.stat().st_mtime_ns for path in (out / "systems").rglob("*") if path.is_file()}
+    again = run(dataset_path, out, more, "valid", resume=True)
+    assert again[0].lines[-1].model == "random-sentence"
+    assert [path for path, stamp in stamps.items() if path.stat().st_mtime_ns != stamp] == []
+    # Those who have no place in the oracle's table are asked whether they have one, and nothing more.
+    assert set(made) == {"lightgcn", "item-mode", "random-sentence"}
+
+
+def test_another_split_needs_no_training(tables, out, dataset_path, recipe, monkeypatch):
+    def no_training(*arguments, **options):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr("gavamoe.experiments.ours.train_run", no_training)
+    monkeypatch.setattr("gavamoe.baselines.neural.train", no_training)
+    few = recipe.model_copy(update={"models": ("gavamoe", "nrt"), "seeds": 1})
+    assert run(dataset_path, out, few, "test", resume=True)[0].split == "test"
+
+
+def test_a_killed_comparison_goes_on(dataset_path, recipe, tmp_path, monkeypatch):
+    few = recipe.model_copy(update={"models": ("item-mode", "nrt"), "seeds": 1})
+
+    def killed(self, phase):
+        raise KeyboardInterrupt
+
+    epoch = _Training._epoch
+    monkeypatch.setattr(_Training, "_epoch", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(dataset_path, tmp_path / "table", few, "valid")
+    assert not (tmp_path / "table/results.csv").exists()
+    monkeypatch.setattr(_Training, "_epoch", epoch)
+    table, _ = run(dataset_path, tmp_path / "table", few, "valid", resume=True)
+    assert [line.model for line in table.lines] == ["item-mode", "nrt"]
+
+
+def test_a_directory_is_not_taken_over(tables, out, dataset_path, recipe, tmp_path):
+    with pytest.raises(RunError, match="already holds files"):
+        run(dataset_path, out, recipe, "valid")
+    with pytest.raises(RunError, match="no comparison"):
+        run(dataset_path, tmp_path / "new", recipe, "valid", resume=True)
+    other = recipe.model_copy(update={"settings": {**SETTINGS, "explainer.epochs": 2}})
+    with pytest.raises(ConfigError, match="begun with another settings"):
+        run(dataset_path, out, other, "valid", resume=True)
+
+
+def test_models_and_settings_that_nobody_knows_are_refused_before_anything_is_done(dataset_path, tmp_path):
+    with pytest.raises(ConfigError, match=r"no model 'bert'; choose among gavamoe, .*peter"):
+        run(dataset_path, tmp_path / "t", Recipe(models=("bert",)), "valid")
+    with pytest.raises(ConfigError, match=r"explainer\.expertise"):
+        load_recipe(None, settings={"explainer.expertise": 3})
+    with pytest.raises(ConfigError, match="named once each"):
+        load_recipe(None, models=("peter", "peter"))
+    assert not (tmp_path / "t").exists()
