@@ -20,7 +20,7 @@ from gavamoe.data.dataset import InteractionArrays, ReviewDataset
 from gavamoe.evaluation.protocol import evaluate
 from gavamoe.explainer import build
 from gavamoe.explainer.prompt import EXPLAIN, ITEM, USER, Condition
-from gavamoe.explainer.training import _arguments
+from gavamoe.explainer.training import training_arguments
 from gavamoe.moe.block import MoEShape, MultiGateMoE
 from gavamoe.moe.experts import ExpertsConfig, FineGrainedExperts
 from gavamoe.moe.routing import RoutingState
@@ -196,7 +196,7 @@ def test_training_validates_and_gives_back_the_best_weights():
 
 
 def test_the_first_epoch_does_not_run_at_learning_rate_zero(tmp_path):
-    arguments = _arguments(ExplainerConfig(), seed=0, checkpoints=tmp_path)
+    arguments = training_arguments(ExplainerConfig().settled(base=False), seed=0, checkpoints=tmp_path, steps=300)
     assert 0 < arguments.get_warmup_steps(2000) < 2000 / arguments.num_train_epochs
     from transformers import get_scheduler
 

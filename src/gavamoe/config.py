@@ -38,20 +38,27 @@ class PreferenceConfig(_Strict):
 
 
 class ExplainerConfig(_Strict):
-    """Stage 2: the language model, its experts and its training."""
+    """Stage 2: the language model, its experts and its training.
 
-    initialisation: Literal["partition", "replicate", "random"] = Field(
-        "partition", description="how a base model's FFNs become experts; from scratch it is always random"
+    Where null is said to be the default, the choice follows from whether there is a base model (`settled`).
+    """
+
+    initialisation: Literal["adapter", "partition", "replicate", "random"] | None = Field(
+        None, description="what experts start from; null: adapter beside a base model's FFNs, random from scratch"
     )
+    partition: Literal["random", "clustered"] = Field("random", description="how partition divides a FFN's neurons")
     hidden: int = Field(192, ge=8, description="width of the from-scratch language model")
     layers: int = Field(2, ge=1)
     heads: int = Field(4, ge=1)
     vocabulary: int = Field(4000, ge=300, description="largest size of the tokenizer trained on the corpus")
     experts: int = Field(4, ge=1, description="N experts before refinement")
-    expert_width: int = Field(192, ge=1, description="d, width of an expert before refinement")
+    expert_width: int = Field(192, ge=1, description="d, width of a random expert before refinement")
+    expert_rank: int = Field(32, ge=1, description="d of an adapter's low-rank expert before refinement")
     top_k: int = Field(2, ge=1, description="k experts a token before refinement")
     granularity: int = Field(2, ge=1, description="r: r*N experts of width d/r, top r*k")
     shared_experts: int = Field(0, ge=0, description="refined experts every token passes through")
+    moe_layers: list[int] | None = Field(None, description="decoder layers that get experts, from 0; null: all")
+    router_jitter: float = Field(0.0, ge=0, lt=1, description="in training, the gate's inputs vary by 1 +- so much")
     balance_weight: float = Field(0.01, ge=0, description="weight of the load-balancing loss")
     z_weight: float = Field(0.001, ge=0, description="weight of the router z loss")
     side_width: int = Field(64, ge=0, description="dimensions of user and item that the texts teach, after stage 1's")
@@ -60,8 +67,21 @@ class ExplainerConfig(_Strict):
         "model", description="which clusters choose the gate: stage 1's; the others are ablations"
     )
     dropout: float = Field(0.1, ge=0, lt=1)
-    batch_size: int = Field(16, ge=1, description="sequences a step")
-    learning_rate: float = Field(2e-3, gt=0)
+    tuning: Literal["full", "lora"] | None = Field(
+        None, description="train all weights, or low-rank factors of a frozen base; null: lora on a base, else full"
+    )
+    lora_rank: int = Field(16, ge=1)
+    lora_alpha: float = Field(32, gt=0, description="the factors' product counts alpha / rank")
+    lora_dropout: float = Field(0.0, ge=0, lt=1)
+    lora_experts: bool = Field(True, description="pretrained experts learn low-rank factors; false: all their weights")
+    load_in_4bit: bool = Field(False, description="hold the frozen base in 4 bits while training; needs a GPU")
+    save: Literal["merged", "adapter"] = Field(
+        "merged", description="a run with the whole model, or with what was trained and a reference to the base"
+    )
+    batch_size: int = Field(16, ge=1, description="sequences a step, over all processes and accumulated batches")
+    accumulation: int = Field(1, ge=1, description="batches that a step is accumulated from, to save memory")
+    gradient_checkpointing: bool = Field(False, description="recompute activations in backward, to save memory")
+    learning_rate: float | None = Field(None, gt=0, description="null: 2e-4 on a base, 2e-3 from scratch")
     weight_decay: float = Field(0.05, ge=0)
     warmup_ratio: float = Field(0.05, ge=0, lt=1)
     epochs: int = Field(7, ge=1)
@@ -73,16 +93,45 @@ class ExplainerConfig(_Strict):
     feature_dropout: float = Field(0.5, ge=0, le=1, description="how often training hides the feature from the prompt")
     id_dropout: float = Field(0.05, ge=0, lt=1, description="how often an id becomes unknown, which trains id 0")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 on a GPU that has it")
+    tensorboard: bool = Field(False, description="write the losses to RUN/tensorboard too")
+
+    def settled(self, base: bool) -> ExplainerConfig:
+        """With every null decided for a model around a base, or from scratch; `ConfigError` where that contradicts."""
+        defaults: dict[str, Any] = (
+            {"initialisation": "adapter", "tuning": "lora", "learning_rate": 2e-4}
+            if base
+            else {"initialisation": "random", "tuning": "full", "learning_rate": 2e-3}
+        )
+        undecided = {key: value for key, value in defaults.items() if getattr(self, key) is None}
+        settled = self.model_copy(update=undecided)
+        if not base and settled.initialisation != "random":
+            raise ConfigError(f"explainer.initialisation={settled.initialisation} starts from a --base-model; name one")
+        if not base and settled.tuning != "full":
+            raise ConfigError("explainer.tuning=lora trains beside a frozen --base-model; name one")
+        if settled.save == "adapter" and (settled.tuning != "lora" or settled.partition == "clustered"):
+            raise ConfigError(
+                "explainer.save=adapter keeps what LoRA trained on a base that is built again elsewhere: it needs "
+                "explainer.tuning=lora and no clustered partition; or choose explainer.save=merged"
+            )
+        if settled.load_in_4bit and (settled.initialisation, settled.save) != ("adapter", "adapter"):
+            raise ConfigError("explainer.load_in_4bit needs initialisation=adapter and save=adapter")
+        low_rank = settled.lora_experts and settled.initialisation in ("partition", "replicate")
+        if settled.tuning == "lora" and low_rank and settled.lora_dropout:
+            raise ConfigError("explainer.lora_dropout must be 0 with low-rank experts; or set lora_experts=false")
+        return settled
 
     @model_validator(mode="after")
     def _divisible(self) -> ExplainerConfig:
         if self.hidden % self.heads:
             raise ValueError(f"hidden {self.hidden} must be a multiple of heads {self.heads}")
-        if self.expert_width % self.granularity:
-            raise ValueError(
-                f"expert_width {self.expert_width} must be a multiple of granularity {self.granularity}, "
-                "because each expert is divided into that many"
-            )
+        for name in ("expert_width", "expert_rank"):
+            if getattr(self, name) % self.granularity:
+                raise ValueError(
+                    f"{name} {getattr(self, name)} must be a multiple of granularity {self.granularity}, "
+                    "because each expert is divided into that many"
+                )
+        if self.batch_size % self.accumulation:
+            raise ValueError(f"batch_size {self.batch_size} must be a multiple of accumulation {self.accumulation}")
         if not (self.taste_vectors or self.side_width):
             raise ValueError("side_width must be at least 1 where taste_vectors is false: a soft token needs a vector")
         if self.top_k > self.experts:

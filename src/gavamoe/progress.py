@@ -1,10 +1,12 @@
-"""Progress bars on stderr for anything longer than a moment; silent where stderr is not a terminal."""
+"""Progress bars on stderr for anything longer than a moment; silent without a terminal, and where another leads."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from gavamoe.runtime import leads
 
 Advance = Callable[[float, str], None]
 
@@ -22,7 +24,7 @@ def track(description: str, total: float) -> Iterator[Advance]:
         TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[text]}"),
     )
-    with Progress(*columns, console=Console(file=sys.stderr), disable=not sys.stderr.isatty()) as bar:
+    with Progress(*columns, console=Console(file=sys.stderr), disable=not (sys.stderr.isatty() and leads())) as bar:
         task = bar.add_task(description, total=total, text="")
 
         def advance(steps: float = 1, text: str = "") -> None:

@@ -57,6 +57,11 @@ class RunDirectory:
         return self.path / "checkpoints"
 
     @property
+    def tensorboard(self) -> Path:
+        """Losses of stage 2 for TensorBoard, where they were asked for."""
+        return self.path / "tensorboard"
+
+    @property
     def training(self) -> Path:
         """Loss records."""
         return self.path / "training.json"
@@ -66,17 +71,17 @@ class RunDirectory:
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def has(self, parts: tuple[str, ...]) -> bool:
-        """Whether all of these files (relative paths) are there."""
-        return all((self.path / part).is_file() for part in parts)
+        """Whether all of these files (relative paths; a bar between alternatives) are there."""
+        return all(any((self.path / name).is_file() for name in part.split("|")) for part in parts)
 
     def require(self, *parts: str) -> None:
         """Check that the run and these files (relative paths) are there; `RunError` names the first that is not."""
         if not self.path.is_dir():
             raise RunError(f"there is no run at {self.path}; make one with `gavamoe train DATA --out {self.path}`")
         for part in ("run.yaml", *parts):
-            if not (self.path / part).exists():
+            if not self.has((part,)):
                 raise RunError(
-                    f"the run {self.path} is not complete: {part} is missing; finish it with "
+                    f"the run {self.path} is not complete: {part.replace('|', ' or ')} is missing; finish it with "
                     f"`gavamoe train DATA --out {self.path} --resume`, or copy the whole directory again"
                 )
 
@@ -125,12 +130,12 @@ class RunCard:
         return self.config
 
 
-# What a finished stage leaves; the names that `require` asks for.
+# What a finished stage leaves; the names that `require` asks for. Alternatives stand with a bar between them.
 CATALOG_FILES = ("catalog/catalog.json", "catalog/users.parquet", "catalog/items.parquet", "catalog/history.parquet")
 PREFERENCE_FILES = ("preference/config.json", "preference/model.safetensors")
 EXPLAINER_FILES = (
     "explainer/config.json",
-    "explainer/model.safetensors",
+    "explainer/model.safetensors|explainer/adapter_model.safetensors",
     "explainer/tokenizer.json",
     "explainer/generation_config.json",
 )

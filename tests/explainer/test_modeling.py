@@ -1,15 +1,14 @@
 """The explainer's language model as a citizen of transformers."""
 
+import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, Gemma2Config, LlamaConfig, PreTrainedTokenizerFast, Qwen3Config
+from transformers import AutoModelForCausalLM
 from worlds import TINY
 
 from gavamoe.config import ExplainerConfig
-from gavamoe.errors import ConfigError
 from gavamoe.explainer import build
 from gavamoe.explainer.modeling import GavamoeForCausalLM
-from gavamoe.explainer.tokenizer import train_tokenizer
 
 TEXTS = [
     f"a {adjective} film with a {noun}" for adjective in ("fine", "dull", "bold") for noun in ("heart", "hole", "plot")
@@ -105,28 +104,17 @@ def test_no_cluster_is_one_clear_line(model):
         model(torch.ones(1, 3, dtype=torch.long))
 
 
-@pytest.mark.parametrize("family", [LlamaConfig, Qwen3Config, Gemma2Config], ids=lambda family: family.model_type)
-@pytest.mark.parametrize("initialisation", ["partition", "replicate"])
-def test_a_base_checkpoint_becomes_an_explainer_and_survives_saving(family, initialisation, tmp_path):
-    torch.manual_seed(0)
-    tokenizer = train_tokenizer(TEXTS, 300)
-    plain = PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer, eos_token="<|end|>")
-    plain.save_pretrained(tmp_path / "base")
-    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-    base = family(vocab_size=len(plain), num_key_value_heads=1, head_dim=8, eos_token_id=1, pad_token_id=0, **sizes)
-    AutoModelForCausalLM.from_config(base).save_pretrained(tmp_path / "base")
-    config = CONFIG.model_copy(update={"experts": 4, "top_k": 2, "initialisation": initialisation})
-    model, extended = build.from_base(str(tmp_path / "base"), config, 3, (torch.randn(9, 4), torch.randn(7, 4)))
-    model.eval().save_pretrained(tmp_path / "ours")
-    loaded = GavamoeForCausalLM.from_pretrained(tmp_path / "ours").eval()
-    prompt = extended("<|user|><|item|><|explain|>", return_tensors="pt")["input_ids"].expand(3, -1)
-    for (name, saved), (_, read) in zip(model.state_dict().items(), loaded.state_dict().items(), strict=True):
-        assert torch.equal(saved, read), name
-    with torch.no_grad():
-        torch.testing.assert_close(model(prompt, **sides(3)).logits, loaded(prompt, **sides(3)).logits)
-    assert loaded.generate(prompt, **sides(3), max_new_tokens=4).shape[0] == 3
+def test_the_validation_loss_does_not_depend_on_batches(model, monkeypatch):
+    from gavamoe.explainer import validation
+    from gavamoe.explainer.examples import Collator, ExplanationDataset, PairColumns
 
-
-def test_a_base_model_that_is_not_there_is_one_clear_line(tmp_path):
-    with pytest.raises(ConfigError, match="cannot load the base model"):
-        build.from_base(str(tmp_path / "nothing"), CONFIG, 3, (torch.randn(3, 4), torch.randn(3, 4)))
+    tokenizer = build.train_tokenizer(TEXTS, 400)
+    texts = [" ".join(TEXTS[:n]) for n in (1, 4, 2, 1, 3)]
+    ids = np.arange(5)
+    pairs = PairColumns(ids, ids, ids % 3, [None] * 5, [None] * 5)
+    rows = ExplanationDataset(pairs, texts, tokenizer, CONFIG, seed=0, hide=False)
+    losses = []
+    for batch in (1, 2, 128):
+        monkeypatch.setattr(validation, "BATCH", batch)
+        losses.append(validation.nats_per_token(model, rows, Collator(0), model.device))
+    assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)

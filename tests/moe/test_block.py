@@ -4,9 +4,10 @@ import pytest
 import torch
 from transformers.integrations.moe import batched_mm_experts_forward, grouped_mm_experts_forward
 
-from gavamoe.moe.block import MoEShape, MultiGateMoE, balance_loss, z_loss
+from gavamoe.moe.block import MoEShape, MultiGateMoE
 from gavamoe.moe.experts import ExpertsConfig, FineGrainedExperts
 from gavamoe.moe.gate import ClusterGate
+from gavamoe.moe.losses import balance_loss, z_loss
 from gavamoe.moe.routing import RoutingState
 
 

@@ -30,7 +30,7 @@ def train(
         str | None, typer.Option(help="Named configuration: small (the default), or tiny for a quick look.")
     ] = None,
     base_model: Annotated[
-        str | None, typer.Option(help="Hub id or directory of a causal LM to start from, instead of from scratch.")
+        str | None, typer.Option(help="Hub id or directory of a causal LM to train beside, instead of from scratch.")
     ] = None,
     stage: Annotated[Stage, typer.Option(help="Which stages to train.")] = Stage.all,
     config: Annotated[Path | None, typer.Option(help="YAML with settings that go over the preset.")] = None,
@@ -50,10 +50,13 @@ def train(
 
     from gavamoe.cli.output import emit_json, note
     from gavamoe.pipeline.train import train_run
+    from gavamoe.runtime import leads
 
     result = train_run(
         data, out, configuration, preset or DEFAULT_PRESET, base_model, stage.value, resume, on_note=note
     )
+    if not leads():
+        return
     if json:
         emit_json(result)
         return

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, LlamaConfig, PreTrainedTokenizerBase
+from transformers import GenerationConfig, LlamaConfig, PretrainedConfig, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from gavamoe.config import ExplainerConfig
 from gavamoe.errors import ConfigError
+from gavamoe.explainer.base import extend_vocabulary, load_base, load_tokenizer
 from gavamoe.explainer.configuration import GavamoeConfig
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.explainer.prompt import ITEM, USER
-from gavamoe.explainer.tokenizer import extend_tokenizer, mark_id, train_tokenizer
-from gavamoe.moe.convert import gated_mlps
+from gavamoe.explainer.tokenizer import mark_id, train_tokenizer
+from gavamoe.moe.initialise import scale_of
+from gavamoe.runtime import bf16_pays
 
 
 def from_scratch(
     texts: Iterable[str], config: ExplainerConfig, clusters: int, side_vectors: tuple[Tensor, Tensor]
 ) -> tuple[GavamoeForCausalLM, PreTrainedTokenizerBase]:
     """A small Llama, its FFNs experts from the start, with a tokenizer trained on `texts`."""
+    config = config.settled(base=False)
     tokenizer = train_tokenizer(texts, config.vocabulary)
     text_config = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -37,8 +41,7 @@ def from_scratch(
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
     )
-    model_config = _model_config(config, text_config, tokenizer, clusters, side_vectors, config.expert_width)
-    model = GavamoeForCausalLM(model_config)
+    model = GavamoeForCausalLM(model_config(config, text_config, tokenizer, clusters, side_vectors))
     return _ready(model, tokenizer, side_vectors), tokenizer
 
 
@@ -46,45 +49,40 @@ def from_base(
     base: str, config: ExplainerConfig, clusters: int, side_vectors: tuple[Tensor, Tensor]
 ) -> tuple[GavamoeForCausalLM, PreTrainedTokenizerBase]:
     """A pretrained LM by hub id or directory, its FFNs turned into experts as `config.initialisation` says."""
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(base)
-        lm = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"cannot load the base model '{base}': {str(error).splitlines()[0]} - give a local directory of a "
-            "causal LM, or a hub id you can reach (a gated one needs `hf auth login`)"
-        ) from None
-    if extend_tokenizer(tokenizer):
-        lm.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    mlps = list(gated_mlps(lm))
-    dense = mlps[0][2].gate_proj.out_features if mlps else config.experts * config.expert_width
-    if config.initialisation == "partition" and dense % config.experts:
-        raise ConfigError(f"{base} has FFNs of {dense} neurons, which {config.experts} experts cannot share evenly")
-    width = dense // config.experts if config.initialisation == "partition" else dense
-    if config.initialisation == "replicate":
-        # Refining would cut the copies in pieces; what is copied stays whole.
-        config = config.model_copy(update={"granularity": 1})
-    model_config = _model_config(config, lm.config, tokenizer, clusters, side_vectors, width)
-    model = GavamoeForCausalLM.from_base(lm, model_config, config.initialisation)
-    return _ready(model, tokenizer, side_vectors), tokenizer
+    config = config.settled(base=True)
+    tokenizer, new_ids = load_tokenizer(base)
+    frozen = config.tuning == "lora"
+    # What is frozen may rest in half precision; what is trained needs all of it.
+    dtype = torch.bfloat16 if frozen and bf16_pays(config.precision) else torch.float32
+    lm = load_base(base, dtype, config.load_in_4bit)
+    extend_vocabulary(lm, len(tokenizer), new_ids)
+    # A copy: transformers sets attention anew on the parts of a composed configuration, and would unset the LM's own.
+    ours = model_config(config, copy.deepcopy(lm.config), tokenizer, clusters, side_vectors)
+    return _ready(GavamoeForCausalLM(ours, lm), tokenizer, side_vectors), tokenizer
 
 
-def _model_config(
+def model_config(
     config: ExplainerConfig,
-    text_config: LlamaConfig,
+    text_config: PretrainedConfig,
     tokenizer: PreTrainedTokenizerBase,
     clusters: int,
     side_vectors: tuple[Tensor, Tensor],
-    width: int,
 ) -> GavamoeConfig:
+    """The model's own configuration from a settled one; sizes after refinement."""
     users, items = side_vectors
+    initialisation = config.initialisation or "random"
+    top_k = config.top_k * config.granularity
     return GavamoeConfig(
         text_config=text_config,
         clusters=clusters,
         experts=config.experts * config.granularity,
-        experts_per_token=config.top_k * config.granularity,
-        expert_width=width // config.granularity,
+        experts_per_token=top_k,
+        expert_width=_expert_width(config, text_config.get_text_config().intermediate_size),
         shared_experts=config.shared_experts,
+        routing_scale=scale_of(initialisation, top_k, config.granularity),
+        initialisation=initialisation,
+        partition=config.partition,
+        moe_layers=config.moe_layers,
         users=len(users) - 1,
         items=len(items) - 1,
         side_width=users.shape[1],
@@ -93,7 +91,27 @@ def _model_config(
         balance_weight=config.balance_weight,
         z_weight=config.z_weight,
         dropout=config.dropout,
+        router_jitter=config.router_jitter,
     )
+
+
+def _expert_width(config: ExplainerConfig, neurons: int) -> int:
+    """Width of one expert after refinement, where a dense FFN has so many neurons."""
+    if config.initialisation == "partition":
+        parts = config.experts * config.granularity + config.shared_experts
+        shared = f" and {config.shared_experts} shared ones" if config.shared_experts else ""
+        if neurons % parts:
+            raise ConfigError(
+                f"explainer.initialisation=partition: {config.experts * config.granularity} experts{shared} cannot "
+                f"share the {neurons} neurons of the base model's FFNs evenly; choose other explainer.experts"
+            )
+        return neurons // parts
+    if config.initialisation == "replicate":
+        if neurons % config.granularity:
+            raise ConfigError(f"explainer.granularity={config.granularity} does not divide FFNs of {neurons} neurons")
+        return neurons // config.granularity
+    width = config.expert_rank if config.initialisation == "adapter" else config.expert_width
+    return width // config.granularity
 
 
 def _ready(

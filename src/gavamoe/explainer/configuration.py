@@ -7,13 +7,16 @@ from typing import Any
 from transformers import AutoConfig, PretrainedConfig
 
 from gavamoe.moe.block import MoEShape
+from gavamoe.moe.initialise import Initialisation, Partition
 
 
 class GavamoeConfig(PretrainedConfig):
     """A causal LM's own configuration (`text_config`), the experts that replace its MLPs, and the pair's soft tokens.
 
-    experts, experts_per_token and expert_width are sizes after refinement. users and items count the known ones;
-    side_width is the width of the user and item vectors.
+    experts, experts_per_token and expert_width are sizes after refinement; routing_scale is what the weights of the
+    selected experts sum to. initialisation, partition: what the experts start from when the model is built around a
+    base (`gavamoe.moe.initialise`). moe_layers: which decoder layers have experts (all when None). users and items
+    count the known ones; side_width is the width of the user and item vectors.
     """
 
     model_type = "gavamoe"
@@ -27,6 +30,10 @@ class GavamoeConfig(PretrainedConfig):
         experts_per_token: int = 4,
         expert_width: int = 128,
         shared_experts: int = 0,
+        routing_scale: float = 1.0,
+        initialisation: Initialisation = "random",
+        partition: Partition = "random",
+        moe_layers: list[int] | None = None,
         users: int = 1,
         items: int = 1,
         side_width: int = 32,
@@ -35,6 +42,7 @@ class GavamoeConfig(PretrainedConfig):
         balance_weight: float = 0.01,
         z_weight: float = 0.001,
         dropout: float = 0.0,
+        router_jitter: float = 0.0,
         **kwargs: Any,
     ):
         inner: PretrainedConfig = (
@@ -43,28 +51,27 @@ class GavamoeConfig(PretrainedConfig):
             else text_config or AutoConfig.for_model("llama")
         )
         self.text_config = inner
-        self.clusters, self.experts, self.experts_per_token, self.expert_width = (
-            clusters,
-            experts,
-            experts_per_token,
-            expert_width,
-        )
-        self.shared_experts = shared_experts
+        self.clusters, self.experts, self.experts_per_token = clusters, experts, experts_per_token
+        self.expert_width, self.shared_experts, self.routing_scale = expert_width, shared_experts, routing_scale
+        self.initialisation, self.partition, self.moe_layers = initialisation, partition, moe_layers
         self.users, self.items, self.side_width = users, items, side_width
         self.user_token_id, self.item_token_id = user_token_id, item_token_id
-        self.balance_weight, self.z_weight, self.dropout = balance_weight, z_weight, dropout
+        self.balance_weight, self.z_weight = balance_weight, z_weight
+        self.dropout, self.router_jitter = dropout, router_jitter
         kwargs.setdefault("tie_word_embeddings", inner.tie_word_embeddings)
         super().__init__(**kwargs)
 
     def moe_shape(self) -> MoEShape:
         """Sizes of every block."""
         return MoEShape(
-            self.clusters,
-            self.experts,
-            self.experts_per_token,
-            self.expert_width,
-            self.shared_experts,
+            clusters=self.clusters,
+            experts=self.experts,
+            top_k=self.experts_per_token,
+            width=self.expert_width,
+            shared_experts=self.shared_experts,
             dropout=self.dropout,
+            jitter=self.router_jitter,
+            scale=self.routing_scale,
         )
 
 

@@ -37,14 +37,31 @@ class PairColumns:
 
 
 class PromptEncoder:
-    """Token ids of a prompt; there are few different ones (levels x features), so each is tokenized once."""
+    """Token ids of a prompt; there are few different ones (levels x features), so each is tokenized once.
+
+    A tokenizer with a chat template wraps the prompt as the user's message; one that begins texts with a token of its
+    own begins the prompt with it.
+    """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase):
-        self._encode = cache(lambda text: tuple(tokenizer(text, add_special_tokens=False)["input_ids"]))
+        self._encode = cache(lambda text: tuple(_encode_prompt(tokenizer, text)))
 
     def __call__(self, level: int | None, feature: str | None) -> list[int]:
         """`level` in 1..R or None, `feature` a word or None."""
         return list(self._encode(render(level, feature)))
+
+
+# Templates that know these words then say the same on every day, and open no chain of thought.
+CHAT = {"add_generation_prompt": True, "enable_thinking": False, "date_string": "1 January 2026"}
+
+
+def _encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
+    if tokenizer.chat_template:
+        prompt = tokenizer.apply_chat_template([{"role": "user", "content": prompt}], tokenize=False, **CHAT)
+        return tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    begins = tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
+    return [tokenizer.bos_token_id, *ids] if begins else ids
 
 
 def encode_texts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int) -> list[list[int]]:

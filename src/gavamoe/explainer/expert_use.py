@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
-from gavamoe.explainer.examples import PairColumns
+from gavamoe.explainer.examples import PairColumns, PromptEncoder
 from gavamoe.explainer.generation import Generated
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 
@@ -42,6 +43,19 @@ def expert_use(model: GavamoeForCausalLM, pairs: PairColumns, written: Sequence[
         ]
         counts.append(torch.stack(layers, dim=1))
     return torch.cat(counts).cpu()
+
+
+def text_use(
+    model: GavamoeForCausalLM, tokenizer: PreTrainedTokenizerBase, pairs: PairColumns, texts: Sequence[str]
+) -> Tensor:
+    """`expert_use` of given texts, as the model would write them of `pairs`, [N, layers, E]."""
+    prompt = PromptEncoder(tokenizer)
+    encoded = tokenizer([" " + text for text in texts], add_special_tokens=False)["input_ids"] if texts else []
+    written = [
+        Generated(text, prompt(level, feature), ids, finished=True)
+        for level, feature, text, ids in zip(pairs.level, pairs.feature, texts, encoded, strict=True)
+    ]
+    return expert_use(model, pairs, written)
 
 
 def _counts(selected_NSK: Tensor, counted_NS: Tensor, experts: int) -> Tensor:

@@ -15,14 +15,16 @@ from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerBas
 from transformers.utils import logging as transformers_logging
 
 from gavamoe.data.catalog import Catalog
-from gavamoe.errors import DataError, RunError
+from gavamoe.errors import DataError, InputError, RunError
 from gavamoe.explainer.clusters import GateClusters
 from gavamoe.explainer.examples import PairColumns, PromptEncoder
-from gavamoe.explainer.expert_use import expert_use
+from gavamoe.explainer.expert_report import ExpertReport
+from gavamoe.explainer.expert_use import expert_use, text_use
 from gavamoe.explainer.features import FeaturePredictor
 from gavamoe.explainer.generation import Generated, generate
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.explainer.prompt import Condition
+from gavamoe.explainer.tuning import load_model
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.progress import track
 from gavamoe.run import CATALOG_FILES, EXPLAINER_FILES, PREFERENCE_FILES, RunDirectory
@@ -89,8 +91,10 @@ class Explainer:
         transformers_logging.disable_progress_bar()
         try:
             preference = PreferenceModel.from_pretrained(directory.preference).to(device)
-            model = GavamoeForCausalLM.from_pretrained(directory.explainer).to(device)
+            model = load_model(directory.explainer).to(device)
             tokenizer = AutoTokenizer.from_pretrained(directory.explainer)
+        except InputError:
+            raise
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise RunError(f"the run {run} is damaged: {error}; copy the whole directory again") from None
         catalog = Catalog.load(directory.catalog)
@@ -176,6 +180,14 @@ class Explainer:
                 "rating": np.asarray(self.catalog.scale.to_rating(level[best]), dtype=np.float64),
             }
         )
+
+    def expert_report(self, reviews: pl.DataFrame) -> ExpertReport:
+        """How the gates would route these reviews (user, item, text; others ignored); `print` it for a summary."""
+        frame = _as_frame(reviews)
+        columns, judged = self._columns(frame, Condition(rating="none"))
+        counts_NLE = text_use(self.model, self.tokenizer, columns, _given(frame, "text").fill_null("").to_list())
+        layers = self.model.config.moe_layers or list(range(counts_NLE.shape[1]))
+        return ExpertReport.count(counts_NLE.numpy(), judged.cluster, sorted(layers))
 
     def _expert_shares(self, columns: PairColumns, written: dict[int, Generated]) -> list[list[list[float]]]:
         counts_NLE = expert_use(self.model, columns, [written[row] for row in range(len(columns))])

@@ -18,8 +18,8 @@ from transformers.generation import GenerationMixin
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from gavamoe.explainer.configuration import GavamoeConfig
-from gavamoe.moe.block import balance_loss, z_loss
-from gavamoe.moe.convert import Initialisation, convert
+from gavamoe.moe.convert import convert
+from gavamoe.moe.losses import Total, balance_loss, over_processes, z_loss
 from gavamoe.moe.routing import RoutingState
 
 IGNORED = -100  # the label of a position that takes no part in the loss
@@ -66,26 +66,23 @@ class GavamoePreTrainedModel(PreTrainedModel):
 class GavamoeForCausalLM(GavamoePreTrainedModel, GenerationMixin):
     """A causal LM whose feed-forward networks are experts gated by the pair's cluster."""
 
-    def __init__(self, config: GavamoeConfig):
+    def __init__(self, config: GavamoeConfig, base: PreTrainedModel | None = None):
+        """Around `base`, whose FFNs become experts in place, as `config.initialisation` says; all new without one."""
         super().__init__(config)
         self.routing = RoutingState()
-        self.lm = AutoModelForCausalLM.from_config(config.text_config)
-        convert(self.lm, config.moe_shape(), self.routing, "random")
-        hidden = config.text_config.hidden_size
-        self.user_token = SideToken(config.users + 1, config.side_width, hidden, config.dropout)
-        self.item_token = SideToken(config.items + 1, config.side_width, hidden, config.dropout)
+        self.lm = AutoModelForCausalLM.from_config(config.text_config) if base is None else base
+        hidden = config.text_config.get_text_config().hidden_size
+        with torch.device(self.lm.device):
+            self.user_token = SideToken(config.users + 1, config.side_width, hidden, config.dropout)
+            self.item_token = SideToken(config.items + 1, config.side_width, hidden, config.dropout)
         self.input_dropout = nn.Dropout(config.dropout)
+        # What the LM ties is tied in the whole too; PEFT looks for it here.
+        self._tied_weights_keys = {f"lm.{name}": f"lm.{to}" for name, to in (self.lm._tied_weights_keys or {}).items()}
         self.post_init()
-
-    @classmethod
-    def from_base(
-        cls, base: PreTrainedModel, config: GavamoeConfig, initialisation: Initialisation
-    ) -> GavamoeForCausalLM:
-        """Build the model around a pretrained `base`, whose FFNs become the experts as `initialisation` says."""
-        model = cls(config)
-        convert(base, config.moe_shape(), model.routing, initialisation)
-        model.lm = base
-        return model
+        # The experts come last: the LM's own initialisation, which post_init runs, would write over some of them.
+        # An adapter keeps the FFNs of a new model too: it is about to be loaded.
+        initialisation = config.initialisation if base is not None or config.initialisation == "adapter" else "random"
+        convert(self.lm, config.moe_shape(), self.routing, initialisation, config.partition, config.moe_layers)
 
     def get_input_embeddings(self) -> nn.Module:
         """The language model's own."""
@@ -155,16 +152,22 @@ class GavamoeForCausalLM(GavamoePreTrainedModel, GenerationMixin):
         total = nn.functional.cross_entropy(
             logits.flatten(0, 1).float(), target_BS.flatten(), ignore_index=IGNORED, reduction="sum"
         )
-        loss = total / (items if items is not None else (target_BS != IGNORED).sum().clamp_min(1))
-        return loss + self.router_loss(mask_BS) if self.training else loss
+        scored = (target_BS != IGNORED).sum()
+        if items is None:
+            loss = total / scored.clamp_min(1)
+            return loss + self.router_loss(mask_BS) if self.training else loss
+        loss = total / items
+        # Of the batches (of processes, of accumulated steps) that make up `items`, each adds its part of the whole.
+        part = over_processes(scored) / items
+        return loss + part * self.router_loss(mask_BS, over_processes) if self.training else loss
 
-    def router_loss(self, mask_BS: Tensor | None) -> Tensor:
-        """Weighted load balance and z loss of the last forward, a mean over layers; scalar."""
+    def router_loss(self, mask_BS: Tensor | None, total: Total = lambda x: x) -> Tensor:
+        """Weighted load balance and z loss of the last forward, a mean over layers; scalar. `total`: see `losses`."""
         losses = []
         for layer, logits_BSE in self.routing.logits.items():
             mask = torch.ones_like(logits_BSE[..., 0]) if mask_BS is None else mask_BS[:, -logits_BSE.shape[1] :]
-            balance = balance_loss(logits_BSE, self.routing.selected[layer], mask)
-            losses.append(self.config.balance_weight * balance + self.config.z_weight * z_loss(logits_BSE, mask))
+            balance = balance_loss(logits_BSE, self.routing.selected[layer], mask, total)
+            losses.append(self.config.balance_weight * balance + self.config.z_weight * z_loss(logits_BSE, mask, total))
         return torch.stack(losses).mean()
 
 

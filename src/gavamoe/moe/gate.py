@@ -7,11 +7,14 @@ from torch import Tensor, nn
 
 
 class ClusterGate(nn.Module):
-    """Gates W [C, E, H]; router logits = h W[cluster]^T, softmax, top-k, renormalised."""
+    """Gates W [C, E, H]; router logits = h W[cluster]^T, softmax, top-k, renormalised.
 
-    def __init__(self, clusters: int, experts: int, hidden: int, top_k: int):
+    jitter: in training, each input is scaled by a random factor in 1 +- jitter (Switch Transformer).
+    """
+
+    def __init__(self, clusters: int, experts: int, hidden: int, top_k: int, jitter: float = 0.0):
         super().__init__()
-        self.top_k = top_k
+        self.top_k, self.jitter = top_k, jitter
         self.weight_CEH = nn.Parameter(torch.empty(clusters, experts, hidden))
         nn.init.normal_(self.weight_CEH, std=0.02)
 
@@ -21,8 +24,11 @@ class ClusterGate(nn.Module):
         The gate is computed in float32 whatever the model runs in: a rounded logit changes which expert is chosen.
         """
         with torch.autocast(x_BSH.device.type, enabled=False):
+            x_BSH = x_BSH.float()
+            if self.training and self.jitter > 0:
+                x_BSH = x_BSH * torch.empty_like(x_BSH).uniform_(1 - self.jitter, 1 + self.jitter)
             gate_BEH = self.weight_CEH[cluster_B].float()
-            logits_BSE = x_BSH.float() @ gate_BEH.transpose(1, 2)
+            logits_BSE = x_BSH @ gate_BEH.transpose(1, 2)
             top_BSK, selected_BSK = logits_BSE.topk(self.top_k, dim=-1)
             # Softmax over the selected logits equals softmax over all, renormalised over the selected.
             return logits_BSE, selected_BSK, top_BSK.softmax(-1)

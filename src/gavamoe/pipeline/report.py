@@ -11,9 +11,8 @@ import torch
 from gavamoe.evaluation import plots
 from gavamoe.evaluation.report import Report, write_report
 from gavamoe.explainer.examples import PairColumns
-from gavamoe.explainer.expert_use import expert_use
+from gavamoe.explainer.expert_use import text_use
 from gavamoe.explainer.explainer import Explainer
-from gavamoe.explainer.generation import Generated
 from gavamoe.pipeline.evaluate import Comparison
 from gavamoe.run import RunDirectory
 
@@ -148,9 +147,6 @@ def _use_by_cluster(explainer: Explainer, comparison: Comparison) -> np.ndarray:
         [None] * count,
         [None] * count,
     )
-    prompt = explainer.prompt_ids(None, None)
     texts = [explanations[row].text for row in rows]
-    encoded = explainer.tokenizer([" " + text for text in texts], add_special_tokens=False)["input_ids"]
-    written = [Generated(text, prompt, ids, finished=True) for text, ids in zip(texts, encoded, strict=True)]
-    counts = expert_use(explainer.model, pairs, written).numpy()
+    counts = text_use(explainer.model, explainer.tokenizer, pairs, texts).numpy()
     return plots.shares(counts, cluster, explainer.preference.clusters)

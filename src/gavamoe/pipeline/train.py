@@ -15,17 +15,20 @@ from gavamoe.data.dataset import ReviewDataset
 from gavamoe.errors import DataError
 from gavamoe.explainer import build
 from gavamoe.explainer import training as explainer_training
+from gavamoe.explainer.base import check_base
 from gavamoe.explainer.clusters import GateClusters
 from gavamoe.explainer.content import content_vectors, side_vectors
 from gavamoe.explainer.examples import ExplanationDataset, PairColumns
 from gavamoe.explainer.features import FeaturePredictor
 from gavamoe.explainer.generation import generation_settings
+from gavamoe.explainer.tuning import merged, save_adapter, with_lora
 from gavamoe.files import staged_directory, write_json
 from gavamoe.pipeline.card import write_model_card
 from gavamoe.pipeline.opening import Stage, opened
 from gavamoe.preference import training as preference_training
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.run import EXPLAINER_FILES, PREFERENCE_FILES, RunCard, RunDirectory
+from gavamoe.runtime import leader_first, leads
 
 
 def train_run(
@@ -46,16 +49,40 @@ def train_run(
     """
     dataset = ReviewDataset.load(data)
     run = RunDirectory(out)
-    with opened(run, dataset, RunCard(str(data.resolve()), preset, base_model, config), stage, resume) as card:
+    if base_model is not None and Path(base_model).is_dir():
+        base_model = str(Path(base_model).resolve())
+    with leader_first() as leading:  # of several processes one writes; only stage 2 is shared work
+        if leading:
+            _begin(run, dataset, RunCard(str(data.resolve()), preset, base_model, config), stage, resume, on_note)
+    card = run.read_card()
+    if stage in ("explainer", "all") and not run.has(EXPLAINER_FILES):
+        if leading:
+            on_note("stage 2: the language model learns to explain")
+        _train_explainer(run, dataset, card)
+    if leading:
+        write_model_card(run, dataset, card)
+    return summary(run)
+
+
+def _begin(
+    run: RunDirectory,
+    dataset: ReviewDataset,
+    asked: RunCard,
+    stage: Stage,
+    resume: bool,
+    on_note: Callable[[str], None],
+) -> None:
+    """Open the run, find out early what would stop stage 2, and train stage 1 where it is missing."""
+    with opened(run, dataset, asked, stage, resume) as card:
+        if stage in ("explainer", "all"):
+            card.settings.explainer.settled(base=card.base_model is not None)
+            if card.base_model is not None and not run.has(EXPLAINER_FILES):
+                check_base(card.base_model)
         if stage in ("preference", "all") and not run.has(PREFERENCE_FILES):
             on_note("stage 1: the preference model learns taste from ratings")
             _train_preference(run, dataset, card.settings)
-        if stage in ("explainer", "all") and not run.has(EXPLAINER_FILES):
+        if stage in ("explainer", "all"):
             run.require(*PREFERENCE_FILES)
-            on_note("stage 2: the language model learns to explain")
-            _train_explainer(run, dataset, card)
-        write_model_card(run, dataset, card)
-    return summary(run)
 
 
 def summary(run: RunDirectory) -> dict[str, Any]:
@@ -108,7 +135,7 @@ def _train_preference(run: RunDirectory, dataset: ReviewDataset, config: RunConf
 
 
 def _train_explainer(run: RunDirectory, dataset: ReviewDataset, card: RunCard) -> None:
-    config, seed = card.settings.explainer, card.settings.seed
+    config, seed = card.settings.explainer.settled(base=card.base_model is not None), card.settings.seed
     preference = PreferenceModel.from_pretrained(run.preference).eval()
     train, valid = (_texts(dataset, split) for split in ("train", "valid"))
     torch.manual_seed(seed)
@@ -124,18 +151,26 @@ def _train_explainer(run: RunDirectory, dataset: ReviewDataset, card: RunCard) -
         model, tokenizer = build.from_scratch(train["text"].to_list(), config, clusters.count, vectors)
     else:
         model, tokenizer = build.from_base(card.base_model, config, clusters.count, vectors)
+    model.generation_config = generation_settings(config, tokenizer)
     learn, check = (
         ExplanationDataset(
             pair_columns(preference, clusters, frame), frame["text"].to_list(), tokenizer, config, seed, hide
         )
         for frame, hide in ((train, True), (valid, False))
     )
-    checkpoints = run.checkpoints / "explainer"
-    history = explainer_training.fit(model, tokenizer, learn, check, config, seed, checkpoints)
+    trained = with_lora(model, tokenizer, config) if config.tuning == "lora" else model
+    logs = run.tensorboard if config.tensorboard else None
+    history = explainer_training.fit(
+        trained, tokenizer, learn, check, config, seed, run.checkpoints / "explainer", logs
+    )
+    if not leads():
+        return
     _record(run, "explainer", history)
-    model.generation_config = generation_settings(config, tokenizer)
     with staged_directory(run.explainer) as staged:
-        model.save_pretrained(staged)
+        if config.save == "adapter" and card.base_model is not None:
+            save_adapter(trained, card.base_model, staged)
+        else:
+            merged(trained).save_pretrained(staged)
         tokenizer.save_pretrained(staged)
         FeaturePredictor.fit(train).save(staged)
         if clusters.source != "model":

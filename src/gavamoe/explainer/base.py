@@ -1,0 +1,104 @@
+"""A pretrained base model: loaded by hub id or directory, its vocabulary extended, or one line that says why not."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+import torch
+from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
+from huggingface_hub.utils import logging as hub_logging
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
+
+from gavamoe.errors import ConfigError
+from gavamoe.explainer.tokenizer import extend_tokenizer
+from gavamoe.moe.convert import gated_mlps
+
+
+def check_base(base: str) -> None:
+    """Find out at once, by its configuration alone, whether `base` can be had and converted; else `ConfigError`."""
+    config = _loaded(base, AutoConfig)
+    try:
+        with torch.device("meta"):
+            skeleton = AutoModelForCausalLM.from_config(config)
+    except ValueError as error:
+        raise _unusable(base, error) from None
+    if not any(gated_mlps(skeleton)):
+        raise ConfigError(
+            f"{base} ({type(skeleton).__name__}) has no gated MLP (gate_proj, up_proj, down_proj) to convert; "
+            "choose a base model like Llama, Qwen, Mistral, SmolLM or Gemma"
+        )
+
+
+def load_base(base: str, dtype: torch.dtype, in_4bit: bool = False) -> PreTrainedModel:
+    """The pretrained LM of a hub id or directory; `ConfigError` says what to do where it cannot be had."""
+    options: dict[str, Any] = {"quantization_config": _four_bits(dtype)} if in_4bit else {}
+    lm = _loaded(base, AutoModelForCausalLM, dtype=dtype, **options)
+    # Where it came from is no part of what is made of it: a run is copied to other machines.
+    lm.config.name_or_path = lm.name_or_path = ""
+    return lm
+
+
+def load_tokenizer(base: str) -> tuple[PreTrainedTokenizerBase, list[int]]:
+    """The base model's tokenizer with the prompt's marks, and the ids that are new."""
+    tokenizer = _loaded(base, AutoTokenizer)
+    before = len(tokenizer)
+    extend_tokenizer(tokenizer)
+    return tokenizer, list(range(before, len(tokenizer)))
+
+
+@torch.no_grad()
+def extend_vocabulary(lm: Any, vocabulary: int, new_ids: list[int]) -> None:
+    """Room for `vocabulary` tokens; the new ones start as the mean of all that the model knows, in and out.
+
+    As an output the mean is unlikely everywhere. A vocabulary that has room already is never cut.
+    """
+    known = min(new_ids, default=vocabulary)
+    if vocabulary > lm.get_input_embeddings().num_embeddings:
+        lm.resize_token_embeddings(vocabulary, mean_resizing=False)
+    for table in (lm.get_input_embeddings(), lm.get_output_embeddings()):
+        table.weight[new_ids] = table.weight[:known].float().mean(0).to(table.weight.dtype)
+
+
+def _loaded(base: str, auto_class: Any, **options: Any) -> Any:
+    hub_logging.set_verbosity_error()  # its retries would stand beside our one line
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        return auto_class.from_pretrained(base, **options)
+    except (OSError, ValueError) as error:
+        raise _unusable(base, error) from None
+
+
+def _unusable(base: str, error: Exception) -> ConfigError:
+    cause = error.__cause__
+    if isinstance(cause, GatedRepoError):
+        return ConfigError(
+            f"the base model '{base}' is gated: ask for access at https://huggingface.co/{base}, then `hf auth login`"
+        )
+    if isinstance(cause, LocalEntryNotFoundError):
+        return ConfigError(
+            f"the base model '{base}' is no directory here, and the Hugging Face hub cannot be reached to look for it; "
+            "check the network, or give a local directory of a causal LM"
+        )
+    return ConfigError(
+        f"cannot load the base model '{base}': {str(error).splitlines()[0]} - give a local directory of a causal LM, "
+        "or its hub id (a private one needs `hf auth login`)"
+    )
+
+
+def _four_bits(dtype: torch.dtype) -> Any:
+    if not torch.cuda.is_available() or importlib.util.find_spec("bitsandbytes") is None:
+        raise ConfigError(
+            "explainer.load_in_4bit needs a CUDA GPU and the package bitsandbytes (pip install bitsandbytes); "
+            "leave it out to train beside a base in full precision"
+        )
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_compute_dtype=dtype,
+        bnb_4bit_use_double_quant=True,
+    )

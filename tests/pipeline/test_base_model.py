@@ -1,0 +1,78 @@
+"""Around a pretrained base, the whole path: checkpoint, convert, train with LoRA, save, load elsewhere, generate."""
+
+import json
+import shutil
+
+import pytest
+from checkpoints import save_base
+from safetensors.torch import load_file
+from transformers import Trainer
+
+from gavamoe.errors import ConfigError
+from gavamoe.explainer.explainer import Explainer
+from gavamoe.pipeline.train import train_run
+
+PAIRS = [("u01", "i01"), ("u02", "i05"), ("nobody", "i02")]
+
+
+def around_a_base(tiny_config, **settings):
+    changes = {"epochs": 2, "max_tokens": 12, "expert_rank": 8, "learning_rate": 1e-3, **settings}
+    explainer = tiny_config.explainer.model_copy(update=changes)
+    return tiny_config.model_copy(update={"explainer": explainer})
+
+
+@pytest.mark.parametrize("save", ["merged", "adapter"])
+def test_from_a_base_checkpoint_to_texts_on_another_machine(save, dataset_path, tiny_config, tmp_path):
+    base, run = save_base(tmp_path / "base", chat=True), tmp_path / "run"
+    config = around_a_base(tiny_config, save=save)
+    result = train_run(dataset_path, run, config, base_model=base)
+    assert result["explainer"]["epochs"] == 2
+    texts = [e.text for e in Explainer.from_pretrained(run).explain_batch(PAIRS)]
+
+    there = tmp_path / "another machine"
+    shutil.move(run, there / "run")
+    if save == "merged":
+        shutil.rmtree(base)
+        assert str(tmp_path) not in (there / "run" / "explainer" / "config.json").read_text()
+    else:
+        shutil.move(base, there / "base")
+        reference = there / "run" / "explainer" / "adapter_config.json"
+        adapter = json.loads(reference.read_text())
+        assert adapter["base_model_name_or_path"] == base
+        reference.write_text(json.dumps({**adapter, "base_model_name_or_path": str(there / "base")}))
+        assert not (there / "run" / "explainer" / "model.safetensors").exists()
+    moved = Explainer.from_pretrained(there / "run")
+    assert [e.text for e in moved.explain_batch(PAIRS)] == texts
+    assert moved.tokenizer.chat_template
+
+
+def test_lora_interrupted_and_resumed_ends_with_the_same_weights(dataset_path, tiny_config, tmp_path, monkeypatch):
+    base, config = save_base(tmp_path / "base"), around_a_base(tiny_config, accumulation=2)
+    train_run(dataset_path, tmp_path / "whole", config, base_model=base)
+    real_step, steps = Trainer.training_step, 0
+
+    def step_then_stop(self, *args, **kwargs):
+        nonlocal steps
+        steps += 1
+        if steps > 35:
+            raise KeyboardInterrupt
+        return real_step(self, *args, **kwargs)
+
+    monkeypatch.setattr(Trainer, "training_step", step_then_stop)
+    with pytest.raises(KeyboardInterrupt):
+        train_run(dataset_path, tmp_path / "run", config, base_model=base)
+    monkeypatch.undo()
+    assert (tmp_path / "run" / "checkpoints").exists()
+    train_run(dataset_path, tmp_path / "run", config, base_model=base, resume=True)
+    one, other = (load_file(tmp_path / run / "explainer" / "model.safetensors") for run in ("whole", "run"))
+    for name, tensor in one.items():
+        assert tensor.equal(other[name]), name
+
+
+def test_an_impossible_base_is_found_before_anything_is_trained(dataset_path, tiny_config, tmp_path):
+    with pytest.raises(ConfigError, match="cannot load the base model"):
+        train_run(dataset_path, tmp_path / "run", tiny_config, base_model=str(tmp_path / "none"))
+    config = around_a_base(tiny_config, tuning="full", save="adapter")
+    with pytest.raises(ConfigError, match="save=adapter keeps"):
+        train_run(dataset_path, tmp_path / "run", config, base_model=save_base(tmp_path / "base"))
+    assert not (tmp_path / "run").exists()
