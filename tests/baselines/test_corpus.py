@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from gavamoe.baselines.corpus import padded
+from gavamoe.baselines.batches import padded
 from gavamoe.explainer.modeling import IGNORED
 
 

@@ -1,21 +1,20 @@
 """What every text system learns from: the same reviews, cut into the same tokens, with the same facts hidden.
 
 The tokenizer is the one that GaVaMoE trains on the same texts, so that all write with the same subwords, and losses a
-token can be compared. Shape suffixes: N rows, B batch, T text tokens with the end token, F feature tokens.
+token can be compared.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import polars as pl
 import torch
-from torch import Tensor
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from gavamoe.baselines.batches import Batch, Rows, padded
 from gavamoe.baselines.lightgcn import LightGCNRatings
 from gavamoe.config import ExplainerConfig
 from gavamoe.data.dataset import ReviewDataset
@@ -27,49 +26,6 @@ from gavamoe.explainer.prompt import EXPLAIN
 from gavamoe.explainer.tokenizer import extend_tokenizer, train_tokenizer
 
 BUCKET = 50  # batches that are sorted by length together: little padding, and still a random order
-
-
-@dataclass(frozen=True)
-class Batch:
-    """B pairs as tensors.
-
-    user_B, item_B: 0 where unknown. level_B: the rating the input may state, 1..R, 0 where withheld. feature_BF: its
-    tokens, padded. rating_B: the true level, what is to be predicted. text_BT: the explanation's tokens and the end,
-    IGNORED after it.
-    """
-
-    user_B: Tensor
-    item_B: Tensor
-    level_B: Tensor
-    feature_BF: Tensor
-    rating_B: Tensor
-    text_BT: Tensor
-
-    def __len__(self) -> int:
-        return len(self.user_B)
-
-    def to(self, device: torch.device | str) -> Batch:
-        """On another device."""
-        return Batch(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Reviews of a split: ids and levels int64 [N], features and texts as token ids."""
-
-    user_N: np.ndarray
-    item_N: np.ndarray
-    level_N: np.ndarray
-    features: Sequence[list[int]]
-    texts: Sequence[list[int]]
-
-    def __len__(self) -> int:
-        return len(self.user_N)
-
-    @property
-    def tokens(self) -> int:
-        """Scored tokens."""
-        return sum(map(len, self.texts))
 
 
 class Corpus:
@@ -191,16 +147,6 @@ class Vocabulary:
         texts = encode_texts(self.tokenizer, reviews["text"].to_list(), self.corpus.config.max_tokens)
         pairs = self.pairs(user, item, level, reviews["feature"].to_list())
         return Rows(user, item, level, pairs.features, texts)
-
-
-def padded(rows: Sequence[Sequence[int]], value: int, width: int = 0, left: bool = False) -> Tensor:
-    """Lists of ids to int64 [rows, width or the longest]; longer ones are cut."""
-    width = width or max((len(row) for row in rows), default=0)
-    filled = np.full((len(rows), width), value, dtype=np.int64)
-    for place, row in enumerate(rows):
-        kept = list(row)[:width]
-        filled[place, width - len(kept) if left else 0 : width if left else len(kept)] = kept
-    return torch.from_numpy(filled)
 
 
 def _with_text(dataset: ReviewDataset, split: str) -> pl.DataFrame:

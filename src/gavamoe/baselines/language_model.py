@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, LlamaConfig
 
-from gavamoe.baselines.corpus import Batch, Corpus
+from gavamoe.baselines.batches import Batch
+from gavamoe.baselines.corpus import Corpus
 from gavamoe.baselines.text_model import Losses, Phase, shifted, text_loss
 from gavamoe.errors import ConfigError
 
@@ -59,11 +60,13 @@ class LanguageModel(nn.Module):
         else:
             self.lm = _pretrained(corpus.base_model, vocabulary.size)
         self.hidden = int(self.lm.get_input_embeddings().weight.shape[1])
+        # From scratch, what is read has unit variance; its tied output vectors must be short.
+        self.scale = self.hidden**0.5 if self.own else 1.0
         self.dropout = nn.Dropout(config.dropout)
 
     def embed(self, ids: Tensor) -> Tensor:
         """Vectors of token ids."""
-        return self.lm.get_input_embeddings()(ids)
+        return self.scale * self.lm.get_input_embeddings()(ids)
 
     def text_logits(self, prompt_BPH: Tensor, batch: Batch, mask_BP: Tensor | None = None) -> Tensor:
         """Logits of the texts after the prompt, [B, T, V]; mask_BP is 0 at the prompt's padding, on its left."""

@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 import torch
 
-from gavamoe.baselines.corpus import Corpus, Rows, Vocabulary
+from gavamoe.baselines.batches import Rows
+from gavamoe.baselines.corpus import Corpus, Vocabulary
 from gavamoe.baselines.sizes import matched_width
 from gavamoe.baselines.system import Predictions, Training
 from gavamoe.baselines.text_model import TextModel

@@ -13,7 +13,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gavamoe.baselines.corpus import Batch, Corpus
+from gavamoe.baselines.batches import Batch
+from gavamoe.baselines.corpus import Corpus
 from gavamoe.baselines.text_model import Losses, Phase, TextModel, shifted, text_loss
 
 RATING_WEIGHT, START_STD = 0.1, 0.3

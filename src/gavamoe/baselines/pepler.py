@@ -12,13 +12,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gavamoe.baselines.corpus import Batch, Corpus
+from gavamoe.baselines.batches import Batch
+from gavamoe.baselines.corpus import Corpus
 from gavamoe.baselines.language_model import READING, LanguageModel, State
 from gavamoe.baselines.text_model import Losses, Phase, TextModel, text_loss
 
 RATING_WEIGHT = 0.01
 # A pretrained LM is tuned gently; one that has only read this corpus can take larger steps.
 OWN_RATE, BASE_RATE = 1e-3, 1e-4
+# As long as the word vectors beside them: of unit variance from scratch, about 0.02 in the usual base model.
+PROMPT_STD, BASE_PROMPT_STD = 0.3, 0.02
 
 
 class PEPLER(TextModel):
@@ -31,7 +34,7 @@ class PEPLER(TextModel):
         self.user = nn.Embedding(corpus.users + 1, hidden)
         self.item = nn.Embedding(corpus.items + 1, hidden)
         for table in (self.user, self.item):
-            nn.init.normal_(table.weight, std=hidden**-0.5 if self.language.own else 0.02)
+            nn.init.normal_(table.weight, std=PROMPT_STD if self.language.own else BASE_PROMPT_STD)
         self.rating = nn.Sequential(
             nn.Linear(2 * hidden, hidden), nn.Sigmoid(), nn.Dropout(corpus.config.dropout), nn.Linear(hidden, 1)
         )

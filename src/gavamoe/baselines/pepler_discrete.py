@@ -11,7 +11,8 @@ from __future__ import annotations
 import polars as pl
 from torch import Tensor
 
-from gavamoe.baselines.corpus import Batch, Corpus, padded
+from gavamoe.baselines.batches import Batch, padded
+from gavamoe.baselines.corpus import Corpus
 from gavamoe.baselines.language_model import READING, LanguageModel, State
 from gavamoe.baselines.pepler import BASE_RATE, OWN_RATE
 from gavamoe.baselines.text_model import Losses, Phase, TextModel, text_loss

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from gavamoe.baselines.corpus import Batch, Corpus
+from gavamoe.baselines.batches import Batch
+from gavamoe.baselines.corpus import Corpus
 from gavamoe.baselines.text_model import Losses, Phase, TextModel, shifted, text_loss
 from gavamoe.baselines.transformer import Cache, Transformer
 from gavamoe.explainer.modeling import IGNORED

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from gavamoe.baselines.corpus import Batch
+from gavamoe.baselines.batches import Batch
 from gavamoe.explainer.modeling import IGNORED
 
 

@@ -7,7 +7,8 @@ from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessorList
 from transformers.generation import ExponentialDecayLengthPenalty, NoRepeatNGramLogitsProcessor
 
-from gavamoe.baselines.corpus import Batch, Vocabulary
+from gavamoe.baselines.batches import Batch
+from gavamoe.baselines.corpus import Vocabulary
 from gavamoe.baselines.text_model import TextModel
 from gavamoe.explainer.sampling import PairSampling, pair_keys
 

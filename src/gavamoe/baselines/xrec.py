@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from gavamoe.baselines import lightgcn
-from gavamoe.baselines.corpus import Batch, Corpus
+from gavamoe.baselines.batches import Batch
+from gavamoe.baselines.corpus import Corpus
 from gavamoe.baselines.language_model import READING, LanguageModel, State
 from gavamoe.baselines.text_model import Losses, Phase, TextModel, text_loss
 from gavamoe.errors import ConfigError
@@ -59,10 +60,10 @@ class XRec(TextModel):
         self.register_buffer("users_NG", graph[0], persistent=False)
         self.register_buffer("items_NG", graph[1], persistent=False)
         hidden, dropout = self.language.hidden, corpus.config.dropout
-        words = self.language.embed(torch.arange(self.language.start)).detach()
-        std = hidden**-0.5 if self.language.own else float(words.std())
+        words = self.language.lm.get_input_embeddings().weight.detach()
+        std = 1.0 if self.language.own else float(words.std())  # as long as the vectors beside them
         self.user, self.item = (Adapter(graph[0].shape[1], hidden, dropout, std) for _ in range(2))
-        adapting = Phase("adapters", learning_rate=2e-3, prefixes=("user.", "item."))
+        adapting = Phase("adapters", learning_rate=1e-2, prefixes=("user.", "item."))
         self.phases = (*((READING,) if self.language.own else ()), adapting)
         told = [corpus.of_base.words(part) if not self.language.own else [] for part in INSTRUCTION]
         self.before, self.between, self.after = (torch.tensor(ids, dtype=torch.long) for ids in told)
