@@ -126,5 +126,5 @@ def test_they_run_on_a_base_model_from_a_directory(base, dataset_path, corpus, t
 
 def test_a_base_model_that_is_not_there_is_one_line(corpus, tiny_config, tmp_path):
     missing = Corpus(corpus.dataset, tiny_config.explainer, str(tmp_path / "none"))
-    with pytest.raises(ConfigError, match="cannot load the base model"):
+    with pytest.raises(ConfigError, match="the base model"):
         LanguageModel(missing, 16)

@@ -12,18 +12,19 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 import torch
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from gavamoe.baselines.batches import Batch, Rows, padded
 from gavamoe.baselines.lightgcn import LightGCNRatings
 from gavamoe.config import ExplainerConfig
 from gavamoe.data.dataset import ReviewDataset
-from gavamoe.errors import ConfigError, DataError
+from gavamoe.errors import DataError
+from gavamoe.explainer.base import load_tokenizer
 from gavamoe.explainer.examples import encode_texts
 from gavamoe.explainer.features import FeaturePredictor
 from gavamoe.explainer.modeling import IGNORED
 from gavamoe.explainer.prompt import EXPLAIN
-from gavamoe.explainer.tokenizer import extend_tokenizer, train_tokenizer
+from gavamoe.explainer.tokenizer import train_tokenizer
 
 BUCKET = 50  # batches that are sorted by length together: little padding, and still a random order
 
@@ -48,19 +49,15 @@ class Corpus:
     @cached_property
     def own(self) -> Vocabulary:
         """In the subwords of the corpus."""
-        return Vocabulary(train_tokenizer(self.train_reviews["text"].to_list(), self.config.vocabulary), self)
+        tokenizer = train_tokenizer(self.train_reviews["text"].to_list(), self.config.vocabulary)
+        return Vocabulary(tokenizer, [], corpus=self)
 
     @cached_property
     def of_base(self) -> Vocabulary:
         """In the subwords of the base model; without one, those of the corpus."""
         if self.base_model is None:
             return self.own
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(self.base_model)
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"cannot load the base model '{self.base_model}': {str(error).splitlines()[0]}") from None
-        extend_tokenizer(tokenizer)
-        return Vocabulary(tokenizer, self)
+        return Vocabulary(*load_tokenizer(self.base_model), corpus=self)
 
     def usual_level(self, user_N: np.ndarray, item_N: np.ndarray) -> np.ndarray:
         """Predicted level of pairs, float [N], for systems that predict none: LightGCN's, of seed 0."""
@@ -78,10 +75,10 @@ class Corpus:
 
 
 class Vocabulary:
-    """The corpus in one tokenizer's ids."""
+    """The corpus in one tokenizer's ids; new_ids are those that a base model has not met."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, corpus: Corpus):
-        self.tokenizer, self.corpus = tokenizer, corpus
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, new_ids: Sequence[int], corpus: Corpus):
+        self.tokenizer, self.new_ids, self.corpus = tokenizer, new_ids, corpus
         self.size = len(tokenizer)
         self.pad, self.end = int(tokenizer.pad_token_id), int(tokenizer.eos_token_id)
         self.start = int(tokenizer.convert_tokens_to_ids(EXPLAIN))

@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 from gavamoe.baselines.batches import Batch
 from gavamoe.baselines.corpus import Corpus
 from gavamoe.baselines.text_model import Losses, Phase, shifted, text_loss
-from gavamoe.errors import ConfigError
+from gavamoe.explainer.base import extend_vocabulary, load_base
 
 READING = Phase("language", learning_rate=2e-3, prefixes=("language.",))
 
@@ -58,7 +58,8 @@ class LanguageModel(nn.Module):
                 )
             )
         else:
-            self.lm = _pretrained(corpus.base_model, vocabulary.size)
+            self.lm = load_base(corpus.base_model, torch.float32)
+            extend_vocabulary(self.lm, vocabulary.size, list(vocabulary.new_ids))
         self.hidden = int(self.lm.get_input_embeddings().weight.shape[1])
         # From scratch, what is read has unit variance; its tied output vectors must be short.
         self.scale = self.hidden**0.5 if self.own else 1.0
@@ -113,13 +114,3 @@ def _extended(prompt_BPH: Tensor, mask_BP: Tensor | None, steps: int) -> Tensor:
     if mask_BP is None:
         mask_BP = torch.ones(prompt_BPH.shape[:2], dtype=torch.long, device=prompt_BPH.device)
     return nn.functional.pad(mask_BP, (0, steps), value=1)
-
-
-def _pretrained(base: str, vocabulary: int) -> Any:
-    try:
-        lm = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"cannot load the base model '{base}': {str(error).splitlines()[0]}") from None
-    if vocabulary > lm.get_input_embeddings().weight.shape[0]:
-        lm.resize_token_embeddings(vocabulary, mean_resizing=False)
-    return lm

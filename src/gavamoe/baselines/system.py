@@ -26,7 +26,7 @@ class Training:
     """What a system's training took.
 
     Args:
-        parameters: that were learned; those of a frozen base model are not among them.
+        parameters: of the whole system; where it starts from a base model, those of the base are among them.
         seconds: of training and validation.
         tokens: scored tokens that it was trained on, each time they were seen; 0 for a system without texts.
         epochs: passes over the training reviews, all phases together.

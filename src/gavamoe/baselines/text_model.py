@@ -59,8 +59,8 @@ class TextModel(nn.Module):
         return None
 
     def size(self) -> int:
-        """How many numbers are learned."""
-        return sum(parameter.numel() for _, parameter in self.learned())
+        """How many parameters it has, a frozen base model's with them."""
+        return sum(parameter.numel() for parameter in self.parameters())
 
     def learned(self) -> Iterator[tuple[str, nn.Parameter]]:
         """The parameters that any phase learns, by name."""

@@ -91,13 +91,16 @@ class Clock:
 def parameters_of(corpus: Corpus, config: RunConfig) -> int:
     """How many parameters GaVaMoE from scratch has under a configuration, both stages: what baselines are sized by."""
     preference = config.preference
+    # What is set for a base model says nothing of a model from scratch.
+    from_scratch = {"initialisation": None, "tuning": None, "save": "merged", "load_in_4bit": False}
+    explainer = config.explainer.model_copy(update=from_scratch)
     sizes: dict[str, Any] = preference.model_dump(include={"clusters", "latent", "embedding", "hidden"})
     with torch.random.fork_rng():
         stage1 = PreferenceModel(corpus.users, corpus.items, corpus.levels, **sizes)
-        width = preference.embedding + config.explainer.side_width
+        width = preference.embedding + explainer.side_width
         vectors = torch.zeros(corpus.users + 1, width), torch.zeros(corpus.items + 1, width)
         texts = corpus.train_reviews["text"].to_list()
-        stage2, _ = build.from_scratch(texts, config.explainer, preference.clusters, vectors)
+        stage2, _ = build.from_scratch(texts, explainer, preference.clusters, vectors)
     return _count(stage1) + _count(stage2)
 
 
