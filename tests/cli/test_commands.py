@@ -149,6 +149,8 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(gavamoe, run_path, dataset_
     assert refused(gavamoe("train", dataset_path, "--out", tmp_path / "run", "--preset", "huge"), "huge", "small")
     assert refused(gavamoe("train", dataset_path, "--out", tmp_path / "run", "--set", "explainer.top_k=99"), "top_k 99")
     assert refused(gavamoe("train", dataset_path, "--out", run_path), "already holds files")
+    no_base = gavamoe("train", dataset_path, "--out", tmp_path / "run", "--base-model", tmp_path / "none")
+    assert refused(no_base, "cannot load the base model", "local directory of a causal LM")
     assert refused(gavamoe("evaluate", run_path, "--split", "holiday"), "holiday")
     assert refused(gavamoe("evaluate", run_path, "--data", tmp_path / "none.jsonl"), "none.jsonl")
     assert refused(gavamoe("simulate", "--out", tmp_path / "w.docx"), "w.docx")

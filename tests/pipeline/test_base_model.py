@@ -27,6 +27,7 @@ def test_from_a_base_checkpoint_to_texts_on_another_machine(save, dataset_path, 
     config = around_a_base(tiny_config, save=save)
     result = train_run(dataset_path, run, config, base_model=base)
     assert result["explainer"]["epochs"] == 2
+    assert base not in (run / "README.md").read_text()
     texts = [e.text for e in Explainer.from_pretrained(run).explain_batch(PAIRS)]
 
     there = tmp_path / "another machine"

@@ -72,7 +72,7 @@ def test_tensorboard_is_written_where_it_is_installed_and_asked_for(dataset_path
 
     config = parse_config({**SETTINGS, "explainer": {**SETTINGS["explainer"], "tensorboard": True}})
     if find_spec("tensorboard") is None:
-        with pytest.raises(ConfigError, match="pip install tensorboard"):
+        with pytest.raises(ConfigError, match="its package: pip install"):
             train_run(dataset_path, tmp_path / "run", config)
     else:
         train_run(dataset_path, tmp_path / "run", config)

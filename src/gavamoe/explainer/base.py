@@ -91,7 +91,7 @@ def _unusable(base: str, error: Exception) -> ConfigError:
 def _four_bits(dtype: torch.dtype) -> Any:
     if not torch.cuda.is_available() or importlib.util.find_spec("bitsandbytes") is None:
         raise ConfigError(
-            "explainer.load_in_4bit needs a CUDA GPU and the package bitsandbytes (pip install bitsandbytes); "
+            "explainer.load_in_4bit needs a CUDA GPU and the package bitsandbytes (pip install 'gavamoe[four-bit]'); "
             "leave it out to train beside a base in full precision"
         )
     from transformers import BitsAndBytesConfig

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.tensor import DTensor
 from torch.utils.data import Sampler
 from transformers import (
     EarlyStoppingCallback,
@@ -69,7 +70,19 @@ def fit(
     with track("explainer", steps * config.epochs) as advance:
         trainer.add_callback(_Bar(advance))
         trainer.train(resume_from_checkpoint=last)
+    make_whole(model)
     return [record for record in trainer.state.log_history if "loss" in record or "eval_loss" in record]
+
+
+def make_whole(model: nn.Module) -> None:
+    """Put parameters together that were sharded over processes (FSDP2), in main memory; every process calls it."""
+    whole: dict[nn.Parameter, nn.Parameter] = {}  # tied ones stay tied
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if isinstance(parameter, DTensor):
+                if parameter not in whole:
+                    whole[parameter] = nn.Parameter(parameter.full_tensor().cpu(), parameter.requires_grad)
+                setattr(module, name, whole[parameter])
 
 
 def training_arguments(config: ExplainerConfig, seed: int, checkpoints: Path, steps: int) -> TrainingArguments:
@@ -160,7 +173,7 @@ def _tensorboard(directory: Path | None) -> list[TrainerCallback]:
     if directory is None:
         return []
     if importlib.util.find_spec("tensorboard") is None:
-        raise ConfigError("explainer.tensorboard needs the package tensorboard: pip install tensorboard")
+        raise ConfigError("explainer.tensorboard needs its package: pip install 'gavamoe[tensorboard]'")
     from torch.utils.tensorboard import SummaryWriter
 
     return [TensorBoardCallback(SummaryWriter(str(directory)))]

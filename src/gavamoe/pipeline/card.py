@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.files import staged_file
 from gavamoe.run import RunCard, RunDirectory
@@ -24,8 +26,8 @@ print(explainer.explain(user="...", item="...").text)
 ```
 
 - `preference/`: stage 1, an autoencoder of ratings with a mixture prior of {clusters} clusters
-- `explainer/`: stage 2, a causal language model whose feed-forward networks are {experts} experts, {top_k} of them a
-  token, with one gate per cluster
+- `explainer/`: stage 2, a causal language model whose feed-forward networks {are} {experts} experts, {top_k} of them a
+  token, with one gate per cluster{needs}
 - `catalog/`: names of users and items, the rating scale, and which items each user reviewed in training
 - `run.yaml`: the whole configuration; `training.json`: losses
 - after `gavamoe evaluate`: `metrics.json`, `predictions.jsonl`, `report.html`
@@ -38,10 +40,11 @@ The directory names the users of the training reviews; share it only where you m
 def write_model_card(run: RunDirectory, dataset: ReviewDataset, card: RunCard) -> None:
     """Write README.md into the run."""
     config, catalog = card.settings, dataset.catalog
+    settled = config.explainer.settled(base=card.base_model is not None)
     values = catalog.scale.values
     text = TEXT.format(
         preset=card.preset,
-        base=f"base model `{card.base_model}`" if card.base_model else "language model from scratch",
+        base=f"base model `{_name(card.base_model)}`" if card.base_model else "language model from scratch",
         seed=config.seed,
         reviews=len(dataset),
         users=catalog.n_users,
@@ -50,8 +53,15 @@ def write_model_card(run: RunDirectory, dataset: ReviewDataset, card: RunCard) -
         high=values[-1],
         levels=catalog.scale.levels,
         clusters=config.preference.clusters,
+        are="have beside them" if settled.initialisation == "adapter" else "are",
+        needs="; an adapter: it needs that base model" if settled.save == "adapter" else "",
         experts=config.explainer.experts * config.explainer.granularity,
         top_k=config.explainer.top_k * config.explainer.granularity,
     )
     with staged_file(run.path / "README.md") as staged:
         staged.write_text(text, encoding="utf-8")
+
+
+def _name(base: str) -> str:
+    """A hub id, or a directory's last part: where it lay on this machine is nobody's business."""
+    return Path(base).name if Path(base).is_absolute() else base
