@@ -26,7 +26,7 @@ print(explainer.explain(user="...", item="...").text)
 ```
 
 - `preference/`: stage 1, an autoencoder of ratings with a mixture prior of {clusters} clusters
-- `explainer/`: stage 2, a causal language model whose feed-forward networks {are} {experts} experts, {top_k} of them a
+- `explainer/`: stage 2, a causal language model whose feed-forward networks {experts}, {top_k} of them a
   token, with one gate per cluster{needs}
 - `catalog/`: names of users and items, the rating scale, and which items each user reviewed in training
 - `run.yaml`: the whole configuration; `training.json`: losses
@@ -40,7 +40,9 @@ The directory names the users of the training reviews; share it only where you m
 def write_model_card(run: RunDirectory, dataset: ReviewDataset, card: RunCard) -> None:
     """Write README.md into the run."""
     config, catalog = card.settings, dataset.catalog
-    settled = config.explainer.settled(base=card.base_model is not None)
+    explainer = config.explainer
+    experts = f"{explainer.experts * explainer.granularity} experts"
+    beside = card.base_model is not None and explainer.initialisation in (None, "adapter")
     values = catalog.scale.values
     text = TEXT.format(
         preset=card.preset,
@@ -53,9 +55,8 @@ def write_model_card(run: RunDirectory, dataset: ReviewDataset, card: RunCard) -
         high=values[-1],
         levels=catalog.scale.levels,
         clusters=config.preference.clusters,
-        are="have beside them" if settled.initialisation == "adapter" else "are",
-        needs="; an adapter: it needs that base model" if settled.save == "adapter" else "",
-        experts=config.explainer.experts * config.explainer.granularity,
+        needs="; an adapter: it needs that base model" if explainer.save == "adapter" else "",
+        experts=f"have {experts} beside them" if beside else f"are {experts}",
         top_k=config.explainer.top_k * config.explainer.granularity,
     )
     with staged_file(run.path / "README.md") as staged:
