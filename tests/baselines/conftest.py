@@ -9,7 +9,8 @@ from gavamoe.data.dataset import ReviewDataset
 
 @pytest.fixture(scope="session")
 def corpus(dataset_path, tiny_config):
-    return Corpus(ReviewDataset.load(dataset_path), tiny_config.explainer)
+    config = tiny_config.explainer.model_copy(update={"epochs": 2})
+    return Corpus(ReviewDataset.load(dataset_path), config)
 
 
 @pytest.fixture

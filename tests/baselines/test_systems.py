@@ -77,9 +77,8 @@ def test_it_comes_back_as_it_was(fitted, corpus):
 
 @pytest.mark.parametrize("name", ["peter", "pepler"])  # of one phase and of three
 def test_an_interrupted_training_goes_on_to_the_same_weights(name, corpus, tmp_path, monkeypatch):
-    short = Corpus(corpus.dataset, corpus.config.model_copy(update={"epochs": 2}))
     whole = TEXT_SYSTEMS[name](SIZE)
-    whole.fit(short, 0, tmp_path / "whole")
+    whole.fit(corpus, 0, tmp_path / "whole")
     epoch, count = _Training._epoch, [0]
     stop_after = 1 if name == "peter" else 3
 
@@ -91,11 +90,11 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(name, corpus, tmp_p
 
     monkeypatch.setattr(_Training, "_epoch", stopping)
     with pytest.raises(KeyboardInterrupt):
-        TEXT_SYSTEMS[name](SIZE).fit(short, 0, tmp_path / "cut")
+        TEXT_SYSTEMS[name](SIZE).fit(corpus, 0, tmp_path / "cut")
     monkeypatch.setattr(_Training, "_epoch", epoch)
     assert (tmp_path / "cut" / "checkpoint.safetensors").is_file()
     resumed = TEXT_SYSTEMS[name](SIZE)
-    training = resumed.fit(short, 0, tmp_path / "cut")
+    training = resumed.fit(corpus, 0, tmp_path / "cut")
     assert training.epochs == 2 * len(resumed.model.phases)
     expected, found = (load_state(tmp_path / where / "weights.safetensors") for where in ("whole", "cut"))
     assert all(torch.equal(expected[key], found[key]) for key in expected)
