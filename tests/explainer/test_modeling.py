@@ -81,7 +81,7 @@ def test_gradient_checkpointing_gives_the_same_gate_gradients(model):
     gradients = []
     for checkpointing in (False, True):
         if checkpointing:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
+            model.activation_checkpointing_enable({"use_reentrant": False})
         model.zero_grad()
         model(ids, labels=ids, **sides(4)).loss.backward()
         gradients.append([p.grad.clone() for name, p in model.named_parameters() if "gate.weight" in name])
