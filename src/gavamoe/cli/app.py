@@ -49,7 +49,7 @@ def main() -> None:
         command = context.command_path if context else "gavamoe"
         _fail(f"{error.format_message()} (see `{command} --help`)", 2)
     except (KeyboardInterrupt, typer.Abort):
-        _fail("interrupted; a training that was begun goes on with --resume", 1)
+        _fail("interrupted; a long work that was begun goes on with --resume", 1)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)

@@ -11,6 +11,7 @@ from gavamoe.cli.app import app
 from gavamoe.cli.conditions import Feature, Rating, Source
 
 EXAMPLE = "Example: gavamoe explain runs/first --user u17 --item i4"
+ORACLE = " (oracle: ground truth was in the prompt)"
 
 
 @app.command(epilog=EXAMPLE)
@@ -18,10 +19,11 @@ def explain(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
     user: Annotated[str | None, typer.Option(help="The user's name in the reviews.")] = None,
     item: Annotated[str | None, typer.Option(help="The item's name in the reviews.")] = None,
-    pairs: Annotated[Path | None, typer.Option(help="A file with columns user and item, instead of one pair.")] = None,
+    pairs: Annotated[Path | None, typer.Option(help="Instead of one pair, a file with columns user, item.")] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write with --pairs: .parquet, .jsonl or .csv.")] = None,
     rating: Rating = Source.predicted,
     feature: Feature = Source.none,
+    resume: Annotated[bool, typer.Option("--resume", help="With --pairs: go on after an interruption.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Write why an item suits a user; unknown users and items are explained as such."""
@@ -40,11 +42,12 @@ def explain(
     condition = Condition(rating.value, feature.value)
     explainer = Explainer.from_pretrained(run)
     if pairs is not None and out is not None:
-        result = explain_file(explainer, pairs, out, condition)
+        result = explain_file(explainer, pairs, out, condition, resume)
         if json:
             emit_json(result)
         else:
-            print(f"{result['n']:,} explanations in {out}")
+            oracle = ORACLE if condition.oracle else ""
+            print(f"{result['n']:,} explanations in {out}{oracle}")
         return
     assert user is not None and item is not None  # noqa: PT018 - checked above
     explanation = explainer.explain_batch([(user, item)], condition, experts=True)[0]

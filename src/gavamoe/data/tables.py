@@ -13,20 +13,30 @@ from gavamoe.files import staged_file
 READABLE = (".jsonl", ".csv", ".parquet")
 
 
-def write_table(frame: pl.DataFrame, path: Path | str) -> None:
-    """Write .jsonl, .jsonl.gz, .csv, .csv.gz or .parquet; whole or not at all. `ConfigError` for another suffix."""
+def check_suffix(path: Path | str) -> None:
+    """Raise `ConfigError` unless `write_table` can tell the format by the suffix."""
+    name = Path(path).name
+    if not name.removesuffix(".gz").endswith(READABLE) or name.endswith(".parquet.gz"):
+        raise ConfigError(f"cannot tell the format of {name}: end it in .jsonl, .csv (or with .gz), or .parquet")
+
+
+def write_table(frame: pl.DataFrame | pl.LazyFrame, path: Path | str) -> None:
+    """Write .jsonl, .jsonl.gz, .csv, .csv.gz or .parquet; whole or not at all. `ConfigError` for another suffix.
+
+    A lazy frame is streamed: it is never in memory as a whole.
+    """
     path = Path(path)
+    check_suffix(path)
     name = path.name.removesuffix(".gz")
     compression: Literal["gzip", "uncompressed"] = "gzip" if path.name.endswith(".gz") else "uncompressed"
-    if not name.endswith(READABLE) or path.name.endswith(".parquet.gz"):
-        raise ConfigError(f"cannot tell the format of {path.name}: end it in .jsonl, .csv (or with .gz), or .parquet")
+    rows = frame.lazy()
     with staged_file(path) as staged:
         if name.endswith(".jsonl"):
-            frame.write_ndjson(staged, compression=compression)
+            rows.sink_ndjson(staged, compression=compression, check_extension=False)
         elif name.endswith(".csv"):
-            frame.write_csv(staged, compression=compression)
+            rows.sink_csv(staged, compression=compression, check_extension=False)
         else:
-            frame.write_parquet(staged)
+            rows.sink_parquet(staged)
 
 
 def read_table(path: Path | str) -> pl.DataFrame:

@@ -17,7 +17,8 @@ from gavamoe.evaluation.row_scores import Metrics, RowScores
 from gavamoe.evaluation.score import STANDARD_METRICS
 from gavamoe.evaluation.significance import Interval, confidence_intervals
 from gavamoe.evaluation.trivial import System
-from gavamoe.explainer.explainer import Explainer, Explanation
+from gavamoe.explainer.explainer import Explainer
+from gavamoe.explainer.explanation import Explanation
 from gavamoe.explainer.prompt import Condition
 
 TRUNCATE_WORDS = 20  # as the reference figures of the field's short-text sets

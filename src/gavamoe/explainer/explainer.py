@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import threading
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,40 +21,18 @@ from gavamoe.explainer.clusters import GateClusters
 from gavamoe.explainer.examples import PairColumns, PromptEncoder
 from gavamoe.explainer.expert_report import ExpertReport
 from gavamoe.explainer.expert_use import expert_use, text_use
+from gavamoe.explainer.explanation import Explanation
 from gavamoe.explainer.features import FeaturePredictor
 from gavamoe.explainer.generation import Generated, generate
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.explainer.prompt import Condition
+from gavamoe.explainer.streaming import WordStreamer
+from gavamoe.explainer.streaming import stream as stream_words
 from gavamoe.explainer.tuning import load_model
 from gavamoe.preference.model import PreferenceModel
-from gavamoe.progress import track
+from gavamoe.progress import Advance, track
 from gavamoe.run import CATALOG_FILES, EXPLAINER_FILES, PREFERENCE_FILES, RunDirectory
 from gavamoe.runtime import default_device
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """Why this item for this user.
-
-    rating: predicted, on the scale of the source. responsibilities: of the pair's clusters, summing to 1. experts: by
-    layer, the share of the text's routing that each expert got. cold_user, cold_item: no training review, so the model
-    spoke of someone or something unknown. finished: the text ended by itself.
-    """
-
-    user: str
-    item: str
-    text: str
-    rating: float
-    cluster: int
-    responsibilities: list[float]
-    cold_user: bool
-    cold_item: bool
-    finished: bool
-    experts: list[list[float]] | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
-        return asdict(self)
 
 
 @dataclass
@@ -80,6 +59,7 @@ class Explainer:
         self.preference, self.model, self.tokenizer = preference.eval(), model.eval(), tokenizer
         self.catalog, self.features = catalog, features
         self.clusters = clusters or GateClusters("model", preference.clusters)
+        self._writing = threading.Lock()  # the model's routing state serves one batch at a time
 
     @classmethod
     def from_pretrained(cls, run: Path | str, device: str | torch.device | None = None) -> Explainer:
@@ -116,13 +96,38 @@ class Explainer:
         self, user: Any, item: Any, rating: float | None = None, feature: str | None = None, **decoding: Any
     ) -> Explanation:
         """Explain one pair; a `rating` or `feature` passed is taken as given. `decoding`: see `explain_batch`."""
-        frame = pl.DataFrame({"user": [str(user)], "item": [str(item)]})
-        if rating is not None:
-            frame = frame.with_columns(rating=pl.lit(float(rating)))
-        if feature is not None:
-            frame = frame.with_columns(feature=pl.lit(feature))
-        condition = Condition("predicted" if rating is None else "given", "none" if feature is None else "given")
-        return self.explain_batch(frame, condition, experts=True, **decoding)[0]
+        return self.explain_batch(*_one(user, item, rating, feature), experts=True, **decoding)[0]
+
+    def stream(
+        self,
+        user: Any,
+        item: Any,
+        rating: float | None = None,
+        feature: str | None = None,
+        seed: int = 0,
+        **decoding: Any,
+    ) -> Generator[str, None, Explanation]:
+        """Yield the words of `explain(...)` as they are written; joined they are its text, exactly.
+
+        The generator's return value is the explanation. Beams are settled only at the end, so there the text comes
+        whole. Closing the generator stops the writing.
+        """
+        frame, condition = _one(user, item, rating, feature)
+        generation = self._generation(decoding)
+        written: list[Explanation] = []
+
+        def write(streamer: WordStreamer | None) -> None:
+            written.extend(
+                self._explain(_as_frame(frame), condition, generation, seed, experts=True, streamer=streamer)
+            )
+
+        if (generation.num_beams or 1) > 1:
+            write(None)
+            yield written[0].text
+        else:
+            streamer = WordStreamer(self.tokenizer)
+            yield from stream_words(streamer, lambda: write(streamer))
+        return written[0]
 
     def explain_batch(
         self,
@@ -130,6 +135,7 @@ class Explainer:
         condition: Condition = Condition(),
         experts: bool = False,
         seed: int = 0,
+        advance: Advance | None = None,
         **decoding: Any,
     ) -> list[Explanation]:
         """Explain many pairs, in their order.
@@ -137,17 +143,32 @@ class Explainer:
         pairs: a frame with user and item (and rating, feature where the condition says `given`), or (user, item)
         tuples. `decoding` overrides the run's generation settings (do_sample, num_beams, ...: as in transformers).
         Where they sample, another `seed` gives another text; a pair's text never depends on the rest of the batch.
+        `advance` moves the caller's progress bar; without one there is a bar for this call.
         """
-        frame = _as_frame(pairs)
+        frame, generation = _as_frame(pairs), self._generation(decoding)
+        if advance is not None:
+            return self._explain(frame, condition, generation, seed, experts, advance)
+        with track("explanations", len(frame)) as own:
+            return self._explain(frame, condition, generation, seed, experts, own)
+
+    def _explain(
+        self,
+        frame: pl.DataFrame,
+        condition: Condition,
+        generation: GenerationConfig,
+        seed: int,
+        experts: bool,
+        advance: Advance = lambda steps, text: None,
+        streamer: WordStreamer | None = None,
+    ) -> list[Explanation]:
         columns, judged = self._columns(frame, condition)
-        generation = GenerationConfig.from_dict({**self.model.generation_config.to_dict(), **decoding})
         written: dict[int, Generated] = {}
-        with track("explanations", len(frame)) as advance:
-            for row, generated in generate(self.model, self.tokenizer, columns, generation, seed):
+        with self._writing:
+            for row, generated in generate(self.model, self.tokenizer, columns, generation, seed, streamer):
                 written[row] = generated
                 advance(1, "")
+            shares = self._expert_shares(columns, written) if experts else None
         ratings = self.catalog.scale.to_rating(judged.level)
-        shares = self._expert_shares(columns, written) if experts else None
         return [
             Explanation(
                 user=user,
@@ -159,10 +180,15 @@ class Explainer:
                 cold_user=bool(columns.user_id[row] == 0),
                 cold_item=bool(columns.item_id[row] == 0),
                 finished=written[row].finished,
+                feature=columns.feature[row],
+                conditions=condition.to_dict(),
                 experts=shares[row] if shares else None,
             )
             for row, (user, item) in enumerate(frame.select("user", "item").iter_rows())
         ]
+
+    def _generation(self, decoding: dict[str, Any]) -> GenerationConfig:
+        return GenerationConfig.from_dict({**self.model.generation_config.to_dict(), **decoding})
 
     def recommend(self, user: Any, top: int = 10) -> pl.DataFrame:
         """Items without a training review by the user, best predicted rating first: item_id, item, title, rating."""
@@ -210,6 +236,16 @@ class Explainer:
         elif condition.feature == "given":
             feature = _given(frame, "feature").to_list()
         return PairColumns(user_id, item_id, judged.cluster, level, feature), judged
+
+
+def _one(user: Any, item: Any, rating: float | None, feature: str | None) -> tuple[pl.DataFrame, Condition]:
+    """One pair as a frame; what is passed is given."""
+    frame = pl.DataFrame({"user": [str(user)], "item": [str(item)]})
+    if rating is not None:
+        frame = frame.with_columns(rating=pl.lit(float(rating)))
+    if feature is not None:
+        frame = frame.with_columns(feature=pl.lit(feature))
+    return frame, Condition("predicted" if rating is None else "given", "none" if feature is None else "given")
 
 
 def _as_frame(pairs: pl.DataFrame | Sequence[tuple[Any, Any]]) -> pl.DataFrame:

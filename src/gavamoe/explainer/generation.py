@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from transformers import GenerationConfig, LogitsProcessorList, PreTrainedTokenizerBase
+from transformers import GenerationConfig, LogitsProcessorList, PreTrainedTokenizerBase, StoppingCriteriaList
 
 from gavamoe.config import ExplainerConfig
 from gavamoe.explainer.examples import PairColumns, PromptEncoder
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.explainer.sampling import PairSampling, pair_keys
+from gavamoe.explainer.streaming import WordStreamer, to_text
 
 BATCH = 256
 
@@ -51,11 +52,13 @@ def generate(
     pairs: PairColumns,
     generation: GenerationConfig,
     seed: int = 0,
+    streamer: WordStreamer | None = None,
     batch_size: int = BATCH,
 ) -> Iterator[tuple[int, Generated]]:
     """Yield (row, text) for every pair, in an order of our choosing: prompts of one length together.
 
-    With `generation.do_sample` (and no beams), temperature and top_p apply and `seed` counts; see `PairSampling`.
+    With `generation.do_sample` (and no beams), temperature and top_p apply and `seed` counts; see `PairSampling`. A
+    `streamer` gets the tokens of a single pair as they are written.
     """
     model.eval()
     encode = PromptEncoder(tokenizer)
@@ -63,12 +66,11 @@ def generate(
     by_length = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
     for start in range(0, len(by_length), batch_size):
         rows = by_length[start : start + batch_size]
-        sequences = _generate_batch(model, tokenizer, pairs, prompts, rows, generation, seed)
+        sequences = _generate_batch(model, tokenizer, pairs, prompts, rows, generation, seed, streamer)
         for row, text_ids in zip(rows, sequences, strict=True):
             finished = tokenizer.eos_token_id in text_ids
             ids = text_ids[: text_ids.index(tokenizer.eos_token_id)] if finished else text_ids
-            text = " ".join(tokenizer.decode(ids, skip_special_tokens=True).split())
-            yield row, Generated(text, prompts[row], ids, finished)
+            yield row, Generated(to_text(tokenizer, ids), prompts[row], ids, finished)
 
 
 @torch.inference_mode()
@@ -80,6 +82,7 @@ def _generate_batch(
     rows: list[int],
     generation: GenerationConfig,
     seed: int,
+    streamer: WordStreamer | None,
 ) -> list[list[int]]:
     width = max(len(prompts[row]) for row in rows)
     pad = tokenizer.pad_token_id
@@ -103,5 +106,7 @@ def _generate_batch(
         cluster_ids=cluster_B,
         generation_config=generation,
         logits_processor=processors,
+        streamer=streamer,
+        stopping_criteria=StoppingCriteriaList([streamer] if streamer else []),
     )
     return output[:, width:].tolist()

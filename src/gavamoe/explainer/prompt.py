@@ -1,4 +1,4 @@
-"""The prompt: which facts about the pair it may state, and how they are written. Saved beside the model as prompt.json.
+"""The prompt: which facts about the pair it may state, and how they are written.
 
     <|user|><|item|><|rating|>4<|feature|>music<|explain|>the text<|end|>
 
@@ -8,7 +8,7 @@ The two marks carry the soft tokens. A fact that the condition withholds is left
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Source = Literal["none", "predicted", "given"]
 
@@ -29,6 +29,10 @@ class Condition:
     def oracle(self) -> bool:
         """Whether ground truth enters the prompt."""
         return "given" in (self.rating, self.feature)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it is written beside what was made under it."""
+        return {"rating": self.rating, "feature": self.feature, "oracle": self.oracle}
 
 
 def render(level: int | None, feature: str | None) -> str:

@@ -130,6 +130,7 @@ def prediction_rows(comparison: Comparison) -> Sequence[dict[str, object]]:
             "cluster": explanation.cluster,
             "cold_user": explanation.cold_user,
             "cold_item": explanation.cold_item,
+            "oracle": explanation.conditions["oracle"],
         }
         for explanation, reference, feature, rating in zip(
             comparison.evaluation.explanations, references, features, ratings, strict=True

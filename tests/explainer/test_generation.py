@@ -1,0 +1,118 @@
+"""How texts are written: batches, beams and streams, all saying the same."""
+
+import threading
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gavamoe.explainer.prompt import Condition
+from gavamoe.explainer.streaming import WordStreamer, stream, to_text
+from gavamoe.explainer.tokenizer import train_tokenizer
+
+COUNT = 10
+GIVEN = Condition("given", "given")
+GREEDY = {"do_sample": False}
+
+
+@pytest.fixture(scope="module")
+def pairs() -> pl.DataFrame:
+    """Prompts of several lengths, so that batches are padded."""
+    features = ["music", "", "the cast of strangers", "pace", "a very long feature indeed"] * 2
+    return pl.DataFrame(
+        {
+            "user": [f"u{i + 1:02d}" for i in range(COUNT)],
+            "item": [f"i{i % 19 + 1:02d}" for i in range(COUNT)],
+            "rating": [float(i % 5 + 1) for i in range(COUNT)],
+            "feature": features,
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def alone(explainer, pairs) -> list[str]:
+    return [explainer.explain_batch(pairs[row], GIVEN, **GREEDY)[0].text for row in range(COUNT)]
+
+
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(order=st.permutations(range(COUNT)), cut=st.integers(1, COUNT))
+def test_no_permutation_and_no_split_changes_a_greedy_text(explainer, pairs, alone, order, cut):
+    texts = [
+        explanation.text
+        for rows in (order[:cut], order[cut:])
+        for explanation in (explainer.explain_batch(pairs[rows], GIVEN, **GREEDY) if rows else [])
+    ]
+    assert texts == [alone[row] for row in order]
+
+
+def test_beams_of_a_batch_are_the_beams_of_each_pair(explainer, pairs):
+    options = {"do_sample": False, "num_beams": 3}
+    together = explainer.explain_batch(pairs, GIVEN, **options)
+    assert [e.text for e in together] == [
+        explainer.explain_batch(pairs[row], GIVEN, **options)[0].text for row in range(COUNT)
+    ]
+    gates = np.array([explanation.cluster for explanation in together])
+    assert len(np.unique(gates)) > 1  # else nothing could have been mixed up
+
+
+def consume(words):
+    """The pieces of a stream, and what it returned."""
+    pieces = []
+    while True:
+        try:
+            pieces.append(next(words))
+        except StopIteration as stop:
+            return pieces, stop.value
+
+
+@pytest.mark.parametrize("decoding", [{}, GREEDY, {"do_sample": False, "num_beams": 2}, {"max_new_tokens": 3}])
+def test_a_streamed_text_is_the_text(explainer, decoding):
+    for user in ("u01", "u02", "nobody"):
+        pieces, returned = consume(explainer.stream(user, "i03", **decoding))
+        expected = explainer.explain(user, "i03", **decoding)
+        assert "".join(pieces) == expected.text
+        assert returned == expected
+        assert all(piece.startswith(" ") for piece in pieces[1:])  # whole words
+    if not decoding:
+        assert len(pieces) > 2
+
+
+def test_a_reader_who_stops_early_leaves_no_thread_behind(explainer):
+    before = threading.active_count()
+    words = explainer.stream("u01", "i03", max_new_tokens=400, min_new_tokens=400)
+    next(words)
+    assert threading.active_count() == before + 1
+    words.close()
+    assert threading.active_count() == before
+    assert explainer.explain("u01", "i03").text  # and the model is free again
+
+
+def test_what_goes_wrong_while_writing_reaches_the_reader(explainer):
+    streamer = WordStreamer(explainer.tokenizer)
+    with pytest.raises(ZeroDivisionError):
+        list(stream(streamer, lambda: 1 // 0))
+
+
+TOKENIZER = train_tokenizer(["a fine film , café crème"] * 3, 300)
+
+
+@given(text=st.text(max_size=30))
+def test_words_join_to_the_text_whatever_the_letters(text):
+    ids = TOKENIZER(text, add_special_tokens=False)["input_ids"]
+    streamer = WordStreamer(TOKENIZER)
+    streamer.put(_tensor([1, 2, 3]))  # the prompt
+    for token in ids:
+        streamer.put(_tensor([token]))
+    streamer.end()
+    pieces = []
+    while not streamer.pieces.empty():
+        pieces.append(streamer.pieces.get())
+    assert "".join(pieces) == to_text(TOKENIZER, ids)
+
+
+def _tensor(ids):
+    import torch
+
+    return torch.tensor(ids)
