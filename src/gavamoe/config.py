@@ -23,8 +23,8 @@ class PreferenceConfig(_Strict):
     latent: int = Field(16, ge=2, description="dimensions of z; half belong to the user, half to the item")
     embedding: int = Field(32, ge=1, description="dimensions of the user and item vectors")
     hidden: int = Field(64, ge=1, description="width of trunk and decoder")
-    dropout: float = Field(0.1, ge=0, lt=1)
-    beta: float = Field(0.01, ge=0, description="weight of the KL in the ELBO")
+    dropout: float = Field(0.0, ge=0, lt=1)
+    beta: float = Field(1.0, ge=0, description="weight of the KL, counted once a user and once an item, in the ELBO")
     pretrain_epochs: int = Field(60, ge=1, description="at most so many epochs as a plain autoencoder")
     warmup_epochs: int = Field(5, ge=0, description="epochs over which beta rises to its value")
     epochs: int = Field(60, ge=1, description="at most so many epochs with the prior")
@@ -33,7 +33,7 @@ class PreferenceConfig(_Strict):
     batch_size: int = Field(512, ge=1, description="pairs a step")
     learning_rate: float = Field(3e-3, gt=0)
     weight_decay: float = Field(1e-2, ge=0, description="of the networks (AdamW)")
-    vector_decay: float = Field(1e-3, ge=0, description="weight of the squared norm of a pair's vectors in the loss")
+    vector_rate: float = Field(0.1, gt=0, description="learning rate of the id vectors (sparse Adagrad)")
     id_dropout: float = Field(0.05, ge=0, lt=1, description="how often an id becomes unknown, which trains id 0")
 
 

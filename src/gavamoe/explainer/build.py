@@ -41,8 +41,10 @@ def from_scratch(
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
     )
-    model = GavamoeForCausalLM(model_config(config, text_config, tokenizer, clusters, side_vectors))
-    return _ready(model, tokenizer, side_vectors), tokenizer
+    ours = model_config(config, text_config, tokenizer, clusters, side_vectors)
+    # Tied vectors are as short as output weights must be; read at unit variance, they are heard over the layers' noise.
+    ours.embedding_scale = config.hidden**0.5
+    return _ready(GavamoeForCausalLM(ours), tokenizer, side_vectors), tokenizer
 
 
 def from_base(

@@ -16,7 +16,8 @@ class GavamoeConfig(PretrainedConfig):
     experts, experts_per_token and expert_width are sizes after refinement; routing_scale is what the weights of the
     selected experts sum to. initialisation, partition: what the experts start from when the model is built around a
     base (`gavamoe.moe.initialise`). moe_layers: which decoder layers have experts (all when None). users and items
-    count the known ones; side_width is the width of the user and item vectors.
+    count the known ones; side_width is the width of the user and item vectors. embedding_scale multiplies what the layers
+    read, tokens and pair alike.
     """
 
     model_type = "gavamoe"
@@ -43,6 +44,7 @@ class GavamoeConfig(PretrainedConfig):
         z_weight: float = 0.001,
         dropout: float = 0.0,
         router_jitter: float = 0.0,
+        embedding_scale: float = 1.0,
         **kwargs: Any,
     ):
         inner: PretrainedConfig = (
@@ -57,7 +59,7 @@ class GavamoeConfig(PretrainedConfig):
         self.users, self.items, self.side_width = users, items, side_width
         self.user_token_id, self.item_token_id = user_token_id, item_token_id
         self.balance_weight, self.z_weight = balance_weight, z_weight
-        self.dropout, self.router_jitter = dropout, router_jitter
+        self.dropout, self.router_jitter, self.embedding_scale = dropout, router_jitter, embedding_scale
         kwargs.setdefault("tie_word_embeddings", inner.tie_word_embeddings)
         super().__init__(**kwargs)
 

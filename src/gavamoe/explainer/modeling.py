@@ -144,7 +144,7 @@ class GavamoeForCausalLM(GavamoePreTrainedModel, GenerationMixin):
             if ids is not None:
                 at_mark_BS1 = (input_ids_BS == mark).unsqueeze(-1)
                 x_BSH = torch.where(at_mark_BS1, token(ids).unsqueeze(1).to(x_BSH.dtype), x_BSH)
-        return x_BSH
+        return x_BSH * self.config.embedding_scale
 
     def _loss(self, logits: Tensor, labels_BS: Tensor, mask_BS: Tensor | None, items: Tensor | int | None) -> Tensor:
         # The labels are shifted, not the logits: a slice of those would be copied whole.

@@ -12,28 +12,43 @@ from torch import Tensor, nn
 UNKNOWN = 0  # the id of a user or item without a training review
 # Bounds on log sigma^2: outside them exp() carries no information and its gradient blows up.
 LOG_VAR_RANGE = (-8.0, 4.0)
-LOG_VAR_START = -4.0  # near a deterministic autoencoder at first
-EMBEDDING_STD = 0.3
+LOG_VAR_START = -2.0  # narrower than the prior, wide enough to be felt
+HEAD_STD = 0.02  # of what the trunk adds to the heads at first
+OFFSET_STD = 0.03  # of an id's own vector: one seen once or twice should still be near the typical
 
 
 class Tower(nn.Module):
-    """One side of the trunk: an id's vector to that side's share of the latent Gaussian."""
+    """One side of the trunk: an id to that side's share of the latent Gaussian.
+
+    An id's vector is what all ids share plus its own offset. The unknown has no offset: it is the typical user or item.
+    """
 
     def __init__(self, rows: int, embedding: int, hidden: int, latent: int, dropout: float):
         super().__init__()
+        self.typical_E = nn.Parameter(torch.zeros(embedding))
         # Sparse gradients: a step costs what its batch touches, not the size of the table.
-        self.embedding = nn.Embedding(rows, embedding, sparse=True)
-        nn.init.normal_(self.embedding.weight, std=EMBEDDING_STD)
+        self.offset = nn.Embedding(rows, embedding, padding_idx=UNKNOWN, sparse=True)
+        nn.init.normal_(self.offset.weight, std=OFFSET_STD)
+        with torch.no_grad():
+            self.offset.weight[UNKNOWN] = 0.0
         self.trunk = nn.Sequential(nn.Dropout(dropout), nn.Linear(embedding, hidden), nn.GELU(), nn.Dropout(dropout))
-        self.mu = nn.Linear(hidden, latent)
-        self.log_var = nn.Linear(hidden, latent)
+        self.mu = nn.Linear(embedding + hidden, latent)
+        self.log_var = nn.Linear(embedding + hidden, latent)
+        nn.init.normal_(self.mu.weight, std=HEAD_STD)
+        nn.init.normal_(self.log_var.weight, std=HEAD_STD)
         nn.init.constant_(self.log_var.bias, LOG_VAR_START)
+        with torch.no_grad():  # mu starts as the id's own vector, so what that starts from reaches the latent
+            self.mu.weight[:, :embedding] += torch.eye(latent, embedding)
 
-    def forward(self, id_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return mu and log sigma^2 of this side's dimensions [B, D/2], and the id's squared norm [B]."""
-        vector_BE = self.embedding(id_B)
-        hidden_BH = self.trunk(vector_BE)
-        return self.mu(hidden_BH), self.log_var(hidden_BH).clamp(*LOG_VAR_RANGE), vector_BE.square().sum(-1)
+    def vectors(self, id_B: Tensor) -> Tensor:
+        """The ids' vectors, [B, E]."""
+        return self.typical_E + self.offset(id_B)
+
+    def forward(self, id_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mu and log sigma^2 of this side's dimensions, [B, D/2]."""
+        vector_BE = self.vectors(id_B)
+        hidden_BH = torch.cat([vector_BE, self.trunk(vector_BE)], dim=-1)
+        return self.mu(hidden_BH), self.log_var(hidden_BH).clamp(*LOG_VAR_RANGE)
 
 
 class PairEncoder(nn.Module):
@@ -46,30 +61,30 @@ class PairEncoder(nn.Module):
 
     def __init__(self, users: int, items: int, embedding: int, hidden: int, latent: int, dropout: float):
         super().__init__()
-        self.user = Tower(users + 1, embedding, hidden, latent // 2, dropout)
-        self.item = Tower(items + 1, embedding, hidden, latent - latent // 2, dropout)
+        self.user_latent = latent // 2
+        self.user = Tower(users + 1, embedding, hidden, self.user_latent, dropout)
+        self.item = Tower(items + 1, embedding, hidden, latent - self.user_latent, dropout)
 
-    def forward(self, user_B: Tensor, item_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return mu [B, D], log sigma^2 [B, D] and the squared norm of the pair's two vectors [B] (for their decay)."""
-        user_mu, user_log_var, user_norm = self.user(user_B)
-        item_mu, item_log_var, item_norm = self.item(item_B)
-        mu_BD = torch.cat([user_mu, item_mu], dim=-1)
-        log_var_BD = torch.cat([user_log_var, item_log_var], dim=-1)
-        return mu_BD, log_var_BD, user_norm + item_norm
+    def forward(self, user_B: Tensor, item_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mu and log sigma^2, [B, D]: the user's dimensions, then the item's."""
+        sides = self.user(user_B), self.item(item_B)
+        mu_BD, log_var_BD = (torch.cat(halves, dim=-1) for halves in zip(*sides, strict=True))
+        return mu_BD, log_var_BD
 
 
 class RatingDecoder(nn.Module):
     """Latent z -> logits over the R rating levels: a linear part for biases, and products for what taste meets."""
 
-    def __init__(self, latent: int, hidden: int, levels: int, dropout: float):
+    def __init__(self, user_latent: int, item_latent: int, hidden: int, levels: int, dropout: float):
         super().__init__()
-        self.left = nn.Linear(latent, hidden)
-        self.right = nn.Linear(latent, hidden)
+        self.user_latent = user_latent
+        self.left = nn.Linear(user_latent, hidden)
+        self.right = nn.Linear(item_latent, hidden)
         self.dropout = nn.Dropout(dropout)
         self.product = nn.Linear(hidden, levels, bias=False)
-        self.linear = nn.Linear(latent, levels)
+        self.linear = nn.Linear(user_latent + item_latent, levels)
 
     def forward(self, z_BD: Tensor) -> Tensor:
         """Logits [B, R]."""
-        product_BH = self.left(z_BD) * self.right(z_BD)
+        product_BH = self.left(z_BD[:, : self.user_latent]) * self.right(z_BD[:, self.user_latent :])
         return self.linear(z_BD) + self.product(self.dropout(product_BH))

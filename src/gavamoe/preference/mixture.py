@@ -58,18 +58,21 @@ class MixturePrior(nn.Module):
 
     def kl(self, mu_BD: Tensor, log_var_BD: Tensor, log_gamma_BK: Tensor) -> Tensor:
         """KL( q(z) q(c) || p(z, c) ) in closed form, [B]; q(z) = N(mu, sigma^2), q(c) = gamma."""
+        gaussian_BD, choice_B = self.kl_terms(mu_BD, log_var_BD, log_gamma_BK)
+        return gaussian_BD.sum(-1) + choice_B
+
+    def kl_terms(self, mu_BD: Tensor, log_var_BD: Tensor, log_gamma_BK: Tensor) -> tuple[Tensor, Tensor]:
+        """The same in its terms: of each dimension's Gaussian [B, D], and of the choice of component [B]."""
         prior_log_var_KD = self.log_var_KD
         precision_KD = torch.exp(-prior_log_var_KD)
         gamma_BK = log_gamma_BK.exp()
-        moment_BK = (
-            (mu_BD.square() + log_var_BD.exp()) @ precision_KD.T
-            - 2 * mu_BD @ (self.mean_KD * precision_KD).T
-            + (self.mean_KD.square() * precision_KD).sum(-1)
+        cross_BD = (
+            gamma_BK @ (prior_log_var_KD + self.mean_KD.square() * precision_KD)
+            + (mu_BD.square() + log_var_BD.exp()) * (gamma_BK @ precision_KD)
+            - 2 * mu_BD * (gamma_BK @ (self.mean_KD * precision_KD))
         )
-        cross_B = 0.5 * (gamma_BK * (prior_log_var_KD.sum(-1) + moment_BK)).sum(-1)
-        entropy_B = 0.5 * (1 + log_var_BD).sum(-1)
-        assignment_B = (gamma_BK * (log_gamma_BK - self.log_weight_K)).sum(-1)
-        return cross_B - entropy_B + assignment_B
+        choice_B = (gamma_BK * (log_gamma_BK - self.log_weight_K)).sum(-1)
+        return 0.5 * (cross_BD - 1 - log_var_BD), choice_B
 
     @torch.no_grad()
     def set_components(self, weight_K: Tensor, mean_KD: Tensor, var_KD: Tensor) -> None:

@@ -10,12 +10,15 @@ import contextlib
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
+from gavamoe.config import PreferenceConfig
+from gavamoe.data.dataset import InteractionArrays
 from gavamoe.errors import ConfigError
 from gavamoe.preference.encoder import PairEncoder, RatingDecoder
 from gavamoe.preference.mixture import MixturePrior
@@ -25,17 +28,17 @@ INFERENCE_BATCH = 65_536
 
 @dataclass(frozen=True)
 class PairLosses:
-    """The parts of the negative ELBO, a value a pair [B]."""
+    """The parts of the negative ELBO, a value a pair [B]. The choice of component counts with the user."""
 
     nll: Tensor
-    kl: Tensor
-    norm: Tensor
+    kl_user: Tensor
+    kl_item: Tensor
 
 
 class PreferenceModel(
     nn.Module, PyTorchModelHubMixin, library_name="gavamoe", tags=["recommendation", "variational-autoencoder"]
 ):
-    """Rates pairs and clusters them by taste. `fit` is `gavamoe.preference.training.fit`.
+    """Rates pairs and clusters them by taste.
 
     `save_pretrained`, `from_pretrained` and `push_to_hub` behave as in transformers (config.json, model.safetensors).
     """
@@ -49,7 +52,7 @@ class PreferenceModel(
         latent: int = 16,
         embedding: int = 32,
         hidden: int = 64,
-        dropout: float = 0.1,
+        dropout: float = 0.0,
     ):
         super().__init__()
         if min(users, items, levels, clusters, embedding, hidden) < 1 or latent < 2:
@@ -58,7 +61,7 @@ class PreferenceModel(
             )
         self.users, self.items, self.levels, self.clusters = users, items, levels, clusters
         self.encoder = PairEncoder(users, items, embedding, hidden, latent, dropout)
-        self.decoder = RatingDecoder(latent, hidden, levels, dropout)
+        self.decoder = RatingDecoder(latent // 2, latent - latent // 2, hidden, levels, dropout)
         self.prior = MixturePrior(clusters, latent)
 
     @classmethod
@@ -72,20 +75,36 @@ class PreferenceModel(
         """Where the weights are."""
         return self.prior.logits_K.device
 
-    def autoencoder_losses(self, user_B: Tensor, item_B: Tensor, level_B: Tensor) -> PairLosses:
-        """Reconstruction through z = mu, without the prior: the pretraining objective. Levels are 0..R-1 here."""
-        mu_BD, _, norm_B = self.encoder(user_B, item_B)
-        nll_B = nn.functional.cross_entropy(self.decoder(mu_BD), level_B, reduction="none")
-        return PairLosses(nll_B, torch.zeros_like(nll_B), norm_B)
+    def autoencoder_nll(self, user_B: Tensor, item_B: Tensor, level_B: Tensor) -> Tensor:
+        """Reconstruction through z = mu, without the prior: the pretraining objective, [B]. Levels are 0..R-1 here."""
+        mu_BD, _ = self.encoder(user_B, item_B)
+        return nn.functional.cross_entropy(self.decoder(mu_BD), level_B, reduction="none")
 
     def elbo_losses(self, user_B: Tensor, item_B: Tensor, level_B: Tensor, eps_BD: Tensor | None = None) -> PairLosses:
-        """The two parts of the negative ELBO at a sampled z = mu + sigma * eps. Levels are 0..R-1 here."""
-        mu_BD, log_var_BD, norm_B = self.encoder(user_B, item_B)
+        """The parts of the negative ELBO at a sampled z = mu + sigma * eps. Levels are 0..R-1 here."""
+        mu_BD, log_var_BD = self.encoder(user_B, item_B)
         eps_BD = torch.randn_like(mu_BD) if eps_BD is None else eps_BD
-        z_BD = mu_BD + torch.exp(0.5 * log_var_BD) * eps_BD
+        return self.losses_at(mu_BD + torch.exp(0.5 * log_var_BD) * eps_BD, mu_BD, log_var_BD, level_B)
+
+    def losses_at(self, z_BD: Tensor, mu_BD: Tensor, log_var_BD: Tensor, level_B: Tensor) -> PairLosses:
+        """The same for latents z of the Gaussians with `mu_BD` and `log_var_BD`."""
         nll_B = nn.functional.cross_entropy(self.decoder(z_BD), level_B, reduction="none")
-        kl_B = self.prior.kl(mu_BD, log_var_BD, self.prior.log_responsibilities(z_BD))
-        return PairLosses(nll_B, kl_B, norm_B)
+        gaussian_BD, choice_B = self.prior.kl_terms(mu_BD, log_var_BD, self.prior.log_responsibilities(z_BD))
+        half = self.encoder.user_latent
+        return PairLosses(nll_B, gaussian_BD[:, :half].sum(-1) + choice_B, gaussian_BD[:, half:].sum(-1))
+
+    def fit(
+        self,
+        train: InteractionArrays,
+        valid: InteractionArrays,
+        config: PreferenceConfig | None = None,
+        seed: int = 0,
+        checkpoint: Path | None = None,
+    ) -> list[dict[str, Any]]:
+        """Train on interactions and return a record an epoch; see `gavamoe.preference.training.fit`."""
+        from gavamoe.preference import training  # training builds on this module
+
+        return training.fit(self, train, valid, config or PreferenceConfig(clusters=self.clusters), seed, checkpoint)
 
     @torch.no_grad()
     def latent(self, user_B: Tensor, item_B: Tensor) -> Tensor:
@@ -132,7 +151,9 @@ class PreferenceModel(
     @torch.no_grad()
     def pair_vectors(self) -> tuple[Tensor, Tensor]:
         """The vectors of every user [users + 1, E] and every item [items + 1, E]: what stage 2 is given."""
-        return self.encoder.user.embedding.weight.detach(), self.encoder.item.embedding.weight.detach()
+        sides = self.encoder.user, self.encoder.item
+        user_NE, item_NE = (side.typical_E + side.offset.weight for side in sides)
+        return user_NE, item_NE
 
     @torch.no_grad()
     def encode_chunks(self, user_B: Tensor, item_B: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -141,5 +162,4 @@ class PreferenceModel(
         user_B, item_B = user_B.to(self.device), item_B.to(self.device)
         for start in range(0, max(len(user_B), 1), INFERENCE_BATCH):
             chunk = slice(start, start + INFERENCE_BATCH)
-            mu_BD, log_var_BD, _ = self.encoder(user_B[chunk], item_B[chunk])
-            yield mu_BD, log_var_BD
+            yield self.encoder(user_B[chunk], item_B[chunk])

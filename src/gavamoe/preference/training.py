@@ -21,7 +21,8 @@ from gavamoe.data.dataset import InteractionArrays
 from gavamoe.errors import ConfigError
 from gavamoe.preference.encoder import UNKNOWN
 from gavamoe.preference.initialise import initialise_mixture
-from gavamoe.preference.model import PreferenceModel
+from gavamoe.preference.model import PairLosses, PreferenceModel
+from gavamoe.preference.spectral import start_from_factors
 from gavamoe.progress import track
 
 LIVE_SHARE = 0.01  # a cluster is live when it holds at least this share of the pairs
@@ -45,6 +46,34 @@ class Pairs:
 
     def __len__(self) -> int:
         return len(self.user_N)
+
+
+@dataclass
+class Shares:
+    """What part of its user's and of its item's KL a pair carries: one over their training reviews.
+
+    A user's half of z is drawn once, and so is an item's, however many reviews they have. Counting the KL once for each
+    is the ELBO of that model; counting it again with every pair leaves users of one review as free as those of a
+    hundred, or pins down both.
+    """
+
+    user_U: Tensor
+    item_I: Tensor
+
+    @classmethod
+    def of(cls, train: Pairs, model: PreferenceModel) -> Shares:
+        """From the reviews of each user [users + 1] and item [items + 1]; all reviews speak of the unknown."""
+        counts = (
+            torch.bincount(train.user_N, minlength=model.users + 1),
+            torch.bincount(train.item_N, minlength=model.items + 1),
+        )
+        for count in counts:
+            count[UNKNOWN] = len(train)
+        return cls(*(1 / count.clamp_min(1) for count in counts))
+
+    def kl(self, losses: PairLosses, user_B: Tensor, item_B: Tensor) -> Tensor:
+        """The pairs' parts of the KL, [B]."""
+        return losses.kl_user * self.user_U[user_B] + losses.kl_item * self.item_I[item_B]
 
 
 @dataclass
@@ -87,6 +116,9 @@ class _Fit:
     ):
         self.model, self.train, self.valid, self.config, self.seed, self.path = model, train, valid, config, seed, path
         self.progress = Progress()
+        self.shares = Shares.of(train, model)
+        if path is None or not path.exists():
+            start_from_factors(model, train.user_N, train.item_N, train.level_N, seed)
         self.best_weights = _copy(model)
         self._new_optimizers()
 
@@ -115,7 +147,7 @@ class _Fit:
             "beta": beta,
             "train_loss": train_loss,
         }
-        record |= validate(self.model, self.valid)
+        record |= validate(self.model, self.valid, self.shares)
         objective = record["valid_nll"] + (self.config.beta * record["valid_kl"] if progress.phase == "joint" else 0.0)
         record["valid_objective"] = objective
         progress.history.append(record)
@@ -133,10 +165,10 @@ class _Fit:
         for user_B, item_B, level_B in _batches(self.train, self.config.batch_size):
             user_B, item_B = _drop_ids(user_B, self.config.id_dropout), _drop_ids(item_B, self.config.id_dropout)
             if self.progress.phase == "pretrain":
-                losses = self.model.autoencoder_losses(user_B, item_B, level_B)
+                loss = self.model.autoencoder_nll(user_B, item_B, level_B).mean()
             else:
                 losses = self.model.elbo_losses(user_B, item_B, level_B)
-            loss = (losses.nll + beta * losses.kl + self.config.vector_decay * losses.norm).mean()
+                loss = (losses.nll + beta * self.shares.kl(losses, user_B, item_B)).mean()
             for optimizer in self.optimizers:
                 optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -162,12 +194,12 @@ class _Fit:
             progress.phase = "done"
 
     def _new_optimizers(self) -> None:
-        tables = [self.model.encoder.user.embedding.weight, self.model.encoder.item.embedding.weight]
+        tables = [self.model.encoder.user.offset.weight, self.model.encoder.item.offset.weight]
         networks = [p for p in self.model.parameters() if all(p is not table for table in tables)]
         rate = self.config.learning_rate
         self.optimizers: list[torch.optim.Optimizer] = [
             torch.optim.AdamW(networks, lr=rate, weight_decay=self.config.weight_decay),
-            torch.optim.SparseAdam(tables, lr=rate),
+            torch.optim.Adagrad(tables, lr=self.config.vector_rate),
         ]
 
     def _state(self) -> dict[str, Any]:
@@ -189,20 +221,20 @@ class _Fit:
 
 
 @torch.no_grad()
-def validate(model: PreferenceModel, pairs: Pairs) -> dict[str, float]:
+def validate(model: PreferenceModel, pairs: Pairs, shares: Shares) -> dict[str, float]:
     """NLL, RMSE and MAE (in levels), KL, live clusters and mixture entropy (nats), all at z = mu, means over pairs."""
     chunks = list(model.encode_chunks(pairs.user_N, pairs.item_N))
     mu_BD, log_var_BD = torch.cat([mu for mu, _ in chunks]), torch.cat([log_var for _, log_var in chunks])
-    logits_BR = model.decoder(mu_BD)
+    losses = model.losses_at(mu_BD, mu_BD, log_var_BD, pairs.level_N)
     log_gamma_BK = model.prior.log_responsibilities(mu_BD)
-    expected_B = logits_BR.softmax(-1) @ torch.arange(model.levels, dtype=torch.float32)
+    expected_B = model.decoder(mu_BD).softmax(-1) @ torch.arange(model.levels, dtype=torch.float32)
     error_B = expected_B - pairs.level_N
     share_K = log_gamma_BK.exp().mean(0)
     return {
-        "valid_nll": float(torch.nn.functional.cross_entropy(logits_BR, pairs.level_N)),
+        "valid_nll": float(losses.nll.mean()),
         "valid_rmse": float(error_B.square().mean().sqrt()),
         "valid_mae": float(error_B.abs().mean()),
-        "valid_kl": float(model.prior.kl(mu_BD, log_var_BD, log_gamma_BK).mean()),
+        "valid_kl": float(shares.kl(losses, pairs.user_N, pairs.item_N).mean()),
         "live_clusters": int((share_K >= LIVE_SHARE).sum()),
         "mixture_entropy": float(-(share_K * share_K.clamp_min(1e-12).log()).sum()),
     }

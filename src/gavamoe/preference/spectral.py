@@ -1,0 +1,106 @@
+"""Where the model starts: as a biased truncated SVD of the ratings.
+
+A decoder that multiplies two small random vectors starts at a saddle: the product moves neither until one of them has
+moved, and in a world of many tastes early stopping comes first. The singular vectors of the sparse residual matrix
+hold the same directions, and take a few passes over the data. Vectors, encoder and decoder are set so that the model
+predicts what the SVD would; training goes on from there.
+
+Shape suffixes: N reviews, U users + 1, I items + 1, F factors, R rating levels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.optimize import nnls
+from scipy.sparse import csr_matrix
+from sklearn.utils.extmath import randomized_svd
+from torch import Tensor
+
+from gavamoe.preference.encoder import Tower
+from gavamoe.preference.model import PreferenceModel
+
+DAMPING = 10.0  # reviews at which half of what an id's reviews say is believed
+ROUNDS = 5  # of the alternating bias fit
+HELD_SHARE = 0.1  # of the reviews decide how far each factor is trusted
+
+
+@dataclass
+class Factors:
+    """Ratings as mean + bias_U + bias_I + sum_f user_UF item_IF + a remainder of `variance`."""
+
+    bias_U: np.ndarray
+    bias_I: np.ndarray
+    user_UF: np.ndarray
+    item_IF: np.ndarray
+    variance: float
+
+
+def start_from_factors(model: PreferenceModel, user_N: Tensor, item_N: Tensor, level_N: Tensor, seed: int) -> None:
+    """Set an untrained `model` to predict from the biased SVD of its training ratings (levels from 0)."""
+    count = min(model.decoder.left.in_features, model.decoder.right.in_features, model.decoder.left.out_features) - 1
+    count = min(count, model.encoder.user.offset.embedding_dim - 1, model.users, model.items)
+    factors = _factorise(user_N.numpy(), item_N.numpy(), level_N.numpy(), model.users + 1, model.items + 1, count, seed)
+    _set_vectors(model.encoder.user, factors.user_UF, factors.bias_U)
+    _set_vectors(model.encoder.item, factors.item_IF, factors.bias_I)
+    _set_decoder(model, factors, torch.bincount(level_N, minlength=model.levels))
+
+
+def _factorise(
+    user: np.ndarray, item: np.ndarray, level: np.ndarray, users: int, items: int, count: int, seed: int
+) -> Factors:
+    count_U, count_I = np.bincount(user, minlength=users), np.bincount(item, minlength=items)
+    centred = level - level.mean()
+    bias_U, bias_I = np.zeros(users), np.zeros(items)
+    for _ in range(ROUNDS):
+        bias_U = np.bincount(user, centred - bias_I[item], users) / (count_U + DAMPING)
+        bias_I = np.bincount(item, centred - bias_U[user], items) / (count_I + DAMPING)
+    residual = (centred - bias_U[user] - bias_I[item]).astype(np.float32)
+    held_N = np.random.default_rng(seed).random(len(user)) < HELD_SHARE
+    learn_N = ~held_N
+    left_UF, value_F, right_FI = randomized_svd(
+        csr_matrix((residual[learn_N], (user[learn_N], item[learn_N])), shape=(users, items)),
+        n_components=max(count, 1),
+        random_state=seed,
+    )
+    user_UF = _believed(left_UF[:, :count] * value_F[:count], count_U)
+    item_IF = _believed(right_FI[:count].T * value_F[:count], count_I)
+    # On the reviews it was made from every factor seems to explain something; those held out tell which do.
+    product_NF = user_UF[user[held_N]] * item_IF[item[held_N]]
+    weight_F = nnls(product_NF.astype(np.float64), residual[held_N].astype(np.float64))[0] if count else np.zeros(0)
+    return Factors(
+        bias_U, bias_I, user_UF * np.sqrt(weight_F), item_IF * np.sqrt(weight_F), float(residual.var())
+    )
+
+
+def _believed(sum_NF: np.ndarray, count_N: np.ndarray) -> np.ndarray:
+    """Damped means of unit spread over the ids."""
+    mean_NF = sum_NF / (count_N[:, None] + DAMPING)
+    return mean_NF / np.maximum(mean_NF.std(0), 1e-9)
+
+
+@torch.no_grad()
+def _set_vectors(tower: Tower, factor_NF: np.ndarray, bias_N: np.ndarray) -> None:
+    start_NF = np.concatenate([bias_N[:, None], factor_NF], axis=1)
+    tower.offset.weight[1:, : start_NF.shape[1]] = torch.from_numpy(start_NF[1:]).float()
+
+
+@torch.no_grad()
+def _set_decoder(model: PreferenceModel, factors: Factors, count_R: Tensor) -> None:
+    """Logits whose expected level moves with the factors: the slope of a softmax over levels is their variance."""
+    decoder, size = model.decoder, factors.user_UF.shape[1]
+    level_R = torch.arange(model.levels, dtype=torch.float32)
+    share_R = (count_R + 1) / (count_R + 1).sum()
+    slope_R = (level_R - (share_R * level_R).sum()) / max(factors.variance, 1e-3)
+    decoder.linear.weight.mul_(0.1)
+    decoder.linear.bias.copy_(share_R.log())
+    for bias_dimension in (0, decoder.user_latent):
+        decoder.linear.weight[:, bias_dimension] = slope_R
+    for side in (decoder.left, decoder.right):
+        side.weight[:size] = 0.0
+        side.bias[:size] = 0.0
+        side.weight[range(size), range(1, size + 1)] = 1.0
+    decoder.product.weight.mul_(0.1)
+    decoder.product.weight[:, :size] = slope_R[:, None]
