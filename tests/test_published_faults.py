@@ -188,12 +188,13 @@ def test_training_validates_and_gives_back_the_best_weights():
     torch.manual_seed(0)
     model = PreferenceModel(30, 20, 5, 2, 4, 8, 8)
     history = fit(model, *arrays, config)
-    from gavamoe.preference.training import Pairs, Shares, validate
+    from gavamoe.preference.interactions import Interactions
+    from gavamoe.preference.objective import Shares, validate
 
     joint = [r for r in history if r["phase"] == "joint" and r["epoch"] >= config.warmup_epochs]
     best = min(joint, key=lambda record: record["valid_objective"])
-    shares = Shares.of(Pairs.of(arrays[0]), model)
-    assert validate(model, Pairs.of(arrays[1]), shares)["valid_nll"] == pytest.approx(best["valid_nll"], abs=1e-6)
+    train, valid = map(Interactions, arrays)
+    assert validate(model, valid, Shares.of(train, model))["valid_nll"] == pytest.approx(best["valid_nll"], abs=1e-6)
 
 
 def test_the_first_epoch_does_not_run_at_learning_rate_zero(tmp_path):

@@ -20,6 +20,10 @@ class PreferenceConfig(_Strict):
     """Stage 1: the preference model and its training."""
 
     clusters: int = Field(5, ge=1, description="K, components of the mixture prior")
+    choose_clusters: Literal["bic", "elbo"] | None = Field(
+        None, description="K of cluster_range: by BIC of the users' latents, or held-out ELBO; null: `clusters`"
+    )
+    cluster_range: tuple[int, int] = Field((2, 12), description="smallest and largest K to choose among")
     latent: int = Field(16, ge=2, description="dimensions of z; half belong to the user, half to the item")
     embedding: int = Field(32, ge=1, description="dimensions of the user and item vectors")
     hidden: int = Field(64, ge=1, description="width of trunk and decoder")
@@ -35,6 +39,14 @@ class PreferenceConfig(_Strict):
     weight_decay: float = Field(1e-2, ge=0, description="of the networks (AdamW)")
     vector_rate: float = Field(0.1, gt=0, description="learning rate of the id vectors (sparse Adagrad)")
     id_dropout: float = Field(0.05, ge=0, lt=1, description="how often an id becomes unknown, which trains id 0")
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 on a GPU that has it")
+
+    @model_validator(mode="after")
+    def _range_holds_something(self) -> PreferenceConfig:
+        smallest, largest = self.cluster_range
+        if not 1 <= smallest <= largest:
+            raise ValueError(f"cluster_range must be two rising numbers from 1 on, found {smallest}, {largest}")
+        return self
 
 
 class ExplainerConfig(_Strict):

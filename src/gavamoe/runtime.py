@@ -32,9 +32,14 @@ def processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def rank() -> int:
+    """Which of the processes this is, from 0."""
+    return int(os.environ.get("RANK", "0"))
+
+
 def leads() -> bool:
     """Whether this process is the one that writes and speaks; the others only compute."""
-    return os.environ.get("RANK", "0") == "0"
+    return rank() == 0
 
 
 @contextmanager

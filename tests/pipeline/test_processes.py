@@ -27,8 +27,8 @@ def one(dataset_path, tmp_path_factory) -> Path:
     return run
 
 
-def losses(run: Path, name: str) -> list[float]:
-    return [record[name] for record in json.loads((run / "training.json").read_text())["explainer"] if name in record]
+def losses(run: Path, name: str, stage: str = "explainer") -> list[float]:
+    return [record[name] for record in json.loads((run / "training.json").read_text())[stage] if name in record]
 
 
 @pytest.mark.slow
@@ -41,6 +41,8 @@ def test_two_processes_take_the_steps_of_one(dataset_path, one, tmp_path):
     done = subprocess.run([sys.executable, *launcher, *words], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["run"] == str(run)  # ONE object, from one process
+    for name in ("train_loss", "valid_nll", "valid_kl"):
+        assert losses(run, name, "preference") == pytest.approx(losses(one, name, "preference"), rel=1e-4)
     assert len(losses(one, "loss")) >= 5
     assert losses(run, "loss") == pytest.approx(losses(one, "loss"), rel=1e-5)
     assert losses(run, "eval_loss") == pytest.approx(losses(one, "eval_loss"), rel=1e-5)

@@ -10,7 +10,7 @@ from gavamoe.data.simulate import World, simulate
 from gavamoe.errors import ConfigError
 from gavamoe.preference import training
 from gavamoe.preference.model import PreferenceModel
-from gavamoe.preference.training import fit
+from gavamoe.preference.training import best_record, fit
 
 SMALL = PreferenceConfig(
     clusters=2, latent=4, embedding=8, hidden=8, pretrain_epochs=4, epochs=5, warmup_epochs=2, restarts=1
@@ -100,22 +100,36 @@ def test_more_clusters_than_users_is_one_clear_line():
         fit(model, pairs, pairs, config)
 
 
+def test_a_collapsed_training_says_so_and_what_to_change(caplog):
+    model = a_model()
+    fit(model, some_pairs(0, 200), some_pairs(1, 50), SMALL.model_copy(update={"beta": 500.0, "learning_rate": 0.05}))
+    assert "stage 1 collapsed" in caplog.text
+    assert "lower preference.beta" in caplog.text
+
+
+def test_training_leaves_the_unknown_user_typical():
+    model = a_model()
+    fit(model, some_pairs(0, 200), some_pairs(1, 50), SMALL)
+    users, items = model.pair_vectors()
+    assert torch.equal(users[0], model.encoder.user.typical_E)
+    assert torch.equal(items[0], model.encoder.item.typical_E)
+    assert not torch.equal(model.encoder.user.typical_E, torch.zeros(8))
+
+
 @pytest.mark.slow
-def test_it_finds_the_groups_of_a_separable_world():
+@pytest.mark.parametrize("clusters", [3, 8])
+def test_it_finds_the_groups_of_a_separable_world(clusters):
     from sklearn.metrics import adjusted_rand_score
 
-    frame = simulate(World(users=300, items=100, reviews=10_000, clusters=3))
-    users = {name: index for index, name in enumerate(sorted(set(frame["user"])), start=1)}
-    items = {name: index for index, name in enumerate(sorted(set(frame["item"])), start=1)}
-    user, item = (np.array([ids[name] for name in frame[kind]]) for kind, ids in (("user", users), ("item", items)))
-    level, split = frame["rating"].to_numpy(), np.random.default_rng(0).random(len(frame)) < 0.9
-    torch.manual_seed(0)
-    model = PreferenceModel(len(users), len(items), 5, clusters=3)
-    train = InteractionArrays(user[split], item[split], level[split])
-    valid = InteractionArrays(user[~split], item[~split], level[~split])
-    history = fit(model, train, valid, PreferenceConfig(clusters=3))
+    frame = simulate(World(users=100 * clusters, items=30 * clusters, reviews=3000 * clusters, clusters=clusters))
+    user, item = (np.unique(frame[name].to_numpy(), return_inverse=True)[1] + 1 for name in ("user", "item"))
+    level, held = frame["rating"].to_numpy().astype(int), np.random.default_rng(0).random(len(frame)) < 0.1
+    learned, checked = (InteractionArrays(user[rows], item[rows], level[rows]) for rows in (~held, held))
+    config = PreferenceConfig(clusters=clusters)
+    model = PreferenceModel.sized(int(user.max()), int(item.max()), 5, config)
+    history = fit(model, learned, checked, config)
     found = model.assign(torch.from_numpy(user), torch.from_numpy(item)).numpy()
     assert adjusted_rand_score(frame["cluster"].to_numpy(), found) > 0.9
-    assert history[-1]["live_clusters"] == 3
-    mean_error = np.sqrt(np.mean((level[~split] - level[split].mean()) ** 2))
-    assert history[-1]["valid_rmse"] < 0.6 * mean_error
+    assert history[-1]["live_clusters"] == clusters
+    mean_error = np.sqrt(np.mean((level[held] - level[~held].mean()) ** 2))
+    assert best_record(history)["valid_rmse"] < 0.6 * mean_error

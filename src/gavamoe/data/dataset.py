@@ -11,20 +11,23 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.lib.format import open_memmap
 
 from gavamoe.data.catalog import Catalog
 from gavamoe.data.features import FeatureExtractor
 from gavamoe.data.scale import RatingScale
 from gavamoe.errors import DataError
+from gavamoe.files import staged_directory
 
 FORMAT_VERSION = 1
 SPLITS = ("train", "valid", "test")
+COLUMNS = {"user_id": np.int32, "item_id": np.int32, "level": np.uint8}
 FILES = ("card.json", "interactions.parquet", "users.parquet", "items.parquet", "features.json")
 
 
 @dataclass(frozen=True)
 class InteractionArrays:
-    """The interactions of a split as integers, each int64 [n]; id 0 is an unknown user or item."""
+    """The interactions of a split as integers [n], in memory or memory-mapped; id 0 is an unknown user or item."""
 
     user_id: np.ndarray
     item_id: np.ndarray
@@ -116,5 +119,31 @@ class ReviewDataset:
 
     def arrays(self, split: str | None = None) -> InteractionArrays:
         """Read the ids and levels of a split (None for all) as int64 arrays of equal length."""
-        rows = self.interactions(split, ["user_id", "item_id", "level"])
+        rows = self.interactions(split, list(COLUMNS))
         return InteractionArrays(*(rows[name].to_numpy().astype(np.int64) for name in rows.columns))
+
+    def mapped_arrays(self, directory: Path) -> dict[str, InteractionArrays]:
+        """The same of every split, memory-mapped: int32, int32 and uint8 [n] in .npy files in `directory`.
+
+        However long a split, what is in memory is what is being read. A directory that is there is taken as it is.
+        """
+        if not directory.exists():
+            with staged_directory(directory) as staged:
+                for split in SPLITS:
+                    self._write_columns(split, staged)
+        return {
+            split: InteractionArrays(*(np.load(directory / f"{split}-{name}.npy", mmap_mode="r") for name in COLUMNS))
+            for split in SPLITS
+        }
+
+    def _write_columns(self, split: str, directory: Path) -> None:
+        columns = {
+            name: open_memmap(directory / f"{split}-{name}.npy", "w+", dtype, shape=(self.splits[split],))
+            for name, dtype in COLUMNS.items()
+        }
+        rows = self.scan().filter(pl.col("split") == split).select(*COLUMNS)
+        start = 0
+        for part in rows.collect_batches(chunk_size=1_000_000):
+            for name, column in columns.items():
+                column[start : start + len(part)] = part[name].to_numpy()
+            start += len(part)

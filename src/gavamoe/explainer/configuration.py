@@ -16,8 +16,8 @@ class GavamoeConfig(PretrainedConfig):
     experts, experts_per_token and expert_width are sizes after refinement; routing_scale is what the weights of the
     selected experts sum to. initialisation, partition: what the experts start from when the model is built around a
     base (`gavamoe.moe.initialise`). moe_layers: which decoder layers have experts (all when None). users and items
-    count the known ones; side_width is the width of the user and item vectors. embedding_scale multiplies what the layers
-    read, tokens and pair alike.
+    count the known ones; side_width is the width of the user and item vectors. embedding_scale multiplies what
+    the layers read, tokens and pair alike.
     """
 
     model_type = "gavamoe"

@@ -13,36 +13,46 @@ from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.errors import ConfigError, InputError, RunError
 from gavamoe.run import CATALOG_FILES, EXPLAINER_FILES, PREFERENCE_FILES, RunCard, RunDirectory
+from gavamoe.runtime import leader_first
 
 Stage = Literal["preference", "explainer", "all"]
 
 
 @contextmanager
 def opened(run: RunDirectory, dataset: ReviewDataset, asked: RunCard, stage: Stage, resume: bool) -> Iterator[RunCard]:
-    """Yield the card that holds for this training, with run.yaml and catalog/ in place.
+    """Yield the card that holds for this training, with run.yaml and catalog/ in place; only the leader writes.
 
     A new run that turns out to be impossible (`InputError` before anything was trained) leaves nothing behind.
     """
-    if run.path.exists() and not run.path.is_dir():
-        raise RunError(f"{run.path} is a file; choose another --out")
-    if run.path.is_dir() and any(run.path.iterdir()):
-        yield _existing(run, dataset, asked, stage, resume)
-        return
-    if resume:
-        raise RunError(f"there is no run at {run.path} to resume; leave out --resume")
-    card = asked if asked.config is not None else replace(asked, config=load_config(asked.preset))
-    run.path.mkdir(parents=True, exist_ok=True)
+    with leader_first() as leading:
+        new = leading and not (run.path.exists() and (run.path.is_file() or any(run.path.iterdir())))
+        if new:
+            card = _new(run, dataset, asked, resume)
+        elif leading:
+            card = _existing(run, dataset, asked, stage, resume)
+        else:
+            card = run.read_card()
     try:
-        run.write_card(card)
-        dataset.catalog.save(run.catalog)
         yield card
     except InputError:
-        if not run.checkpoints.exists() and not run.has(PREFERENCE_FILES):
+        if new and not run.has(PREFERENCE_FILES):
             shutil.rmtree(run.path)
         raise
 
 
+def _new(run: RunDirectory, dataset: ReviewDataset, asked: RunCard, resume: bool) -> RunCard:
+    if resume:
+        raise RunError(f"there is no run at {run.path} to resume; leave out --resume")
+    card = asked if asked.config is not None else replace(asked, config=load_config(asked.preset))
+    run.path.mkdir(parents=True, exist_ok=True)
+    run.write_card(card)
+    dataset.catalog.save(run.catalog)
+    return card
+
+
 def _existing(run: RunDirectory, dataset: ReviewDataset, asked: RunCard, stage: Stage, resume: bool) -> RunCard:
+    if run.path.is_file():
+        raise RunError(f"{run.path} is a file; choose another --out")
     adds_stage = stage == "explainer" and run.has(PREFERENCE_FILES) and not run.has(EXPLAINER_FILES)
     if not (resume or adds_stage):
         raise RunError(f"{run.path} already holds files; continue it with --resume, or choose another --out")

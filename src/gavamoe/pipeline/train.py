@@ -11,7 +11,7 @@ import polars as pl
 import torch
 
 from gavamoe.config import RunConfig
-from gavamoe.data.dataset import ReviewDataset
+from gavamoe.data.dataset import InteractionArrays, ReviewDataset
 from gavamoe.errors import DataError
 from gavamoe.explainer import build
 from gavamoe.explainer import training as explainer_training
@@ -27,8 +27,9 @@ from gavamoe.pipeline.card import write_model_card
 from gavamoe.pipeline.opening import Stage, opened
 from gavamoe.preference import training as preference_training
 from gavamoe.preference.model import PreferenceModel
+from gavamoe.preference.selection import choose_clusters
 from gavamoe.run import EXPLAINER_FILES, PREFERENCE_FILES, RunCard, RunDirectory
-from gavamoe.runtime import leader_first, leads
+from gavamoe.runtime import default_device, leader_first, leads
 
 
 def train_run(
@@ -51,47 +52,37 @@ def train_run(
     run = RunDirectory(out)
     if base_model is not None and Path(base_model).is_dir():
         base_model = str(Path(base_model).resolve())
-    with leader_first() as leading:  # of several processes one writes; only stage 2 is shared work
-        if leading:
-            _begin(run, dataset, RunCard(str(data.resolve()), preset, base_model, config), stage, resume, on_note)
-    card = run.read_card()
+    asked = RunCard(str(data.resolve()), preset, base_model, config)
+    say = on_note if leads() else lambda text: None
+    with opened(run, dataset, asked, stage, resume) as card:
+        _check_explainer(run, card, stage)  # early: what would stop stage 2 should not cost stage 1
+        if stage in ("preference", "all") and not run.has(PREFERENCE_FILES):
+            say("stage 1: the preference model learns taste from ratings")
+            _train_preference(run, dataset, card.settings, say)
+        if stage in ("explainer", "all"):
+            run.require(*PREFERENCE_FILES)
     if stage in ("explainer", "all") and not run.has(EXPLAINER_FILES):
-        if leading:
-            on_note("stage 2: the language model learns to explain")
+        say("stage 2: the language model learns to explain")
         _train_explainer(run, dataset, card)
-    if leading:
+    if leads():
         write_model_card(run, dataset, card)
     return summary(run)
 
 
-def _begin(
-    run: RunDirectory,
-    dataset: ReviewDataset,
-    asked: RunCard,
-    stage: Stage,
-    resume: bool,
-    on_note: Callable[[str], None],
-) -> None:
-    """Open the run, find out early what would stop stage 2, and train stage 1 where it is missing."""
-    with opened(run, dataset, asked, stage, resume) as card:
-        if stage in ("explainer", "all"):
-            card.settings.explainer.settled(base=card.base_model is not None)
-            if card.base_model is not None and not run.has(EXPLAINER_FILES):
-                check_base(card.base_model)
-        if stage in ("preference", "all") and not run.has(PREFERENCE_FILES):
-            on_note("stage 1: the preference model learns taste from ratings")
-            _train_preference(run, dataset, card.settings)
-        if stage in ("explainer", "all"):
-            run.require(*PREFERENCE_FILES)
+def _check_explainer(run: RunDirectory, card: RunCard, stage: Stage) -> None:
+    if stage == "preference":
+        return
+    card.settings.explainer.settled(base=card.base_model is not None)
+    if card.base_model is not None and not run.has(EXPLAINER_FILES):
+        check_base(card.base_model)
 
 
 def summary(run: RunDirectory) -> dict[str, Any]:
     """Where the run lies and the last figures of each stage it has."""
     records = run.read_training()
     result: dict[str, Any] = {"run": str(run.path)}
-    joint = [record for record in records.get("preference", []) if record["phase"] == "joint"]
-    if joint:
-        best = min(joint, key=lambda record: record["valid_objective"])
+    if "preference" in records:
+        best = preference_training.best_record(records["preference"])
         result["preference"] = {key: best[key] for key in ("valid_rmse", "valid_nll", "valid_kl", "live_clusters")}
     losses = [record["eval_loss"] for record in records.get("explainer", []) if "eval_loss" in record]
     if losses:
@@ -110,28 +101,44 @@ def _ids(frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return user, item
 
 
-def _train_preference(run: RunDirectory, dataset: ReviewDataset, config: RunConfig) -> None:
-    preference = config.preference
-    catalog = dataset.catalog
-    torch.manual_seed(config.seed)
-    model = PreferenceModel(
-        users=catalog.n_users,
-        items=catalog.n_items,
-        levels=catalog.scale.levels,
-        clusters=preference.clusters,
-        latent=preference.latent,
-        embedding=preference.embedding,
-        hidden=preference.hidden,
-        dropout=preference.dropout,
-    )
+def _train_preference(run: RunDirectory, dataset: ReviewDataset, config: RunConfig, say: Callable[[str], None]) -> None:
+    preference, seed, catalog = config.preference, config.seed, dataset.catalog
+    with leader_first():
+        arrays = dataset.mapped_arrays(run.checkpoints / "interactions")
+    sizes = catalog.n_users, catalog.n_items, catalog.scale.levels
     checkpoint = run.checkpoints / "preference.safetensors"
-    history = preference_training.fit(
-        model, dataset.arrays("train"), dataset.arrays("valid"), preference, config.seed, checkpoint
-    )
-    _record(run, "preference", history)
-    with staged_directory(run.preference) as staged:
-        model.save_pretrained(staged)
-    checkpoint.unlink(missing_ok=True)
+    if preference.choose_clusters is not None:
+        clusters = _chosen(run, arrays, sizes, config, say)
+        preference = preference.model_copy(update={"clusters": clusters})
+    model = PreferenceModel.sized(*sizes, preference, seed).to(default_device())
+    history = preference_training.fit(model, arrays["train"], arrays["valid"], preference, seed, checkpoint)
+    with leader_first() as leading:
+        if leading:
+            _record(run, "preference", history)
+            with staged_directory(run.preference) as staged:
+                model.save_pretrained(staged)
+            run.discard_checkpoints()
+
+
+def _chosen(
+    run: RunDirectory,
+    arrays: dict[str, InteractionArrays],
+    sizes: tuple[int, int, int],
+    config: RunConfig,
+    say: Callable[[str], None],
+) -> int:
+    """The number of clusters that the criterion names, kept with its rivals for a resumed training."""
+    criterion = config.preference.choose_clusters or "bic"
+    records = run.read_training().get("clusters")
+    if records is None:
+        found = choose_clusters(arrays["train"], arrays["valid"], *sizes, config.preference, criterion, config.seed)
+        records = [{"clusters": c.clusters, criterion: c.cost} for c in found]
+        with leader_first() as leading:
+            if leading:
+                _record(run, "clusters", records)
+    clusters = int(records[0]["clusters"])
+    say(f"{clusters} clusters by {criterion.upper()} among {' to '.join(map(str, config.preference.cluster_range))}")
+    return clusters
 
 
 def _train_explainer(run: RunDirectory, dataset: ReviewDataset, card: RunCard) -> None:

@@ -65,6 +65,15 @@ class PreferenceModel(
         self.prior = MixturePrior(clusters, latent)
 
     @classmethod
+    def sized(cls, users: int, items: int, levels: int, config: PreferenceConfig, seed: int = 0) -> PreferenceModel:
+        """An untrained model of the configured sizes. The caller's random state is left as it was."""
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return cls(
+                users, items, levels, config.clusters, config.latent, config.embedding, config.hidden, config.dropout
+            )
+
+    @classmethod
     def _from_pretrained(cls, **options: Any) -> PreferenceModel:
         # The mixin prints a line on stdout, which is kept for results.
         with contextlib.redirect_stdout(io.StringIO()):
@@ -89,7 +98,9 @@ class PreferenceModel(
     def losses_at(self, z_BD: Tensor, mu_BD: Tensor, log_var_BD: Tensor, level_B: Tensor) -> PairLosses:
         """The same for latents z of the Gaussians with `mu_BD` and `log_var_BD`."""
         nll_B = nn.functional.cross_entropy(self.decoder(z_BD), level_B, reduction="none")
-        gaussian_BD, choice_B = self.prior.kl_terms(mu_BD, log_var_BD, self.prior.log_responsibilities(z_BD))
+        with torch.autocast(z_BD.device.type, enabled=False):  # the mixture's differences drown in half precision
+            z_BD, mu_BD, log_var_BD = z_BD.float(), mu_BD.float(), log_var_BD.float()
+            gaussian_BD, choice_B = self.prior.kl_terms(mu_BD, log_var_BD, self.prior.log_responsibilities(z_BD))
         half = self.encoder.user_latent
         return PairLosses(nll_B, gaussian_BD[:, :half].sum(-1) + choice_B, gaussian_BD[:, half:].sum(-1))
 

@@ -20,6 +20,7 @@ from sklearn.utils.extmath import randomized_svd
 from torch import Tensor
 
 from gavamoe.preference.encoder import Tower
+from gavamoe.preference.interactions import Batch
 from gavamoe.preference.model import PreferenceModel
 
 DAMPING = 10.0  # reviews at which half of what an id's reviews say is believed
@@ -38,26 +39,22 @@ class Factors:
     variance: float
 
 
-def start_from_factors(model: PreferenceModel, user_N: Tensor, item_N: Tensor, level_N: Tensor, seed: int) -> None:
-    """Set an untrained `model` to predict from the biased SVD of its training ratings (levels from 0)."""
+def start_from_factors(model: PreferenceModel, reviews: Batch, seed: int) -> None:
+    """Set an untrained `model` to predict from the biased SVD of training reviews."""
     count = min(model.decoder.left.in_features, model.decoder.right.in_features, model.decoder.left.out_features) - 1
     count = min(count, model.encoder.user.offset.embedding_dim - 1, model.users, model.items)
-    factors = _factorise(user_N.numpy(), item_N.numpy(), level_N.numpy(), model.users + 1, model.items + 1, count, seed)
+    factors = factorise(reviews, model.users + 1, model.items + 1, count, seed)
     _set_vectors(model.encoder.user, factors.user_UF, factors.bias_U)
     _set_vectors(model.encoder.item, factors.item_IF, factors.bias_I)
-    _set_decoder(model, factors, torch.bincount(level_N, minlength=model.levels))
+    _set_decoder(model, factors, torch.bincount(reviews.level_B, minlength=model.levels))
 
 
-def _factorise(
-    user: np.ndarray, item: np.ndarray, level: np.ndarray, users: int, items: int, count: int, seed: int
-) -> Factors:
+def factorise(reviews: Batch, users: int, items: int, count: int, seed: int) -> Factors:
+    """`count` factors of damped residuals, each scaled by how far reviews it was not made from bear it out."""
+    user, item, level = (column.numpy() for column in (reviews.user_B, reviews.item_B, reviews.level_B))
     count_U, count_I = np.bincount(user, minlength=users), np.bincount(item, minlength=items)
-    centred = level - level.mean()
-    bias_U, bias_I = np.zeros(users), np.zeros(items)
-    for _ in range(ROUNDS):
-        bias_U = np.bincount(user, centred - bias_I[item], users) / (count_U + DAMPING)
-        bias_I = np.bincount(item, centred - bias_U[user], items) / (count_I + DAMPING)
-    residual = (centred - bias_U[user] - bias_I[item]).astype(np.float32)
+    bias_U, bias_I = _biases(user, item, level - level.mean(), count_U, count_I)
+    residual = (level - level.mean() - bias_U[user] - bias_I[item]).astype(np.float32)
     held_N = np.random.default_rng(seed).random(len(user)) < HELD_SHARE
     learn_N = ~held_N
     left_UF, value_F, right_FI = randomized_svd(
@@ -70,9 +67,19 @@ def _factorise(
     # On the reviews it was made from every factor seems to explain something; those held out tell which do.
     product_NF = user_UF[user[held_N]] * item_IF[item[held_N]]
     weight_F = nnls(product_NF.astype(np.float64), residual[held_N].astype(np.float64))[0] if count else np.zeros(0)
-    return Factors(
-        bias_U, bias_I, user_UF * np.sqrt(weight_F), item_IF * np.sqrt(weight_F), float(residual.var())
-    )
+    scale_F = np.sqrt(weight_F)
+    return Factors(bias_U, bias_I, user_UF * scale_F, item_IF * scale_F, float(residual.var()))
+
+
+def _biases(
+    user: np.ndarray, item: np.ndarray, centred: np.ndarray, count_U: np.ndarray, count_I: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What users and items add to the mean, damped, in turn."""
+    bias_U, bias_I = np.zeros(len(count_U)), np.zeros(len(count_I))
+    for _ in range(ROUNDS):
+        bias_U = np.bincount(user, centred - bias_I[item], len(count_U)) / (count_U + DAMPING)
+        bias_I = np.bincount(item, centred - bias_U[user], len(count_I)) / (count_I + DAMPING)
+    return bias_U, bias_I
 
 
 def _believed(sum_NF: np.ndarray, count_N: np.ndarray) -> np.ndarray:

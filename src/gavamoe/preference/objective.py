@@ -1,0 +1,95 @@
+"""What stage 1 minimises, and how a model does on pairs it did not learn from.
+
+Source: design of GaVaMoE, section 3.1 (ELBO); the KL is counted once a user and once an item.
+Shape suffixes: B batch, D latent, K clusters, R rating levels, U users + 1, I items + 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from gavamoe.preference.encoder import UNKNOWN
+from gavamoe.preference.interactions import Batch, Interactions
+from gavamoe.preference.model import PairLosses, PreferenceModel
+
+LIVE_SHARE = 0.01  # a cluster is live when it holds at least this share of the pairs
+SILENT_NATS = 0.05  # a latent that tells less than this of its pair is the prior
+
+
+@dataclass(frozen=True)
+class Shares:
+    """What part of its user's and of its item's KL a pair carries: one over their training reviews.
+
+    A user's half of z is drawn once, and so is an item's, however many reviews they have. Counting the KL once for each
+    is the ELBO of that model; counting it again with every pair leaves users of one review as free as those of a
+    hundred, or pins down both.
+    """
+
+    user_U: Tensor
+    item_I: Tensor
+
+    @classmethod
+    def of(cls, train: Interactions, model: PreferenceModel) -> Shares:
+        """From the reviews of each user and item; all reviews speak of the unknown."""
+        counts = train.counts(model.users, model.items)
+        for count in counts:
+            count[UNKNOWN] = len(train)
+        return cls(*((1 / count.clamp_min(1)).to(model.device) for count in counts))
+
+    def kl(self, losses: PairLosses, batch: Batch) -> Tensor:
+        """The pairs' parts of the KL, [B]."""
+        return losses.kl_user * self.user_U[batch.user_B] + losses.kl_item * self.item_I[batch.item_B]
+
+
+@torch.no_grad()
+def validate(model: PreferenceModel, pairs: Interactions, shares: Shares) -> dict[str, float]:
+    """Means over the pairs at z = mu: NLL, RMSE and MAE in levels, KL as it is counted and as the pair's own; live
+    clusters and mixture entropy. NLL, KL and entropy in nats.
+    """
+    model.eval()
+    level_R = torch.arange(model.levels, dtype=torch.float32, device=model.device)
+    sums: dict[str, float] = {}
+    share_K = torch.zeros(model.clusters, device=model.device)
+    for chunk in pairs.chunks():
+        batch = chunk.to(model.device)
+        mu_BD, log_var_BD = model.encoder(batch.user_B, batch.item_B)
+        losses = model.losses_at(mu_BD, mu_BD, log_var_BD, batch.level_B)
+        error_B = model.decoder(mu_BD).softmax(-1) @ level_R - batch.level_B
+        share_K += model.prior.log_responsibilities(mu_BD).exp().sum(0)
+        parts = {
+            "nll": losses.nll,
+            "square": error_B.square(),
+            "mae": error_B.abs(),
+            "kl": shares.kl(losses, batch),
+            "latent_kl": losses.kl_user + losses.kl_item,
+        }
+        sums = {name: sums.get(name, 0.0) + float(part.sum(dtype=torch.float64)) for name, part in parts.items()}
+    mean = {name: total / len(pairs) for name, total in sums.items()}
+    share_K /= len(pairs)
+    return {
+        "valid_nll": mean["nll"],
+        "valid_rmse": mean["square"] ** 0.5,
+        "valid_mae": mean["mae"],
+        "valid_kl": mean["kl"],
+        "valid_latent_kl": mean["latent_kl"],
+        "live_clusters": int((share_K >= LIVE_SHARE).sum()),
+        "mixture_entropy": float(-(share_K * share_K.clamp_min(1e-12).log()).sum()),
+    }
+
+
+def collapse(record: dict[str, float], clusters: int) -> str | None:
+    """What went wrong where validation shows a collapsed model, and what to change; None where it does not."""
+    if record["valid_latent_kl"] < SILENT_NATS:
+        return (
+            f"stage 1 collapsed: the latent says nothing of its pair (KL {record['valid_latent_kl']:.3f} nats, the "
+            "posterior is the prior); lower preference.beta, or give it more reviews a user"
+        )
+    if clusters > 1 and record["live_clusters"] < 2:
+        return (
+            f"stage 1 collapsed: {record['live_clusters']} of {clusters} clusters holds {LIVE_SHARE:.0%} of the pairs "
+            "or more; lower preference.beta or preference.clusters, or raise preference.restarts"
+        )
+    return None
