@@ -34,7 +34,7 @@ class PreferenceConfig(_Strict):
     epochs: int = Field(60, ge=1, description="at most so many epochs with the prior")
     patience: int = Field(6, ge=1, description="epochs without a better validation objective before stopping")
     restarts: int = Field(10, ge=1, description="random starts of the mixture fit; the likeliest is kept")
-    batch_size: int = Field(512, ge=1, description="pairs a step")
+    batch_size: int = Field(512, ge=1, description="pairs a step; fewer where there are few reviews")
     learning_rate: float = Field(3e-3, gt=0)
     weight_decay: float = Field(1e-2, ge=0, description="of the networks (AdamW)")
     vector_rate: float = Field(0.1, gt=0, description="learning rate of the id vectors (sparse Adagrad)")

@@ -7,11 +7,13 @@ from functools import partial
 
 from gavamoe.baselines.att2seq import Att2Seq
 from gavamoe.baselines.lightgcn import LightGCNRatings
+from gavamoe.baselines.matrix_factorisation import MatrixFactorisation
 from gavamoe.baselines.neural import NeuralSystem
 from gavamoe.baselines.nrt import NRT
 from gavamoe.baselines.pepler import PEPLER
 from gavamoe.baselines.pepler_discrete import DiscretePEPLER
 from gavamoe.baselines.peter import PETER
+from gavamoe.baselines.rating_mlp import MLPRatings
 from gavamoe.baselines.rating_system import RatingSystem
 from gavamoe.baselines.xrec import XRec, graph_vectors
 
@@ -30,4 +32,6 @@ TEXT_SYSTEMS: dict[str, Callable[[int], NeuralSystem]] = {
 
 RATING_SYSTEMS: dict[str, Callable[[], RatingSystem]] = {
     "lightgcn": partial(RatingSystem, LightGCNRatings),
+    "mf": partial(RatingSystem, MatrixFactorisation),
+    "mlp": partial(RatingSystem, MLPRatings),
 }

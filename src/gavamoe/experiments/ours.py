@@ -12,7 +12,8 @@ import torch
 
 from gavamoe.baselines.corpus import Corpus
 from gavamoe.baselines.system import Predictions, Training
-from gavamoe.config import RunConfig
+from gavamoe.config import PreferenceConfig, RunConfig
+from gavamoe.data.dataset import InteractionArrays
 from gavamoe.explainer import build
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.explainer.prompt import Condition
@@ -67,6 +68,29 @@ class Gavamoe:
         if self.explainer is None:
             return 0
         return _count(self.explainer.model) + _count(self.explainer.preference)
+
+
+class PreferenceRatings:
+    """Stage 1 alone, as a model of ratings: `fit` on arrays of ids and levels, `predict` in levels 1..R."""
+
+    def __init__(self, users: int, items: int, seed: int, config: PreferenceConfig):
+        self.users, self.items, self.seed, self.config = users, items, seed, config
+
+    @property
+    def parameters(self) -> int:
+        """How many were learned."""
+        return _count(self.model_)
+
+    def fit(self, train: InteractionArrays, valid: InteractionArrays) -> PreferenceRatings:
+        """As in a run."""
+        levels = int(max(train.level.max(), valid.level.max()))
+        self.model_ = PreferenceModel.sized(self.users, self.items, levels, self.config, self.seed)
+        self.model_.fit(train, valid, self.config, self.seed)
+        return self
+
+    def predict(self, user_id: np.ndarray, item_id: np.ndarray) -> np.ndarray:
+        """Expected level of each pair, [N]."""
+        return self.model_.predict_rating(torch.from_numpy(user_id), torch.from_numpy(item_id)).numpy()
 
 
 class Clock:

@@ -66,8 +66,9 @@ class Table:
 
     @property
     def best(self) -> dict[str, Line]:
-        """The best system of each metric that is not ours; of the others, where all are ours."""
-        others = [line for line in self.lines if not line.ours] or [li for li in self.lines if li.model != self.subject]
+        """The best system of each metric but the subject: of those that are not ours, where there are any."""
+        rivals = [line for line in self.lines if line.model != self.subject]
+        others = [line for line in rivals if not line.ours] or rivals
         found: dict[str, Line] = {}
         for metric in SHOWN:
             known = [line for line in others if metric in line.figures]

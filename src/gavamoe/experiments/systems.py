@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
 from gavamoe.baselines.corpus import Corpus
+from gavamoe.baselines.rating_system import RatingSystem
 from gavamoe.baselines.registry import RATING_SYSTEMS, TEXT_SYSTEMS
 from gavamoe.baselines.system import Predictions, System, Training
 from gavamoe.data.scale import RatingScale
 from gavamoe.errors import ConfigError
 from gavamoe.evaluation import trivial
-from gavamoe.experiments.ours import Gavamoe
+from gavamoe.experiments.ours import Gavamoe, PreferenceRatings
 from gavamoe.experiments.recipe import OURS, Recipe
 from gavamoe.experiments.variants import ablations, settings_of
 from gavamoe.explainer.prompt import Condition
@@ -23,8 +25,10 @@ TRIVIAL: dict[str, Callable[[pl.DataFrame, RatingScale, int], trivial.System]] =
     "item-mode": lambda train, scale, seed: trivial.ItemMode.fit(train, scale),
     "random-sentence": trivial.RandomSentence.fit,
     "bias": lambda train, scale, seed: trivial.Biases.fit(train, scale),
+    "mean": lambda train, scale, seed: trivial.GlobalMean.fit(train, scale),
 }
-WRITE_NOTHING = {"bias"}
+WRITE_NOTHING = {"bias", "mean"}
+STAGE1 = "preference"
 
 
 class Trivial:
@@ -56,6 +60,8 @@ def make(name: str, recipe: Recipe, seed: int, parameters: int) -> System:
     changed = settings_of(name, recipe)
     if changed is not None:
         return Gavamoe(recipe.config(seed, changed), recipe.preset, recipe.base_model)
+    if name == STAGE1:
+        return RatingSystem(partial(PreferenceRatings, config=recipe.config(seed).preference))
     if name in TEXT_SYSTEMS:
         return TEXT_SYSTEMS[name](parameters)
     return RATING_SYSTEMS[name]() if name in RATING_SYSTEMS else Trivial(name)
@@ -64,7 +70,7 @@ def make(name: str, recipe: Recipe, seed: int, parameters: int) -> System:
 def check_names(recipe: Recipe) -> None:
     """`ConfigError` for a model that nobody knows."""
     ours = [OURS, *ablations(recipe.config(0).explainer), *recipe.variants]
-    known = [*ours, *TEXT_SYSTEMS, *RATING_SYSTEMS, *TRIVIAL]
+    known = [*ours, STAGE1, *TEXT_SYSTEMS, *RATING_SYSTEMS, *TRIVIAL]
     for name in recipe.models:
         if name not in known:
             raise ConfigError(f"there is no model '{name}'; choose among {', '.join(known)}")

@@ -16,14 +16,15 @@ from gavamoe.preference.model import PreferenceModel
 
 # The fit sees at most so many users: its cost does not grow with the data beyond that.
 SAMPLE = 50_000
+ENOUGH = 10.0  # reviews after which a user's vector says more of the user than of where it began
 
 
 def initialise_mixture(model: PreferenceModel, count_U: Tensor, pairs: Batch, restarts: int, seed: int) -> None:
     """Set the prior's components from the posterior means of training pairs.
 
     The groups are found among USERS, on their half of the latent: taste belongs to a user, and a mixture over all
-    dimensions at once would as soon cut the items in K. Users with fewer reviews than the median are assigned, not
-    fitted: their vectors have hardly left the origin. Each component then takes mean and variance, over both halves,
+    dimensions at once would as soon cut the items in K. Users of few reviews are assigned, not fitted: their vectors
+    have hardly left the origin. Each component then takes mean and variance, over both halves,
     of the pairs of its users.
 
     count_U: training reviews of each user, [users + 1].
@@ -35,10 +36,10 @@ def initialise_mixture(model: PreferenceModel, count_U: Tensor, pairs: Batch, re
 
 
 def known_users(model: PreferenceModel, count_U: Tensor) -> np.ndarray:
-    """The latent means, users' half, of users with as many reviews as the median user or more, [n, D/2]."""
+    """The latent means, users' half, of users with ENOUGH reviews, or as many as the median user, [n, D/2]."""
     seen_U = count_U > 0
-    median = count_U[seen_U].float().median()
-    return model.side_vectors()[0].cpu()[seen_U & (count_U >= median)].numpy()
+    least = min(float(count_U[seen_U].float().median()), ENOUGH)
+    return model.side_vectors()[0].cpu()[seen_U & (count_U >= least)].numpy()
 
 
 def fit_users(known: np.ndarray, clusters: int, restarts: int, seed: int) -> GaussianMixture:

@@ -28,6 +28,7 @@ from gavamoe.preference.spectral import start_from_factors
 from gavamoe.progress import track
 from gavamoe.runtime import bf16_pays, leads, processes, rank
 
+STEPS, SMALLEST_BATCH = 20, 32  # an epoch of few reviews takes that many steps: two or three would not move anything
 SAMPLE = 5_000_000  # reviews that decide where training starts; it goes on from there with all of them
 
 
@@ -109,6 +110,7 @@ class _Training:
         self.model, self.train, self.valid, self.config, self.seed, self.path = model, train, valid, config, seed, path
         self.progress = Progress()
         self.shares = Shares.of(train, model)
+        self.batch_size = min(config.batch_size, max(len(train) // STEPS, SMALLEST_BATCH))
         self.tables = [model.encoder.user.offset, model.encoder.item.offset]
         table_weights = {id(table.weight) for table in self.tables}
         self.networks = [p for p in model.parameters() if id(p) not in table_weights]
@@ -161,7 +163,7 @@ class _Training:
     def _train_epoch(self, beta: float) -> float:
         self.model.train()
         total = 0.0
-        for batch in self.train.shuffled(self.config.batch_size):
+        for batch in self.train.shuffled(self.batch_size):
             total += self._step(batch.forgetting(self.config.id_dropout), beta)
         return sum_of(total) / len(self.train)
 
