@@ -92,11 +92,11 @@ def _train(
     # Explicitly off: Adagrad builds its sparse tensors from a gradient that is one already.
     with torch.random.fork_rng(), torch.sparse.check_sparse_tensor_invariants(enable=False):
         torch.manual_seed(seed)
-        return _Training(model, learned, checked, config, seed, checkpoint).run(until)
+        return Training(model, learned, checked, config, seed, checkpoint).run(until)
 
 
-class _Training:
-    """One training: the pieces that every epoch shares."""
+class Training:
+    """One training: the pieces that every epoch shares. `fit` is the way in."""
 
     def __init__(
         self,
@@ -122,6 +122,7 @@ class _Training:
         self._new_optimizers()
 
     def run(self, until: str) -> list[dict[str, Any]]:
+        """Train on to the phase `until` and return the records."""
         if self.begun and self.path is not None:
             self._restore(load_state(self.path))
         limits = {"pretrain": self.config.pretrain_epochs, "joint": self.config.epochs}
@@ -164,10 +165,10 @@ class _Training:
         self.model.train()
         total = 0.0
         for batch in self.train.shuffled(self.batch_size):
-            total += self._step(batch.forgetting(self.config.id_dropout), beta)
+            total += self.step(batch.forgetting(self.config.id_dropout), beta)
         return sum_of(total) / len(self.train)
 
-    def _step(self, batch: Batch, beta: float) -> float:
+    def step(self, batch: Batch, beta: float) -> float:
         """Learn from this process's part of a batch, and return the part's summed loss."""
         eps_BD = torch.randn(len(batch), self.model.prior.mean_KD.shape[1])[rank() :: processes()]
         part, eps_BD = batch.part(rank(), processes()).to(self.model.device), eps_BD.to(self.model.device)
