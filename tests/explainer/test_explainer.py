@@ -56,7 +56,7 @@ def test_strangers_are_explained_and_marked_as_such(explainer):
 def test_a_given_rating_reaches_the_prompt_only_where_it_is_asked_for(explainer):
     pairs = some_pairs().with_columns(rating=pl.lit(1.0))
     assert explainer.explain_batch(pairs) == explainer.explain_batch(some_pairs())
-    columns, _ = explainer._columns(pairs, Condition(rating="given"))
+    columns, _ = explainer.facts.of(pairs, Condition(rating="given"))
     assert columns.level == [1] * len(pairs)
     with pytest.raises(DataError, match="rating=given needs a column rating"):
         explainer.explain_batch(some_pairs(), Condition(rating="given"))

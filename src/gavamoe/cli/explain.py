@@ -23,6 +23,10 @@ def explain(
     out: Annotated[Path | None, typer.Option(help="Where to write with --pairs: .parquet, .jsonl or .csv.")] = None,
     rating: Rating = Source.predicted,
     feature: Feature = Source.none,
+    evidence: Annotated[
+        int | None,
+        typer.Option(min=0, help="Sentences by others to show beside a text; 3 for one pair, none for files."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="With --pairs: go on after an interruption.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
@@ -35,14 +39,14 @@ def explain(
     if one and Source.given in (rating, feature):
         raise InputError("--rating given and --feature given need a file with those columns: use --pairs")
     from gavamoe.cli.output import emit_json, note
-    from gavamoe.explainer.explainer import Explainer
+    from gavamoe.explainer.explainer import EVIDENCE, Explainer
     from gavamoe.explainer.prompt import Condition
     from gavamoe.pipeline.explain import explain_file
 
     condition = Condition(rating.value, feature.value)
     explainer = Explainer.from_pretrained(run)
     if pairs is not None and out is not None:
-        result = explain_file(explainer, pairs, out, condition, resume)
+        result = explain_file(explainer, pairs, out, condition, resume, evidence=evidence or 0)
         if json:
             emit_json(result)
         else:
@@ -50,7 +54,8 @@ def explain(
             print(f"{result['n']:,} explanations in {out}{oracle}")
         return
     assert user is not None and item is not None  # noqa: PT018 - checked above
-    explanation = explainer.explain_batch([(user, item)], condition, experts=True)[0]
+    count = EVIDENCE if evidence is None else evidence
+    explanation = explainer.explain_batch([(user, item)], condition, experts=True, evidence=count)[0]
     for name, kind, cold in ((user, "user", explanation.cold_user), (item, "item", explanation.cold_item)):
         if cold:
             note(f"gavamoe: {kind} '{name}' has no training review; explained as an unknown {kind}")
@@ -60,3 +65,5 @@ def explain(
         share = explanation.responsibilities[explanation.cluster]
         print(explanation.text)
         print(f"  predicted rating {explanation.rating:.1f}, cluster {explanation.cluster} ({share:.0%})")
+        for said in explanation.evidence:
+            print(f"  {said.user} gave {said.rating:g} (score {said.score:.2f}): {said.text}")

@@ -94,6 +94,7 @@ def model_config(
         z_weight=config.z_weight,
         dropout=config.dropout,
         router_jitter=config.router_jitter,
+        evidence=config.evidence,
     )
 
 

@@ -17,7 +17,7 @@ class GavamoeConfig(PretrainedConfig):
     selected experts sum to. initialisation, partition: what the experts start from when the model is built around a
     base (`gavamoe.moe.initialise`). moe_layers: which decoder layers have experts (all when None). users and items
     count the known ones; side_width is the width of the user and item vectors. embedding_scale multiplies what
-    the layers read, tokens and pair alike.
+    the layers read, tokens and pair alike. evidence: how many sentences the prompt quotes.
     """
 
     model_type = "gavamoe"
@@ -45,6 +45,7 @@ class GavamoeConfig(PretrainedConfig):
         dropout: float = 0.0,
         router_jitter: float = 0.0,
         embedding_scale: float = 1.0,
+        evidence: int = 0,
         **kwargs: Any,
     ):
         inner: PretrainedConfig = (
@@ -60,6 +61,7 @@ class GavamoeConfig(PretrainedConfig):
         self.user_token_id, self.item_token_id = user_token_id, item_token_id
         self.balance_weight, self.z_weight = balance_weight, z_weight
         self.dropout, self.router_jitter, self.embedding_scale = dropout, router_jitter, embedding_scale
+        self.evidence = evidence
         kwargs.setdefault("tie_word_embeddings", inner.tie_word_embeddings)
         super().__init__(**kwargs)
 

@@ -7,9 +7,9 @@ order, process count nor an interruption changes it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,36 +21,49 @@ from gavamoe.config import ExplainerConfig
 from gavamoe.explainer.modeling import IGNORED
 from gavamoe.explainer.prompt import render
 
+# Row and feature (None where withheld) to the sentences that the prompt quotes.
+EvidenceOf = Callable[[int, str | None], Sequence[str]]
+
+
+def no_evidence(row: int, feature: str | None) -> Sequence[str]:
+    """None, as for every run that was trained without."""
+    return ()
+
 
 @dataclass
 class PairColumns:
-    """What stage 2 knows of N pairs: ids [N] (0 unknown), cluster [N]; level and feature [N], None where withheld."""
+    """What stage 2 knows of N pairs: ids [N] (0 unknown), cluster [N]; level and feature [N], None where withheld.
+
+    evidence: which sentences the prompt of a row quotes; a function, because they are chosen by the feature as well.
+    """
 
     user_id: np.ndarray
     item_id: np.ndarray
     cluster: np.ndarray
     level: Sequence[int | None]
     feature: Sequence[str | None]
+    evidence: EvidenceOf = no_evidence
 
     def __len__(self) -> int:
         return len(self.user_id)
 
 
 class PromptEncoder:
-    """Token ids of a prompt; there are few different ones (levels x features), so each is tokenized once.
+    """Token ids of a prompt; without evidence there are few different ones (levels x features), tokenized once each.
 
     A tokenizer with a chat template wraps the prompt as the user's message; one that begins texts with a token of its
     own begins the prompt with it.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase):
-        self._encode = cache(lambda text: tuple(_encode_prompt(tokenizer, text)))
+        self._encode = lru_cache(PROMPTS_KEPT)(lambda text: tuple(_encode_prompt(tokenizer, text)))
 
-    def __call__(self, level: int | None, feature: str | None) -> list[int]:
-        """`level` in 1..R or None, `feature` a word or None."""
-        return list(self._encode(render(level, feature)))
+    def __call__(self, level: int | None, feature: str | None, evidence: Sequence[str] = ()) -> list[int]:
+        """`level` in 1..R or None, `feature` a word or None, `evidence` sentences."""
+        return list(self._encode(render(level, feature, evidence)))
 
 
+PROMPTS_KEPT = 10_000
 # Templates that know these words then say the same on every day, and open no chain of thought.
 CHAT = {"add_generation_prompt": True, "enable_thinking": False, "date_string": "1 January 2026"}
 
@@ -95,6 +108,14 @@ class ExplanationDataset(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.pairs)
 
+    @cached_property
+    def lengths(self) -> list[int]:
+        """Tokens of each sequence up to what is the same for all: to group like with like."""
+        if self.pairs.evidence is no_evidence:
+            return [len(text) for text in self.texts]
+        quoted = (self.pairs.evidence(row, self.pairs.feature[row]) for row in range(len(self)))
+        return [len(self.prompt(None, None, said)) + len(text) for said, text in zip(quoted, self.texts, strict=True)]
+
     def set_epoch(self, epoch: int) -> None:
         """Called by the data loader: each epoch hides other facts."""
         self.epoch = epoch
@@ -109,7 +130,9 @@ class ExplanationDataset(Dataset[dict[str, Any]]):
             item = 0 if draw[1] < self.config.id_dropout else item
             level = None if draw[2] < self.config.rating_dropout else level
             feature = None if draw[3] < self.config.feature_dropout else feature
-        prompt = self.prompt(level, feature)
+        # A hidden item has no evidence, as a cold one has none. A hidden user's own words stay excluded.
+        evidence = pairs.evidence(row, feature) if item else ()
+        prompt = self.prompt(level, feature, evidence)
         text = self.texts[row]
         return {
             "input_ids": prompt + text,

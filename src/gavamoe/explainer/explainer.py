@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,13 @@ from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerBas
 from transformers.utils import logging as transformers_logging
 
 from gavamoe.data.catalog import Catalog
-from gavamoe.errors import DataError, InputError, RunError
-from gavamoe.explainer.clusters import GateClusters
+from gavamoe.errors import InputError, RunError
+from gavamoe.explainer.asking import as_frame, given, one_pair
 from gavamoe.explainer.examples import PairColumns, PromptEncoder
 from gavamoe.explainer.expert_report import ExpertReport
 from gavamoe.explainer.expert_use import expert_use, text_use
 from gavamoe.explainer.explanation import Explanation
-from gavamoe.explainer.features import FeaturePredictor
+from gavamoe.explainer.facts import Facts, Judgement
 from gavamoe.explainer.generation import Generated, generate
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.explainer.prompt import Condition
@@ -34,14 +33,7 @@ from gavamoe.progress import Advance, track
 from gavamoe.run import CATALOG_FILES, EXPLAINER_FILES, PREFERENCE_FILES, RunDirectory
 from gavamoe.runtime import default_device
 
-
-@dataclass
-class Judgement:
-    """Stage 1's word on N pairs: expected level [N] in 1..R, responsibilities [N, K], and the gate's cluster [N]."""
-
-    level: np.ndarray
-    responsibilities: np.ndarray
-    cluster: np.ndarray
+EVIDENCE = 3  # sentences beside the text of a single pair
 
 
 class Explainer:
@@ -49,16 +41,12 @@ class Explainer:
 
     def __init__(
         self,
-        preference: PreferenceModel,
+        facts: Facts,
         model: GavamoeForCausalLM,
         tokenizer: PreTrainedTokenizerBase,
-        catalog: Catalog,
-        features: FeaturePredictor,
-        clusters: GateClusters | None = None,
     ):
-        self.preference, self.model, self.tokenizer = preference.eval(), model.eval(), tokenizer
-        self.catalog, self.features = catalog, features
-        self.clusters = clusters or GateClusters("model", preference.clusters)
+        self.facts, self.model, self.tokenizer = facts, model.eval(), tokenizer
+        self.preference, self.catalog = facts.preference.eval(), facts.catalog
         self._writing = threading.Lock()  # the model's routing state serves one batch at a time
 
     @classmethod
@@ -78,8 +66,8 @@ class Explainer:
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise RunError(f"the run {run} is damaged: {error}; copy the whole directory again") from None
         catalog = Catalog.load(directory.catalog)
-        clusters = GateClusters.load(directory.explainer, preference)
-        return cls(preference, model, tokenizer, catalog, FeaturePredictor.load(directory.explainer), clusters)
+        facts = Facts.load(directory.explainer, preference, catalog, model.config.evidence)
+        return cls(facts, model, tokenizer)
 
     def prompt_ids(self, level: int | None, feature: str | None) -> list[int]:
         """Token ids of the prompt that states these facts."""
@@ -87,16 +75,20 @@ class Explainer:
 
     def judge(self, user_id: np.ndarray, item_id: np.ndarray) -> Judgement:
         """Rating and cluster of pairs of ids, without writing a text."""
-        user, item = (torch.from_numpy(np.array(ids, dtype=np.int64)) for ids in (user_id, item_id))
-        level = self.preference.predict_rating(user, item).cpu().numpy()
-        gamma = self.preference.responsibilities(user, item).cpu().numpy()
-        return Judgement(level, gamma, self.clusters.of(self.preference, user_id, item_id))
+        return self.facts.judge(user_id, item_id)
 
     def explain(
-        self, user: Any, item: Any, rating: float | None = None, feature: str | None = None, **decoding: Any
+        self,
+        user: Any,
+        item: Any,
+        rating: float | None = None,
+        feature: str | None = None,
+        evidence: int = EVIDENCE,
+        **decoding: Any,
     ) -> Explanation:
-        """Explain one pair; a `rating` or `feature` passed is taken as given. `decoding`: see `explain_batch`."""
-        return self.explain_batch(*_one(user, item, rating, feature), experts=True, **decoding)[0]
+        """Explain one pair; a `rating` or `feature` passed is taken as given. Others: see `explain_batch`."""
+        pair, condition = one_pair(user, item, rating, feature)
+        return self.explain_batch(pair, condition, experts=True, evidence=evidence, **decoding)[0]
 
     def stream(
         self,
@@ -105,6 +97,7 @@ class Explainer:
         rating: float | None = None,
         feature: str | None = None,
         seed: int = 0,
+        evidence: int = EVIDENCE,
         **decoding: Any,
     ) -> Generator[str, None, Explanation]:
         """Yield the words of `explain(...)` as they are written; joined they are its text, exactly.
@@ -112,14 +105,12 @@ class Explainer:
         The generator's return value is the explanation. Beams are settled only at the end, so there the text comes
         whole. Closing the generator stops the writing.
         """
-        frame, condition = _one(user, item, rating, feature)
+        frame, condition = one_pair(user, item, rating, feature)
         generation = self._generation(decoding)
         written: list[Explanation] = []
 
         def write(streamer: WordStreamer | None) -> None:
-            written.extend(
-                self._explain(_as_frame(frame), condition, generation, seed, experts=True, streamer=streamer)
-            )
+            written.extend(self._explain(frame, condition, generation, seed, True, evidence, streamer=streamer))
 
         if (generation.num_beams or 1) > 1:
             write(None)
@@ -135,6 +126,7 @@ class Explainer:
         condition: Condition = Condition(),
         experts: bool = False,
         seed: int = 0,
+        evidence: int = 0,
         advance: Advance | None = None,
         **decoding: Any,
     ) -> list[Explanation]:
@@ -143,13 +135,14 @@ class Explainer:
         pairs: a frame with user and item (and rating, feature where the condition says `given`), or (user, item)
         tuples. `decoding` overrides the run's generation settings (do_sample, num_beams, ...: as in transformers).
         Where they sample, another `seed` gives another text; a pair's text never depends on the rest of the batch.
-        `advance` moves the caller's progress bar; without one there is a bar for this call.
+        evidence: how many sentences by others to return beside each text. `advance` moves the caller's progress bar;
+        without one there is a bar for this call.
         """
-        frame, generation = _as_frame(pairs), self._generation(decoding)
+        frame, generation = as_frame(pairs), self._generation(decoding)
         if advance is not None:
-            return self._explain(frame, condition, generation, seed, experts, advance)
+            return self._explain(frame, condition, generation, seed, experts, evidence, advance)
         with track("explanations", len(frame)) as own:
-            return self._explain(frame, condition, generation, seed, experts, own)
+            return self._explain(frame, condition, generation, seed, experts, evidence, own)
 
     def _explain(
         self,
@@ -158,10 +151,11 @@ class Explainer:
         generation: GenerationConfig,
         seed: int,
         experts: bool,
+        evidence: int,
         advance: Advance = lambda steps, text: None,
         streamer: WordStreamer | None = None,
     ) -> list[Explanation]:
-        columns, judged = self._columns(frame, condition)
+        columns, judged = self.facts.of(frame, condition)
         written: dict[int, Generated] = {}
         with self._writing:
             for row, generated in generate(self.model, self.tokenizer, columns, generation, seed, streamer):
@@ -169,6 +163,7 @@ class Explainer:
                 advance(1, "")
             shares = self._expert_shares(columns, written) if experts else None
         ratings = self.catalog.scale.to_rating(judged.level)
+        said = self.facts.evidence_of(columns, judged, evidence)
         return [
             Explanation(
                 user=user,
@@ -181,8 +176,9 @@ class Explainer:
                 cold_item=bool(columns.item_id[row] == 0),
                 finished=written[row].finished,
                 feature=columns.feature[row],
-                conditions=condition.to_dict(),
+                conditions=condition.to_dict() | {"evidence": self.facts.quoted},
                 experts=shares[row] if shares else None,
+                evidence=said[row],
             )
             for row, (user, item) in enumerate(frame.select("user", "item").iter_rows())
         ]
@@ -209,60 +205,12 @@ class Explainer:
 
     def expert_report(self, reviews: pl.DataFrame) -> ExpertReport:
         """How the gates would route these reviews (user, item, text; others ignored); `print` it for a summary."""
-        frame = _as_frame(reviews)
-        columns, judged = self._columns(frame, Condition(rating="none"))
-        counts_NLE = text_use(self.model, self.tokenizer, columns, _given(frame, "text").fill_null("").to_list())
+        frame = as_frame(reviews)
+        columns, judged = self.facts.of(frame, Condition(rating="none"))
+        counts_NLE = text_use(self.model, self.tokenizer, columns, given(frame, "text").fill_null("").to_list())
         layers = self.model.config.moe_layers or list(range(counts_NLE.shape[1]))
         return ExpertReport.count(counts_NLE.numpy(), judged.cluster, sorted(layers))
 
     def _expert_shares(self, columns: PairColumns, written: dict[int, Generated]) -> list[list[list[float]]]:
         counts_NLE = expert_use(self.model, columns, [written[row] for row in range(len(columns))])
         return (counts_NLE / counts_NLE.sum(-1, keepdim=True).clamp_min(1)).tolist()
-
-    def _columns(self, frame: pl.DataFrame, condition: Condition) -> tuple[PairColumns, Judgement]:
-        users, items = frame["user"].to_list(), frame["item"].to_list()
-        user_id = np.array([self.catalog.user_id(name) for name in users], dtype=np.int64)
-        item_id = np.array([self.catalog.item_id(name) for name in items], dtype=np.int64)
-        judged = self.judge(user_id, item_id)
-        count = len(frame)
-        level: Sequence[int | None] = [None] * count
-        if condition.rating == "predicted":
-            level = np.rint(judged.level).astype(int).tolist()
-        elif condition.rating == "given":
-            level = self.catalog.scale.to_level(_given(frame, "rating")).to_list()
-        feature: Sequence[str | None] = [None] * count
-        if condition.feature == "predicted":
-            feature = self.features.predict(user_id, item_id)
-        elif condition.feature == "given":
-            feature = _given(frame, "feature").to_list()
-        return PairColumns(user_id, item_id, judged.cluster, level, feature), judged
-
-
-def _one(user: Any, item: Any, rating: float | None, feature: str | None) -> tuple[pl.DataFrame, Condition]:
-    """One pair as a frame; what is passed is given."""
-    frame = pl.DataFrame({"user": [str(user)], "item": [str(item)]})
-    if rating is not None:
-        frame = frame.with_columns(rating=pl.lit(float(rating)))
-    if feature is not None:
-        frame = frame.with_columns(feature=pl.lit(feature))
-    return frame, Condition("predicted" if rating is None else "given", "none" if feature is None else "given")
-
-
-def _as_frame(pairs: pl.DataFrame | Sequence[tuple[Any, Any]]) -> pl.DataFrame:
-    if not isinstance(pairs, pl.DataFrame):
-        pairs = pl.DataFrame(
-            {"user": [str(user) for user, _ in pairs], "item": [str(item) for _, item in pairs]},
-            schema={"user": pl.String, "item": pl.String},
-        )
-    for name in ("user", "item"):
-        if name not in pairs.columns:
-            raise DataError(f"pairs need a column {name}; found {', '.join(pairs.columns)}")
-    return pairs.with_columns(pl.col("user", "item").cast(pl.String))
-
-
-def _given(frame: pl.DataFrame, name: str) -> pl.Series:
-    if name not in frame.columns or frame[name].null_count() == len(frame) > 0:
-        raise DataError(
-            f"the condition {name}=given needs a column {name} with values; choose {name}=predicted or none"
-        )
-    return frame[name]

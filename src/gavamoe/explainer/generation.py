@@ -62,7 +62,10 @@ def generate(
     """
     model.eval()
     encode = PromptEncoder(tokenizer)
-    prompts = [encode(level, feature) for level, feature in zip(pairs.level, pairs.feature, strict=True)]
+    prompts = [
+        encode(level, feature, pairs.evidence(row, feature))
+        for row, (level, feature) in enumerate(zip(pairs.level, pairs.feature, strict=True))
+    ]
     by_length = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
     for start in range(0, len(by_length), batch_size):
         rows = by_length[start : start + batch_size]

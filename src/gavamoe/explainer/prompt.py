@@ -1,12 +1,14 @@
 """The prompt: which facts about the pair it may state, and how they are written.
 
-    <|user|><|item|><|rating|>4<|feature|>music<|explain|>the text<|end|>
+    <|user|><|item|><|rating|>4<|feature|>music<|evidence|>what another wrote<|explain|>the text<|end|>
 
-The two marks carry the soft tokens. A fact that the condition withholds is left out with its mark.
+The first two marks carry the soft tokens. A fact that the condition withholds is left out with its mark; evidence is
+there in runs that were trained with it (explainer.evidence).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,8 +16,9 @@ Source = Literal["none", "predicted", "given"]
 
 PAD, END = "<|pad|>", "<|end|>"
 USER, ITEM = "<|user|>", "<|item|>"
-RATING, FEATURE, EXPLAIN = "<|rating|>", "<|feature|>", "<|explain|>"
-MARKS = (USER, ITEM, RATING, FEATURE, EXPLAIN)
+RATING, FEATURE, EXPLAIN, EVIDENCE = "<|rating|>", "<|feature|>", "<|explain|>", "<|evidence|>"
+MARKS = (USER, ITEM, RATING, FEATURE, EXPLAIN, EVIDENCE)
+QUOTED_WORDS = 40  # of a sentence of evidence
 
 
 @dataclass(frozen=True)
@@ -35,8 +38,14 @@ class Condition:
         return {"rating": self.rating, "feature": self.feature, "oracle": self.oracle}
 
 
-def render(level: int | None, feature: str | None) -> str:
-    """The prompt of one pair; `level` in 1..R."""
+def render(level: int | None, feature: str | None, evidence: Sequence[str] = ()) -> str:
+    """The prompt of one pair; `level` in 1..R, `evidence` the sentences it may quote."""
     rating_part = f"{RATING}{level}" if level is not None else ""
     feature_part = f"{FEATURE}{feature}" if feature else ""
-    return f"{USER}{ITEM}{rating_part}{feature_part}{EXPLAIN}"
+    evidence_part = "".join(f"{EVIDENCE}{_quoted(sentence)}" for sentence in evidence)
+    return f"{USER}{ITEM}{rating_part}{feature_part}{evidence_part}{EXPLAIN}"
+
+
+def _quoted(sentence: str) -> str:
+    """A sentence that people wrote, short, and without anything that could pass for one of our marks."""
+    return " ".join(sentence.replace("<|", "< |").split()[:QUOTED_WORDS])

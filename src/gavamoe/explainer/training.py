@@ -137,7 +137,7 @@ class GroupedByLength(Sampler[int]):
 
     def __init__(self, dataset: ExplanationDataset, batch_size: int, seed: int):
         self.dataset, self.batch_size, self.seed = dataset, batch_size, seed
-        self.lengths = [len(text) for text in dataset.texts]
+        self.lengths = dataset.lengths
         self.epoch = 0
 
     def __len__(self) -> int:

@@ -29,7 +29,7 @@ def nats_per_token(
     model.eval()
     sums = torch.zeros(2, dtype=torch.float64)  # nats, tokens
     # Rows of like length together: little padding, and the sum does not mind the order.
-    order = sorted(range(len(dataset)), key=lambda row: len(dataset.texts[row]))
+    order = sorted(range(len(dataset)), key=lambda row: dataset.lengths[row])
     for start in range(0, len(order), BATCH * processes):
         own = order[start : start + BATCH * processes][process::processes]
         # Where none is left for this process it runs one that does not count: sharded models need all to take part.

@@ -37,9 +37,11 @@ def explain_file(
     condition: Condition,
     resume: bool = False,
     window: int = WINDOW,
+    evidence: int = 0,
 ) -> dict[str, Any]:
     """Read pairs (columns user, item; rating, feature where given), explain them in their order, write `out`.
 
+    evidence: how many sentences by others to write beside each text; with some there is a column for them.
     With `resume`, what an interrupted call for the same `out` finished is kept; it must have been the same work.
     Without, unfinished work there is refused, not lost.
     """
@@ -53,6 +55,7 @@ def explain_file(
         "conditions": condition.to_dict(),
         "decoding": explainer.model.generation_config.to_diff_dict(),
         "window": window,
+        "evidence": evidence,
     }
     parts = Parts(out.with_name(f".{out.name}.parts"))
     parts.open(json.loads(json.dumps(plan)), resume)
@@ -63,7 +66,8 @@ def explain_file(
             if number in parts:
                 advance(len(rows), "")
             else:
-                parts.write(number, _frame(explainer.explain_batch(rows, condition, advance=advance)))
+                explained = explainer.explain_batch(rows, condition, evidence=evidence, advance=advance)
+                parts.write(number, _frame(explained, bool(evidence)))
     texts = parts.scan(len(starts))
     write_table(_one_value_a_cell(texts) if ".csv" in out.suffixes else texts, out)
     parts.discard()
@@ -111,16 +115,25 @@ class Parts:
         return self.path / f"{number:08d}.parquet"
 
 
-def _frame(explanations: list[Explanation]) -> pl.DataFrame:
+EVIDENCE = pl.Struct({"user": pl.String, "text": pl.String, "rating": pl.Float64, "score": pl.Float64})
+
+
+def _frame(explanations: list[Explanation], evidence: bool) -> pl.DataFrame:
     """A row an explanation; the conditions are columns: rating_condition, feature_condition, oracle."""
     rows = []
+    schema: dict[str, Any] = {"feature": pl.String}
+    if evidence:
+        schema["evidence"] = pl.List(EVIDENCE)
     for explanation in explanations:
         row = explanation.to_dict()
         conditions = row.pop("conditions")
         del row["experts"]
+        said = row.pop("evidence")
+        if evidence:
+            row["evidence"] = [{field.name: quote[field.name] for field in EVIDENCE.fields} for quote in said]
         row |= {"rating_condition": conditions["rating"], "feature_condition": conditions["feature"]}
         rows.append({**row, "oracle": conditions["oracle"]})
-    return pl.DataFrame(rows, schema_overrides={"feature": pl.String}, infer_schema_length=None)
+    return pl.DataFrame(rows, schema_overrides=schema, infer_schema_length=None)
 
 
 def _check_ratings(explainer: Explainer, rating: pl.Series, pairs: Path) -> None:
@@ -131,9 +144,11 @@ def _check_ratings(explainer: Explainer, rating: pl.Series, pairs: Path) -> None
 
 
 def _one_value_a_cell(texts: pl.LazyFrame) -> pl.LazyFrame:
-    """For CSV: responsibilities as numbers between spaces."""
-    joined = pl.col("responsibilities").list.eval(pl.element().cast(pl.String)).list.join(" ")
-    return texts.with_columns(joined)
+    """For CSV: responsibilities as numbers between spaces, evidence as its sentences between bars."""
+    cells = [pl.col("responsibilities").list.eval(pl.element().cast(pl.String)).list.join(" ")]
+    if "evidence" in texts.collect_schema():
+        cells.append(pl.col("evidence").list.eval(pl.element().struct.field("text")).list.join(" | "))
+    return texts.with_columns(cells)
 
 
 def _digest_of_file(path: Path) -> str:

@@ -18,8 +18,8 @@ from gavamoe.explainer import training as explainer_training
 from gavamoe.explainer.base import check_base
 from gavamoe.explainer.clusters import GateClusters
 from gavamoe.explainer.content import content_vectors, side_vectors
-from gavamoe.explainer.examples import ExplanationDataset, PairColumns
-from gavamoe.explainer.features import FeaturePredictor
+from gavamoe.explainer.examples import ExplanationDataset
+from gavamoe.explainer.facts import Facts
 from gavamoe.explainer.generation import generation_settings
 from gavamoe.explainer.tuning import merged, save_adapter, with_lora
 from gavamoe.files import staged_directory, write_json
@@ -90,12 +90,6 @@ def summary(run: RunDirectory) -> dict[str, Any]:
     return result
 
 
-def pair_columns(model: PreferenceModel, clusters: GateClusters, frame: pl.DataFrame) -> PairColumns:
-    """Prepared reviews as stage 2 sees them: ids, the pair's cluster, true level and feature."""
-    user, item = _ids(frame)
-    return PairColumns(user, item, clusters.of(model, user, item), frame["level"].to_list(), frame["feature"].to_list())
-
-
 def _ids(frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     user, item = (frame[name].to_numpy().astype(np.int64) for name in ("user_id", "item_id"))
     return user, item
@@ -147,6 +141,7 @@ def _train_explainer(run: RunDirectory, dataset: ReviewDataset, card: RunCard) -
     train, valid = (_texts(dataset, split) for split in ("train", "valid"))
     torch.manual_seed(seed)
     clusters = GateClusters.fit(config.gate_clusters, preference, *_ids(train), seed)
+    facts = Facts.fit(train, dataset.catalog, preference, clusters, config.evidence)
     users, items = preference.pair_vectors()
     if not config.taste_vectors:
         users, items = users[:, :0], items[:, :0]
@@ -160,9 +155,7 @@ def _train_explainer(run: RunDirectory, dataset: ReviewDataset, card: RunCard) -
         model, tokenizer = build.from_base(card.base_model, config, clusters.count, vectors)
     model.generation_config = generation_settings(config, tokenizer)
     learn, check = (
-        ExplanationDataset(
-            pair_columns(preference, clusters, frame), frame["text"].to_list(), tokenizer, config, seed, hide
-        )
+        ExplanationDataset(facts.of_reviews(frame), frame["text"].to_list(), tokenizer, config, seed, hide)
         for frame, hide in ((train, True), (valid, False))
     )
     trained = with_lora(model, tokenizer, config) if config.tuning == "lora" else model
@@ -179,9 +172,7 @@ def _train_explainer(run: RunDirectory, dataset: ReviewDataset, card: RunCard) -
         else:
             merged(trained).save_pretrained(staged)
         tokenizer.save_pretrained(staged)
-        FeaturePredictor.fit(train).save(staged)
-        if clusters.source != "model":
-            clusters.save(staged)
+        facts.save(staged)
     run.discard_checkpoints()
 
 

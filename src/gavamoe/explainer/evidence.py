@@ -1,0 +1,159 @@
+"""Evidence: what others of the same taste wrote of the item; training sentences, found for a pair and scored.
+
+Candidates are sentences about the item by users whose pair with it has the cluster of the pair in question. A user's
+own words are never evidence for the user's own pair, and only training reviews are ever kept. The score is the mean of
+the parts that apply, each in 0..1:
+
+    taste        exp(-d^2 / s^2) of the two users' latents; s^2 is the mean squared distance of two users
+    rating       1 - |predicted level of the pair - level the other gave| / (R - 1)
+    feature      1 where the sentence speaks of the feature asked for; applies only where one is
+    information  x / (x + median), x the summed inverse document frequency of the sentence's words
+
+A query looks at the sentences of its item and at no others. Suffixes: N sentences or pairs, U users, D latent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from gavamoe.data.features import FeatureExtractor
+from gavamoe.errors import RunError
+from gavamoe.explainer.evidence_sentences import COLUMNS, EMPTY, sentences_of
+
+FILE = "evidence.parquet"
+
+
+@dataclass(frozen=True)
+class Query:
+    """A pair to find evidence for: ids, cluster, predicted level in 1..R, and the feature asked for, if any."""
+
+    user_id: int
+    item_id: int
+    cluster: int
+    level: float
+    feature: str | None = None
+
+
+@dataclass(frozen=True)
+class Found:
+    """A sentence of the index: its author's id, the level and cluster of the review, the parts of its score."""
+
+    text: str
+    user_id: int
+    level: int
+    cluster: int
+    feature: str | None
+    parts: dict[str, float]
+
+    @property
+    def score(self) -> float:
+        """The mean of the parts."""
+        return float(np.mean(list(self.parts.values())))
+
+
+@dataclass(frozen=True)
+class EvidenceIndex:
+    """Sentences sorted by item (COLUMNS), read when first needed; users_UD: each user's latent, row 0 the unknown."""
+
+    source: pl.LazyFrame
+    users_UD: np.ndarray
+    levels: int
+
+    def find(self, query: Query, count: int) -> list[Found]:
+        """The best sentences, at most one a user, best first."""
+        if not count or not query.item_id:
+            return []
+        rows = np.arange(*np.searchsorted(self._column["item_id"], [query.item_id, query.item_id + 1]))
+        other = self._column["user_id"][rows] != query.user_id
+        rows = rows[other & (self._column["cluster"][rows] == query.cluster)]
+        if not len(rows):
+            return []
+        parts = self._parts(query, rows)
+        order = np.lexsort((rows, -np.mean(list(parts.values()), axis=0)))  # of equals the first
+        _, first = np.unique(self._column["user_id"][rows[order]], return_index=True)
+        best = order[np.sort(first)[:count]]
+        return [self._found(rows[at], {name: float(part[at]) for name, part in parts.items()}) for at in best]
+
+    def _found(self, row: int, parts: dict[str, float]) -> Found:
+        at = self.sentences.row(int(row), named=True)
+        return Found(at["text"], at["user_id"], at["level"], at["cluster"], at["feature"], parts)
+
+    def _parts(self, query: Query, rows: np.ndarray) -> dict[str, np.ndarray]:
+        away = self.users_UD[self._column["user_id"][rows]] - self.users_UD[query.user_id]
+        gap = np.abs(self._column["level"][rows] - query.level) / max(self.levels - 1, 1)
+        parts = {"taste": np.exp(-(away**2).sum(1) / self._spread), "rating": 1 - np.clip(gap, 0, 1)}
+        if query.feature:
+            parts["feature"] = (self._column["feature"][rows] == query.feature).astype(float)
+        return {**parts, "information": self._column["information"][rows]}
+
+    @cached_property
+    def sentences(self) -> pl.DataFrame:
+        """All of them."""
+        return self.source.collect()
+
+    @cached_property
+    def _column(self) -> dict[str, np.ndarray]:
+        return {name: self.sentences[name].to_numpy() for name in COLUMNS if name != "text"}
+
+    @cached_property
+    def _spread(self) -> float:
+        """Mean squared distance of two users: twice the variance, summed over dimensions."""
+        return max(2 * float(self.users_UD[1:].var(0).sum()), 1e-12) if len(self.users_UD) > 1 else 1.0
+
+    def save(self, directory: Path) -> None:
+        """Write evidence.parquet."""
+        self.sentences.write_parquet(directory / FILE)
+
+    @classmethod
+    def load(cls, directory: Path, users_UD: np.ndarray, levels: int) -> EvidenceIndex:
+        """What `save` wrote; without the file, which holds what people wrote, a run works and has no evidence."""
+        path = directory / FILE
+        if not path.is_file():
+            return cls(EMPTY.lazy(), users_UD, levels)
+        try:
+            readable = pl.read_parquet_schema(path) == EMPTY.schema
+        except (pl.exceptions.PolarsError, OSError):
+            readable = False
+        if not readable:
+            raise RunError(f"{path} is damaged or of another version; copy it again, or delete it to have no evidence")
+        return cls(pl.scan_parquet(path), users_UD, levels)
+
+    @classmethod
+    def fit(
+        cls,
+        train: pl.DataFrame,
+        cluster_N: np.ndarray,
+        users_UD: np.ndarray,
+        levels: int,
+        extractor: FeatureExtractor | None,
+    ) -> EvidenceIndex:
+        """From training reviews with user_id, item_id, level, text, feature, and the cluster of each."""
+        return cls(sentences_of(train, cluster_N, extractor).lazy(), users_UD, levels)
+
+
+@dataclass(frozen=True)
+class PairEvidence:
+    """Evidence for N pairs: ids, cluster and predicted level [N].
+
+    The predicted level, also where the prompt states the true one: what others wrote is chosen without ground truth.
+    """
+
+    index: EvidenceIndex
+    user_id: np.ndarray
+    item_id: np.ndarray
+    cluster: np.ndarray
+    level: np.ndarray
+
+    def find(self, row: int, feature: str | None, count: int) -> list[Found]:
+        """The best sentences for a pair, with the feature that its text is to speak of, if any."""
+        ids = int(self.user_id[row]), int(self.item_id[row])
+        return self.index.find(Query(*ids, int(self.cluster[row]), float(self.level[row]), feature), count)
+
+    def texts(self, row: int, feature: str | None, count: int) -> tuple[str, ...]:
+        """The same, the sentences alone."""
+        return tuple(found.text for found in self.find(row, feature, count))
