@@ -6,7 +6,7 @@ Prints a Markdown table a curve: adjusted Rand index between the true group of e
 pair is given, mean over the seeds and the smallest. Each seed has a world of its own; a million reviews have one seed.
 The other ways cluster users, and a pair gets its user's cluster:
     mf + k-means    k-means on the user vectors of a matrix factorisation (cornac)
-    ae + mixture    a diagonal Gaussian mixture on the latents of the same autoencoder, trained without a prior
+    ae + mixture    a Gaussian mixture on the users' latents of the same autoencoder, trained without a prior
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sklearn.metrics import adjusted_rand_score
 from gavamoe.config import PreferenceConfig
 from gavamoe.data.dataset import InteractionArrays
 from gavamoe.data.simulate import World, simulate
-from gavamoe.preference.initialise import fit_users, known_users
+from gavamoe.preference.components import fit_users, known_users
 from gavamoe.preference.interactions import Interactions
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.training import fit, pretrain
@@ -65,7 +65,7 @@ def found(way: str, pairs: Pairs, clusters: int, seed: int) -> np.ndarray:
     pretrain(model, pairs.learned, pairs.checked, config, seed)
     counts = Interactions(pairs.learned).counts(model.users, model.items)[0]
     mixture = fit_users(known_users(model, counts), clusters, config.restarts, seed)
-    return mixture.predict(model.side_vectors()[0].numpy())[pairs.user]
+    return mixture.predict(model.side_vectors()[0].double().numpy())[pairs.user]
 
 
 def _mf_kmeans(pairs: Pairs, clusters: int, seed: int) -> np.ndarray:

@@ -180,3 +180,19 @@ def test_help_imports_nothing_heavy():
     code = "import sys; from gavamoe.cli import commands; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "transformers", "polars", "sklearn", "matplotlib", "pydantic", "numpy"} & set(modules)
+
+
+def test_diagnose_writes_a_table_and_prints_one_object(gavamoe, run_path, tmp_path):
+    out = tmp_path / "diagnosis"
+    code, printed, _ = gavamoe("diagnose", run_path, "--out", out, "--seeds", "1", "--json")
+    assert code == 0
+    found = json.loads(printed)
+    assert found["n"] == sum(one["pairs"] for one in found["clusters"])
+    assert -1 <= found["stability"] <= 1
+    assert json.loads((out / "clusters.json").read_text())["clusters"] == found["clusters"]
+    assert "| cluster | pairs |" in (out / "clusters.md").read_text()
+
+
+def test_diagnose_without_a_run_is_one_clear_line(gavamoe, tmp_path):
+    assert refused(gavamoe("diagnose", tmp_path / "none", "--out", tmp_path / "out"), "there is no run at")
+    assert not (tmp_path / "out").exists()

@@ -60,7 +60,7 @@ def page(tmp_path: Path) -> str:
         intervals={"BLEU-4": (1.25, 1.75)},
         groups={"rating": {"5": {"n": 3, "metrics": SYSTEMS["ours"]}}},
         examples=[example],
-        clusters=[{"cluster": 0, "pairs": "7", "users": "3", "rating": 3.5, "features": "cast"}],
+        clusters=[{"cluster": 0, "pairs": "7", "users": "3", "rating": 3.5, "genres": "Comedy", "features": "cast"}],
         pictures=pictures(),
     )
     write_report(tmp_path / "report.html", report)

@@ -8,6 +8,7 @@ import gavamoe.cli.evaluate
 import gavamoe.cli.score
 import gavamoe.cli.explain
 import gavamoe.cli.recommend
+import gavamoe.cli.diagnose
 import gavamoe.cli.compare
 import gavamoe.cli.simulate
 import gavamoe.cli.demo

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import torch
 
+from gavamoe.diagnostics.clusters import assigned, describe
 from gavamoe.evaluation import plots
 from gavamoe.evaluation.report import Report, write_report
 from gavamoe.explainer.examples import PairColumns
@@ -84,40 +85,18 @@ def example_rows(comparison: Comparison, count: int) -> list[dict[str, Any]]:
 
 
 def cluster_rows(explainer: Explainer, reviews: pl.DataFrame) -> list[dict[str, Any]]:
-    """Size, users, mean rating and over-represented features of each cluster."""
-    judged = explainer.judge(reviews["user_id"].to_numpy(), reviews["item_id"].to_numpy())
-    frame = reviews.with_columns(cluster=pl.Series(judged.cluster))
-    rows = []
-    for cluster in range(explainer.preference.clusters):
-        members = frame.filter(pl.col("cluster") == cluster)
-        if members.is_empty():
-            continue
-        rows.append(
-            {
-                "cluster": cluster,
-                "pairs": f"{len(members):,}",
-                "users": f"{members['user'].n_unique():,}",
-                "rating": members["rating"].mean(),
-                "features": ", ".join(_distinctive_features(members, frame)) or "–",
-            }
-        )
-    return rows
-
-
-def _distinctive_features(members: pl.DataFrame, everyone: pl.DataFrame, count: int = 5, least: int = 5) -> list[str]:
-    """Features whose share among the members exceeds their share among all the most; seen `least` times or more."""
-    if "feature" not in everyone.columns:
-        return []
-    inside = members["feature"].drop_nulls().value_counts(name="inside")
-    overall = everyone["feature"].drop_nulls().value_counts(name="overall")
-    ranked = (
-        inside.join(overall, on="feature")
-        .filter(pl.col("inside") >= least)
-        .with_columns(lift=(pl.col("inside") / pl.col("inside").sum()) / (pl.col("overall") / overall["overall"].sum()))
-        .filter(pl.col("lift") > 1)
-        .sort("lift", "feature", descending=[True, False])
-    )
-    return ranked["feature"].head(count).to_list()
+    """Size, users, mean rating, over-represented genres and features of each cluster."""
+    return [
+        {
+            "cluster": one.cluster,
+            "pairs": f"{one.pairs:,}",
+            "users": f"{one.users:,}",
+            "rating": one.rating,
+            "genres": ", ".join(one.genres) or "–",
+            "features": ", ".join(one.features) or "–",
+        }
+        for one in describe(assigned(explainer.preference, reviews), reviews, explainer.catalog)
+    ]
 
 
 def _map(explainer: Explainer, reviews: pl.DataFrame, truth: dict[str, int] | None) -> Any:

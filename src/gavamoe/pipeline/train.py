@@ -83,7 +83,8 @@ def summary(run: RunDirectory) -> dict[str, Any]:
     result: dict[str, Any] = {"run": str(run.path)}
     if "preference" in records:
         best = preference_training.best_record(records["preference"])
-        result["preference"] = {key: best[key] for key in ("valid_rmse", "valid_nll", "valid_kl", "live_clusters")}
+        result["preference"] = {key: best[key] for key in ("valid_rmse", "valid_nll", "valid_kl")}
+        result["preference"]["live_clusters"] = records["preference"][-1]["live_clusters"]
     losses = [record["eval_loss"] for record in records.get("explainer", []) if "eval_loss" in record]
     if losses:
         result["explainer"] = {"epochs": len(losses), "valid_loss": min(losses)}

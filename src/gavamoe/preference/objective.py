@@ -15,7 +15,7 @@ from gavamoe.preference.encoder import UNKNOWN
 from gavamoe.preference.interactions import Batch, Interactions
 from gavamoe.preference.model import PairLosses, PreferenceModel
 
-LIVE_SHARE = 0.01  # a cluster is live when it holds at least this share of the pairs
+LIVE_SHARE = 0.01  # a cluster is live when at least this share of the pairs is assigned to it
 SILENT_NATS = 0.05  # a latent that tells less than this of its pair is the prior
 
 
@@ -52,13 +52,15 @@ def validate(model: PreferenceModel, pairs: Interactions, shares: Shares) -> dic
     model.eval()
     level_R = torch.arange(model.levels, dtype=torch.float32, device=model.device)
     sums: dict[str, float] = {}
-    share_K = torch.zeros(model.clusters, device=model.device)
+    share_K, assigned_K = (torch.zeros(model.clusters, device=model.device) for _ in range(2))
     for chunk in pairs.chunks():
         batch = chunk.to(model.device)
         mu_BD, log_var_BD = model.encoder(batch.user_B, batch.item_B)
         losses = model.losses_at(mu_BD, mu_BD, log_var_BD, batch.level_B)
         error_B = model.decoder(mu_BD).softmax(-1) @ level_R - batch.level_B
-        share_K += model.prior.log_responsibilities(mu_BD).exp().sum(0)
+        gamma_BK = model.prior.log_responsibilities(mu_BD).exp()
+        share_K += gamma_BK.sum(0)
+        assigned_K += torch.bincount(gamma_BK.argmax(-1), minlength=model.clusters)
         parts = {
             "nll": losses.nll,
             "square": error_B.square(),
@@ -75,7 +77,7 @@ def validate(model: PreferenceModel, pairs: Interactions, shares: Shares) -> dic
         "valid_mae": mean["mae"],
         "valid_kl": mean["kl"],
         "valid_latent_kl": mean["latent_kl"],
-        "live_clusters": int((share_K >= LIVE_SHARE).sum()),
+        "live_clusters": int((assigned_K >= LIVE_SHARE * len(pairs)).sum()),
         "mixture_entropy": float(-(share_K * share_K.clamp_min(1e-12).log()).sum()),
     }
 

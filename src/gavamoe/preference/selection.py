@@ -7,7 +7,7 @@ from typing import Literal
 
 from gavamoe.config import PreferenceConfig
 from gavamoe.data.dataset import InteractionArrays
-from gavamoe.preference.initialise import fit_users, known_users
+from gavamoe.preference.components import fit_users, known_users
 from gavamoe.preference.interactions import Interactions
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.training import best_record, fit, pretrain

@@ -1,4 +1,4 @@
-"""Training of stage 1: autoencoder pretraining, mixture initialisation, then the ELBO with beta warm-up.
+"""Training of stage 1: autoencoder, mixture fitted to its latents, the ELBO with beta warm-up, the mixture once more.
 
 Each phase stops early on its validation objective and gives back its best weights. State is kept after every epoch, so
 an interrupted training that is resumed ends with the same weights as one that was not.
@@ -19,7 +19,7 @@ from gavamoe.checkpoint import load_state, save_state
 from gavamoe.config import PreferenceConfig
 from gavamoe.data.dataset import InteractionArrays
 from gavamoe.errors import ConfigError
-from gavamoe.preference.initialise import initialise_mixture
+from gavamoe.preference.components import fit_components
 from gavamoe.preference.interactions import Batch, Interactions
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.objective import Shares, collapse, validate
@@ -53,12 +53,14 @@ def fit(
 ) -> list[dict[str, Any]]:
     """Train `model` in place and return a record an epoch: phase, losses, RMSE in levels, live clusters, entropy.
 
+    The last record, phase "mixture", is of the model as it is left.
+
     With `checkpoint`, the state is written there after every epoch, and found there, training goes on from it.
     The caller's random state is left as it was. A collapsed model is told of in the log. `ConfigError` when there is
     nothing to validate on or K is too large.
     """
     history = _train(model, train, valid, config, seed, checkpoint, until="done")
-    complaint = collapse(best_record(history), model.clusters)
+    complaint = collapse(history[-1], model.clusters)
     if complaint and leads():
         logging.getLogger(__name__).warning(complaint)
     return history
@@ -72,7 +74,7 @@ def pretrain(
 
 
 def best_record(history: list[dict[str, Any]]) -> dict[str, Any]:
-    """The record of the epoch whose weights were kept."""
+    """The record of the joint epoch whose weights were kept."""
     joint = [record for record in history if record["phase"] == "joint" and record["settled"]]
     return min(joint, key=lambda record: record["valid_objective"])
 
@@ -194,15 +196,16 @@ class Training:
     def _next_phase(self) -> None:
         self.model.load_state_dict(self.best_weights)
         progress = self.progress
+        counts_U, _ = self.train.counts(self.model.users, self.model.items)
+        fit_components(self.model, counts_U, self.train.sample(SAMPLE), self.config.restarts, self.seed)
+        same_everywhere(self.model)
         if progress.phase == "pretrain":
-            counts_U, _ = self.train.counts(self.model.users, self.model.items)
-            initialise_mixture(self.model, counts_U, self.train.sample(SAMPLE), self.config.restarts, self.seed)
-            same_everywhere(self.model)
             progress.phase, progress.epoch, progress.best, progress.stale = "joint", 0, math.inf, 0
             self.best_weights = _copy(self.model)
             self._new_optimizers()
         else:
             progress.phase = "done"
+            progress.history.append({"phase": "mixture", **validate(self.model, self.valid, self.shares)})
 
     def _new_optimizers(self) -> None:
         rate = self.config.learning_rate

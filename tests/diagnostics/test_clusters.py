@@ -1,0 +1,81 @@
+"""What clusters are said to be."""
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gavamoe.data.catalog import Catalog
+from gavamoe.data.scale import RatingScale
+from gavamoe.diagnostics.clusters import describe, stability
+from gavamoe.diagnostics.lexical import over_represented
+
+
+@pytest.fixture
+def westerns_and_plays() -> tuple[np.ndarray, pl.DataFrame, Catalog]:
+    """Cluster 0 reviews westerns and praises them; cluster 1 reviews both alike, and speaks of the acting."""
+    rng = np.random.default_rng(0)
+    count = 600
+    cluster = np.arange(count) % 2
+    western = np.where(cluster == 0, rng.random(count) < 0.8, rng.random(count) < 0.3)
+    item = np.where(western, 1, 2)
+    rating = 3 + np.where((cluster == 0) & western, 1, 0) + rng.integers(0, 2, count)
+    feature = np.where(cluster == 1, "acting", np.where(rng.random(count) < 0.5, "horses", "acting"))
+    reviews = pl.DataFrame(
+        {"user_id": 1 + np.arange(count) % 20, "item_id": item, "rating": rating, "feature": feature}
+    )
+    items = pl.DataFrame(
+        {
+            "item_id": [1, 2],
+            "item": ["a", "b"],
+            "n_train": [1, 1],
+            "mean_rating": [float(rating[item == 1].mean()), float(rating[item == 2].mean())],
+            "title": [None, None],
+            "categories": [["Western"], ["Play"]],
+            "description": [None, None],
+        }
+    )
+    catalog = Catalog(pl.DataFrame({"user": []}), items, pl.DataFrame(), RatingScale(5, (1.0, 2.0, 3.0, 4.0, 5.0)))
+    return cluster, reviews, catalog
+
+
+def test_a_cluster_is_told_by_what_it_holds_more_of_and_what_it_rates_higher(westerns_and_plays):
+    first, second = describe(*westerns_and_plays)
+    assert first.genres == ["Western"]
+    assert second.genres == ["Play"]
+    assert first.features == ["horses"]
+    assert second.features == ["acting"]
+    assert "Western" in first.likes
+    assert "Western" not in second.likes
+    assert first.pairs + second.pairs == len(westerns_and_plays[1])
+    assert first.share + second.share == pytest.approx(1)
+
+
+def test_reviews_of_unknown_items_and_without_features_are_counted_and_say_nothing(westerns_and_plays):
+    cluster, reviews, catalog = westerns_and_plays
+    blank = reviews.with_columns(item_id=pl.lit(0), feature=pl.lit(None, pl.String))
+    for one in describe(cluster, blank, catalog):
+        assert one.pairs == 300
+        assert one.genres == one.features == one.likes == one.dislikes == []
+        assert one.above == 0
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.lists(st.integers(0, 50), min_size=3, max_size=3), min_size=2, max_size=4), st.permutations(range(3))
+)
+def test_scores_follow_their_labels_and_groups_alike_score_nothing(counts, order):
+    count_GL = np.array(counts)
+    scores = over_represented(count_GL)
+    assert np.isfinite(scores).all()
+    np.testing.assert_allclose(over_represented(count_GL[:, order]), scores[:, order], atol=1e-9)
+    same = np.tile(count_GL[:1], (2, 1))
+    np.testing.assert_allclose(over_represented(same), 0, atol=1e-9)
+
+
+def test_renumbered_clusters_are_stable_and_unrelated_ones_are_not():
+    one = np.repeat([0, 1, 2], 50)
+    assert stability([one, (one + 1) % 3]) == pytest.approx(1)
+    assert stability([one, np.random.default_rng(0).permutation(one)]) == pytest.approx(0, abs=0.05)
+    assert stability([one]) is None
