@@ -70,6 +70,20 @@ def test_the_report_is_that_of_the_predicted_distribution(model, pairs):
     assert report["valid_nll"] == pytest.approx(-chosen.log().mean().item(), rel=1e-5)
 
 
+def test_the_calibration_error_tells_honest_probabilities_from_boastful_ones(model):
+    rng = np.random.default_rng(0)
+    user, item = rng.integers(1, 7, 20_000), rng.integers(1, 5, 20_000)
+    chance = model.rating_distribution(torch.from_numpy(user), torch.from_numpy(item))
+    drawn = Interactions(InteractionArrays(user, item, torch.multinomial(chance, 1)[:, 0].numpy() + 1))
+    shares = Shares.of(drawn, model)
+    assert validate(model, drawn, shares)["valid_calibration"] < 0.01
+    with torch.no_grad():
+        model.decoder.linear.weight.zero_()
+        model.decoder.product.weight.zero_()
+        model.decoder.linear.bias.copy_(torch.tensor([9.0, 0, 0, 0, 0]))
+    assert validate(model, drawn, shares)["valid_calibration"] > 0.1
+
+
 @pytest.mark.parametrize(
     ("live", "nats", "clusters", "complaint"),
     [
