@@ -13,6 +13,7 @@ import pytest
 from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import FILES, ReviewDataset
 from gavamoe.data.prepare import PrepareOptions, prepare
+from gavamoe.data.reviews_file import read_reviews
 from gavamoe.errors import DataError
 
 
@@ -24,6 +25,25 @@ def dataset(write_lines: Callable[..., Path], tmp_path: Path, reviews: list) -> 
     )
     prepare([write_lines("reviews.jsonl.gz", reviews)], tmp_path / "out")
     return ReviewDataset.load(tmp_path / "out")
+
+
+def test_raw_reviews_are_encoded_with_the_texts_and_features_that_prepare_wrote(
+    write_lines: Callable[..., Path], tmp_path: Path, reviews: list
+) -> None:
+    filler = "We went there on a Monday and it rained all day long. " * 8
+    raw = [
+        {**row, "text": f"{filler}{row['text'].capitalize()}. {filler}"} if n % 3 else row
+        for n, row in enumerate(reviews)
+    ]
+    source = write_lines("long.jsonl", raw)
+    prepare([source], tmp_path / "out")
+    dataset = ReviewDataset.load(tmp_path / "out")
+    dataset.catalog.save(tmp_path / "catalog")
+    prepared = dataset.interactions(columns=["user", "item", "text", "feature"]).sort("user", "item")
+    assert prepared["text"].str.len_chars().max() < len(filler)
+    for catalog in (dataset.catalog, Catalog.load(tmp_path / "catalog")):
+        encoded = catalog.encode(read_reviews(source)).select(prepared.columns).sort("user", "item")
+        assert encoded.equals(prepared)
 
 
 def test_columns_and_types_are_the_documented_ones(dataset: ReviewDataset) -> None:

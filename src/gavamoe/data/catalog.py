@@ -14,6 +14,7 @@ import polars as pl
 from gavamoe.data.features import FeatureExtractor
 from gavamoe.data.ids import ids_of
 from gavamoe.data.scale import RatingScale
+from gavamoe.data.sentences import read_texts
 from gavamoe.errors import DataError
 from gavamoe.files import write_json
 
@@ -92,6 +93,8 @@ class Catalog:
     def encode(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Add user_id, item_id and level to raw reviews, and feature where it is absent and features are known.
 
+        A text whose feature is found here is read as `prepare` read it: a long review becomes its best sentence.
+
         Args:
             frame: raw reviews with user, item, rating and optionally text, feature; other columns are kept.
 
@@ -112,7 +115,7 @@ class Catalog:
         )
         if self.extractor is None or "feature" in frame.columns or "text" not in frame.columns:
             return encoded
-        return encoded.with_columns(feature=self.extractor.extract(encoded["text"]))
+        return encoded.with_columns(read_texts(encoded["text"], self.extractor).select("text", "feature"))
 
     def save(self, directory: Path | str) -> None:
         """Write the catalog's files into `directory`, which is created where needed."""

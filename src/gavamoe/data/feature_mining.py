@@ -69,7 +69,7 @@ def mine_features(texts: pl.Series, ratings: pl.Series) -> FeatureExtractor | No
         return None
     weights = dict(zip(corpus.names_of(feature), np.minimum(strength[feature], 1).round(4).tolist(), strict=True))
     signs = zip(corpus.names_of(opinion), sentiment[opinion], strict=True)
-    return FeatureExtractor(weights, {name: SEEDS.get(name, int(sign)) for name, sign in signs})
+    return FeatureExtractor(weights, {name: SEEDS.get(name, int(sign)) for name, sign in signs}, shortens=True)
 
 
 def _nouns(corpus: Corpus, opinion: np.ndarray) -> np.ndarray:

@@ -10,15 +10,14 @@ import polars as pl
 
 from gavamoe.data.decide import Decisions
 from gavamoe.data.feature_mining import MOST_TEXTS, mine_features
-from gavamoe.data.features import FOUND_SCHEMA, FeatureExtractor
+from gavamoe.data.features import FeatureExtractor
 from gavamoe.data.ingest import Ingested
 from gavamoe.data.opinion_words import SEEDS
-from gavamoe.data.sentences import choose_sentences
+from gavamoe.data.sentences import SAID, read_texts
 from gavamoe.data.splits import TRAIN
 from gavamoe.errors import DataError
 
 FEATURE_MODES = ("auto", "column", "off")
-SAID = {"text": pl.String(), **{name: FOUND_SCHEMA[name] for name in ("feature", "opinion", "sentiment")}}
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,7 @@ class FeaturePass:
 
     def _say(self, texts: pl.Series) -> pl.Series:
         assert self.extractor is not None
-        chosen = choose_sentences(texts, self.extractor)
-        return self.extractor.find(chosen).with_columns(chosen.alias("text")).select(list(SAID)).to_struct("said")
+        return read_texts(texts, self.extractor).to_struct("said")
 
 
 def choose_features(ingested: Ingested, decisions: Decisions, mode: str) -> FeaturePass:

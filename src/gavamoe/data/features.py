@@ -30,10 +30,12 @@ class FeatureExtractor:
     Args:
         features: weight of each feature word or phrase, 0..1; decides between equals.
         opinions: 1 for each word of praise, -1 for each of complaint.
+        shortens: whether a long review stands for the sentence of it that explains best (`sentences.read_texts`).
     """
 
     features: Mapping[str, float]
     opinions: Mapping[str, int]
+    shortens: bool = False
 
     def extract(self, texts: pl.Series) -> pl.Series:
         """Return the feature of each text, null where none is found; [n] strings to [n] strings."""
@@ -73,12 +75,12 @@ class FeatureExtractor:
 
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` needs."""
-        return {"features": dict(self.features), "opinions": dict(self.opinions)}
+        return {"features": dict(self.features), "opinions": dict(self.opinions), "shortens": self.shortens}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> FeatureExtractor:
         """Rebuild the extractor from what `to_json` gave."""
-        return cls(value["features"], value["opinions"])
+        return cls(value["features"], value["opinions"], value.get("shortens", False))
 
     def _join_phrases(self, texts: pl.Series) -> pl.Series:
         """Hyphenate features of several words, so that each is one word to look up."""

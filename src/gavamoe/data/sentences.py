@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from gavamoe.data.features import FeatureExtractor
+from gavamoe.data.features import FOUND_SCHEMA, FeatureExtractor
 
 # A review of more words than this is no explanation; one of its sentences is.
 LONG_REVIEW = 60
@@ -15,6 +15,18 @@ WORDS = r"\S+"
 SENTENCE_END = r"([.!?][.!?\"')\]]*)\s+([\p{Lu}\p{N}\"'(])"
 SPLIT_MARK = r"\s([.!?]+)\s"
 ABBREVIATION = r"\b(Mr|Mrs|Ms|Dr|St|Jr|Sr|vs|No|Prof)\.\n"
+
+
+SAID = {"text": pl.String(), **{name: FOUND_SCHEMA[name] for name in ("feature", "opinion", "sentiment")}}
+
+
+def read_texts(texts: pl.Series, extractor: FeatureExtractor) -> pl.DataFrame:
+    """Read reviews the one way that preparing and evaluating share; [n] strings to [n] rows of SAID.
+
+    `text` is the review, or where the extractor shortens its best sentence; the rest is what that text says.
+    """
+    chosen = choose_sentences(texts, extractor) if extractor.shortens else texts
+    return extractor.find(chosen).with_columns(chosen.alias("text")).select(list(SAID))
 
 
 def split_sentences(texts: pl.Series) -> pl.Series:
