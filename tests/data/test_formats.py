@@ -55,6 +55,29 @@ def test_json_formats_give_the_same_review(
     assert frame.height == 3
 
 
+@pytest.mark.parametrize("indent", [None, 2], ids=["one line", "indented"])
+@pytest.mark.parametrize("chunk_bytes", [7, 16 << 20], ids=["cut", "whole"])
+def test_an_array_reads_like_its_elements_as_lines(
+    write_lines: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    indent: int | None,
+    chunk_bytes: int,
+) -> None:
+    rows = [{**HOTELREC, "author": f"ñ{n}", "text": 'a "],[" b\nc }{', "property_dict": {"a": [n]}} for n in range(30)]
+    (tmp_path / "array.json").write_text(json.dumps(rows, indent=indent, ensure_ascii=False), encoding="utf-8")
+    lines = read_reviews(write_lines("lines.jsonl", rows))
+    monkeypatch.setattr("gavamoe.data.readers.lines.CHUNK_BYTES", chunk_bytes)
+    assert read_reviews(tmp_path / "array.json").equals(lines)
+
+
+def test_a_tripadvisor_hotel_gives_its_reviews(tmp_path: Path) -> None:
+    review = {"Ratings": {"Overall": "4.0"}, "Author": "A1", "Title": "t", "Content": "fine", "Date": "June 17, 2018"}
+    for info in ({"HotelID": "B1", "Name": "x"}, {"HotelID": "B1"}):
+        (tmp_path / "B1.json").write_text(json.dumps({"Reviews": [review] * 2, "HotelInfo": info}, indent=1))
+        assert read_reviews(tmp_path / "B1.json").rows() == [("A1", "B1", 4.0, "fine", 1529193600)] * 2
+
+
 CSV = 'user_id,item_id,stars,review,when\nA1,B1,4,"a, ""good""\nfilm",x\nA2,B2,5,,x\n'
 
 

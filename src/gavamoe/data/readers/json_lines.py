@@ -1,4 +1,4 @@
-"""JSON lines: one object a line, read by chunks; a chunk that fails is halved until the bad lines stand alone."""
+"""JSON lines, or an array's elements as lines; a chunk that fails is halved until the bad lines stand alone."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import polars as pl
 
 from gavamoe.data.ahead import ahead
 from gavamoe.data.bad_lines import BadLines
+from gavamoe.data.readers.json_array import array_chunks, is_array
 from gavamoe.data.readers.lines import Chunk, chunks, read_start
 from gavamoe.data.readers.rows import LINE, strings
 from gavamoe.errors import DataError
@@ -20,7 +21,7 @@ LOOK_AT_LINES = 100
 
 
 class JsonLines:
-    """Rows of a JSON lines file.
+    """Rows of a JSON lines file, or of a file that holds one array of objects.
 
     Args:
         path: the file, plain, gzip or zstd.
@@ -31,12 +32,13 @@ class JsonLines:
         self.path = path
         self.bad = bad
         self._is_python = False
+        self._chunks = array_chunks if is_array(read_start(path, 4096)) else chunks
         self.columns = self._look()
 
     def batches(self, wanted: Sequence[str]) -> Iterator[pl.DataFrame]:
         """Yield the wanted fields as strings, with `line`; a nested value is its JSON text."""
         fields = strings([name.partition(".")[0] for name in wanted])
-        for chunk in ahead(chunks(self.path)):
+        for chunk in ahead(self._chunks(self.path)):
             frame = self._parse(_from_python(chunk) if self._is_python else chunk, fields)
             yield frame.select(*(_field(name) for name in wanted), pl.col(LINE))
 
@@ -64,11 +66,7 @@ class JsonLines:
 
     def _look(self) -> list[str]:
         """Find the fields of the first objects; those inside an object are named outer.inner."""
-        start = read_start(self.path, 1 << 20)
-        if start.lstrip().startswith(b"["):
-            raise DataError(
-                f"{self.path} is one JSON array: expected one object a line; convert it, for example with jq -c '.[]'"
-            )
+        start = read_start(self.path, 1 << 20) if self._chunks is chunks else next(array_chunks(self.path)).data
         self._is_python = start.startswith(b"{'")
         found: dict[str, None] = {}
         for line in start.split(b"\n")[:LOOK_AT_LINES]:
@@ -81,7 +79,7 @@ class JsonLines:
                 if isinstance(value, dict):
                     found.update(dict.fromkeys(f"{name}.{inner}" for inner in value))
         if not found:
-            number, line = next(next(chunks(self.path)).numbered(), (1, b""))
+            number, line = next(next(self._chunks(self.path)).numbered(), (1, b""))
             raise DataError(f"{self.path}: line {number}: {_fault(line)}")
         return list(found)
 

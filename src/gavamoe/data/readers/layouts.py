@@ -76,6 +76,17 @@ LAYOUTS = (
         STARS,
     ),
     Layout(
+        "tripadvisor",  # a file for each hotel; its reviews come with the hotel they share
+        {
+            "user": "Author",
+            "item": "HotelInfo.HotelID",
+            "rating": "Ratings.Overall",
+            "text": "Content",
+            "timestamp": "Date",
+        },
+        STARS,
+    ),
+    Layout(
         "pepler",
         {
             "user": "user",

@@ -85,6 +85,13 @@ def chunks(path: Path) -> Iterator[Chunk]:
         raise DataError(f"{path} is empty: expected reviews")
 
 
+def read_blocks(path: Path) -> Iterator[bytes]:
+    """Yield the decompressed bytes of a file in blocks of about 16 MiB."""
+    with open_bytes(path) as file:
+        while block := _read(file, path, CHUNK_BYTES, 1):
+            yield block
+
+
 def _opened(path: Path) -> IO[bytes]:
     if path.is_dir():
         raise DataError(f"{path} is a directory: name the review files in it, for example {path}/*.jsonl.gz")
