@@ -59,6 +59,7 @@ def line_of(path: Path) -> str:
         (b"user,item,rating,split\na,b,3,holdout\n", "line 2: split 'holdout' is unknown"),
         (b"a,b,3\n", "no column that could be the user; found a, b, 3; .*--columns"),
         (b"user,item,rating\n", "no reviews"),
+        (b"user\rx,item,rating\na,b,3\n", "line 1 is not a line of column names"),
         (gzip.compress(GOOD * 1000, mtime=0)[:-9], "cut short"),
         (gzip.compress(GOOD * 1000, mtime=0)[:30] + b"\x00" * 30, "damaged|cut short"),
         (b"PAR1 is how Parquet begins, and this is not it", "not a Parquet file"),

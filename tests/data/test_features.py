@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -12,7 +13,7 @@ from gavamoe.data.dataset import ReviewDataset
 from gavamoe.data.feature_mining import mine_features
 from gavamoe.data.features import FeatureExtractor
 from gavamoe.data.prepare import PrepareOptions, prepare
-from gavamoe.data.sentences import choose_sentences, split_sentences
+from gavamoe.data.sentences import read_texts, split_sentences
 from gavamoe.errors import DataError
 
 EXTRACTOR = FeatureExtractor(
@@ -110,8 +111,10 @@ def test_sentences(text: str, sentences: list[str]) -> None:
 def test_a_long_review_gives_way_to_the_sentence_that_names_a_feature_and_an_opinion() -> None:
     filler = "We went there on a Monday and it rained all day long. " * 8
     texts = pl.Series([filler + "The pool was really great. " + filler, "Short. The pool was great.", "word " * 100])
-    chosen = choose_sentences(texts, EXTRACTOR)
-    assert chosen.to_list() == ["The pool was really great.", texts[1], texts[2]]
+    read = read_texts(texts, replace(EXTRACTOR, shortens=True))
+    assert read["text"].to_list() == ["The pool was really great.", texts[1], texts[2]]
+    assert read["feature"].to_list() == ["pool", "pool", None]
+    assert read_texts(texts, EXTRACTOR)["text"].equals(texts)
 
 
 def test_feature_modes(write_lines: Callable[..., Path], tmp_path: Path, reviews: list) -> None:

@@ -55,6 +55,7 @@ def test_columns_and_types_are_the_documented_ones(dataset: ReviewDataset) -> No
         "rating": pl.Float32,
         "level": pl.Int8,
         "text": pl.String,
+        "words": pl.UInt32,
         "feature": pl.String,
         "opinion": pl.String,
         "sentiment": pl.Int8,

@@ -15,7 +15,6 @@ from gavamoe.data.feature_pass import FeaturePass
 from gavamoe.data.ingest import Ingested, sha256
 from gavamoe.data.scale import RatingScale
 from gavamoe.data.splits import SPLITS
-from gavamoe.data.texts import word_count
 
 if TYPE_CHECKING:
     from gavamoe.data.prepare import PrepareOptions
@@ -97,7 +96,7 @@ def _texts(rows: pl.LazyFrame) -> dict[str, Any]:
         with_feature=pl.col("feature").is_not_null().sum(),
         with_opinion=pl.col("opinion").is_not_null().sum(),
         with_time=pl.col("timestamp").is_not_null().sum(),
-        mean_words=word_count(pl.col("text")).mean(),
+        mean_words=pl.col("words").mean(),
         first_time=pl.col("timestamp").min(),
         last_time=pl.col("timestamp").max(),
     )

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gavamoe.data.texts import word_count
-
 FIGURE_INCHES, DOTS_PER_INCH = (5.0, 3.2), 110
 
 
@@ -100,7 +98,7 @@ def _plot_sparsity(path: Path, directory: Path) -> None:
 
 
 def _plot_lengths(path: Path, directory: Path) -> None:
-    words = word_count(pl.col("text")).clip(upper_bound=200)
+    words = pl.col("words").clip(upper_bound=200)
     lengths = pl.scan_parquet(directory / "interactions.parquet").group_by(words=words).agg(pl.len())
     figure, axes = _figure("words of the text (200 and more together)", "reviews")
     axes.bar(*lengths.sort("words").collect(engine="streaming").to_numpy().T, width=1.0)

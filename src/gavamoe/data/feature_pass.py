@@ -36,15 +36,16 @@ class FeaturePass:
     def apply(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         """Give interactions their feature, opinion and sentiment, and long reviews their best sentence."""
         if self.method == "learned":
-            said = pl.col("text").map_batches(self._say, return_dtype=pl.Struct(SAID), is_elementwise=True)
-            return rows.drop("feature").with_columns(said.alias("said")).drop("text").unnest("said")
+            text = pl.struct("text", "words")
+            said = text.map_batches(self._say, return_dtype=pl.Struct(SAID), is_elementwise=True)
+            return rows.with_columns(said.alias("said")).drop("text", "words", "feature").unnest("said")
         feature = pl.col("feature") if self.method == "column" else pl.lit(None, pl.String).alias("feature")
         absent = [pl.lit(None, SAID[name]).alias(name) for name in ("opinion", "sentiment")]
         return rows.with_columns(feature, *absent)
 
     def _say(self, texts: pl.Series) -> pl.Series:
         assert self.extractor is not None
-        return read_texts(texts, self.extractor).to_struct("said")
+        return read_texts(texts.struct["text"], self.extractor, texts.struct["words"]).to_struct("said")
 
 
 def choose_features(ingested: Ingested, decisions: Decisions, mode: str) -> FeaturePass:

@@ -9,8 +9,10 @@ import polars as pl
 def latest_of_each_pair(user: np.ndarray, item: np.ndarray, timestamp: pl.Series) -> np.ndarray:
     """Mark, of several reviews of one item by one user, the latest; without times, the last in the source; bool [n]."""
     pairs = pl.DataFrame({"user": user, "item": item, "time": timestamp, "row": np.arange(len(user))})
-    latest = pairs.sort("time", "row", nulls_last=False).unique(["user", "item"], keep="last", maintain_order=True)
-    keep = np.zeros(len(user), dtype=bool)
+    repeated = pairs.filter(pl.struct("user", "item").is_duplicated())  # most are not, and need no sorting
+    latest = repeated.sort("time", "row", nulls_last=False).unique(["user", "item"], keep="last", maintain_order=True)
+    keep = np.ones(len(user), dtype=bool)
+    keep[repeated["row"].to_numpy()] = False
     keep[latest["row"].to_numpy()] = True
     return keep
 

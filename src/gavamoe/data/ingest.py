@@ -1,4 +1,4 @@
-"""Ingesting: every source file, batch by batch, into typed Parquet parts; the only pass that parses text."""
+"""Ingesting: every source file, batch by batch, into typed Arrow parts; the only pass that parses text."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from gavamoe.data.ahead import ahead
 from gavamoe.data.bad_lines import BadLines
 from gavamoe.data.readers.canonical import Notes
 from gavamoe.data.readers.open import ReviewSource
+from gavamoe.data.texts import count_words
 from gavamoe.errors import DataError
 
 FILE = "file"
@@ -20,7 +21,7 @@ FILE = "file"
 
 @dataclass
 class Ingested:
-    """The reviews of all sources as Parquet parts, in the order of the sources.
+    """The reviews of all sources as Arrow parts, in the order of the sources.
 
     Attributes:
         directory: holds the parts.
@@ -34,8 +35,8 @@ class Ingested:
     bad: BadLines = field(default_factory=BadLines)
 
     def scan(self) -> pl.LazyFrame:
-        """Return all rows, lazily: the columns of REVIEW_SCHEMA and `file`."""
-        return pl.scan_parquet(self.directory / "*.parquet")
+        """Return all rows, lazily: the columns of REVIEW_SCHEMA, `file` and `words`."""
+        return pl.scan_ipc(self.directory / "*.arrow")
 
     def place(self, file: int, line: int) -> str:
         """Return where a row came from, for messages."""
@@ -60,9 +61,9 @@ def ingest(
         for batch in ahead(source.reviews(bad, ingested.notes)):
             if batch.is_empty():
                 continue
-            # Uncompressed: these parts are read once and removed, so speed counts and size does not.
-            batch.with_columns(pl.lit(number, pl.UInt16).alias(FILE)).write_parquet(
-                directory / f"{part:06}.parquet", compression="uncompressed", statistics=False
+            # Neither encoded nor compressed: these parts are read once and removed, so speed counts and size does not.
+            batch.with_columns(pl.lit(number, pl.UInt16).alias(FILE), count_words(batch["text"])).write_ipc(
+                directory / f"{part:06}.arrow"
             )
             part += 1
             if on_rows:

@@ -1,11 +1,10 @@
-"""Texts as runs of words, and the closed classes of English words that features are found by."""
+"""The closed classes of English words, and other lists, that features are found by."""
 
 from __future__ import annotations
 
-import polars as pl
+from gavamoe.data.tokens import END_OF_TEXT
 
-WORD = r"\p{L}+(?:['-]\p{L}+)*|'s|[.!?;:,()]"
-SENTENCE_ENDS = frozenset(".!?;:()")
+SENTENCE_ENDS = frozenset(".!?;:()" + END_OF_TEXT)
 
 
 def words(text: str) -> frozenset[str]:
@@ -13,7 +12,7 @@ def words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-POSSESSIVES = words("the its his her their my our your 's")
+POSSESSIVES = words("the its his her their my our your s")
 DETERMINERS = POSSESSIVES | words("a an")
 BE = words("is are was were be been feels feel felt looks look looked seems seem seemed remains sounds tastes")
 DEGREES = words(
@@ -24,9 +23,13 @@ NEGATIONS = words(
     "not never no hardly barely without nothing isn't wasn't aren't weren't doesn't don't didn't can't won't ain't"
 )
 # Words and marks that end a noun phrase: a noun comes before them far more often than an adjective does.
-CLOSERS = BE | words(
-    "of in on at to from with by for and or but that which who as than when while if because has have had will would "
-    "can could does do did . , ; : ! ? ( )"
+CLOSERS = (
+    BE
+    | words(
+        "of in on at to from with by for and or but that which who as than when while if because has have had will "
+        "would can could does do did . , ; : ! ? ( )"
+    )
+    | {END_OF_TEXT}
 )
 # Words that are never a feature nor an opinion, however they stand.
 CLOSED = (
@@ -60,25 +63,3 @@ SHELL_NOUNS = words(
     "situations circumstances process task sign support behavior address line form nature answers results group "
     "match path pleasures qualities pieces cry"
 )
-
-
-def tokenise(texts: pl.Series) -> pl.DataFrame:
-    """Split texts into words and marks.
-
-    Args:
-        texts: [n] strings.
-
-    Returns:
-        `row` (place of the text, from 0), `word` (lower case) and `capital` (was written with a capital letter), in
-        reading order. A possessive 's is a word of its own; after a pronoun it is the verb.
-    """
-    apart = (
-        texts.fill_null("")
-        .str.replace_all("\u2019", "'", literal=True)
-        .str.replace_all(r"(?i)\b(it|that|what|he|she|there|here|who)'s\b", "$1 is")
-        .str.replace_all(r"'s\b", " 's")
-    )
-    rows = pl.int_range(len(texts), dtype=pl.UInt32, eager=True)
-    tokens = pl.DataFrame({"row": rows, "word": apart.str.extract_all(WORD)}).explode("word").drop_nulls("word")
-    lower = pl.col("word").str.to_lowercase()
-    return tokens.with_columns(lower, (pl.col("word") != lower).alias("capital"))

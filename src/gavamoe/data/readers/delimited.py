@@ -33,8 +33,7 @@ class Delimited:
         self.has_header = header is None
         first = _first_line(path)
         self.separator = max(SEPARATORS, key=first.count)
-        self.columns = list(header) if header else next(csv.reader([first], delimiter=self.separator), [])
-        self.columns = [name.strip() for name in self.columns]
+        self.columns = [name.strip() for name in header or _names(first, self.separator, path)]
         repeated = [name for name in self.columns if self.columns.count(name) > 1 and name != "_"]
         if repeated:
             raise DataError(f"{path}: the column {repeated[0]} is there twice; name each column once")
@@ -117,6 +116,13 @@ class Delimited:
 
     def _unique_columns(self) -> list[str]:
         return [f"_{place}" if name == "_" else name for place, name in enumerate(self.columns)]
+
+
+def _names(line: str, separator: str, path: Path) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=separator), [])
+    except csv.Error as error:
+        raise DataError(f"{path}: line 1 is not a line of column names ({error})") from None
 
 
 def _first_line(path: Path) -> str:

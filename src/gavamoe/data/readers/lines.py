@@ -63,25 +63,18 @@ def chunks(path: Path) -> Iterator[Chunk]:
     Raises:
         DataError: the file is absent, empty, not UTF-8 text, or ends in the middle of its compressed stream.
     """
-    line, rest = 1, b""
+    line, found = 1, False
     with open_bytes(path) as file:
-        while block := _read(file, path, CHUNK_BYTES, line):
-            if line == 1 and not rest:
-                block = _without_mark(block, path)
-            end = block.rfind(b"\n") + 1
-            if not end:
-                rest += block
-                if len(rest) > LONGEST_LINE:
-                    raise DataError(
-                        f"{path}: line {line} is longer than {LONGEST_LINE >> 20} MiB: not a file of reviews"
-                    )
-                continue
-            data, rest = rest + block[:end], block[end:]
-            yield Chunk(data, line)
+        while data := _read(file, path, CHUNK_BYTES, line):
+            if line == 1:
+                data = _without_mark(data, path)
+            if not data.endswith(b"\n"):
+                data += _read_line(file, path, line)
+            if not data.isspace():
+                found = True
+                yield Chunk(data, line)
             line += data.count(b"\n")
-    if rest.strip():
-        yield Chunk(rest, line)
-    elif line == 1:
+    if not found:
         raise DataError(f"{path} is empty: expected reviews")
 
 
@@ -103,9 +96,19 @@ def _opened(path: Path) -> IO[bytes]:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _read(file: IO[bytes], path: Path, size: int, line: int) -> bytes:
+def _read_line(file: IO[bytes], path: Path, line: int) -> bytes:
+    """Read on to the end of the line."""
+    rest = _read(file, path, LONGEST_LINE, line, to_line_end=True)
+    if len(rest) == LONGEST_LINE:
+        raise DataError(
+            f"{path}: a line after line {line} is longer than {LONGEST_LINE >> 20} MiB: not a file of reviews"
+        )
+    return rest
+
+
+def _read(file: IO[bytes], path: Path, size: int, line: int, to_line_end: bool = False) -> bytes:
     try:
-        return file.read(size)
+        return file.readline(size) if to_line_end else file.read(size)
     except EOFError:
         raise DataError(
             f"{path} is cut short: the compressed data ends after line {line}; fetch or copy the file again"
