@@ -111,7 +111,7 @@ def test_sentences(text: str, sentences: list[str]) -> None:
 def test_a_long_review_gives_way_to_the_sentence_that_names_a_feature_and_an_opinion() -> None:
     filler = "We went there on a Monday and it rained all day long. " * 8
     texts = pl.Series([filler + "The pool was really great. " + filler, "Short. The pool was great.", "word " * 100])
-    read = read_texts(texts, replace(EXTRACTOR, shortens=True))
+    read = read_texts(texts, replace(EXTRACTOR, learned=True))
     assert read["text"].to_list() == ["The pool was really great.", texts[1], texts[2]]
     assert read["feature"].to_list() == ["pool", "pool", None]
     assert read_texts(texts, EXTRACTOR)["text"].equals(texts)

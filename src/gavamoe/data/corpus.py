@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 import polars as pl
 
-from gavamoe.data.tokens import END_OF_TEXT, Tokens, codes_of
+from gavamoe.data.tokens import Tokens, codes_of
 from gavamoe.data.words import SENTENCE_ENDS
 
 
@@ -46,13 +46,13 @@ class Corpus:
         tokens = Tokens.of(texts)
         _, first, word = np.unique(tokens.code, return_index=True, return_inverse=True)
         names = pl.Series([tokens.text(place) for place in first], dtype=pl.String)
-        segment = _closed_before(np.isin(tokens.code, codes_of(SENTENCE_ENDS)))
-        row = _closed_before(tokens.code == codes_of([END_OF_TEXT]))
+        ends = np.isin(tokens.code, codes_of(SENTENCE_ENDS))
+        segment: np.ndarray = np.cumsum(ends) - ends.astype(np.int64)
         before = np.full(len(word), cls.EDGE)
         before[1:] = np.where(segment[1:] == segment[:-1], word[:-1], cls.EDGE)
         capital = tokens.capital & (before != cls.EDGE)
         counts = np.append(np.bincount(word, minlength=len(names)), 0)
-        return cls(names, word, segment, row, before, capital, counts)
+        return cls(names, word, segment, tokens.row, before, capital, counts)
 
     def after(self, distance: int) -> np.ndarray:
         """Return the place in `names` of the word so many words later in the same sentence, [n_words]."""
@@ -83,8 +83,3 @@ class Corpus:
     def share(self, occurs: np.ndarray) -> np.ndarray:
         """Return the share of each distinct word's occurrences that are marked, [n_names + 1]."""
         return self.count(self.word[occurs]) / np.maximum(self.counts, 1)
-
-
-def _closed_before(mark: np.ndarray) -> np.ndarray:
-    """Count the marks before each word, int [n_words]."""
-    return np.cumsum(mark) - mark.astype(np.int64)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from gavamoe.data.phrases import ends_its_phrase
 from gavamoe.data.tokens import END_OF_TEXT, Lookup, Tokens
 from gavamoe.data.words import NEGATIONS, SENTENCE_ENDS
 
@@ -34,12 +35,13 @@ class FeatureExtractor:
     Args:
         features: weight of each feature word or phrase, 0..1; decides between equals.
         opinions: 1 for each word of praise, -1 for each of complaint.
-        shortens: whether a long review stands for the sentence of it that explains best (`sentences.read_texts`).
+        learned: whether the features were learned from texts. Then a feature counts only where it ends its phrase (not
+            "music" in "music video"), and of a long review only its best sentence (`sentences.read_texts`).
     """
 
     features: Mapping[str, float]
     opinions: Mapping[str, int]
-    shortens: bool = False
+    learned: bool = False
 
     def extract(self, texts: pl.Series) -> pl.Series:
         """Return the feature of each text, null where none is found; [n] strings to [n] strings."""
@@ -61,12 +63,12 @@ class FeatureExtractor:
 
     def to_json(self) -> dict[str, Any]:
         """Return what `from_json` needs."""
-        return {"features": dict(self.features), "opinions": dict(self.opinions), "shortens": self.shortens}
+        return {"features": dict(self.features), "opinions": dict(self.opinions), "learned": self.learned}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> FeatureExtractor:
         """Rebuild the extractor from what `to_json` gave."""
-        return cls(value["features"], value["opinions"], value.get("shortens", False))
+        return cls(value["features"], value["opinions"], value.get("learned", False))
 
     @cached_property
     def _known(self) -> _KnownWords:
@@ -75,13 +77,17 @@ class FeatureExtractor:
     def _find(self, texts: pl.Series) -> pl.DataFrame:
         """Find what a block of texts says; all arrays are over the known words in it, [n_marks], in reading order."""
         known = self._known
-        place, word = known.lookup.find(Tokens.of(texts).code)
+        tokens = Tokens.of(texts)
+        place, word = known.lookup.find(tokens.code)
         ends_text = word == known.end_of_text
         row = np.cumsum(ends_text) - ends_text
         segment = np.cumsum(known.ends[word])
         nearest, distance = _nearest(known.polarity[word] != 0, place, segment)
         score = known.weight[word] + np.where(distance <= REACH, OPINION_SCORE / np.maximum(distance, 1), 0.0)
-        best = _best_of_each_text(np.flatnonzero(known.feature[word] >= 0), row, score)
+        candidates = np.flatnonzero(known.feature[word] >= 0)
+        if self.learned:
+            candidates = candidates[ends_its_phrase(tokens, place[candidates])]
+        best = _best_of_each_text(candidates, row, score)
         said, spoken = distance[best] <= REACH, nearest[best]
         negated = _negated(spoken, known.negates[word], place, segment)
         sentiment = np.where(negated, -1, 1) * known.polarity[word[spoken]]

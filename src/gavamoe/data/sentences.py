@@ -23,9 +23,9 @@ SAID = {"text": pl.String(), "words": pl.UInt32(), **{name: FOUND_SCHEMA[name] f
 def read_texts(texts: pl.Series, extractor: FeatureExtractor, words: pl.Series | None = None) -> pl.DataFrame:
     """Read reviews the one way that preparing and evaluating share.
 
-    The text of a long review, where the extractor shortens, becomes its best sentence: the one with the highest feature
-    score of those of 5 to 40 words; of equals, and where none names a feature, the first. A long review without such a
-    sentence stays as it is.
+    The text of a long review, where the features were learned, becomes its best sentence: the one with the highest
+    feature score of those of 5 to 40 words; of equals, and where none names a feature, the first. A long review without
+    such a sentence stays as it is.
 
     Args:
         texts: [n] cleaned texts.
@@ -38,7 +38,7 @@ def read_texts(texts: pl.Series, extractor: FeatureExtractor, words: pl.Series |
     words = count_words(texts) if words is None else words
     said = extractor.find(texts).with_columns(texts.alias("text"), words.alias("words")).select(list(SAID))
     long = (words > LONG_REVIEW).arg_true()
-    if not extractor.shortens or long.is_empty():
+    if not extractor.learned or long.is_empty():
         return said
     sentences = pl.DataFrame({"row": long, "text": split_sentences(texts.gather(long))}).explode("text")
     sentences = sentences.with_columns(pl.col("text").str.strip_chars())

@@ -59,6 +59,12 @@ class Tokens:
         first = np.frombuffer(self.written, dtype=np.uint8)[self.start]
         return (first >= ord("A")) & (first <= ord("Z"))
 
+    @property
+    def row(self) -> np.ndarray:
+        """The text of each word, from 0, int64 [n_tokens]."""
+        ends = self.code == codes_of([END_OF_TEXT])
+        return np.cumsum(ends) - ends.astype(np.int64)
+
     def text(self, place: int) -> str:
         """Return one word as a string."""
         start, length = self.start[place], self.length[place]

@@ -26,8 +26,8 @@ NEGATIONS = words(
 CLOSERS = (
     BE
     | words(
-        "of in on at to from with by for and or but that which who as than when while if because has have had will "
-        "would can could does do did . , ; : ! ? ( )"
+        "of in on at to from with by for between about into through without and or but that which who as than when "
+        "while if because has have had will would can could does do did . , ; : ! ? ( )"
     )
     | {END_OF_TEXT}
 )
@@ -61,5 +61,6 @@ SHELL_NOUNS = words(
     "example return view state levels standards hand hands eye eyes face mind brain place ground air fire surprise "
     "surprises series enjoyed history future life lives world audience viewers fans children buy purchase situation "
     "situations circumstances process task sign support behavior address line form nature answers results group "
-    "match path pleasures qualities pieces cry"
+    "match path pleasures qualities pieces cry attention approach achievement accomplishment decision decisions topic "
+    "desire truth truths directions expression masterwork masterpiece genius attributes"
 )

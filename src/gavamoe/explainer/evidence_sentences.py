@@ -7,7 +7,7 @@ import polars as pl
 
 from gavamoe.data.features import FeatureExtractor
 from gavamoe.data.sentences import split_sentences
-from gavamoe.data.words import tokenise
+from gavamoe.data.tokens import Tokens
 
 FEWEST_WORDS = 3  # a shorter piece of a review says nothing by itself
 EMPTY = pl.DataFrame(
@@ -49,11 +49,12 @@ def sentences_of(train: pl.DataFrame, cluster_N: np.ndarray, extractor: FeatureE
 
 def information(texts: pl.Series) -> pl.Series:
     """How much each sentence says, [N] in 0..1: rare words count, and half is what the median sentence says."""
-    words = tokenise(texts).select("row", "word").unique()
+    tokens = Tokens.of(texts)
+    words = pl.DataFrame({"row": tokens.row, "word": tokens.code}).unique()
     idf = words.group_by("word").agg((len(texts) / pl.len()).log().alias("idf"))
     # Rounded, because the order of a parallel sum must not decide between two sentences.
     found = words.join(idf, on="word").group_by("row").agg(pl.col("idf").sum().round(6))
-    rows = pl.DataFrame({"row": pl.int_range(len(texts), dtype=pl.UInt32, eager=True)})
+    rows = pl.DataFrame({"row": pl.int_range(len(texts), eager=True)})
     total = rows.join(found, on="row", how="left", maintain_order="left")["idf"].fill_null(0.0)
     median = float(total.median() or 0.0)  # type: ignore[arg-type]
     return (total / (total + max(median, 1e-12))).cast(pl.Float32)

@@ -70,9 +70,8 @@ def chunks(path: Path) -> Iterator[Chunk]:
                 data = _without_mark(data, path)
             if not data.endswith(b"\n"):
                 data += _read_line(file, path, line)
-            if not data.isspace():
-                found = True
-                yield Chunk(data, line)
+            found = True
+            yield Chunk(data, line)
             line += data.count(b"\n")
     if not found:
         raise DataError(f"{path} is empty: expected reviews")
