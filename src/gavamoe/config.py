@@ -27,6 +27,7 @@ class PreferenceConfig(_Strict):
     latent: int = Field(16, ge=2, description="dimensions of z; half belong to the user, half to the item")
     embedding: int = Field(32, ge=1, description="dimensions of the user and item vectors")
     hidden: int = Field(64, ge=1, description="width of trunk and decoder")
+    item_features: int = Field(0, ge=0, description="dimensions of items' title, categories, description; 0: unused")
     dropout: float = Field(0.0, ge=0, lt=1)
     beta: float = Field(1.0, ge=0, description="weight of the KL, counted once a user and once an item, in the ELBO")
     pretrain_epochs: int = Field(60, ge=1, description="at most so many epochs as a plain autoencoder")

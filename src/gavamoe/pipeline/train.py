@@ -26,6 +26,7 @@ from gavamoe.files import staged_directory, write_json
 from gavamoe.pipeline.card import write_model_card
 from gavamoe.pipeline.opening import Stage, opened
 from gavamoe.preference import training as preference_training
+from gavamoe.preference.item_text import ItemText
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.selection import choose_clusters
 from gavamoe.run import EXPLAINER_FILES, PREFERENCE_FILES, RunCard, RunDirectory
@@ -106,6 +107,8 @@ def _train_preference(run: RunDirectory, dataset: ReviewDataset, config: RunConf
         clusters = _chosen(run, arrays, sizes, config, say)
         preference = preference.model_copy(update={"clusters": clusters})
     model = PreferenceModel.sized(*sizes, preference, seed).to(default_device())
+    if preference.item_features:
+        model.describe_items(ItemText(catalog.items, preference.item_features, seed).vectors(catalog.items))
     history = preference_training.fit(model, arrays["train"], arrays["valid"], preference, seed, checkpoint)
     with leader_first() as leading:
         if leading:

@@ -1,6 +1,6 @@
 """The networks of stage 1: a pair's ids to a Gaussian over the latent, and a latent to a distribution of ratings.
 
-Shape suffixes: B batch, E embedding, H hidden, D latent, R rating levels.
+Shape suffixes: B batch, N users or items, F features, E embedding, H hidden, D latent, R rating levels.
 Each pair is encoded on its own: nothing here mixes rows of the batch.
 """
 
@@ -20,10 +20,15 @@ OFFSET_STD = 0.03  # of an id's own vector: one seen once or twice should still 
 class Tower(nn.Module):
     """One side of the trunk: an id to that side's share of the latent Gaussian.
 
-    An id's vector is what all ids share plus its own offset. The unknown has no offset: it is the typical user or item.
+    An id's vector is what all ids share, what its description says where there is one, and its own offset. The unknown
+    has neither: it is the typical user or item.
+
+    features: F, the width of descriptions; 0 without.
     """
 
-    def __init__(self, rows: int, embedding: int, hidden: int, latent: int, dropout: float):
+    description_NF: Tensor
+
+    def __init__(self, rows: int, embedding: int, hidden: int, latent: int, dropout: float, features: int = 0):
         super().__init__()
         self.typical_E = nn.Parameter(torch.zeros(embedding))
         # Sparse gradients: a step costs what its batch touches, not the size of the table.
@@ -31,6 +36,11 @@ class Tower(nn.Module):
         nn.init.normal_(self.offset.weight, std=OFFSET_STD)
         with torch.no_grad():
             self.offset.weight[UNKNOWN] = 0.0
+        self.features = features
+        if features:
+            self.register_buffer("description_NF", torch.zeros(rows, features))
+            self.read = nn.Linear(features, embedding, bias=False)
+            nn.init.zeros_(self.read.weight)
         self.trunk = nn.Sequential(nn.Dropout(dropout), nn.Linear(embedding, hidden), nn.GELU(), nn.Dropout(dropout))
         self.mu = nn.Linear(embedding + hidden, latent)
         self.log_var = nn.Linear(embedding + hidden, latent)
@@ -42,7 +52,8 @@ class Tower(nn.Module):
 
     def vectors(self, id_B: Tensor) -> Tensor:
         """The ids' vectors, [B, E]."""
-        return self.typical_E + self.offset(id_B)
+        vector_BE = self.typical_E + self.offset(id_B)
+        return vector_BE + self.read(self.description_NF[id_B]) if self.features else vector_BE
 
     def forward(self, id_B: Tensor) -> tuple[Tensor, Tensor]:
         """Return mu and log sigma^2 of this side's dimensions, [B, D/2]."""
@@ -59,11 +70,20 @@ class PairEncoder(nn.Module):
     it leads to. A trunk that mixes the sides finds the rating itself, and the clusters become rating levels.
     """
 
-    def __init__(self, users: int, items: int, embedding: int, hidden: int, latent: int, dropout: float):
+    def __init__(
+        self,
+        users: int,
+        items: int,
+        embedding: int,
+        hidden: int,
+        latent: int,
+        dropout: float,
+        item_features: int = 0,
+    ):
         super().__init__()
         self.user_latent = latent // 2
         self.user = Tower(users + 1, embedding, hidden, self.user_latent, dropout)
-        self.item = Tower(items + 1, embedding, hidden, latent - self.user_latent, dropout)
+        self.item = Tower(items + 1, embedding, hidden, latent - self.user_latent, dropout, item_features)
 
     def forward(self, user_B: Tensor, item_B: Tensor) -> tuple[Tensor, Tensor]:
         """Return mu and log sigma^2, [B, D]: the user's dimensions, then the item's."""

@@ -53,6 +53,7 @@ class PreferenceModel(
         embedding: int = 32,
         hidden: int = 64,
         dropout: float = 0.0,
+        item_features: int = 0,
     ):
         super().__init__()
         if min(users, items, levels, clusters, embedding, hidden) < 1 or latent < 2:
@@ -60,7 +61,8 @@ class PreferenceModel(
                 "users, items, levels, clusters, embedding and hidden must be at least 1, latent at least 2"
             )
         self.users, self.items, self.levels, self.clusters = users, items, levels, clusters
-        self.encoder = PairEncoder(users, items, embedding, hidden, latent, dropout)
+        self.sizes = (levels, clusters, latent, embedding, hidden, dropout, item_features)
+        self.encoder = PairEncoder(users, items, embedding, hidden, latent, dropout, item_features)
         self.decoder = RatingDecoder(latent // 2, latent - latent // 2, hidden, levels, dropout)
         self.prior = MixturePrior(clusters, latent)
 
@@ -70,7 +72,15 @@ class PreferenceModel(
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             return cls(
-                users, items, levels, config.clusters, config.latent, config.embedding, config.hidden, config.dropout
+                users,
+                items,
+                levels,
+                config.clusters,
+                config.latent,
+                config.embedding,
+                config.hidden,
+                config.dropout,
+                config.item_features,
             )
 
     @classmethod
@@ -78,6 +88,27 @@ class PreferenceModel(
         # The mixin prints a line on stdout, which is kept for results.
         with contextlib.redirect_stdout(io.StringIO()):
             return super()._from_pretrained(**options)
+
+    def describe_items(self, feature_IF: Tensor) -> None:
+        """Say what the items are like before training: a row for each of ids 1..items, [items, F]."""
+        expected = self.items, self.encoder.item.features
+        if feature_IF.shape != expected:
+            raise ConfigError(f"expected item features of shape {expected}, found {tuple(feature_IF.shape)}")
+        self.encoder.item.description_NF[1:] = feature_IF
+
+    def extended(self, feature_MF: Tensor) -> PreferenceModel:
+        """A copy with M items more, ids items + 1 .. items + M, that nobody has reviewed: known by their features."""
+        if not self.encoder.item.features:
+            raise ConfigError("the model was trained without item features; set preference.item_features")
+        wider = type(self)(self.users, self.items + len(feature_MF), *self.sizes)
+        weights = self.state_dict()
+        for name, more in (
+            ("encoder.item.description_NF", feature_MF),
+            ("encoder.item.offset.weight", torch.zeros(len(feature_MF), self.encoder.item.offset.embedding_dim)),
+        ):
+            weights[name] = torch.cat([weights[name], more.to(weights[name])])
+        wider.load_state_dict(weights)
+        return wider.to(self.device).eval()
 
     @property
     def device(self) -> torch.device:
@@ -162,9 +193,8 @@ class PreferenceModel(
     @torch.no_grad()
     def pair_vectors(self) -> tuple[Tensor, Tensor]:
         """The vectors of every user [users + 1, E] and every item [items + 1, E]: what stage 2 is given."""
-        sides = self.encoder.user, self.encoder.item
-        user_NE, item_NE = (side.typical_E + side.offset.weight for side in sides)
-        return user_NE, item_NE
+        users_N, items_N = (torch.arange(rows + 1, device=self.device) for rows in (self.users, self.items))
+        return self.encoder.user.vectors(users_N), self.encoder.item.vectors(items_N)
 
     @torch.no_grad()
     def encode_chunks(self, user_B: Tensor, item_B: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

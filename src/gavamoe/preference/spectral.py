@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from scipy.optimize import nnls
 from scipy.sparse import csr_matrix
+from sklearn.linear_model import RidgeCV
 from sklearn.utils.extmath import randomized_svd
 from torch import Tensor
 
@@ -25,17 +26,20 @@ from gavamoe.preference.model import PreferenceModel
 
 DAMPING = 10.0  # reviews at which half of what an id's reviews say is believed
 ROUNDS = 5  # of the alternating bias fit
+RIDGES = (1.0, 10.0, 100.0, 1000.0, 10_000.0)  # how much descriptions are believed is decided by leaving items out
 HELD_SHARE = 0.1  # of the reviews decide how far each factor is trusted
 
 
 @dataclass
 class Factors:
-    """Ratings as mean + bias_U + bias_I + sum_f user_UF item_IF + a remainder of `variance`."""
+    """Ratings as mean + bias_U + bias_I + sum_f user_UF item_IF + a remainder of `variance`; reviews of each id."""
 
     bias_U: np.ndarray
     bias_I: np.ndarray
     user_UF: np.ndarray
     item_IF: np.ndarray
+    count_U: np.ndarray
+    count_I: np.ndarray
     variance: float
 
 
@@ -44,8 +48,8 @@ def start_from_factors(model: PreferenceModel, reviews: Batch, seed: int) -> Non
     count = min(model.decoder.left.in_features, model.decoder.right.in_features, model.decoder.left.out_features) - 1
     count = min(count, model.encoder.user.offset.embedding_dim - 1, model.users, model.items)
     factors = factorise(reviews, model.users + 1, model.items + 1, count, seed)
-    _set_vectors(model.encoder.user, factors.user_UF, factors.bias_U)
-    _set_vectors(model.encoder.item, factors.item_IF, factors.bias_I)
+    _set_vectors(model.encoder.user, factors.user_UF, factors.bias_U, factors.count_U)
+    _set_vectors(model.encoder.item, factors.item_IF, factors.bias_I, factors.count_I)
     _set_decoder(model, factors, torch.bincount(reviews.level_B, minlength=model.levels))
 
 
@@ -68,7 +72,7 @@ def factorise(reviews: Batch, users: int, items: int, count: int, seed: int) -> 
     product_NF = user_UF[user[held_N]] * item_IF[item[held_N]]
     weight_F = nnls(product_NF.astype(np.float64), residual[held_N].astype(np.float64))[0] if count else np.zeros(0)
     scale_F = np.sqrt(weight_F)
-    return Factors(bias_U, bias_I, user_UF * scale_F, item_IF * scale_F, float(residual.var()))
+    return Factors(bias_U, bias_I, user_UF * scale_F, item_IF * scale_F, count_U, count_I, float(residual.var()))
 
 
 def _biases(
@@ -89,9 +93,16 @@ def _believed(sum_NF: np.ndarray, count_N: np.ndarray) -> np.ndarray:
 
 
 @torch.no_grad()
-def _set_vectors(tower: Tower, factor_NF: np.ndarray, bias_N: np.ndarray) -> None:
-    start_NF = np.concatenate([bias_N[:, None], factor_NF], axis=1)
-    tower.offset.weight[1:, : start_NF.shape[1]] = torch.from_numpy(start_NF[1:]).float()
+def _set_vectors(tower: Tower, factor_NF: np.ndarray, bias_N: np.ndarray, count_N: np.ndarray) -> None:
+    start_NV = np.concatenate([bias_N[:, None], factor_NF], axis=1)[1:]
+    width = start_NV.shape[1]
+    if tower.features:
+        # What a description tells need not be said by the id; for an id without reviews it is all there is.
+        described_NF = tower.description_NF[1:].cpu().numpy()
+        told = RidgeCV(RIDGES, fit_intercept=False).fit(described_NF, start_NV, sample_weight=count_N[1:])
+        tower.read.weight[:width] = torch.from_numpy(told.coef_.reshape(width, -1)).float()
+        start_NV = start_NV - described_NF @ told.coef_.reshape(width, -1).T
+    tower.offset.weight[1:, :width] = torch.from_numpy(start_NV).float()
 
 
 @torch.no_grad()
