@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,12 @@ import polars as pl
 from gavamoe.errors import RunError
 
 FILE = "features.parquet"
-# Words seen with a single item or user say little; so many sightings of the corpus-wide habit are mixed in.
-PRIOR_STRENGTH = 5.0
+# Words seen with a single item or user say little, so sightings of the corpus-wide habit are mixed in: as many of these
+# as foretell each training review best from the others.
+STRENGTHS = np.geomspace(1, 1000, 13)
 
 
-@dataclass
+@dataclass(frozen=True)
 class FeaturePredictor:
     """Counts of (user_id, feature) and (item_id, feature) in training: side, id, feature, count."""
 
@@ -45,10 +47,27 @@ class FeaturePredictor:
             chunk = slice(start, start + 4096)
             score = -np.log(base)[None]
             for side, ids in (("user", user_id[chunk]), ("item", item_id[chunk])):
-                counts = self._counts(side, ids, vocabulary) + PRIOR_STRENGTH * base
+                counts = self._counts(side, ids, vocabulary) + self._strength[side] * base
                 score = score + np.log(counts / counts.sum(1, keepdims=True))
             predictions += vocabulary.gather(score.argmax(1)).to_list()
         return predictions
+
+    @cached_property
+    def _strength(self) -> dict[str, float]:
+        """By side, the number of sightings to mix in with the highest leave-one-out likelihood on training."""
+        items = self.counts.filter(pl.col("side") == "item")
+        habit = items.group_by("feature").agg(share=pl.col("count").sum() / items["count"].sum())
+        found = {}
+        for side in ("user", "item"):
+            rows = self.counts.filter(pl.col("side") == side).join(habit, on="feature")
+            count, share = rows["count"].to_numpy(), rows["share"].to_numpy()
+            of_id = rows.select(pl.col("count").sum().over("id"))["count"].to_numpy()
+            likelihood = [
+                (count * np.log((count - 1 + strength * share) / (of_id - 1 + strength))).sum()
+                for strength in STRENGTHS
+            ]
+            found[side] = float(STRENGTHS[int(np.argmax(likelihood))])
+        return found
 
     def _counts(self, side: str, ids: np.ndarray, vocabulary: pl.Series, total: bool = False) -> np.ndarray:
         """Counts [len(ids), features]; with `total`, one row over all ids."""
