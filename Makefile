@@ -26,6 +26,7 @@ lint: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/prepare.py --rows 1000000
+	$(BIN)/python benchmarks/explainer.py
 
 clean:
 	rm -rf $(VENV) gavamoe-demo

@@ -2,7 +2,9 @@
 
 import pytest
 import torch
-from transformers.integrations.moe import batched_mm_experts_forward, grouped_mm_experts_forward
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn.functional import silu
 
 from gavamoe.moe.block import MoEShape, MultiGateMoE
 from gavamoe.moe.experts import ExpertsConfig, FineGrainedExperts
@@ -25,22 +27,67 @@ def test_another_cluster_takes_another_gate():
     assert not torch.equal(gate(x, torch.tensor([0]))[0], gate(x, torch.tensor([1]))[0])
 
 
-@pytest.mark.parametrize("tokens", [1, 7, 200])
-@pytest.mark.parametrize("kernel", [grouped_mm_experts_forward, batched_mm_experts_forward])
-def test_every_kernel_gives_the_same_output_and_gradient(tokens, kernel):
+KERNELS = ("eager", "by_device", "grouped_mm", "batched_mm")
+
+
+def one_by_one(experts, x, selected, weight):
+    """The definition, in float64: sum_k weight_k Expert_{selected_k}(x), a token at a time."""
+    gate_up, down = experts.gate_up_proj.double(), experts.down_proj.double()
+    rows = []
+    for token, ids, weights in zip(x.double(), selected.tolist(), weight.double(), strict=True):
+        parts = [(gate_up[e] @ token).chunk(2) for e in ids]
+        outs = [down[e] @ (silu(gate) * up) for e, (gate, up) in zip(ids, parts, strict=True)]
+        rows.append(sum(weight_k * out for weight_k, out in zip(weights, outs, strict=True)))
+    return torch.stack(rows)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 2**16),
+    tokens=st.sampled_from([1, 2, 3, 8, 40]),
+    experts=st.integers(1, 9),
+    top_k=st.integers(1, 4),
+    hidden=st.sampled_from([4, 16, 36]),
+    width=st.sampled_from([4, 8, 20]),
+)
+def test_every_kernel_gives_what_the_definition_gives_and_its_gradients(seed, tokens, experts, top_k, hidden, width):
+    torch.manual_seed(seed)
+    module = FineGrainedExperts(ExpertsConfig(), experts, hidden, width, activation="silu")
+    x = torch.randn(tokens, hidden, requires_grad=True)
+    selected = torch.rand(tokens, experts).topk(min(top_k, experts)).indices
+    weight = torch.rand(selected.shape).softmax(-1).requires_grad_()
+    inputs = [x, weight, module.gate_up_proj, module.down_proj]
+    expected = one_by_one(module, x, selected, weight)
+    gradients = torch.autograd.grad(expected.square().sum(), inputs)
+    for kernel in KERNELS:
+        module.config._experts_implementation = kernel
+        output = module(x, selected, weight)
+        assert output.dtype == x.dtype
+        torch.testing.assert_close(output.double(), expected, rtol=1e-4, atol=1e-5, msg=kernel)
+        for got, want in zip(torch.autograd.grad(output.square().sum(), inputs), gradients, strict=True):
+            torch.testing.assert_close(got, want, rtol=1e-3, atol=1e-4, msg=kernel)
+
+
+@pytest.mark.parametrize("tokens", [1, 40])
+def test_half_precision_loses_only_the_rounding_of_its_inputs(tokens):
     torch.manual_seed(0)
-    experts = FineGrainedExperts(ExpertsConfig("eager"), experts=4, hidden=16, width=8, activation="silu")
-    x = torch.randn(tokens, 16, requires_grad=True)
-    selected = torch.rand(tokens, 4).topk(2).indices
-    weight = torch.rand(tokens, 2).softmax(-1)
-    outputs, gradients = [], []
-    for run in (experts, lambda *args: kernel(experts, *args)):
-        output = run(x, selected, weight)
-        outputs.append(output)
-        gradients.append(torch.autograd.grad(output.square().sum(), [x, experts.gate_up_proj, experts.down_proj]))
-    torch.testing.assert_close(outputs[0], outputs[1], rtol=1e-4, atol=1e-6)
-    for left, right in zip(*gradients, strict=True):
-        torch.testing.assert_close(left, right, rtol=1e-3, atol=1e-6)
+    module = FineGrainedExperts(ExpertsConfig(), 6, 16, 8, activation="silu").bfloat16()
+    x, selected = torch.randn(tokens, 16).bfloat16(), torch.rand(tokens, 6).topk(3).indices
+    weight = torch.rand(tokens, 3).softmax(-1)
+    output = module(x, selected, weight)
+    assert output.dtype == torch.bfloat16
+    torch.testing.assert_close(output.double(), one_by_one(module, x, selected, weight), rtol=0.03, atol=0.03)
+
+
+@given(order=st.permutations(range(12)), cut=st.integers(1, 11))
+@settings(max_examples=10, deadline=None)
+def test_no_permutation_and_no_split_of_the_tokens_changes_a_row(order, cut):
+    torch.manual_seed(0)
+    module = FineGrainedExperts(ExpertsConfig(), 5, 16, 8, activation="silu")
+    x, selected, weight = torch.randn(12, 16), torch.rand(12, 5).topk(2).indices, torch.rand(12, 2).softmax(-1)
+    together = module(x, selected, weight)
+    parts = [module(x[rows], selected[rows], weight[rows]) for rows in (order[:cut], order[cut:])]
+    torch.testing.assert_close(torch.cat(parts), together[order], rtol=1e-5, atol=1e-6)
 
 
 def test_an_expert_nobody_selected_is_no_obstacle_and_gets_no_gradient():

@@ -69,7 +69,7 @@ class MultiGateMoE(nn.Module):
             SharedExpert(hidden, shape.shared_experts * shape.width, activation) if shape.shared_experts else None
         )
         self.dense = dense.requires_grad_(False) if dense is not None else None
-        self.dropout = nn.Dropout(shape.dropout)
+        self.dropout = nn.Dropout(shape.dropout) if shape.dropout else nn.Identity()  # which draws no numbers
 
     def forward(self, x_BSH: Tensor) -> Tensor:
         """[B, S, H] -> [B, S, H]; the clusters of the B sequences are in the routing state."""

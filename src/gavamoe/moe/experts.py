@@ -1,4 +1,4 @@
-"""Fine-grained experts: 3-D weights behind the transformers experts interface, the kernel chosen by shape.
+"""Fine-grained experts: 3-D weights behind the transformers experts interface, the kernel chosen by device.
 
 Keep this file apart from any `PreTrainedModel`: transformers decides whether a model's experts can be switched by
 looking for the decorator's name in the file of the model's class.
@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 from transformers.activations import ACT2FN
 from transformers.integrations.moe import (
     ALL_EXPERTS_FUNCTIONS,
@@ -18,16 +19,12 @@ from transformers.integrations.moe import (
     use_experts_implementation,
 )
 
-# From so many (token, expert) rows on, a loop of plain matrix products wins over grouped_mm on the CPU: it is
-# vectorised better and runs in bf16 under autocast (benchmarks/explainer.py).
-LOOP_FROM_ROWS = 64
-
 
 @dataclass
 class ExpertsConfig:
-    """What the experts interface reads; `by_shape`, `grouped_mm`, `batched_mm` or `eager`."""
+    """What the experts interface reads; `by_device`, `grouped_mm`, `batched_mm` or `eager`."""
 
-    _experts_implementation: str = "by_shape"
+    _experts_implementation: str = "by_device"
 
 
 @use_experts_implementation
@@ -50,25 +47,38 @@ class FineGrainedExperts(nn.Module):
 
 
 def loop_experts_forward(experts: Any, x_TH: Tensor, selected_TK: Tensor, weight_TK: Tensor) -> Tensor:
-    """Rows sorted by expert, a plain product per expert; the reference that the other kernels are held to."""
+    """A plain product per expert that a token selected; summed in the order of the experts, in float32 or better."""
     tokens, top_k = selected_TK.shape
-    order = selected_TK.flatten().argsort(stable=True)
-    counts = torch.bincount(selected_TK.flatten(), minlength=experts.num_experts).tolist()
-    rows = x_TH[order // top_k].split(counts)
-    linear, apply_gate = nn.functional.linear, experts._apply_gate
+    if tokens == 1:
+        return _one_token(experts, x_TH, selected_TK[0], weight_TK[0])
+    selected_R = selected_TK.flatten()
+    order_R = selected_R.argsort(stable=True)
+    counts = torch.bincount(selected_R, minlength=experts.num_experts).tolist()
+    token_of, weight_of = (order_R // top_k).split(counts), weight_TK.flatten()[order_R].unsqueeze(1).split(counts)
     # unbind, not [expert]: its gradient is stacked once instead of one zero-filled tensor per expert.
-    weights = zip(rows, experts.gate_up_proj.unbind(0), experts.down_proj.unbind(0), strict=True)
-    outputs = [linear(apply_gate(linear(row, gate_up)), down) for row, gate_up, down in weights]
-    restore = torch.empty_like(order)
-    restore[order] = torch.arange(len(order), device=order.device)
-    by_token_TKH = torch.cat(outputs)[restore].view(tokens, top_k, -1)
-    return (by_token_TKH * weight_TK.unsqueeze(-1)).sum(1).to(x_TH.dtype)
+    gate_up, down = experts.gate_up_proj.unbind(0), experts.down_proj.unbind(0)
+    y_TH = torch.zeros_like(x_TH, dtype=torch.promote_types(x_TH.dtype, torch.float32))
+    for expert, token_N in enumerate(token_of):
+        if counts[expert]:
+            # The weight goes where the rows are narrow.
+            inner_NW = experts._apply_gate(linear(x_TH[token_N], gate_up[expert])) * weight_of[expert]
+            y_TH.index_add_(0, token_N, linear(inner_NW.to(x_TH.dtype), down[expert]).to(y_TH.dtype))
+    return y_TH.to(x_TH.dtype)
 
 
-def by_shape(experts: FineGrainedExperts, x_TH: Tensor, selected_TK: Tensor, weight_TK: Tensor) -> Tensor:
-    """The faster kernel for this many rows on this device; all give the same result to rounding."""
-    many = x_TH.device.type == "cpu" and selected_TK.numel() >= LOOP_FROM_ROWS
-    if many or not _aligned(experts):
+def _one_token(experts: Any, x_1H: Tensor, selected_K: Tensor, weight_K: Tensor) -> Tensor:
+    """The same for one token, as in decoding one text: nothing to sort, and each call less counts."""
+    selected_K, order_K = selected_K.sort()
+    selected = selected_K.tolist()
+    gate_up_KW = torch.cat([linear(x_1H, experts.gate_up_proj[expert]) for expert in selected])
+    inner_KW = (experts._apply_gate(gate_up_KW) * weight_K[order_K].unsqueeze(1)).to(x_1H.dtype)
+    outputs = [linear(row, experts.down_proj[expert]) for row, expert in zip(inner_KW.split(1), selected, strict=True)]
+    return torch.cat(outputs).sum(0, keepdim=True, dtype=torch.promote_types(x_1H.dtype, torch.float32)).to(x_1H.dtype)
+
+
+def by_device(experts: FineGrainedExperts, x_TH: Tensor, selected_TK: Tensor, weight_TK: Tensor) -> Tensor:
+    """On a CPU the loop, elsewhere grouped_mm; both give the same to rounding. Why: docs/decisions.md."""
+    if x_TH.device.type == "cpu" or not _aligned(experts):
         return loop_experts_forward(experts, x_TH, selected_TK, weight_TK)
     return grouped_mm_experts_forward(experts, x_TH, selected_TK, weight_TK)
 
@@ -79,4 +89,4 @@ def _aligned(experts: FineGrainedExperts) -> bool:
     return experts.hidden_dim * size % 16 == 0 and experts.intermediate_dim * size % 16 == 0
 
 
-ALL_EXPERTS_FUNCTIONS.register("by_shape", by_shape)
+ALL_EXPERTS_FUNCTIONS.register("by_device", by_device)

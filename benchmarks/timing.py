@@ -1,0 +1,33 @@
+"""Times side by side: the ways take turns, and each is the median of its turns."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+import torch
+
+CUDA = torch.cuda.is_available()
+DEVICE = torch.device("cuda" if CUDA else "cpu")
+DTYPE = torch.bfloat16 if CUDA else torch.float32
+
+
+def now() -> float:
+    """Seconds: of processor time on a CPU, which on a busy machine is what the work took, of the wall on a GPU."""
+    if CUDA:
+        torch.cuda.synchronize()
+        return time.perf_counter()
+    return time.process_time()
+
+
+def seconds(ways: Mapping[str, Callable[[], object]], rounds: int, warm: bool = True) -> dict[str, float]:
+    """The median seconds of each way over `rounds` turns; a turn before that warms up."""
+    taken: dict[str, list[float]] = {way: [] for way in ways}
+    for turn in range(rounds + warm):
+        for way, run in ways.items():
+            start = now()
+            run()
+            if turn >= warm:
+                taken[way].append(now() - start)
+    return {way: statistics.median(times) for way, times in taken.items()}
