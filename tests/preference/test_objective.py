@@ -94,7 +94,7 @@ def test_the_calibration_error_tells_honest_probabilities_from_boastful_ones(mod
     ],
 )
 def test_a_collapsed_model_is_named_with_what_to_change(live, nats, clusters, complaint):
-    found = collapse({"live_clusters": live, "valid_latent_kl": nats}, clusters)
+    found = collapse({"valid_latent_kl": nats}, {"live_clusters": live}, clusters)
     if complaint is None:
         assert found is None
     else:

@@ -92,16 +92,19 @@ def validate(model: PreferenceModel, pairs: Interactions, shares: Shares) -> dic
     }
 
 
-def collapse(record: dict[str, float], clusters: int) -> str | None:
-    """What went wrong where validation shows a collapsed model, and what to change; None where it does not."""
-    if record["valid_latent_kl"] < SILENT_NATS:
+def collapse(joint: dict[str, float], final: dict[str, float], clusters: int) -> str | None:
+    """What went wrong where a model has collapsed, and what to change; None where it has not.
+
+    joint: the record of the weights that were kept. final: of the model with the mixture fitted to them.
+    """
+    if joint["valid_latent_kl"] < SILENT_NATS:
         return (
-            f"stage 1 collapsed: the latent says nothing of its pair (KL {record['valid_latent_kl']:.3f} nats, the "
+            f"stage 1 collapsed: the latent says nothing of its pair (KL {joint['valid_latent_kl']:.3f} nats, the "
             "posterior is the prior); lower preference.beta, or give it more reviews a user"
         )
-    if clusters > 1 and record["live_clusters"] < 2:
+    if clusters > 1 and final["live_clusters"] < 2:
         return (
-            f"stage 1 collapsed: {record['live_clusters']} of {clusters} clusters holds {LIVE_SHARE:.0%} of the pairs "
+            f"stage 1 collapsed: {final['live_clusters']} of {clusters} clusters holds {LIVE_SHARE:.0%} of the pairs "
             "or more; lower preference.beta or preference.clusters, or raise preference.restarts"
         )
     return None

@@ -60,7 +60,7 @@ def fit(
     nothing to validate on or K is too large.
     """
     history = _train(model, train, valid, config, seed, checkpoint, until="done")
-    complaint = collapse(history[-1], model.clusters)
+    complaint = collapse(best_record(history), history[-1], model.clusters)
     if complaint and leads():
         logging.getLogger(__name__).warning(complaint)
     return history
