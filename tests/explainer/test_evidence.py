@@ -97,6 +97,12 @@ def test_what_speaks_of_the_feature_asked_for_is_preferred():
     assert [said.parts["feature"] for said in best] == [1, 0]
 
 
+def test_a_sentence_that_two_people_wrote_is_shown_once():
+    rows = [(1, 2, 4, 0, None, 0.5, "a fine pace"), (1, 3, 4, 0, None, 0.5, "a fine pace")]
+    index = EvidenceIndex(pl.DataFrame(rows, schema=EMPTY.schema, orient="row").lazy(), np.zeros((4, 2)), 5)
+    assert [said.user_id for said in index.find(Query(1, 1, 0, 4.0), 2)] == [2]
+
+
 def test_a_cold_item_has_no_evidence_and_a_cold_user_has(explainer):
     assert explainer.explain("u01", "no such item").evidence == []
     strangers = [explainer.explain("nobody", f"i{i:02d}").evidence for i in range(1, 20)]

@@ -65,7 +65,7 @@ class EvidenceIndex:
     levels: int
 
     def find(self, query: Query, count: int) -> list[Found]:
-        """The best sentences, at most one a user, best first."""
+        """The best sentences, best first: at most one a user, and none twice."""
         if not count or not query.item_id:
             return []
         rows = np.arange(*np.searchsorted(self._column["item_id"], [query.item_id, query.item_id + 1]))
@@ -75,9 +75,16 @@ class EvidenceIndex:
             return []
         parts = self._parts(query, rows)
         order = np.lexsort((rows, -np.mean(list(parts.values()), axis=0)))  # of equals the first
-        _, first = np.unique(self._column["user_id"][rows[order]], return_index=True)
-        best = order[np.sort(first)[:count]]
-        return [self._found(rows[at], {name: float(part[at]) for name, part in parts.items()}) for at in best]
+        best: list[Found] = []
+        heard: set[int | str] = set()  # authors and texts
+        for at in order:
+            found = self._found(rows[at], {name: float(part[at]) for name, part in parts.items()})
+            if heard.isdisjoint((found.user_id, found.text)):
+                best.append(found)
+                heard |= {found.user_id, found.text}
+            if len(best) == count:
+                break
+        return best
 
     def _found(self, row: int, parts: dict[str, float]) -> Found:
         at = self.sentences.row(int(row), named=True)
