@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -115,6 +116,31 @@ def test_a_long_review_gives_way_to_the_sentence_that_names_a_feature_and_an_opi
     assert read["text"].to_list() == ["The pool was really great.", texts[1], texts[2]]
     assert read["feature"].to_list() == ["pool", "pool", None]
     assert read_texts(texts, EXTRACTOR)["text"].equals(texts)
+
+
+@pytest.mark.parametrize(
+    "damaged", [{}, {"features": {}}, {"features": ["a"], "opinions": {}}, {"features": {"a": "b"}}]
+)
+def test_a_damaged_extractor_in_a_card_is_one_line(
+    write_lines: Callable[..., Path], tmp_path: Path, reviews: list, damaged: dict
+) -> None:
+    prepare([write_lines("r.jsonl", reviews)], tmp_path / "out", PrepareOptions(features="off"))
+    card = json.loads((tmp_path / "out" / "card.json").read_text())
+    card["features"]["extractor"] = {"opinions": 3, **damaged}
+    (tmp_path / "out" / "card.json").write_text(json.dumps(card))
+    with pytest.raises(DataError, match=r"extractor is damaged .*run `gavamoe prepare` again"):
+        _ = ReviewDataset.load(tmp_path / "out").catalog
+
+
+def test_a_feature_column_with_gaps_stays_as_it_is(
+    write_lines: Callable[..., Path], tmp_path: Path, reviews: list
+) -> None:
+    given = [{**row, "feature": None if n % 3 else " Music ", "sentiment": "-1.0"} for n, row in enumerate(reviews)]
+    card = prepare([write_lines("r.jsonl", given)], tmp_path / "out")
+    rows = ReviewDataset.load(tmp_path / "out").interactions()
+    assert rows["feature"].to_list() == [None if n % 3 else "music" for n in range(len(reviews))]
+    assert rows["sentiment"].to_list() == [-1] * len(reviews)
+    assert (card["features"]["method"], card["counts"]["with_feature"]) == ("column", 40)
 
 
 def test_feature_modes(write_lines: Callable[..., Path], tmp_path: Path, reviews: list) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 import polars as pl
 import pytest
 
+from gavamoe.data.dataset import ReviewDataset
+from gavamoe.data.prepare import prepare
 from gavamoe.data.reviews_file import read_reviews
 
 if sys.version_info >= (3, 14):
@@ -76,6 +78,34 @@ def test_a_tripadvisor_hotel_gives_its_reviews(tmp_path: Path) -> None:
     for info in ({"HotelID": "B1", "Name": "x"}, {"HotelID": "B1"}):
         (tmp_path / "B1.json").write_text(json.dumps({"Reviews": [review] * 2, "HotelInfo": info}, indent=1))
         assert read_reviews(tmp_path / "B1.json").rows() == [("A1", "B1", 4.0, "fine", 1529193600)] * 2
+
+
+def test_hotels_in_files_of_their_own_have_their_names(tmp_path: Path) -> None:
+    ratings, when = {"Overall": "4.0"}, "June 17, 2018"
+    for hotel in ("H1", "H2"):
+        reviews = [{"Ratings": ratings, "Author": author, "Content": "fine", "Date": when} for author in ("A1", "A2")]
+        info = {"HotelID": hotel, "Name": f"Inn {hotel}"}
+        (tmp_path / f"{hotel}.json").write_text(json.dumps({"Reviews": reviews, "HotelInfo": info}))
+    card = prepare([str(tmp_path / "H*.json")], tmp_path / "out")
+    assert card["items"]["described"] == 2
+    assert ReviewDataset.load(tmp_path / "out").catalog.items["title"].to_list() == ["Inn H1", "Inn H2"]
+
+
+def test_reviews_under_a_placeholder_are_by_as_many_unknown_users(tmp_path: Path) -> None:
+    reviews = [
+        {"Ratings": {"Overall": 1 + n % 5}, "Author": "A TripAdvisor Member" if n % 2 else "A1", "Content": f"fine {n}"}
+        for n in range(8)
+    ]
+    for hotel in range(4):
+        two = reviews[2 * hotel : 2 * hotel + 2]
+        hotel_file = {"Reviews": [two[0], two[1], two[1]], "HotelInfo": {"HotelID": f"H{hotel}"}}
+        (tmp_path / f"H{hotel}.json").write_text(json.dumps(hotel_file))
+    card = prepare([str(tmp_path / "H*.json")], tmp_path / "out")
+    rows = ReviewDataset.load(tmp_path / "out").interactions()
+    assert (card["reading"]["by anonymous users"], rows.height) == (8, 12)  # none is taken for a repetition
+    anonymous = rows.filter(pl.col("user") != "A1")
+    assert (anonymous["user"].n_unique(), anonymous["user_id"].unique().to_list()) == (8, [0])
+    assert ReviewDataset.load(tmp_path / "out").catalog.user_names[1:] == ["A1"]
 
 
 CSV = 'user_id,item_id,stars,review,when\nA1,B1,4,"a, ""good""\nfilm",x\nA2,B2,5,,x\n'

@@ -20,10 +20,13 @@ CONTENT = bytes(range(256)) * 4000
 
 
 class BreakingServer(ThreadingHTTPServer):
-    """Serves CONTENT, closing each connection after `bytes_a_go`; may lack ranges, fail, or answer nothing new."""
+    """Serves its content, closing each connection after `bytes_a_go`; may lack ranges, fail, or answer nothing new."""
 
+    content = CONTENT
     bytes_a_go = 300_000
     ranges = True
+    tag = '"one"'
+    heeds_if_range = True
     status = 200
     requests: list[str | None]
 
@@ -41,17 +44,23 @@ class Handler(BaseHTTPRequestHandler):
         if self.server.status != 200:
             self.send_error(self.server.status)
             return
+        content, condition = self.server.content, self.headers.get("If-Range")
         found = re.match(r"bytes=(\d+)-", asked or "")
-        start = int(found.group(1)) if found and self.server.ranges else 0
-        if start >= len(CONTENT):
+        changed = self.server.heeds_if_range and condition not in (None, self.server.tag)
+        start = int(found.group(1)) if found and self.server.ranges and not changed else 0
+        if start >= len(content):
             self.send_response(416)
-            self.send_header("Content-Range", f"bytes */{len(CONTENT)}")
+            self.send_header("Content-Range", f"bytes */{len(content)}")
             self.end_headers()
             return
         self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(CONTENT) - start))
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        if self.server.tag:
+            self.send_header("ETag", self.server.tag)
+        self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
-        self.wfile.write(CONTENT[start : start + self.server.bytes_a_go])
+        self.wfile.write(content[start : start + self.server.bytes_a_go])
 
     def log_message(self, format: str, *arguments: object) -> None:
         pass
@@ -78,29 +87,63 @@ def test_a_connection_that_breaks_is_resumed_where_it_broke(server: BreakingServ
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
+def interrupted(server: BreakingServer, path: Path) -> None:
+    """Fetch the first 300,000 bytes and give up."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(downloads, "FRUITLESS_ATTEMPTS", 0)
+        with pytest.raises(DataError, match="300,000 bytes are kept, run the command again"):
+            download(server.url, path)
+    server.requests.clear()
+
+
 def test_a_later_call_goes_on_with_what_an_earlier_one_left(server: BreakingServer, tmp_path: Path) -> None:
     path = tmp_path / "r"
-    (tmp_path / "r.part").write_bytes(CONTENT[:1000])
+    interrupted(server, path)
     server.bytes_a_go = len(CONTENT)
     download(server.url, path)
-    assert (path.read_bytes(), server.requests) == (CONTENT, ["bytes=1000-"])
-    path.rename(tmp_path / "r.part")
+    assert (path.read_bytes(), server.requests) == (CONTENT, ["bytes=300000-"])
+    assert [file.name for file in tmp_path.iterdir()] == ["r"]
+
+
+@pytest.mark.parametrize(
+    ("tag", "heeds_if_range", "content"),
+    [
+        ('"two"', True, CONTENT[::-1]),  # the server sends the whole of a changed file
+        ('"two"', False, CONTENT[::-1]),  # it does not, but says whose rest it sends
+        ("", False, CONTENT[::-1] + b"more"),  # nothing but the size tells
+        ("", False, CONTENT[:1000]),  # the part is longer than the file is now
+    ],
+)
+def test_the_rest_of_a_changed_file_is_never_put_behind_an_old_beginning(
+    server: BreakingServer, tmp_path: Path, tag: str, heeds_if_range: bool, content: bytes
+) -> None:
+    path = tmp_path / "r"
+    server.tag = tag and server.tag
+    interrupted(server, path)
+    server.tag, server.heeds_if_range, server.content, server.bytes_a_go = tag, heeds_if_range, content, len(content)
     download(server.url, path)
-    assert path.read_bytes() == CONTENT
+    assert path.read_bytes() == content
 
 
-def test_a_server_without_ranges_starts_again(server: BreakingServer, tmp_path: Path) -> None:
-    server.ranges = False
+def test_a_part_of_which_nothing_is_known_is_fetched_again(server: BreakingServer, tmp_path: Path) -> None:
     server.bytes_a_go = len(CONTENT)
     (tmp_path / "r.part").write_bytes(b"something else")
     download(server.url, tmp_path / "r")
     assert (tmp_path / "r").read_bytes() == CONTENT
 
 
+def test_a_server_without_ranges_starts_again(server: BreakingServer, tmp_path: Path) -> None:
+    interrupted(server, tmp_path / "r")
+    server.ranges = False
+    server.bytes_a_go = len(CONTENT)
+    download(server.url, tmp_path / "r")
+    assert (tmp_path / "r").read_bytes() == CONTENT
+
+
 def test_a_server_that_gives_nothing_is_given_up_with_what_came_kept(server: BreakingServer, tmp_path: Path) -> None:
+    interrupted(server, tmp_path / "r")
     server.bytes_a_go = 0
-    (tmp_path / "r.part").write_bytes(CONTENT[:1000])
-    with pytest.raises(DataError, match=r"1,000 bytes are kept, run the command again"):
+    with pytest.raises(DataError, match=r"300,000 bytes are kept, run the command again"):
         download(server.url, tmp_path / "r")
     assert not (tmp_path / "r").exists()
 

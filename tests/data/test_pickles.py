@@ -35,7 +35,12 @@ def pepler(tmp_path: Path) -> Path:
             "user": f"u{n % 7}",
             "item": f"i{n % 11}",
             "rating": 1 + n % 5,
-            "template": ("staff" if n % 2 else "front desk", "kind", f"the staff at the front desk is kind {n}", 1),
+            "template": (
+                "staff" if n % 2 else "front desk",
+                f"Kind{n}",
+                f"the front desk staff is kind {n}",
+                1 - n % 2 * 2,
+            ),
             "predicted": "staff",
         }
         for n in range(70)
@@ -55,16 +60,48 @@ def pepler(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("number", [None, 2])
 def test_pepler_round_trip(pepler: Path, tmp_path: Path, number: int | None) -> None:
     index = pepler.parent / "index" / str(number) if number else None
-    card = prepare([pepler], tmp_path / "out", PrepareOptions(read=ReadOptions(index=index), split="column"))
+    source = pepler if number else pepler.parent  # the directory will do: it holds reviews.pickle
+    card = prepare([source], tmp_path / "out", PrepareOptions(read=ReadOptions(index=index), split="column"))
     dataset = ReviewDataset.load(tmp_path / "out")
     records = pickle.loads(pepler.read_bytes())
     for split, file in SPLITS.items():
         numbers = sorted(map(int, (pepler.parent / "index" / str(number or 1) / file).read_text().split()))
-        found = dataset.interactions(split, ["user", "item", "rating", "text", "feature"]).rows()
-        expected = [records[n] for n in numbers]
-        assert found == [(r["user"], r["item"], r["rating"], r["template"][2], r["template"][0]) for r in expected]
+        columns = ["user", "item", "rating", "feature", "opinion", "text", "sentiment"]
+        found = dataset.interactions(split, columns).rows()
+        records_of_split = [(records[n], *records[n]["template"]) for n in numbers]
+        assert found == [
+            (record["user"], record["item"], record["rating"], feature, opinion.lower(), text, sentiment)
+            for record, feature, opinion, text, sentiment in records_of_split
+        ]
     assert card["features"]["method"] == "column"
     assert dataset.catalog.features == ["front desk", "staff"]
+
+
+class As:
+    """Pickles as the call it is made of, for writing what a library of another version would write."""
+
+    def __init__(self, *call: Any) -> None:
+        self.call = call
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_frames_of_pandas_before_1_3_keep_their_blocks_in_the_state(tmp_path: Path, protocol: int) -> None:
+    pandas = pytest.importorskip("pandas", reason="its names are what such a pickle asks for")
+    from pandas.core.indexes.base import _new_Index
+    from pandas.core.internals.managers import BlockManager
+
+    columns = np.array(["uid", "explanation", "iid"], dtype=object)
+    numbers, texts = np.array([[1, 2], [7, 8]]), np.array([["likes the plot", "likes the cast"]], dtype=object)
+    axes = [As(_new_Index, (pandas.Index, {"data": columns, "name": None})), As(pandas.RangeIndex, (0, 2, 1))]
+    blocks = [{"values": numbers, "mgr_locs": slice(0, 3, 2)}, {"values": texts, "mgr_locs": slice(1, 2, 1)}]
+    state = (axes, [numbers, texts], [], {"0.14.1": {"axes": axes, "blocks": blocks}})
+    frame = As(pandas.DataFrame, (), {"_data": As(BlockManager, (), state), "_typ": "dataframe"})
+    (tmp_path / "trn.pkl").write_bytes(pickle.dumps(frame, protocol=protocol))
+    read = read_reviews(tmp_path / "trn.pkl")
+    assert read.select("user", "item", "text").rows() == [("1", "7", "likes the plot"), ("2", "8", "likes the cast")]
 
 
 def test_a_pickle_with_code_is_refused_by_name_and_not_run(tmp_path: Path) -> None:
@@ -107,8 +144,7 @@ def test_xrec_frames_are_read_without_pandas_and_split_by_their_names(
         frame["explanation"] = pandas.Series([f"likes the plot {n}" for n in rows], dtype=dtype)
         with (tmp_path / f"{name}.pkl").open("wb") as file:
             pickle.dump(frame, file, protocol=protocol)
-    sources = [tmp_path / f"{name}.pkl" for name in ("trn", "val", "tst")]
-    card = prepare(sources, tmp_path / "out", PrepareOptions(split="column"))
+    card = prepare([tmp_path], tmp_path / "out", PrepareOptions(split="column"))
     dataset = ReviewDataset.load(tmp_path / "out")
     assert card["sources"][0]["format"] == "xrec"
     assert dataset.splits == {"train": 8, "valid": 2, "test": 2}

@@ -60,6 +60,7 @@ def make_card(
             "texts cleaned": ingested.notes.cleaned_texts,
             "texts empty": ingested.notes.empty_texts,
             "times not understood": ingested.notes.unread_times,
+            "by anonymous users": ingested.notes.anonymous,
             "repeated user-item pairs": decisions.repeated,
         },
         "filters": {

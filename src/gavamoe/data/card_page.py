@@ -10,6 +10,8 @@ import numpy as np
 import polars as pl
 
 FIGURE_INCHES, DOTS_PER_INCH = (5.0, 3.2), 110
+BLUE, ORANGE, GREY = "tab:blue", "tab:orange", "0.35"
+MOST_LABELLED, LONGEST_SHOWN = 11, 200
 
 
 def write_card_page(directory: Path, card: dict[str, Any]) -> None:
@@ -34,6 +36,7 @@ def _page(card: dict[str, Any]) -> str:
     ]
     found = [(name, count) for name, count in card["reading"].items() if isinstance(count, int)]
     dropped = list(card["filters"]["dropped"].items())
+    seed = f", seed {splits['seed']}" if splits["method"] == "random" else ""
     sizes = [
         (name, size, splits["unknown users"].get(name, 0), splits["unknown items"].get(name, 0))
         for name, size in splits["sizes"].items()
@@ -59,7 +62,7 @@ def _page(card: dict[str, Any]) -> str:
             "",
             *_table(("what", "reviews"), [*found, *((f"dropped: {name}", count) for name, count in dropped)]),
             "",
-            f"## Splits ({splits['method']}, seed {splits['seed']})",
+            f"## Splits ({splits['method']}{seed})",
             "",
             *_table(("split", "reviews", "by unknown users", "of unknown items"), sizes),
             "",
@@ -80,36 +83,52 @@ def _table(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> list[str]:
 
 
 def _plot_ratings(path: Path, card: dict[str, Any]) -> None:
-    figure, axes = _figure("rating", "reviews")
     names = [f"{value:g}" for value in card["scale"]["values"]]
-    axes.bar(names, [card["ratings"].get(str(level), 0) for level in range(1, len(names) + 1)])
+    counts = [card["ratings"].get(str(level), 0) for level in range(1, len(names) + 1)]
+    figure, axes = _figure("Ratings", "rating", "reviews")
+    bars = axes.bar(names, counts, color=BLUE)
+    if len(names) <= MOST_LABELLED:
+        shares = [count / max(sum(counts), 1) for count in counts]
+        axes.bar_label(bars, ["<1%" if 0 < share < 0.005 else f"{share:.0%}" for share in shares], color=GREY)
     figure.savefig(path)
 
 
 def _plot_sparsity(path: Path, directory: Path) -> None:
-    figure, axes = _figure("training records", "share with at least as many")
-    for name in ("users", "items"):
-        counts = np.sort(pl.read_parquet(directory / f"{name}.parquet", columns=["n_train"])["n_train"].to_numpy())
-        axes.plot(counts, 1 - np.arange(len(counts)) / max(len(counts), 1), label=name)
+    figure, axes = _figure("Training records of a user, of an item", "records", "share with at least as many")
+    for name, color in (("users", BLUE), ("items", ORANGE)):
+        counts = pl.read_parquet(directory / f"{name}.parquet", columns=["n_train"])["n_train"].to_numpy()
+        records, first = np.unique(np.sort(counts), return_index=True)
+        # The curve keeps its height from the count before up to a count: all who have that many are still there.
+        axes.step(records, 1 - first / max(len(counts), 1), where="pre", label=name, color=color)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.legend()
+    axes.xaxis.set_major_formatter("{x:,g}")
+    axes.yaxis.set_major_formatter(lambda share, _: f"{share:.3%}".rstrip("0%").rstrip(".") + "%")
+    axes.legend(frameon=False)
     figure.savefig(path)
 
 
 def _plot_lengths(path: Path, directory: Path) -> None:
-    words = pl.col("words").clip(upper_bound=200)
-    lengths = pl.scan_parquet(directory / "interactions.parquet").group_by(words=words).agg(pl.len())
-    figure, axes = _figure("words of the text (200 and more together)", "reviews")
-    axes.bar(*lengths.sort("words").collect(engine="streaming").to_numpy().T, width=1.0)
+    words = pl.col("words").clip(upper_bound=LONGEST_SHOWN)
+    lengths = pl.scan_parquet(directory / "interactions.parquet").group_by(words).agg(pl.len()).sort("words")
+    found = lengths.collect(engine="streaming")
+    together = f" ({LONGEST_SHOWN} and more together)" if found["words"].max() == LONGEST_SHOWN else ""
+    figure, axes = _figure("Lengths of the texts", f"words{together}", "reviews")
+    axes.bar(*found.to_numpy().T, width=1.0, color=BLUE)
+    axes.set_xlim(left=-0.5)
     figure.savefig(path)
 
 
-def _figure(x: str, y: str) -> tuple[Any, Any]:
+def _figure(title: str, x: str, y: str) -> tuple[Any, Any]:
     from matplotlib.figure import Figure  # without pyplot there is no global state and no window
 
     figure = Figure(figsize=FIGURE_INCHES, dpi=DOTS_PER_INCH, layout="constrained")
     axes = figure.add_subplot()
+    axes.set_title(title, loc="left", fontsize="medium")
     axes.set_xlabel(x)
     axes.set_ylabel(y)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="0.9")
+    axes.set_axisbelow(True)
+    axes.yaxis.set_major_formatter("{x:,.0f}")
     return figure, axes

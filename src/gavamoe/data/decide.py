@@ -9,6 +9,7 @@ import polars as pl
 
 from gavamoe.data.filters import k_core, latest_of_each_pair
 from gavamoe.data.ids import ids_of
+from gavamoe.data.readers.canonical import ANONYMOUS
 from gavamoe.data.scale import RatingScale
 from gavamoe.data.splits import TRAIN, split_rows
 from gavamoe.errors import DataError
@@ -94,11 +95,11 @@ def _known(column: str, names: pl.Series, train: np.ndarray, rating: pl.Series) 
         rating: of each training record, [n_train].
 
     Returns:
-        The id of each name (0 without a training record), and the table of the known ones.
+        The id of each name (0 without a training record, and for anonymous users), and the table of the known ones.
     """
     counts = np.bincount(train, minlength=len(names))
     sums = np.bincount(train, weights=rating.to_numpy(), minlength=len(names))
-    known = counts > 0
+    known = (counts > 0) & ~names.str.starts_with(ANONYMOUS).to_numpy()
     ids = np.where(known, np.cumsum(known), 0).astype(np.int32)
     table = {
         f"{column}_id": ids[known],

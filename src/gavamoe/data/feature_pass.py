@@ -13,7 +13,7 @@ from gavamoe.data.feature_mining import MOST_TEXTS, mine_features
 from gavamoe.data.features import FeatureExtractor
 from gavamoe.data.ingest import Ingested
 from gavamoe.data.opinion_words import SEEDS
-from gavamoe.data.sentences import SAID, read_texts
+from gavamoe.data.sentences import FOUND, SAID, read_texts
 from gavamoe.data.splits import TRAIN
 from gavamoe.errors import DataError
 
@@ -38,10 +38,12 @@ class FeaturePass:
         if self.method == "learned":
             text = pl.struct("text", "words")
             said = text.map_batches(self._say, return_dtype=pl.Struct(SAID), is_elementwise=True)
-            return rows.with_columns(said.alias("said")).drop("text", "words", "feature").unnest("said")
-        feature = pl.col("feature") if self.method == "column" else pl.lit(None, pl.String).alias("feature")
-        absent = [pl.lit(None, SAID[name]).alias(name) for name in ("opinion", "sentiment")]
-        return rows.with_columns(feature, *absent)
+            return rows.drop(FOUND).with_columns(said.alias("said")).drop("text", "words").unnest("said")
+        return (
+            rows
+            if self.method == "column"
+            else rows.with_columns(pl.lit(None, SAID[name]).alias(name) for name in FOUND)
+        )
 
     def _say(self, texts: pl.Series) -> pl.Series:
         assert self.extractor is not None

@@ -18,6 +18,7 @@ import polars as pl
 from gavamoe.data.phrases import ends_its_phrase
 from gavamoe.data.tokens import END_OF_TEXT, Lookup, Tokens
 from gavamoe.data.words import NEGATIONS, SENTENCE_ENDS
+from gavamoe.errors import DataError
 
 # An opinion further from its feature than this many words speaks of something else; a negation, from its opinion.
 REACH, NEGATION_REACH = 5, 3
@@ -67,8 +68,17 @@ class FeatureExtractor:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> FeatureExtractor:
-        """Rebuild the extractor from what `to_json` gave."""
-        return cls(value["features"], value["opinions"], value.get("learned", False))
+        """Rebuild the extractor from what `to_json` gave.
+
+        Raises:
+            DataError: the value is something else.
+        """
+        try:
+            features = {str(name): float(weight) for name, weight in value["features"].items()}
+            opinions = {str(word): int(sign) for word, sign in value["opinions"].items()}
+            return cls(features, opinions, bool(value.get("learned", False)))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(f"the features' extractor is damaged ({error!r}): run `gavamoe prepare` again") from error
 
     @cached_property
     def _known(self) -> _KnownWords:

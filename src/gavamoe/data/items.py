@@ -68,7 +68,7 @@ def read_items(sources: Iterable[Path], names: pl.Series, reviews: Layout, bad: 
         for batch in rows.batches(list(columns.values())):
             found = batch.select(pl.col(source).alias(column) for column, source in columns.items())
             found = found.filter(pl.col("item").str.strip_chars().is_in(names.implode()))
-            known.append(_typed(found))
+            known.append(_typed(found.unique("item", keep="first", maintain_order=True)))
     return pl.concat(known).unique("item", keep="first", maintain_order=True)
 
 

@@ -26,9 +26,11 @@ from gavamoe.data.feature_pass import FEATURE_MODES, FeaturePass, choose_feature
 from gavamoe.data.ingest import FILE, Ingested, ingest
 from gavamoe.data.items import ITEM_SCHEMA, items_beside, read_items
 from gavamoe.data.languages import is_in_language
+from gavamoe.data.readers.layouts import HOTEL_NAME
 from gavamoe.data.readers.open import ReadOptions, expand, sort_sources
 from gavamoe.data.readers.rows import LINE
 from gavamoe.data.scale import RatingOutOfRangeError, RatingScale
+from gavamoe.data.sentences import FOUND
 from gavamoe.data.splits import SPLIT_METHODS, SPLITS
 from gavamoe.errors import DataError
 from gavamoe.files import staged_directory, write_json
@@ -145,7 +147,7 @@ def _text_filters(ingested: Ingested, options: PrepareOptions) -> dict[str, np.n
 
 
 def _write_interactions(directory: Path, ingested: Ingested, decisions: Decisions, features: FeaturePass) -> None:
-    reviews = ingested.scan().select("user", "item", "rating", "text", "words", "feature", "timestamp")
+    reviews = ingested.scan().select("user", "item", "rating", "text", "words", *FOUND, "timestamp")
     rows = pl.concat([reviews, decisions.rows.lazy()], how="horizontal").filter("keep")
     features.apply(rows).select(
         "user",
@@ -165,8 +167,10 @@ def _write_interactions(directory: Path, ingested: Ingested, decisions: Decision
 
 
 def _beside(ingested: Ingested) -> list[Path]:
-    beside = (items_beside(source.rows.path) for source in ingested.sources)
-    return [path for path in dict.fromkeys(beside) if path is not None]
+    """Find metadata where nobody named any: beside each source, or within it."""
+    sources = [source.rows for source in ingested.sources]
+    found = [rows.path if HOTEL_NAME in rows.columns else items_beside(rows.path) for rows in sources]
+    return [path for path in dict.fromkeys(found) if path is not None]
 
 
 def _describe(items: pl.DataFrame, metadata: Sequence[Path], ingested: Ingested) -> pl.DataFrame:

@@ -17,8 +17,8 @@ def read_reviews(path: Path | str) -> pl.DataFrame:
     """Read reviews from JSON lines, CSV, TSV or Parquet, plain, gzip or zstd, in any known layout.
 
     Returns:
-        user, item (strings), rating (Float32, as given), text (empty where absent), and feature, timestamp (seconds)
-        and split (train, valid, test) where the file has them.
+        user, item (strings), rating (Float32, as given), text (empty where absent), and feature, opinion, sentiment (1,
+        0, -1), timestamp (seconds) and split (train, valid, test) where the file has them.
 
     Raises:
         DataError: the file cannot be read; names the line and what was expected there.
@@ -29,5 +29,9 @@ def read_reviews(path: Path | str) -> pl.DataFrame:
     frame = pl.concat([pl.DataFrame(schema=REVIEW_SCHEMA), *source.reviews(bad, notes)]).drop(LINE)
     if frame.is_empty():
         raise DataError(f"{path} has no reviews")
-    absent = [name for name in ("feature", "timestamp", "split") if frame[name].null_count() == frame.height]
+    absent = [
+        name
+        for name in ("feature", "opinion", "sentiment", "timestamp", "split")
+        if frame[name].null_count() == frame.height
+    ]
     return frame.drop(absent)

@@ -17,6 +17,8 @@ REVIEW_SCHEMA = {
     "rating": pl.Float32(),
     "text": pl.String(),
     "feature": pl.String(),
+    "opinion": pl.String(),
+    "sentiment": pl.Int8(),
     "timestamp": pl.Int64(),
     "split": pl.String(),
     LINE: pl.UInt32(),
@@ -25,6 +27,10 @@ SPLIT_NAMES = {"train": "train", "training": "train", "valid": "valid", "validat
 SPLIT_NAMES |= {"dev": "valid", "test": "test"}
 TIME_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.fZ")
 DATE_FORMATS = ("%Y-%m-%d", "%m %d, %Y", "%B %d, %Y", "%Y/%m/%d")
+# What sites put in the place of a name: such reviews are by as many people. Each gets a name of its own, which `decide`
+# gives the id of unknown users.
+NO_NAMES = ("a tripadvisor member", "anonymous", "anonymous user")
+ANONYMOUS = "<anonymous "
 # Epochs beyond these are in milliseconds, microseconds, nanoseconds: as seconds they would lie after the year 5000.
 EPOCH_UNITS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
 
@@ -37,6 +43,7 @@ class Notes:
     empty_texts: int = 0
     cleaned_texts: int = 0
     unread_times: int = 0
+    anonymous: int = 0
 
 
 def to_reviews(batch: pl.DataFrame, path: Path, bad: BadLines, notes: Notes) -> pl.DataFrame:
@@ -55,7 +62,8 @@ def to_reviews(batch: pl.DataFrame, path: Path, bad: BadLines, notes: Notes) -> 
         pl.col("user", "item").str.strip_chars(),
         pl.col("rating").str.strip_chars().cast(pl.Float32, strict=False),
         clean_texts(batch["text"]),
-        pl.col("feature").str.strip_chars().str.to_lowercase().replace("", None),
+        pl.col("feature", "opinion").str.strip_chars().str.to_lowercase().replace("", None),
+        pl.col("sentiment").str.strip_chars().cast(pl.Float32, strict=False).sign().cast(pl.Int8, strict=False),
         _seconds(batch["timestamp"].str.strip_chars()),
         pl.col("split").str.strip_chars().str.to_lowercase().replace_strict(SPLIT_NAMES, default=None),
         pl.col(LINE),
@@ -63,11 +71,22 @@ def to_reviews(batch: pl.DataFrame, path: Path, bad: BadLines, notes: Notes) -> 
     usable = _drop_bad(batch, typed, path, bad)
     if not usable.all():
         typed, batch = typed.filter(usable), batch.filter(usable)
+    typed = _name_apart(typed, notes)
     notes.rows += typed.height
     notes.empty_texts += int((typed["text"] == "").sum())
     notes.cleaned_texts += int((typed["text"] != batch["text"]).sum())
     notes.unread_times += typed["timestamp"].null_count() - batch["timestamp"].null_count()
     return typed
+
+
+def _name_apart(typed: pl.DataFrame, notes: Notes) -> pl.DataFrame:
+    """Give each review whose user is a placeholder a user of its own, numbered over all sources."""
+    rows = typed["user"].str.to_lowercase().is_in(NO_NAMES).arg_true()
+    if rows.is_empty():
+        return typed
+    numbers = range(notes.anonymous + 1, notes.anonymous + 1 + len(rows))
+    notes.anonymous += len(rows)
+    return typed.with_columns(typed["user"].scatter(rows, [f"{ANONYMOUS}{number}>" for number in numbers]))
 
 
 def _drop_bad(batch: pl.DataFrame, typed: pl.DataFrame, path: Path, bad: BadLines) -> pl.Series:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from gavamoe.data.scale import RatingScale
 from gavamoe.errors import DataError
 
-REVIEW_COLUMNS = ("user", "item", "rating", "text", "feature", "timestamp", "split")
 NEEDED = ("user", "item", "rating")
+# What we call them ourselves; a file in any format may have them beside its own.
+OWN_COLUMNS = ("feature", "opinion", "sentiment", "split")
 STARS = RatingScale.between(1, 5)
 
 
@@ -94,6 +95,8 @@ LAYOUTS = (
             "rating": "rating",
             "text": "sentence",
             "feature": "feature",
+            "opinion": "opinion",
+            "sentiment": "sentiment",
             "split": "split",
         },
         STARS,
@@ -112,11 +115,14 @@ SYNONYMS = {
     "rating": "rating stars overall score starrating ratingscore reviewscore overallrating",
     "text": "text reviewtext reviewbody reviewcontent content comment comments review body explanation sentence",
     "feature": "feature aspect",
+    "opinion": "opinion",
+    "sentiment": "sentiment",
     "timestamp": "timestamp unixreviewtime unixtime time date datetime reviewdate reviewtime createdat",
     "split": "split",
 }
+HOTEL_NAME = "HotelInfo.Name"  # among the reviews themselves, in TripAdvisor's file for each hotel
 DESCRIBED_BY = {
-    "title": "title name itemname producttitle productname",
+    "title": "hotelinfoname title name itemname producttitle productname",
     "categories": "categories category genres genre",
     "description": "description synopsis summary overview plot about",
 }
@@ -142,7 +148,7 @@ def find_layout(found: Iterable[str], named: Mapping[str, str], wanted: str = "a
     if not named and wanted != "table":
         for layout in LAYOUTS:
             if wanted in ("auto", layout.name) and layout.fits(found):
-                own: dict[str, str] = {name: name for name in ("feature", "split") if name in found}
+                own: dict[str, str] = {name: name for name in OWN_COLUMNS if name in found}
                 return replace(layout, columns={**own, **layout.columns})
         if wanted != "auto":
             raise DataError(f"{place} is not in the {wanted} format: {_expected(wanted)}; found {', '.join(found)}")

@@ -20,6 +20,7 @@ from gavamoe.data.readers.pickled import PickledRows
 from gavamoe.data.readers.rows import LINE, Rows
 from gavamoe.errors import DataError
 
+DIRECTORIES = (("reviews.pickle",), ("trn.pkl", "val.pkl", "tst.pkl"))
 PICKLE_SUFFIXES = (".pickle", ".pkl")
 
 
@@ -60,7 +61,7 @@ class ReviewSource:
 
 
 def expand(sources: Sequence[Path | str]) -> list[Path]:
-    """Expand globs (`part-*.jsonl.gz`) in the order given, each sorted by name.
+    """Expand globs (`part-*.jsonl.gz`) in the order given, each sorted by name, and the field's directories of pickles.
 
     Raises:
         DataError: a pattern matches nothing, or no source is given.
@@ -70,10 +71,16 @@ def expand(sources: Sequence[Path | str]) -> list[Path]:
         matches = sorted(glob.glob(source)) if glob.has_magic(source) and not Path(source).exists() else [source]
         if not matches:
             raise DataError(f"no file matches {source}")
-        paths.extend(map(Path, matches))
+        paths.extend(path for match in matches for path in _of_directory(Path(match)))
     if not paths:
         raise DataError("name at least one file of reviews")
     return list(dict.fromkeys(paths))
+
+
+def _of_directory(path: Path) -> list[Path]:
+    """Return the review files of a PEPLER or XRec directory; any other path as it is."""
+    known = ([path / name for name in names] for names in DIRECTORIES)
+    return next((files for files in known if all(file.is_file() for file in files)), [path])
 
 
 def open_rows(path: Path, bad: BadLines, header: Sequence[str] = (), index: Path | None = None) -> Rows:
