@@ -18,6 +18,18 @@ Row = dict[str, Any]
 ASPECTS = ("story", "ending", "music")
 
 
+@pytest.fixture(autouse=True)
+def undrawn_cards(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the card's page, whose plots take longer than preparing a few reviews; `drawn_cards` keeps it."""
+    if "drawn_cards" not in request.fixturenames:
+        monkeypatch.setattr("gavamoe.data.prepare.write_card_page", lambda directory, card: None)
+
+
+@pytest.fixture
+def drawn_cards() -> None:
+    """Ask for the card's page."""
+
+
 @pytest.fixture
 def write_lines(tmp_path: Path) -> Callable[[str, Iterable[Row]], Path]:
     """Write rows as JSON lines under tmp_path; gzip where the name ends with .gz."""

@@ -100,7 +100,7 @@ def test_item_metadata_beside_the_reviews_is_joined(dataset: ReviewDataset) -> N
     assert dataset.card["items"]["described"] == 8
 
 
-def test_the_card_for_people_has_the_counts_and_three_plots(dataset: ReviewDataset) -> None:
+def test_the_card_for_people_has_the_counts_and_three_plots(drawn_cards: None, dataset: ReviewDataset) -> None:
     page = (dataset.path / "card.md").read_text()
     assert "120 reviews by 12 known users of 10 known items" in page
     assert f"| train | {dataset.splits['train']} | 0 | 0 |" in page

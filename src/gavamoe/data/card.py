@@ -93,7 +93,7 @@ def _source(path: Path, layout: Any) -> dict[str, Any]:
 
 def _texts(rows: pl.LazyFrame) -> dict[str, Any]:
     found = rows.select(
-        with_text=(pl.col("text") != "").sum(),
+        with_text=(pl.col("words") > 0).sum(),
         with_feature=pl.col("feature").is_not_null().sum(),
         with_opinion=pl.col("opinion").is_not_null().sum(),
         with_time=pl.col("timestamp").is_not_null().sum(),

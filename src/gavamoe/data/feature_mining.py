@@ -23,8 +23,8 @@ from gavamoe.data.features import FeatureExtractor
 from gavamoe.data.opinion_words import SEEDS
 from gavamoe.data.words import BE, CLOSED, CLOSERS, DEGREES, DETERMINERS, POSSESSIVES, SHELL_NOUNS
 
-# The features of a corpus are its frequent words: more texts than these find the same ones.
-MOST_TEXTS = 100_000
+# The features of a corpus are its frequent words: more text than this finds the same ones.
+MOST_WORDS = 2_000_000
 ROUNDS = 4
 FEWEST_TOLD = 3
 # An aspect is a subject of opinions ("the pace is slow"), which counts more than standing after an adjective does; the
@@ -56,7 +56,7 @@ def mine_features(texts: pl.Series, ratings: pl.Series) -> FeatureExtractor | No
     """Learn features and opinions from reviews.
 
     Args:
-        texts: [n] training reviews; of many, a sample of MOST_TEXTS is enough.
+        texts: [n] training reviews; of many, a sample of MOST_WORDS words is enough.
         ratings: [n] their ratings; they decide whether a learned opinion praises or complains.
 
     Returns:

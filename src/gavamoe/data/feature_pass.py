@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from gavamoe.data.decide import Decisions
-from gavamoe.data.feature_mining import MOST_TEXTS, mine_features
+from gavamoe.data.feature_mining import MOST_WORDS, mine_features
 from gavamoe.data.features import FeatureExtractor
 from gavamoe.data.ingest import Ingested
 from gavamoe.data.opinion_words import SEEDS
@@ -86,8 +86,9 @@ def _rarity(counts: Mapping[str, int]) -> dict[str, float]:
 def _training_sample(ingested: Ingested, decisions: Decisions) -> pl.DataFrame:
     """Read the texts and ratings of as many training reviews as learning features takes, chosen evenly."""
     train = np.flatnonzero(decisions.rows["split"].to_numpy() == TRAIN)
+    most = max(1, int(MOST_WORDS / max(ingested.scan().select(pl.col("words").mean()).collect().item(), 1)))
     chosen = np.zeros(decisions.rows.height, dtype=bool)
-    chosen[train[:: max(1, -(-len(train) // MOST_TEXTS))]] = True
+    chosen[train[:: max(1, -(-len(train) // most))]] = True
     marked = pl.DataFrame({"chosen": chosen}).lazy()
     rows = pl.concat([ingested.scan().select("text", "rating"), marked], how="horizontal")
     return rows.filter("chosen").drop("chosen").collect(engine="streaming")

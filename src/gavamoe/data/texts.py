@@ -43,10 +43,10 @@ def count_words(texts: pl.Series) -> pl.Series:
 
 def _suspect(texts: pl.Series) -> pl.Series:
     """Return the rows of the texts that may need work."""
-    found = texts.str.starts_with(" ") | texts.str.ends_with(" ")
-    for expression in SUSPECT_ASCII:
-        found |= texts.str.contains(expression)
-    other = (texts.str.len_bytes() != texts.str.len_chars()).arg_true()
+    text = pl.col("text").str
+    looks = [text.starts_with(" "), text.ends_with(" "), *(text.contains(expression) for expression in SUSPECT_ASCII)]
+    looked = texts.to_frame("text").select(found=pl.any_horizontal(looks), other=text.len_bytes() != text.len_chars())
+    found, other = looked["found"], looked["other"].arg_true()
     if not other.is_empty():
         found[other] |= texts.gather(other).str.contains(SUSPECT)
     for first, data, ends in _bytes(texts):
