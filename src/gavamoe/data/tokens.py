@@ -32,7 +32,7 @@ class Tokens:
     """The words and marks of texts in reading order, in lower case; each text ends with the mark END_OF_TEXT.
 
     Attributes:
-        written: the bytes of all texts.
+        written: the bytes of all texts, after a space and before PADDING of them.
         start: where in `written` each begins, [n_tokens].
         length: its bytes, [n_tokens].
         code: stands for it, uint64 [n_tokens].
@@ -46,10 +46,11 @@ class Tokens:
     @classmethod
     def of(cls, texts: pl.Series) -> Tokens:
         """Read the words of texts, [n] strings; null is an empty text."""
-        written = (_plain(texts).str.join(END_OF_TEXT).item() + END_OF_TEXT if len(texts) else "").encode()
+        joined = _plain(texts).str.join(END_OF_TEXT).item() + END_OF_TEXT if len(texts) else ""
+        written = b" " + joined.encode() + b" " * PADDING
         data = written.lower()
         start, length = _words_and_marks(data)
-        code = _codes(np.frombuffer(data + b" " * PADDING, dtype=np.uint8), start, length)
+        code = _codes(np.frombuffer(data, dtype=np.uint8), start, length)
         _read_is(code)
         return cls(written, start, length, code)
 
@@ -123,20 +124,20 @@ def _plain(texts: pl.Series) -> pl.Series:
 
 
 def _words_and_marks(data: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Find where words and marks begin and how long they are.
+    """Find where words and marks begin and how long they are; `data` begins with a space and ends with PADDING of them.
 
     A hyphen or an apostrophe belongs to a word between letters, but not the apostrophe before a lone s.
     """
-    kind = np.frombuffer(b" " + data.translate(KINDS) + b"   ", dtype=np.uint8)  # spaces: each byte has neighbours
+    kind, byte = np.frombuffer(data.translate(KINDS), dtype=np.uint8), np.frombuffer(data, dtype=np.uint8)
     letter, mark = kind == LETTER, kind == MARK
     joint = np.flatnonzero(kind == JOINT)
     joint = joint[letter[joint - 1] & letter[joint + 1]]
-    codes = np.frombuffer(b" " + data + b"   ", dtype=np.uint8)
-    possessive = (codes[joint] == ord("'")) & (codes[joint + 1] == ord("s")) & ~letter[joint + 2]
+    possessive = (byte[joint] == ord("'")) & (byte[joint + 1] == ord("s")) & ~letter[joint + 2]
     letter[joint[~possessive]] = True
-    start = np.flatnonzero((letter[1:] & ~letter[:-1]) | mark[1:])
-    end = np.flatnonzero((letter[:-1] & ~letter[1:]) | mark[:-1])
-    return start, end - start
+    # Counted from the byte before a word, which is what both find: an edge in `letter`, or a mark behind.
+    before = np.flatnonzero((letter[1:] & ~letter[:-1]) | mark[1:])
+    last = np.flatnonzero((letter[:-1] & ~letter[1:]) | mark[:-1])
+    return before + 1, last - before
 
 
 def _codes(data: np.ndarray, start: np.ndarray, length: np.ndarray) -> np.ndarray:
