@@ -35,7 +35,7 @@ STRENGTH = 0.08
 # number grows about with the root of the word's occurrences.
 DIFFERENT = 0.6
 PLAIN_STRENGTH = 0.4  # of a word that hardly stands without an opinion (fast delivery), two of them will do
-MOST_DIFFERENT = 0.25  # where few words of opinion are used at all, this share of them will do
+MOST_DIFFERENT = 0.05  # where few words of opinion are used at all, this share of them will do
 # Shares of a word's occurrences that tell its class; docs/data.md shows what they let through.
 NOUN_SHARE = 0.05
 NOUN_ENDS_SHARE = 0.4
@@ -159,7 +159,7 @@ def _strength(corpus: Corpus, noun: np.ndarray, opinion: np.ndarray, feature: np
     others = np.concatenate([others for _, others, _ in told])
     weights = np.concatenate([np.full(len(nouns), weight) for nouns, _, weight in told])
     different = corpus.count(np.unique(np.stack([nouns, others]), axis=1)[0])
-    expected = np.minimum(DIFFERENT * np.sqrt(corpus.counts), MOST_DIFFERENT * len(np.unique(others)))
+    expected = np.minimum(DIFFERENT * np.sqrt(corpus.counts), MOST_DIFFERENT * len(np.unique(others)) // 1)
     strength = corpus.count(nouns, weights) / np.maximum(corpus.counts, 1)
     enough = (different >= expected) | ((strength >= PLAIN_STRENGTH) & (different > 1))
     return np.where(enough & (corpus.count(nouns) >= FEWEST_TOLD), strength, 0.0)
