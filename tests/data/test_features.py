@@ -15,6 +15,7 @@ from gavamoe.data.feature_mining import mine_features
 from gavamoe.data.features import FeatureExtractor
 from gavamoe.data.prepare import PrepareOptions, prepare
 from gavamoe.data.sentences import read_texts, split_sentences
+from gavamoe.data.simulate import World, simulate
 from gavamoe.errors import DataError
 
 EXTRACTOR = FeatureExtractor(
@@ -87,6 +88,13 @@ def test_features_and_opinions_are_learned_but_not_names_nor_the_item_itself() -
     assert set(extractor.features) == {"acting", "plot"}
     assert extractor.opinions["gripping"] == 1
     assert not {"film", "smith"} & set(extractor.opinions)
+
+
+def test_the_features_of_a_world_with_few_words_are_learned() -> None:
+    world = simulate(World(users=100, items=60, reviews=3000, clusters=3))
+    extractor = mine_features(world["text"], world["rating"])
+    assert extractor is not None
+    assert set(extractor.features) == set(world["feature"])
 
 
 @given(st.lists(st.text(max_size=40), max_size=10))
