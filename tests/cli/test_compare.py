@@ -28,7 +28,7 @@ def test_it_prints_one_object_and_writes_the_tables(gavamoe, dataset_path, tmp_p
     code, printed, _ = gavamoe("compare", dataset_path, "--out", out, *arguments, "--json")
     assert code == 0
     (table,) = json.loads(printed)["tables"]
-    assert table["conditions"] == {"rating": "predicted", "feature": "none", "oracle": False}
+    assert table["conditions"] == {"rating": "predicted", "feature": "predicted", "oracle": False}
     assert set(table["models"]) == {"item-mode", "bias"}
     assert table["models"]["bias"]["metrics"]["RMSE"]["mean"] > 0
     assert {path.suffix for path in out.glob("results.*")} == {".csv", ".md", ".tex", ".html"}

@@ -27,7 +27,7 @@ SETTINGS = {
     "explainer.max_tokens": 16,
 }
 MODELS = ("gavamoe", "nrt", "peter+", "lightgcn", "item-mode", "eight")
-CONDITION = "valid/rating-predicted_feature-none"
+CONDITION = "valid/rating-predicted_feature-predicted"
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_the_files_say_the_same_and_mark_the_oracle(tables, out):
     assert {r["model"]: float(r["mean"]) for r in rows if r["oracle"] == "false"} == pytest.approx(shown)
     page = (out / "results.html").read_text()
     for text in ((out / "results.md").read_text(), page):
-        assert text.index("rating predicted, feature none") < text.index("Oracle: rating given, feature given")
+        assert text.index("rating predicted, feature predicted") < text.index("Oracle: rating given, feature given")
         assert f"{tables[0].lines[0].figures['RMSE'].mean:.3f} ± " in text
     assert page.count("<svg") == 2  # by sparsity, and by the number of experts
     tex = (out / "results.tex").read_text()

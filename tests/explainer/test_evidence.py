@@ -83,7 +83,7 @@ def test_the_best_come_first_and_the_score_is_the_mean_of_its_parts(explainer):
     assert len(scores) > 2
     assert scores == sorted(scores, reverse=True)
     for said in explanation.evidence:
-        assert set(said.parts) == {"taste", "rating", "information"}
+        assert set(said.parts) == {"taste", "rating", "information", "feature"}
         assert said.score == pytest.approx(np.mean(list(said.parts.values())))
         assert all(0 <= part <= 1 for part in said.parts.values())
     assert explainer.explain("u01", "i03", evidence=2).evidence == explanation.evidence[:2]
@@ -148,8 +148,9 @@ def test_without_its_file_a_run_has_no_evidence_and_a_damaged_one_is_refused(run
 def test_a_prompt_quotes_what_is_returned_as_evidence(quoting):
     explanation = quoting.explain("u01", "i03")
     pairs, _ = quoting.facts.of(pl.DataFrame({"user": ["u01"], "item": ["i03"]}), Condition())
-    assert list(pairs.evidence(0, None)) == [said.text for said in explanation.evidence[:QUOTED]]
-    assert len(pairs.evidence(0, None)) == QUOTED
+    quoted = list(pairs.evidence(0, pairs.feature[0]))
+    assert quoted == [said.text for said in explanation.evidence[:QUOTED]]
+    assert len(quoted) == QUOTED
     assert explanation.conditions["evidence"] == QUOTED
 
 

@@ -21,7 +21,7 @@ def evaluate(
     ] = None,
     split: Annotated[str, typer.Option(help="Which split, where the data has splits.")] = "test",
     rating: Rating = Source.predicted,
-    feature: Feature = Source.none,
+    feature: Feature = Source.predicted,
     limit: Annotated[int | None, typer.Option(min=1, help="Evaluate on so many reviews, drawn at random.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:

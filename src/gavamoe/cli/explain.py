@@ -22,7 +22,7 @@ def explain(
     pairs: Annotated[Path | None, typer.Option(help="Instead of one pair, a file with columns user, item.")] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write with --pairs: .parquet, .jsonl or .csv.")] = None,
     rating: Rating = Source.predicted,
-    feature: Feature = Source.none,
+    feature: Feature = Source.predicted,
     evidence: Annotated[
         int | None,
         typer.Option(min=0, help="Sentences by others to show beside a text; 3 for one pair, none for files."),

@@ -23,7 +23,7 @@ class ConditionOf(_Strict):
     """What systems may be told of a pair."""
 
     rating: Source = "predicted"
-    feature: Source = "none"
+    feature: Source = "predicted"
 
     @property
     def condition(self) -> Condition:

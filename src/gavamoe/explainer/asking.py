@@ -18,7 +18,7 @@ def one_pair(user: Any, item: Any, rating: float | None, feature: str | None) ->
         frame = frame.with_columns(rating=pl.lit(float(rating)))
     if feature is not None:
         frame = frame.with_columns(feature=pl.lit(feature))
-    return frame, Condition("predicted" if rating is None else "given", "none" if feature is None else "given")
+    return frame, Condition("predicted" if rating is None else "given", "predicted" if feature is None else "given")
 
 
 def as_frame(pairs: pl.DataFrame | Sequence[tuple[Any, Any]]) -> pl.DataFrame:

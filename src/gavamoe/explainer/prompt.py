@@ -26,7 +26,7 @@ class Condition:
     """What the prompt may know. `given` is ground truth: an oracle, printed with every number, never the default."""
 
     rating: Source = "predicted"
-    feature: Source = "none"
+    feature: Source = "predicted"
 
     @property
     def oracle(self) -> bool:
