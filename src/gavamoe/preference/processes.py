@@ -36,9 +36,9 @@ def sum_gradients(dense: Iterable[nn.Parameter], tables: Iterable[nn.Embedding])
         table.weight.grad = _gathered(table.weight.grad, table.padding_idx or 0)
 
 
-def sum_of(value: float) -> float:
-    """The sum of a number over the processes."""
-    return value if processes() == 1 else float(reduce(torch.tensor(value, dtype=torch.float64), "sum"))
+def sum_of(value: float, device: torch.device) -> float:
+    """The sum of a number over the processes, which talk where their models are."""
+    return value if processes() == 1 else float(reduce(torch.tensor(value, dtype=torch.float64, device=device), "sum"))
 
 
 def _gathered(gradient: Tensor | None, padding: int) -> Tensor | None:

@@ -168,7 +168,7 @@ class Training:
         total = 0.0
         for batch in self.train.shuffled(self.batch_size):
             total += self.step(batch.forgetting(self.config.id_dropout), beta)
-        return sum_of(total) / len(self.train)
+        return sum_of(total, self.model.device) / len(self.train)
 
     def step(self, batch: Batch, beta: float) -> float:
         """Learn from this process's part of a batch, and return the part's summed loss."""
