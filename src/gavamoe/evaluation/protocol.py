@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,19 +11,21 @@ import polars as pl
 from transformers import GenerationConfig
 
 from gavamoe.errors import DataError
+from gavamoe.evaluation.comparable import (
+    NORMALIZATION,
+    TRUNCATE_WORDS,
+    comparable_outputs,
+    features_of_items,
+    has_text,
+)
 from gavamoe.evaluation.groups import Groups, SparsityGroups, by_group
-from gavamoe.evaluation.normalize import normalize, truncate
-from gavamoe.evaluation.outputs import Outputs
 from gavamoe.evaluation.row_scores import Metrics, RowScores
-from gavamoe.evaluation.score import STANDARD_METRICS
+from gavamoe.evaluation.score import STANDARD_METRICS, further_metrics
 from gavamoe.evaluation.significance import Interval, confidence_intervals
 from gavamoe.evaluation.trivial import System
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.explainer.explanation import Explanation
 from gavamoe.explainer.prompt import Condition
-
-TRUNCATE_WORDS = 20  # as the reference figures of the field's short-text sets
-NORMALIZATION = "lowercase, punctuation split from words"
 
 
 @dataclass
@@ -30,7 +33,7 @@ class Evaluation:
     """Metrics of one system on n pairs, under stated conditions; and what it said of each.
 
     intervals: 95 % confidence, per metric that has one. groups: metrics by how many training reviews the user has, by
-    cluster and by true rating: {grouping: {group: {"n", "metrics"}}}.
+    cluster and by true rating: {grouping: {group: {"n", "metrics"}}}. further: metrics that the field's tables lack.
     """
 
     n: int
@@ -39,23 +42,32 @@ class Evaluation:
     explanations: list[Explanation] = field(default_factory=list)
     intervals: dict[str, Interval] = field(default_factory=dict)
     groups: Groups = field(default_factory=dict)
+    further: Metrics = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """As `gavamoe evaluate --json` prints it."""
-        names = ("n", "conditions", "metrics", "intervals", "groups")
+        names = ("n", "conditions", "metrics", "intervals", "groups", "further")
         return {name: getattr(self, name) for name in names}
 
 
-def evaluate(explainer: Explainer, reviews: pl.DataFrame, condition: Condition, about: dict[str, Any]) -> Evaluation:
+def evaluate(
+    explainer: Explainer,
+    reviews: pl.DataFrame,
+    condition: Condition,
+    about: dict[str, Any],
+    train: pl.DataFrame | None = None,
+) -> Evaluation:
     """Explain every pair of `reviews` (user, item, rating, text, and feature where known) and score the outcome.
 
     Users and items the model never met are among them, as unknowns. `about` (data, split, ...) joins the conditions.
+    `train`: the training reviews, which say what features can be told of an item.
     """
     if reviews.is_empty():
         raise DataError("there are no reviews to evaluate on")
     explanations = explainer.explain_batch(reviews, condition)
     ratings = np.array([explanation.rating for explanation in explanations])
-    outputs = comparable_outputs([explanation.text for explanation in explanations], ratings, reviews, explainer)
+    texts = [explanation.text for explanation in explanations]
+    outputs = comparable_outputs(texts, ratings, reviews, explainer.catalog, _supported(explainer, reviews, train))
     scores = RowScores(outputs, STANDARD_METRICS)
     conditions = {
         **about,
@@ -73,33 +85,23 @@ def evaluate(explainer: Explainer, reviews: pl.DataFrame, condition: Condition, 
         "empty": sum(not explanation.text for explanation in explanations),
     }
     groups = {name: by_group(scores, labels) for name, labels in group_labels(explainer, reviews, explanations).items()}
-    return Evaluation(len(reviews), conditions, scores.overall(), explanations, confidence_intervals(scores), groups)
-
-
-def evaluate_system(system: System, explainer: Explainer, reviews: pl.DataFrame) -> Metrics:
-    """A baseline's metrics on the same rows, made comparable in the same way."""
-    texts, ratings = system.predict(reviews)
-    return RowScores(comparable_outputs(texts, ratings, reviews, explainer), STANDARD_METRICS).overall()
-
-
-def comparable_outputs(texts: list[str], ratings: np.ndarray, reviews: pl.DataFrame, explainer: Explainer) -> Outputs:
-    """Outputs as they are scored, whoever wrote them; a row without a reference text counts for ratings only."""
-    scale = explainer.catalog.scale
-    return Outputs(
-        [comparable(text).split() for text in texts],
-        [comparable(text).split() for text in reviews["text"].fill_null("").to_list()],
-        reviews["feature"].to_list() if "feature" in reviews.columns else None,
-        explainer.catalog.features,
-        predicted=ratings,
-        true=reviews["rating"].to_numpy(),
-        scale=(scale.values[0], scale.values[-1]),
-        described=has_text(reviews).to_numpy(),
+    further = RowScores(outputs, further_metrics()).overall()
+    return Evaluation(
+        len(reviews), conditions, scores.overall(), explanations, confidence_intervals(scores), groups, further
     )
 
 
-def has_text(reviews: pl.DataFrame) -> pl.Series:
-    """Which rows have a reference text."""
-    return reviews["text"].fill_null("").str.strip_chars() != ""
+def evaluate_system(
+    system: System, explainer: Explainer, reviews: pl.DataFrame, train: pl.DataFrame | None = None
+) -> Metrics:
+    """A baseline's metrics, the further ones too, on the same rows, made comparable in the same way."""
+    texts, ratings = system.predict(reviews)
+    outputs = comparable_outputs(texts, ratings, reviews, explainer.catalog, _supported(explainer, reviews, train))
+    return RowScores(outputs, (*STANDARD_METRICS, *further_metrics())).overall()
+
+
+def _supported(explainer: Explainer, reviews: pl.DataFrame, train: pl.DataFrame | None) -> list[Collection[str]] | None:
+    return None if train is None else features_of_items(train, reviews, explainer.catalog.features)
 
 
 def group_labels(explainer: Explainer, reviews: pl.DataFrame, explanations: list[Explanation]) -> dict[str, list[Any]]:
@@ -118,8 +120,3 @@ def describe_decoding(generation: GenerationConfig) -> str:
     if generation.do_sample:
         return f"sampled, temperature {generation.temperature:g}, top-p {generation.top_p:g}, seed 0"
     return f"{generation.num_beams} beams" if (generation.num_beams or 1) > 1 else "greedy"
-
-
-def comparable(text: str) -> str:
-    """A text as it is scored: normalized, then cut."""
-    return truncate(normalize(text), TRUNCATE_WORDS)

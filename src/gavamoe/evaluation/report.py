@@ -15,7 +15,7 @@ from gavamoe.evaluation.score import LOWER_IS_BETTER
 from gavamoe.evaluation.significance import Interval
 from gavamoe.files import staged_file
 
-# Which metrics the tables show: and with how many decimals.
+# Which metrics the tables show, and with how many decimals.
 SHOWN = {
     "RMSE": 3,
     "MAE": 3,
@@ -31,6 +31,7 @@ SHOWN = {
     "Distinct-1": 3,
     "Distinct-2": 3,
 }
+SHOWN_FURTHER = {"rating coherence": 3, "feature hallucination": 3, "rep-2": 2}
 LABELS = {f"rouge_{kind}/f_score": f"ROUGE-{kind.upper()} F" for kind in "12l"}
 
 
@@ -81,10 +82,12 @@ def write_report(path: Path, report: Report) -> None:
 def metric_rows(systems: dict[str, Metrics], intervals: dict[str, Interval] | None = None) -> list[dict[str, Any]]:
     """A row a metric: its name with the direction that is better, and each system's value with the best one marked.
 
+    A metric that no system has is left out.
+
     intervals: of the first system; its cells then have one where the metric has one.
     """
     rows = []
-    for metric, decimals in SHOWN.items():
+    for metric, decimals in {**SHOWN, **SHOWN_FURTHER}.items():
         values = [metrics.get(metric) for metrics in systems.values()]
         known = [value for value in values if value is not None]
         if not known:

@@ -23,13 +23,17 @@ from gavamoe.evaluation.row_scores import Metrics, RowScores
 TEXT_METRICS = (*bleu.METRICS, *rouge.METRICS, *diversity.METRICS, *features.METRICS)
 RATING_METRICS = rating.METRICS
 STANDARD_METRICS = (*TEXT_METRICS, *RATING_METRICS)
-LOWER_IS_BETTER = frozenset(metric.name for metric in STANDARD_METRICS if metric.higher_is_better is False)
 
 
 def further_metrics() -> tuple[Metric, ...]:
     """Metrics the field's tables lack, under their own names; sacrebleu's where it is installed."""
     chosen = (*surface.METRICS, *rouge_score.METRICS, *hallucination.METRICS, *coherence.METRICS)
     return (*chosen, *sacrebleu.METRICS) if sacrebleu.available() else chosen
+
+
+LOWER_IS_BETTER = frozenset(
+    metric.name for metric in (*STANDARD_METRICS, *further_metrics()) if metric.higher_is_better is False
+)
 
 
 def score_texts(

@@ -17,13 +17,11 @@ import polars as pl
 
 from gavamoe.baselines.corpus import Corpus
 from gavamoe.baselines.system import Predictions, System, Training
-from gavamoe.data.catalog import Catalog
-from gavamoe.evaluation.groups import SparsityGroups, by_group
+from gavamoe.evaluation.groups import by_group
 from gavamoe.evaluation.metrics.rating import METRICS as RATING_METRICS
-from gavamoe.evaluation.outputs import Outputs
-from gavamoe.evaluation.protocol import comparable, has_text
 from gavamoe.evaluation.row_scores import RowScores
-from gavamoe.evaluation.score import STANDARD_METRICS
+from gavamoe.evaluation.score import STANDARD_METRICS, further_metrics
+from gavamoe.experiments.questions import Questions
 from gavamoe.explainer.prompt import Condition
 from gavamoe.files import staged_file, write_json
 
@@ -61,8 +59,11 @@ class Cell:
         )
 
 
-def complete(cell: Cell, make: Callable[[], System], corpus: Corpus, split: str, conditions: list[Condition]) -> None:
+def complete(
+    cell: Cell, make: Callable[[], System], corpus: Corpus, questions: Questions, conditions: list[Condition]
+) -> None:
     """Train and ask what is not yet done."""
+    split = questions.split
     missing = [condition for condition in conditions if cell.result(split, condition) is None]
     if not missing:
         return
@@ -74,12 +75,11 @@ def complete(cell: Cell, make: Callable[[], System], corpus: Corpus, split: str,
         write_json(cell.directory / TRAINING, training.to_dict())
     elif missing:
         system.load(corpus, cell.seed, cell.directory)
-    reviews = corpus.dataset.interactions(split)
     for condition in missing:
-        predictions = system.predict(reviews, condition)
+        predictions = system.predict(questions.reviews, condition)
         where = cell.asked(split, condition)
-        _write_predictions(where / PREDICTIONS, reviews, predictions)
-        write_json(where / RESULT, _result(cell, system, predictions, reviews, corpus.dataset.catalog, condition))
+        _write_predictions(where / PREDICTIONS, questions.reviews, predictions)
+        write_json(where / RESULT, _result(cell, system, predictions, questions, condition))
 
 
 def tells(system: System, condition: Condition) -> bool:
@@ -93,37 +93,19 @@ def slug(condition: Condition) -> str:
     return f"rating-{condition.rating}_feature-{condition.feature}"
 
 
-def outputs_of(predictions: Predictions, reviews: pl.DataFrame, catalog: Catalog) -> Outputs:
-    """What is scored: texts normalised and cut alike, whoever wrote them; none for a system that writes none."""
-    scale = catalog.scale
-    texts = predictions.texts if predictions.texts is not None else [""] * len(reviews)
-    return Outputs(
-        [comparable(text).split() for text in texts],
-        [comparable(text).split() for text in reviews["text"].fill_null("").to_list()],
-        reviews["feature"].to_list() if "feature" in reviews.columns else None,
-        catalog.features,
-        predicted=predictions.ratings,
-        true=reviews["rating"].to_numpy(),
-        scale=(scale.values[0], scale.values[-1]),
-        described=has_text(reviews).to_numpy(),
-    )
-
-
 def _result(
-    cell: Cell, system: System, predictions: Predictions, reviews: pl.DataFrame, catalog: Catalog, condition: Condition
+    cell: Cell, system: System, predictions: Predictions, questions: Questions, condition: Condition
 ) -> dict[str, Any]:
-    outputs = outputs_of(predictions, reviews, catalog)
-    scores = RowScores(outputs, STANDARD_METRICS if predictions.texts is not None else RATING_METRICS)
-    counts = catalog.user_counts
-    labels = SparsityGroups.fit(counts[counts > 0]).labels(counts[reviews["user_id"].to_numpy()].tolist())
+    metrics = (*STANDARD_METRICS, *further_metrics()) if predictions.texts is not None else RATING_METRICS
+    scores = RowScores(questions.outputs(predictions), metrics)
     return {
         "model": cell.model,
         "seed": cell.seed,
-        "n": len(reviews),
+        "n": len(questions.reviews),
         "told": {fact: getattr(condition, fact) for fact in sorted(system.takes) if getattr(condition, fact) != "none"},
         "oracle": condition.oracle,
         "metrics": scores.overall(),
-        "groups": {SPARSITY: by_group(scores, labels)},
+        "groups": {SPARSITY: by_group(scores, questions.sparsity())},
         "empty": None if predictions.texts is None else sum(not text for text in predictions.texts),
     }
 

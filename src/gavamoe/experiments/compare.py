@@ -11,9 +11,10 @@ import yaml
 
 from gavamoe.baselines.corpus import Corpus
 from gavamoe.data.dataset import ReviewDataset
-from gavamoe.errors import ConfigError, DataError, RunError
+from gavamoe.errors import ConfigError, RunError
 from gavamoe.experiments.cell import Cell, complete
 from gavamoe.experiments.ours import parameters_of
+from gavamoe.experiments.questions import Questions
 from gavamoe.experiments.recipe import Recipe
 from gavamoe.experiments.results import Table, table_of
 from gavamoe.experiments.systems import check_names, make
@@ -41,8 +42,7 @@ def run(
     """
     dataset = ReviewDataset.load(data)
     check_names(recipe)
-    if dataset.interactions(split, ["user_id"]).is_empty():
-        raise DataError(f"{data} has no rows of split '{split}'")
+    questions = Questions.of(dataset, split)
     _open(out, dataset, recipe, resume)
     config = recipe.config(0)
     corpus = Corpus(dataset, config.explainer, recipe.base_model)
@@ -56,12 +56,9 @@ def run(
     for seed in range(recipe.seeds):
         for model in recipe.models:
             on_note(f"{model}, seed {seed}")
-            complete(cells[model][seed], partial(make, model, recipe, seed, parameters), corpus, split, conditions)
+            complete(cells[model][seed], partial(make, model, recipe, seed, parameters), corpus, questions, conditions)
     ours = {model for model in recipe.models if settings_of(model, recipe) is not None}
-    reviews = dataset.interactions(split)
-    tables = [
-        table_of(cells, ours, recipe.subject, split, condition, reviews, dataset.catalog) for condition in conditions
-    ]
+    tables = [table_of(cells, ours, recipe.subject, condition, questions) for condition in conditions]
     write_tables(out, [table for table in tables if table.lines], recipe)
     return tables
 

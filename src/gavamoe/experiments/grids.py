@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from gavamoe.evaluation.protocol import NORMALIZATION, TRUNCATE_WORDS
-from gavamoe.evaluation.report import LABELS, SHOWN
+from gavamoe.evaluation.comparable import NORMALIZATION, TRUNCATE_WORDS
+from gavamoe.evaluation.report import LABELS, SHOWN, SHOWN_FURTHER
 from gavamoe.evaluation.score import LOWER_IS_BETTER
 from gavamoe.experiments.results import LEVEL, Figure, Line, Table
 
@@ -53,18 +53,25 @@ def section(table: Table) -> Section:
     if condition.oracle:
         title = f"Oracle: {title}"
         notes += " Ground truth was in the input: compare with this table's other lines only."
-    grids = {"Metrics": metrics_grid(table), f"{table.subject} against the best of the others": against_best(table)}
-    return Section(title, condition.oracle, notes, {**grids, "What training took": training_grid(table)})
+    grids = {
+        "Metrics": metrics_grid(table, SHOWN),
+        "Beyond the field's tables": metrics_grid(table, SHOWN_FURTHER),
+        f"{table.subject} against the best of the others": against_best(table),
+        "What training took": training_grid(table),
+    }
+    return Section(title, condition.oracle, notes, {name: grid for name, grid in grids.items() if grid.rows})
 
 
-def metrics_grid(table: Table) -> Grid:
-    """A line a system, a column a metric."""
-    metrics = [name for name in SHOWN if any(name in line.figures for line in table.lines)]
+def metrics_grid(table: Table, shown: dict[str, int]) -> Grid:
+    """A line a system that has any of the metrics, a column a metric; `shown`: metrics and their decimals."""
+    metrics = [name for name in shown if any(name in line.figures for line in table.lines)]
     grid = Grid(["model", "told", *(f"{LABELS.get(m, m)} {'↓' if m in LOWER_IS_BETTER else '↑'}" for m in metrics)])
     best = {m: _best([line.figures[m].mean for line in table.lines if m in line.figures], m) for m in metrics}
     for line in table.lines:
+        if not any(metric in line.figures for metric in metrics):
+            continue
         entries = [Entry(", ".join(f"{fact} {source}" for fact, source in line.told.items()) or ABSENT)]
-        entries += [_figure(line, metric, best[metric]) for metric in metrics]
+        entries += [_figure(line, metric, best[metric], shown[metric]) for metric in metrics]
         grid.rows.append((line.model, entries))
     return grid
 
@@ -78,7 +85,7 @@ def against_best(table: Table) -> Grid:
             continue
         own, theirs = ours.figures[metric].mean, other.figures[metric].mean
         p = other.figures[metric].p
-        shown = SHOWN[metric]
+        shown = {**SHOWN, **SHOWN_FURTHER}[metric]
         better = own < theirs if metric in LOWER_IS_BETTER else own > theirs
         texts = [
             f"{own:.{shown}f}",
@@ -110,11 +117,10 @@ def training_grid(table: Table) -> Grid:
     return grid
 
 
-def _figure(line: Line, metric: str, best: float | None) -> Entry:
+def _figure(line: Line, metric: str, best: float | None, decimals: int) -> Entry:
     figure: Figure | None = line.figures.get(metric)
     if figure is None:
         return Entry(ABSENT)
-    decimals = SHOWN[metric]
     spread = f" ± {figure.spread:.{decimals}f}" if figure.spread is not None else ""
     mark = DIFFERS if figure.p is not None and figure.p < LEVEL else ""
     return Entry(f"{figure.mean:.{decimals}f}{spread}{mark}", figure.mean == best)

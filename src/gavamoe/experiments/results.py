@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Any
 
-import polars as pl
-
-from gavamoe.data.catalog import Catalog
-from gavamoe.evaluation.report import SHOWN
-from gavamoe.evaluation.score import LOWER_IS_BETTER, STANDARD_METRICS
+from gavamoe.evaluation.report import SHOWN, SHOWN_FURTHER
+from gavamoe.evaluation.score import LOWER_IS_BETTER, STANDARD_METRICS, further_metrics
 from gavamoe.evaluation.significance import compare
-from gavamoe.experiments.cell import Cell, outputs_of
+from gavamoe.experiments.cell import Cell
+from gavamoe.experiments.questions import Questions
 from gavamoe.explainer.prompt import Condition
 
-TESTED = tuple(metric for metric in STANDARD_METRICS if metric.name in SHOWN)
+TESTED = tuple(
+    metric for metric in (*STANDARD_METRICS, *further_metrics()) if metric.name in {**SHOWN, **SHOWN_FURTHER}
+)
 LEVEL = 0.05  # below it a difference is marked
 
 
@@ -70,7 +70,7 @@ class Table:
         rivals = [line for line in self.lines if line.model != self.subject]
         others = [line for line in rivals if not line.ours] or rivals
         found: dict[str, Line] = {}
-        for metric in SHOWN:
+        for metric in (*SHOWN, *SHOWN_FURTHER):
             known = [line for line in others if metric in line.figures]
             if known:
                 choose = min if metric in LOWER_IS_BETTER else max
@@ -79,19 +79,14 @@ class Table:
 
 
 def table_of(
-    cells: dict[str, list[Cell]],
-    ours: set[str],
-    subject: str,
-    split: str,
-    condition: Condition,
-    reviews: pl.DataFrame,
-    catalog: Catalog,
+    cells: dict[str, list[Cell]], ours: set[str], subject: str, condition: Condition, questions: Questions
 ) -> Table:
     """Gather the finished cells of each model; one without a result under this condition is left out."""
+    split = questions.split
     done = {m: [cell for cell in of_model if cell.result(split, condition)] for m, of_model in cells.items()}
-    p_values = _tests(done, subject, split, condition, reviews, catalog)
+    p_values = _tests(done, subject, condition, questions)
     lines = [_line(m, m in ours, found, split, condition, p_values.get(m, {})) for m, found in done.items() if found]
-    return Table(condition, split, len(reviews), subject, lines)
+    return Table(condition, split, len(questions.reviews), subject, lines)
 
 
 def _line(
@@ -130,21 +125,21 @@ def _groups(results: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
 
 
 def _tests(
-    done: dict[str, list[Cell]], subject: str, split: str, condition: Condition, reviews: pl.DataFrame, catalog: Catalog
+    done: dict[str, list[Cell]], subject: str, condition: Condition, questions: Questions
 ) -> dict[str, dict[str, float]]:
     """{model: {metric: p}} against the subject: seed by seed, and the seed that shows least decides."""
     found: dict[str, dict[str, float]] = {}
     by_seed = {cell.seed: cell for cell in done.get(subject, [])}
     for seed, own in by_seed.items():
-        ours = own.predictions(split, condition)
-        first = outputs_of(ours, reviews, catalog)
+        ours = own.predictions(questions.split, condition)
+        first = questions.outputs(ours)
         for model, cells in done.items():
             for cell in cells:
                 if model == subject or cell.seed != seed:
                     continue
-                theirs = cell.predictions(split, condition)
+                theirs = cell.predictions(questions.split, condition)
                 metrics = [m for m in TESTED if not m.of_texts or (ours.texts is not None and theirs.texts is not None)]
-                for name, difference in compare(first, outputs_of(theirs, reviews, catalog), metrics).items():
+                for name, difference in compare(first, questions.outputs(theirs), metrics).items():
                     kept = found.setdefault(model, {})
                     kept[name] = max(kept.get(name, 0.0), difference.p)
     return found

@@ -55,12 +55,12 @@ def evaluate_run(
         # A random sample, not the first rows: files are often sorted.
         frame = reviews.frame.with_row_index("_row").sample(limit, seed=0).sort("_row").drop("_row")
         reviews = replace(reviews, frame=frame, about={**reviews.about, "limit": f"{limit} at random"})
-    evaluation = evaluate(explainer, reviews.frame, condition, dict(reviews.about))
-    systems = {OURS: evaluation.metrics}
+    evaluation = evaluate(explainer, reviews.frame, condition, dict(reviews.about), reviews.train)
+    systems = {OURS: {**evaluation.metrics, **evaluation.further}}
     if reviews.train is not None:
         scale = explainer.catalog.scale
         for system in (ItemMode.fit(reviews.train, scale), RandomSentence.fit(reviews.train, scale)):
-            systems[system.name] = evaluate_system(system, explainer, reviews.frame)
+            systems[system.name] = evaluate_system(system, explainer, reviews.frame, reviews.train)
     comparison = Comparison(evaluation, systems, reviews)
     _write(run, comparison)
     return comparison, explainer
