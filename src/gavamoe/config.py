@@ -75,7 +75,9 @@ class ExplainerConfig(_Strict):
     balance_weight: float = Field(0.01, ge=0, description="weight of the load-balancing loss")
     z_weight: float = Field(0.001, ge=0, description="weight of the router z loss")
     side_width: int = Field(64, ge=0, description="dimensions of user and item that the texts teach, after stage 1's")
-    taste_vectors: bool = Field(True, description="whether soft tokens hold stage 1's vectors; false is an ablation")
+    taste_vectors: bool = Field(
+        True, description="whether soft tokens hold stage 1's vectors; without side_width, false leaves only gates"
+    )
     gate_clusters: Literal["model", "random", "kmeans", "one"] = Field(
         "model", description="which clusters choose the gate: stage 1's; the others are ablations"
     )
@@ -146,8 +148,6 @@ class ExplainerConfig(_Strict):
                 )
         if self.batch_size % self.accumulation:
             raise ValueError(f"batch_size {self.batch_size} must be a multiple of accumulation {self.accumulation}")
-        if not (self.taste_vectors or self.side_width):
-            raise ValueError("side_width must be at least 1 where taste_vectors is false: a soft token needs a vector")
         if self.top_k > self.experts:
             raise ValueError(f"top_k {self.top_k} cannot exceed experts {self.experts}")
         return self

@@ -107,7 +107,7 @@ def test_the_files_say_the_same_and_mark_the_oracle(tables, out):
         assert f"{tables[0].lines[0].figures['RMSE'].mean:.3f} ± " in text
     assert page.count("<svg") == 2  # by sparsity, and by the number of experts
     tex = (out / "results.tex").read_text()
-    assert tex.count(r"\begin{tabular}") == tex.count(r"\end{tabular}") == 8
+    assert tex.count(r"\begin{tabular}") == tex.count(r"\end{tabular}") == 10
     assert not {"±", "†", "↑", "–"} & set(tex)
 
 

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from gavamoe.config import parse_config
-from gavamoe.errors import ConfigError
 from gavamoe.explainer.clusters import GateClusters
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.pipeline.train import train_run
@@ -63,6 +62,14 @@ def test_a_run_without_taste_vectors_and_with_one_gate_trains_and_explains(datas
     assert {e.cluster for e in explainer.explain_batch([("u01", "i01"), ("u02", "i05"), ("new", "i01")])} == {0}
 
 
-def test_a_soft_token_without_any_vector_is_refused():
-    with pytest.raises(ConfigError, match="a soft token needs a vector"):
-        parse_config({"explainer": {"taste_vectors": False, "side_width": 0}})
+def test_without_any_vector_the_gate_alone_tells_pairs_apart(dataset_path, tiny_config, tmp_path):
+    tree = tiny_config.model_dump()
+    tree["explainer"] |= {"gate_clusters": "random", "taste_vectors": False, "side_width": 0, "epochs": 1}
+    train_run(dataset_path, tmp_path / "run", parse_config(tree), preset="tiny")
+    model = Explainer.from_pretrained(tmp_path / "run").model.eval()
+    ids = torch.tensor([[model.config.user_token_id, model.config.item_token_id, 9, 11]] * 3)
+    user, item, gate = torch.tensor([1, 4, 1]), torch.tensor([2, 3, 2]), torch.tensor([0, 0, 1])
+    with torch.no_grad():
+        one, same_gate, other_gate = model(ids, user_ids=user, item_ids=item, cluster_ids=gate).logits
+    assert torch.equal(one, same_gate)
+    assert not torch.allclose(one, other_gate)

@@ -58,6 +58,7 @@ def section(table: Table) -> Section:
         "Beyond the field's tables": metrics_grid(table, SHOWN_FURTHER),
         f"{table.subject} against the best of the others": against_best(table),
         "What training took": training_grid(table),
+        "Validation loss by epoch, nats a token": losses_grid(table),
     }
     return Section(title, condition.oracle, notes, {name: grid for name, grid in grids.items() if grid.rows})
 
@@ -114,6 +115,18 @@ def training_grid(table: Table) -> Grid:
             (took["valid_loss"], ".3f"),
         ]
         grid.rows.append((line.model, [Entry(ABSENT if v is None else format(v, form)) for v, form in values]))
+    return grid
+
+
+def losses_grid(table: Table) -> Grid:
+    """A line a system that writes, a column an epoch."""
+    written = [line for line in table.lines if line.losses]
+    epochs = max((len(line.losses) for line in written), default=0)
+    grid = Grid(["model", *map(str, range(1, epochs + 1))])
+    for line in written:
+        least = min(loss.mean for loss in line.losses)
+        entries = [Entry(f"{loss.mean:.3f}", loss.mean == least) for loss in line.losses]
+        grid.rows.append((line.model, entries + [Entry(ABSENT)] * (epochs - len(entries))))
     return grid
 
 

@@ -1,12 +1,14 @@
-"""Pictures of a comparison: metrics by how much is known of the user, and by the sizes of GaVaMoE that were tried."""
+"""Pictures of a comparison: metrics by how much is known of the user and by the sizes of GaVaMoE, losses by epoch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from gavamoe.evaluation.plots import COLOURS, STYLE
 from gavamoe.evaluation.report import LABELS
@@ -35,6 +37,8 @@ def pictures(tables: list[Table], recipe: Recipe) -> dict[str, Figure]:
             points = sizes(table, recipe, key)
             if len(points) > 1:
                 drawn[f"By {name} ({told})"] = by_size(name, points)
+    if tables and any(len(line.losses) > 1 for line in tables[0].lines):
+        drawn["Validation loss by epoch"] = by_epoch(tables[0])
     return drawn
 
 
@@ -60,10 +64,8 @@ def by_sparsity(table: Table) -> Figure:
                 (at, line.groups[group][metric]) for at, group in enumerate(groups) if metric in line.groups[group]
             ]
             if points:
-                colour, style = COLOURS[place % len(COLOURS)], STYLES[place // len(COLOURS) % len(STYLES)]
-                width = 2.2 if line.model == table.subject else 1.1
                 x, y = zip(*points, strict=True)
-                axes.plot(x, y, style, marker="o", markersize=3, color=colour, linewidth=width, label=line.model)
+                axes.plot(x, y, **_drawn(place, line.model == table.subject), label=line.model)
         axes.set(title=LABELS.get(metric, metric), xlabel="training reviews of the user")
         axes.set_xticks(range(len(groups)), groups)
     handles = {
@@ -71,6 +73,32 @@ def by_sparsity(table: Table) -> Figure:
     }
     figure.legend(handles.values(), handles.keys(), loc="outside right upper")
     return figure
+
+
+@rc_context(STYLE)
+def by_epoch(table: Table) -> Figure:
+    """A curve a system: validation loss of the texts, mean over seeds."""
+    figure, (axes,) = _panels(1)
+    for place, line in enumerate(table.lines):
+        if line.losses:
+            epochs = range(1, len(line.losses) + 1)
+            drawn = _drawn(place, line.model == table.subject)
+            axes.plot(epochs, [loss.mean for loss in line.losses], **drawn, label=line.model)
+    axes.set(xlabel="epoch, phases one after the other", ylabel="nats a token")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.legend(loc="outside right upper")
+    return figure
+
+
+def _drawn(place: int, subject: bool) -> dict[str, Any]:
+    """How the system at a place of the table is drawn, in every picture alike."""
+    return {
+        "color": COLOURS[place % len(COLOURS)],
+        "linestyle": STYLES[place // len(COLOURS) % len(STYLES)],
+        "linewidth": 2.2 if subject else 1.1,
+        "marker": "o",
+        "markersize": 3,
+    }
 
 
 @rc_context(STYLE)

@@ -43,7 +43,11 @@ class Figure:
 
 @dataclass
 class Line:
-    """A system of a table: figures by metric, what it was told, what its training took (means over seeds)."""
+    """A system of a table: figures by metric, what it was told, what its training took (means over seeds).
+
+    losses: validation loss of the texts by epoch, nats a token, over the seeds that trained so long; phases of a
+    training follow each other.
+    """
 
     model: str
     ours: bool
@@ -52,6 +56,7 @@ class Line:
     figures: dict[str, Figure]
     training: dict[str, float | None]
     groups: dict[str, dict[str, float]] = field(default_factory=dict)
+    losses: list[Figure] = field(default_factory=list)
 
 
 @dataclass
@@ -107,7 +112,17 @@ def _line(
             for name in ("parameters", "seconds", "tokens", "epochs", "valid_loss")
         },
         _groups(results),
+        _losses(trainings),
     )
+
+
+def _losses(trainings: list[dict[str, Any]]) -> list[Figure]:
+    histories = [
+        [loss for record in training.get("history", []) if (loss := record.get("eval_loss", record.get("valid_text")))]
+        for training in trainings
+    ]
+    epochs = max(map(len, histories), default=0)
+    return [Figure(tuple(losses[epoch] for losses in histories if epoch < len(losses))) for epoch in range(epochs)]
 
 
 def _groups(results: list[dict[str, Any]]) -> dict[str, dict[str, float]]:

@@ -70,7 +70,11 @@ def _csv_rows(table: Table, line: Line) -> list[dict[str, Any]]:
         for metric, figure in line.figures.items()
     ]
     took = [{**common, "metric": name, "mean": value} for name, value in line.training.items() if value is not None]
-    return [{name: row.get(name) for name in FIGURES} for row in [*figures, *took]]
+    losses = [
+        {**common, "metric": f"valid_loss after epoch {epoch}", "mean": loss.mean, "spread": loss.spread}
+        for epoch, loss in enumerate(line.losses, start=1)
+    ]
+    return [{name: row.get(name) for name in FIGURES} for row in [*figures, *took, *losses]]
 
 
 def markdown(sections: list[Section]) -> str:
