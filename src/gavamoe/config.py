@@ -105,7 +105,7 @@ class ExplainerConfig(_Strict):
     temperature: float = Field(0.3, ge=0, description="of sampling; 0 always takes the likeliest token")
     top_p: float = Field(0.9, gt=0, le=1, description="share of the probability that sampling draws from")
     rating_dropout: float = Field(0.1, ge=0, le=1, description="how often training hides the rating from the prompt")
-    feature_dropout: float = Field(0.5, ge=0, le=1, description="how often training hides the feature from the prompt")
+    feature_dropout: float = Field(0.2, ge=0, le=1, description="how often training hides the feature from the prompt")
     id_dropout: float = Field(0.05, ge=0, lt=1, description="how often an id becomes unknown, which trains id 0")
     evidence: int = Field(0, ge=0, le=8, description="sentences by others of the same taste that the prompt quotes")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 on a GPU that has it")

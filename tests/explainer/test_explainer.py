@@ -65,7 +65,7 @@ def test_a_given_rating_reaches_the_prompt_only_where_it_is_asked_for(explainer)
 def test_a_feature_is_predicted_from_what_item_and_user_speak_of():
     train = pl.DataFrame(
         {"user_id": [1, 1, 2, 2, 3], "item_id": [1, 1, 2, 2, 2], "feature": ["music", "music", "pace", "pace", "pace"]}
-    )
+    ).with_columns(text=pl.lit("so it was"))
     predictor = FeaturePredictor.fit(train)
     assert predictor.predict(np.array([1, 2, 0]), np.array([1, 2, 2])) == ["music", "pace", "pace"]
     nothing = FeaturePredictor.fit(train.with_columns(feature=pl.lit(None, dtype=pl.String)))

@@ -1,7 +1,8 @@
-"""The feature a text is likely to speak of, before it is written: what the item's reviews, and the user's, spoke of."""
+"""The feature a text may best speak of, before it is written: what item and user are spoken of for more than others."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,83 +11,145 @@ import numpy as np
 import polars as pl
 
 from gavamoe.errors import RunError
+from gavamoe.files import write_json
 
-FILE = "features.parquet"
+FILES = COUNTS, MIXED_IN = "features.parquet", "features.json"
+SIDES = "user", "item"
 # Words seen with a single item or user say little, so sightings of the corpus-wide habit are mixed in: as many of these
 # as foretell each training review best from the others.
 STRENGTHS = np.geomspace(1, 1000, 13)
+PAIRS_AT_ONCE, TEXTS_AT_ONCE = 4096, 100_000
+# How much of the habit is taken off a feature's probability. At 0 the commonest feature is foretold of nearly every
+# pair; at 1 a hit in four is lost for features that hardly anybody speaks of (docs/experiments.md).
+HABIT = 0.8
 
 
 @dataclass(frozen=True)
 class FeaturePredictor:
-    """Counts of (user_id, feature) and (item_id, feature) in training: side, id, feature, count."""
+    """What training reviews of each user and item spoke of.
+
+    counts: side ("user", "item"), id, feature, count: reviews that are about the feature, and reviews that name it.
+    habit: feature, share: of the reviews about any feature, how many are about this one.
+    mixed_in: by side, how many sightings of the habit are added to the counts of one user or item.
+    """
 
     counts: pl.DataFrame
+    habit: pl.DataFrame
+    mixed_in: dict[str, float]
 
     @classmethod
     def fit(cls, train: pl.DataFrame) -> FeaturePredictor:
-        """From training reviews with user_id, item_id, feature (rows without a feature do not count)."""
-        known = train.filter(pl.col("feature").is_not_null())
-        sides = [
-            known.group_by(pl.col(f"{side}_id").cast(pl.Int64).alias("id"), "feature")
-            .agg(count=pl.len().cast(pl.Int64))
-            .select(pl.lit(side).alias("side"), "id", "feature", "count")
-            for side in ("user", "item")
-        ]
-        return cls(pl.concat(sides).sort("side", "id", "feature"))
+        """From training reviews with user_id, item_id, text, feature (None where a review is about none)."""
+        train = train.with_columns(pl.int_range(pl.len()).alias("row"))
+        known = train.select("row", "user_id", "item_id", "feature").drop_nulls("feature")
+        habit = known.group_by("feature").agg(share=pl.len() / max(len(known), 1)).sort("feature")
+        named = _named(train, habit["feature"].to_list()).join(train.drop("feature"), on="row")
+        seen = pl.concat([known, named.select(known.columns)])
+        counts = pl.concat([_counts(seen, side) for side in SIDES]).sort("side", "id", "feature")
+        mixed_in = {side: _best_strength(seen, known, habit, side) for side in SIDES}
+        return cls(counts, habit, mixed_in)
 
     def predict(self, user_id: np.ndarray, item_id: np.ndarray) -> list[str | None]:
-        """The likeliest feature of each pair, p(f | item) p(f | user) / p(f); None when training had no features."""
-        vocabulary = self.counts["feature"].unique().sort()
-        if vocabulary.is_empty():
+        """The feature of each pair whose probability exceeds `HABIT` times the corpus-wide share most.
+
+        The likeliest would be the corpus' commonest nearly always, and say nothing of the pair. None when training had
+        no features.
+        """
+        if self._share_F.size == 0:
             return [None] * len(user_id)
-        base = self._counts("item", np.arange(1), vocabulary, total=True)[0]
-        base = base / base.sum()
-        predictions: list[str | None] = []
-        for start in range(0, len(user_id), 4096):  # [4096, features] at a time
-            chunk = slice(start, start + 4096)
-            score = -np.log(base)[None]
-            for side, ids in (("user", user_id[chunk]), ("item", item_id[chunk])):
-                counts = self._counts(side, ids, vocabulary) + self._strength[side] * base
-                score = score + np.log(counts / counts.sum(1, keepdims=True))
-            predictions += vocabulary.gather(score.argmax(1)).to_list()
-        return predictions
+        features = self.habit["feature"]
+        predicted: list[str | None] = []
+        for start in range(0, len(user_id), PAIRS_AT_ONCE):
+            chunk = slice(start, start + PAIRS_AT_ONCE)
+            gain_NF = self.probabilities(user_id[chunk], item_id[chunk]) - HABIT * self._share_F
+            predicted += features.gather(gain_NF.argmax(1)).to_list()
+        return predicted
+
+    def probabilities(self, user_id: np.ndarray, item_id: np.ndarray) -> np.ndarray:
+        """That each pair's text is about each feature of `habit`, p(f | item) p(f | user) / p(f) normalised, [N, F]."""
+        score_NF = -np.log(self._share_F)[None]
+        for side, ids in (("user", user_id), ("item", item_id)):
+            count_NF = self._counts_of(side, ids) + self.mixed_in[side] * self._share_F
+            score_NF = score_NF + np.log(count_NF / count_NF.sum(1, keepdims=True))
+        weight_NF = np.exp(score_NF - score_NF.max(1, keepdims=True))
+        return weight_NF / weight_NF.sum(1, keepdims=True)
 
     @cached_property
-    def _strength(self) -> dict[str, float]:
-        """By side, the number of sightings to mix in with the highest leave-one-out likelihood on training."""
-        items = self.counts.filter(pl.col("side") == "item")
-        habit = items.group_by("feature").agg(share=pl.col("count").sum() / items["count"].sum())
-        found = {}
-        for side in ("user", "item"):
-            rows = self.counts.filter(pl.col("side") == side).join(habit, on="feature")
-            count, share = rows["count"].to_numpy(), rows["share"].to_numpy()
-            of_id = rows.select(pl.col("count").sum().over("id"))["count"].to_numpy()
-            likelihood = [
-                (count * np.log((count - 1 + strength * share) / (of_id - 1 + strength))).sum()
-                for strength in STRENGTHS
-            ]
-            found[side] = float(STRENGTHS[int(np.argmax(likelihood))])
-        return found
+    def _share_F(self) -> np.ndarray:
+        return self.habit["share"].to_numpy()
 
-    def _counts(self, side: str, ids: np.ndarray, vocabulary: pl.Series, total: bool = False) -> np.ndarray:
-        """Counts [len(ids), features]; with `total`, one row over all ids."""
-        of_side = self.counts.filter(pl.col("side") == side)
+    @cached_property
+    def _by_side(self) -> dict[str, pl.DataFrame]:
+        known = self.counts.filter(pl.col("id") > 0).sort("id")
+        return {side: known.filter(pl.col("side") == side) for side in SIDES}
+
+    def _counts_of(self, side: str, ids: np.ndarray) -> np.ndarray:
+        """[len(ids), F]; an unknown user or item, id 0, has none."""
         unique, position = np.unique(ids, return_inverse=True)
-        rows = of_side if total else of_side.filter(pl.col("id").is_in(unique.tolist()) & (pl.col("id") > 0))
-        column = vocabulary.search_sorted(rows["feature"]).to_numpy()
-        row = np.zeros(len(rows), dtype=np.int64) if total else np.searchsorted(unique, rows["id"].to_numpy())
-        counts = np.zeros((1 if total else len(unique), len(vocabulary)))
-        np.add.at(counts, (row, column), rows["count"].to_numpy())
-        return counts if total else counts[position]
+        rows = self._by_side[side].filter(pl.col("id").is_in(unique.tolist()))
+        column = self.habit["feature"].search_sorted(rows["feature"]).to_numpy()
+        count_UF = np.zeros((len(unique), len(self.habit)))
+        count_UF[np.searchsorted(unique, rows["id"].to_numpy()), column] = rows["count"].to_numpy()
+        return count_UF[position]
 
     def save(self, directory: Path) -> None:
-        """Write features.parquet."""
-        self.counts.write_parquet(directory / FILE)
+        """Write features.parquet and features.json."""
+        self.counts.write_parquet(directory / COUNTS)
+        habit = dict(zip(self.habit["feature"].to_list(), self.habit["share"].to_list(), strict=True))
+        write_json(directory / MIXED_IN, {"mixed_in": self.mixed_in, "habit": habit})
 
     @classmethod
     def load(cls, directory: Path) -> FeaturePredictor:
         """Read what `save` wrote; `RunError` when it is not there."""
-        if not (directory / FILE).is_file():
-            raise RunError(f"the run {directory.parent} is not complete: {directory.name}/{FILE} is missing")
-        return cls(pl.read_parquet(directory / FILE))
+        for name in FILES:
+            if not (directory / name).is_file():
+                raise RunError(f"the run {directory.parent} is not complete: {directory.name}/{name} is missing")
+        kept = json.loads((directory / MIXED_IN).read_text(encoding="utf-8"))
+        habit = {"feature": list(kept["habit"]), "share": list(kept["habit"].values())}
+        schema = {"feature": pl.String, "share": pl.Float64}
+        return cls(pl.read_parquet(directory / COUNTS), pl.DataFrame(habit, schema=schema), kept["mixed_in"])
+
+
+def _named(train: pl.DataFrame, features: list[str]) -> pl.DataFrame:
+    """row, feature: which texts name which features, as whole words, whatever their case; each once a text."""
+    found = [pl.DataFrame(schema={"row": pl.Int64, "feature": pl.String})]
+    spelt = pl.DataFrame({"feature": features}, schema={"feature": pl.String})
+    spelt = spelt.with_columns(spelling=_spelt(pl.col("feature"))).filter(pl.col("spelling").str.strip_chars() != "")
+    texts = train.select("row", text=_spelt(pl.col("text").fill_null("")))
+    for rows in texts.iter_slices(TEXTS_AT_ONCE) if len(spelt) else ():
+        hits = pl.col("text").str.extract_many(spelt["spelling"].to_list(), overlapping=True)
+        named = rows.select("row", spelling=hits).explode("spelling", empty_as_null=True).drop_nulls().unique()
+        found.append(named.join(spelt, on="spelling").select("row", "feature"))
+    return pl.concat(found)
+
+
+def _spelt(text: pl.Expr) -> pl.Expr:
+    """Words in lower case with one blank around each."""
+    return " " + text.str.to_lowercase().str.replace_all(r"[^\p{L}\p{N}]+", " ").str.strip_chars() + " "
+
+
+def _counts(seen: pl.DataFrame, side: str) -> pl.DataFrame:
+    return (
+        seen.group_by(pl.col(f"{side}_id").cast(pl.Int64).alias("id"), "feature")
+        .agg(count=pl.len().cast(pl.Int64))
+        .select(pl.lit(side).alias("side"), "id", "feature", "count")
+    )
+
+
+def _best_strength(seen: pl.DataFrame, about: pl.DataFrame, habit: pl.DataFrame, side: str) -> float:
+    """How many sightings of the habit foretell what each review is about best from the side's other reviews."""
+    identity = f"{side}_id"
+    # What a review itself adds to the counts of its user or item does not foretell it.
+    of_feature, of_all = (seen.group_by(keys).agg(n=pl.len()) for keys in ([identity, "feature"], [identity]))
+    own_feature, own_all = (seen.group_by(keys).agg(own=pl.len()) for keys in (["row", "feature"], ["row"]))
+    rows = (
+        about.join(of_feature, on=[identity, "feature"])
+        .join(of_all, on=identity, suffix="_all")
+        .join(own_feature, on=["row", "feature"])
+        .join(own_all, on="row", suffix="_all")
+        .join(habit, on="feature")
+        .select("share", count=pl.col("n") - pl.col("own"), total=pl.col("n_all") - pl.col("own_all"))
+    )
+    share, count, total = (rows[name].to_numpy() for name in ("share", "count", "total"))
+    likelihood = [np.log((count + s * share) / (total + s)).sum() for s in STRENGTHS]
+    return float(STRENGTHS[int(np.argmax(likelihood))])

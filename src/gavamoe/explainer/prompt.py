@@ -1,6 +1,6 @@
 """The prompt: which facts about the pair it may state, and how they are written.
 
-    <|user|><|item|><|rating|>4<|feature|>music<|evidence|>what another wrote<|explain|>the text<|end|>
+    <|user|><|item|><|rating|>4<|feature|> music<|evidence|>what another wrote<|explain|>the text<|end|>
 
 The first two marks carry the soft tokens. A fact that the condition withholds is left out with its mark; evidence is
 there in runs that were trained with it (explainer.evidence).
@@ -41,7 +41,7 @@ class Condition:
 def render(level: int | None, feature: str | None, evidence: Sequence[str] = ()) -> str:
     """The prompt of one pair; `level` in 1..R, `evidence` the sentences it may quote."""
     rating_part = f"{RATING}{level}" if level is not None else ""
-    feature_part = f"{FEATURE}{feature}" if feature else ""
+    feature_part = f"{FEATURE} {feature}" if feature else ""  # with a blank, in the subwords of the text itself
     evidence_part = "".join(f"{EVIDENCE}{_quoted(sentence)}" for sentence in evidence)
     return f"{USER}{ITEM}{rating_part}{feature_part}{evidence_part}{EXPLAIN}"
 
