@@ -21,5 +21,6 @@ TINY = {
         "max_tokens": 24,
         "batch_size": 32,
         "learning_rate": 5e-3,
+        "candidates": 2,
     },
 }

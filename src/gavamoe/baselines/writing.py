@@ -1,4 +1,4 @@
-"""Texts of the baselines, decoded as GaVaMoE's are: the same sampling that belongs to the pair, the same penalties."""
+"""Texts of the baselines, decoded as GaVaMoE's are: the same noise for a pair, the same penalties, as many drafts."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from transformers.generation import ExponentialDecayLengthPenalty, NoRepeatNGram
 from gavamoe.baselines.batches import Batch
 from gavamoe.baselines.corpus import Vocabulary
 from gavamoe.baselines.text_model import TextModel
+from gavamoe.explainer.generation import choose, drafts_of
 from gavamoe.explainer.sampling import PairSampling, pair_keys
 
 
@@ -17,7 +18,16 @@ from gavamoe.explainer.sampling import PairSampling, pair_keys
 def write(model: TextModel, vocabulary: Vocabulary, batch: Batch, generation: GenerationConfig, seed: int) -> list[str]:
     """The text of each pair of the batch, which no other pair of it influences."""
     model.eval()
-    processors = _processors(batch, vocabulary.end, generation, seed)
+    drafts = [_draw(model, vocabulary, batch, generation, seed, draft) for draft in range(drafts_of(generation))]
+    kept = [choose(of_pair, vocabulary.end)[0] for of_pair in zip(*drafts, strict=True)]
+    return [" ".join(vocabulary.tokenizer.decode(ids, skip_special_tokens=True).split()) for ids in kept]
+
+
+def _draw(
+    model: TextModel, vocabulary: Vocabulary, batch: Batch, generation: GenerationConfig, seed: int, draft: int
+) -> list[list[int]]:
+    """Token ids of one draft of each text, the end token repeated after it."""
+    processors = _processors(batch, vocabulary.end, generation, pair_keys(batch.user_B, batch.item_B, seed, draft))
     tokens_BS = batch.user_B.new_zeros(len(batch), 0)
     ended_B = torch.zeros_like(batch.user_B, dtype=torch.bool)
     logits_BV, state = model.begin(batch)
@@ -28,21 +38,15 @@ def write(model: TextModel, vocabulary: Vocabulary, batch: Batch, generation: Ge
         if tokens_BS.shape[1] >= generation.max_new_tokens:
             break
         logits_BV, state = model.step(token_B, state)
-    return [_text(ids, vocabulary) for ids in tokens_BS.tolist()]
+    return tokens_BS.tolist()
 
 
-def _processors(batch: Batch, end: int, generation: GenerationConfig, seed: int) -> LogitsProcessorList:
+def _processors(batch: Batch, end: int, generation: GenerationConfig, keys_B: Tensor) -> LogitsProcessorList:
     processors = LogitsProcessorList()
     if generation.no_repeat_ngram_size:
         processors.append(NoRepeatNGramLogitsProcessor(generation.no_repeat_ngram_size))
     if generation.exponential_decay_length_penalty is not None:
         processors.append(ExponentialDecayLengthPenalty(generation.exponential_decay_length_penalty, end, 0))
     if generation.do_sample:
-        keys_B: Tensor = pair_keys(batch.user_B, batch.item_B, seed)
         processors.append(PairSampling(keys_B, 0, generation.temperature or 1.0, generation.top_p or 1.0))
     return processors
-
-
-def _text(ids: list[int], vocabulary: Vocabulary) -> str:
-    ids = ids[: ids.index(vocabulary.end)] if vocabulary.end in ids else ids
-    return " ".join(vocabulary.tokenizer.decode(ids, skip_special_tokens=True).split())

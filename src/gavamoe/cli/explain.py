@@ -27,6 +27,10 @@ def explain(
         int | None,
         typer.Option(min=0, help="Sentences by others to show beside a text; 3 for one pair, none for files."),
     ] = None,
+    candidates: Annotated[
+        int | None,
+        typer.Option(min=1, max=64, help="Drafts of a text, of which the one most like the others is kept; 1 is fast."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="With --pairs: go on after an interruption.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
@@ -45,6 +49,8 @@ def explain(
 
     condition = Condition(rating.value, feature.value)
     explainer = Explainer.from_pretrained(run)
+    if candidates is not None:
+        explainer.model.generation_config.candidates = candidates
     if pairs is not None and out is not None:
         result = explain_file(explainer, pairs, out, condition, resume, evidence=evidence or 0)
         if json:

@@ -25,6 +25,7 @@ from gavamoe.evaluation.significance import Interval, confidence_intervals
 from gavamoe.evaluation.trivial import System
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.explainer.explanation import Explanation
+from gavamoe.explainer.generation import drafts_of
 from gavamoe.explainer.prompt import Condition
 
 
@@ -118,5 +119,7 @@ def group_labels(explainer: Explainer, reviews: pl.DataFrame, explanations: list
 def describe_decoding(generation: GenerationConfig) -> str:
     """The run's way of decoding in a few words."""
     if generation.do_sample:
-        return f"sampled, temperature {generation.temperature:g}, top-p {generation.top_p:g}, seed 0"
+        drawn = f"sampled, temperature {generation.temperature:g}, top-p {generation.top_p:g}, seed 0"
+        drafts = drafts_of(generation)
+        return f"{drawn}, of {drafts} drafts the one most like the others" if drafts > 1 else drawn
     return f"{generation.num_beams} beams" if (generation.num_beams or 1) > 1 else "greedy"

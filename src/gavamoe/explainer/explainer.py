@@ -22,7 +22,7 @@ from gavamoe.explainer.expert_report import ExpertReport
 from gavamoe.explainer.expert_use import expert_use, text_use
 from gavamoe.explainer.explanation import Explanation
 from gavamoe.explainer.facts import Facts, Judgement
-from gavamoe.explainer.generation import Generated, generate
+from gavamoe.explainer.generation import Generated, drafts_of, generate
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.explainer.prompt import Condition
 from gavamoe.explainer.streaming import WordStreamer
@@ -100,19 +100,19 @@ class Explainer:
         evidence: int = EVIDENCE,
         **decoding: Any,
     ) -> Generator[str, None, Explanation]:
-        """Yield the words of `explain(...)` as they are written; joined they are its text, exactly.
+        """Yield the words of `explain(..., candidates=1)` as they are written; joined they are its text, exactly.
 
-        The generator's return value is the explanation. Beams are settled only at the end, so there the text comes
-        whole. Closing the generator stops the writing.
+        The generator's return value is the explanation. Beams, and which of several drafts is kept, are settled only
+        at the end, so where `decoding` asks for them the text comes whole. Closing the generator stops the writing.
         """
         frame, condition = one_pair(user, item, rating, feature)
-        generation = self._generation(decoding)
+        generation = self._generation({"candidates": 1, **decoding})
         written: list[Explanation] = []
 
         def write(streamer: WordStreamer | None) -> None:
             written.extend(self._explain(frame, condition, generation, seed, True, evidence, streamer=streamer))
 
-        if (generation.num_beams or 1) > 1:
+        if (generation.num_beams or 1) > 1 or drafts_of(generation) > 1:
             write(None)
             yield written[0].text
         else:
@@ -133,7 +133,8 @@ class Explainer:
         """Explain many pairs, in their order.
 
         pairs: a frame with user and item (and rating, feature where the condition says `given`), or (user, item)
-        tuples. `decoding` overrides the run's generation settings (do_sample, num_beams, ...: as in transformers).
+        tuples. `decoding` overrides the run's generation settings (do_sample, num_beams, ...: as in transformers; and
+        candidates: how many drafts of a text are written to keep the one most like the others).
         Where they sample, another `seed` gives another text; a pair's text never depends on the rest of the batch.
         evidence: how many sentences by others to return beside each text. `advance` moves the caller's progress bar;
         without one there is a bar for this call.

@@ -10,6 +10,7 @@ import torch
 from transformers import GenerationConfig, LogitsProcessorList, PreTrainedTokenizerBase, StoppingCriteriaList
 
 from gavamoe.config import ExplainerConfig
+from gavamoe.explainer.consensus import most_agreed
 from gavamoe.explainer.examples import PairColumns, PromptEncoder
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.explainer.sampling import PairSampling, pair_keys
@@ -25,7 +26,12 @@ WIND_UP_FROM, WIND_UP_RATE = 0.6, 1.1
 
 def generation_settings(config: ExplainerConfig, tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:
     """How a run's texts are decoded, as transformers keeps it (generation_config.json)."""
-    sampling = {"do_sample": True, "temperature": config.temperature, "top_p": config.top_p}
+    sampling = {
+        "do_sample": True,
+        "temperature": config.temperature,
+        "top_p": config.top_p,
+        "candidates": config.candidates,
+    }
     return GenerationConfig(
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
@@ -57,8 +63,9 @@ def generate(
 ) -> Iterator[tuple[int, Generated]]:
     """Yield (row, text) for every pair, in an order of our choosing: prompts of one length together.
 
-    With `generation.do_sample` (and no beams), temperature and top_p apply and `seed` counts; see `PairSampling`. A
-    `streamer` gets the tokens of a single pair as they are written.
+    With `generation.do_sample` (and no beams), temperature and top_p apply and `seed` counts (see `PairSampling`), and
+    of `generation.candidates` drafts the `most_agreed` is kept. A `streamer` gets the tokens of a single pair as they
+    are written, of a single draft. batch_size: sequences at once, drafts counted.
     """
     model.eval()
     encode = PromptEncoder(tokenizer)
@@ -67,13 +74,28 @@ def generate(
         for row, (level, feature) in enumerate(zip(pairs.level, pairs.feature, strict=True))
     ]
     by_length = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
-    for start in range(0, len(by_length), batch_size):
-        rows = by_length[start : start + batch_size]
-        sequences = _generate_batch(model, tokenizer, pairs, prompts, rows, generation, seed, streamer)
-        for row, text_ids in zip(rows, sequences, strict=True):
-            finished = tokenizer.eos_token_id in text_ids
-            ids = text_ids[: text_ids.index(tokenizer.eos_token_id)] if finished else text_ids
+    drafts, end = drafts_of(generation), tokenizer.eos_token_id
+    step = max(1, batch_size // drafts)
+    for start in range(0, len(by_length), step):
+        rows = by_length[start : start + step]
+        drawn = [row for row in rows for _ in range(drafts)]
+        sequences = _generate_batch(model, tokenizer, pairs, prompts, drawn, generation, seed, streamer)
+        for place, row in enumerate(rows):
+            ids, finished = choose(sequences[place * drafts : (place + 1) * drafts], end)
             yield row, Generated(to_text(tokenizer, ids), prompts[row], ids, finished)
+
+
+def drafts_of(generation: GenerationConfig) -> int:
+    """How many drafts of each text are drawn; without sampling all would be the same."""
+    sampled = generation.do_sample and (generation.num_beams or 1) == 1
+    return int(getattr(generation, "candidates", None) or 1) if sampled else 1
+
+
+def choose(drafts: Sequence[list[int]], end: int) -> tuple[list[int], bool]:
+    """The draft to keep, without its end token and what follows, and whether it ended; one that did not is the last."""
+    cut = [(ids[: ids.index(end)], True) if end in ids else (ids, False) for ids in drafts]
+    kept = [draft for draft in cut if draft[1]] or cut
+    return kept[most_agreed([ids for ids, _ in kept])]
 
 
 @torch.inference_mode()
@@ -97,7 +119,8 @@ def _generate_batch(
     )
     processors = LogitsProcessorList()
     if generation.do_sample and (generation.num_beams or 1) == 1:
-        keys = pair_keys(user_B, item_B, seed)
+        draft_B = torch.arange(len(rows), device=device) % drafts_of(generation)
+        keys = pair_keys(user_B, item_B, seed, draft_B)
         processors.append(PairSampling(keys, width, generation.temperature or 1.0, generation.top_p or 1.0))
         generation = copy.deepcopy(generation)
         generation.do_sample, generation.temperature, generation.top_p = False, None, None

@@ -30,9 +30,9 @@ class PairSampling(LogitsProcessor):
         return torch.full_like(scores, -torch.inf).scatter(1, token_BC, drawn_BC.to(scores.dtype))
 
 
-def pair_keys(user_B: Tensor, item_B: Tensor, seed: int) -> Tensor:
-    """One int64 a pair."""
-    return mix(mix(mix(torch.full_like(user_B, seed)) + user_B) + item_B)
+def pair_keys(user_B: Tensor, item_B: Tensor, seed: int, draft_B: Tensor | int = 0) -> Tensor:
+    """One int64 a pair and draft."""
+    return mix(mix(mix(mix(torch.full_like(user_B, seed)) + user_B) + item_B) + draft_B)
 
 
 def mix(x: Tensor) -> Tensor:

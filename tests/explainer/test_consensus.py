@@ -1,0 +1,39 @@
+"""The draft that is kept is the one that the others bear out."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gavamoe.explainer.consensus import most_agreed
+from gavamoe.explainer.generation import choose
+
+END = 0
+
+
+def test_an_odd_one_out_is_not_kept():
+    assert most_agreed([[9, 8, 7, 6], [1, 2, 3, 4], [1, 2, 3, 5]]) in (1, 2)
+    assert most_agreed([[1, 2, 3], [1, 2, 9], [1, 2, 3]]) in (0, 2)
+
+
+def test_order_of_words_counts():
+    assert most_agreed([[4, 3, 2, 1], [1, 2, 3, 4], [1, 2, 3, 5]]) == 1
+
+
+@given(st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=8), max_size=3), st.permutations(range(7)))
+def test_what_most_drafts_say_is_kept_wherever_it_stands(odd, order):
+    said = [[*odd, [1, 2, 3], [1, 2, 3], [1, 2, 3], [1, 2, 3]][i] for i in order if i < len(odd) + 4]
+    assert said[most_agreed(said)] == [1, 2, 3]
+
+
+def test_a_draft_that_did_not_end_is_kept_only_where_none_did():
+    assert choose([[1, 2, 3, 4], [7, END, 5]], END) == ([7], True)
+    assert choose([[1, 2], [1, 2], [3, 4]], END) == ([1, 2], False)
+
+
+def test_several_drafts_are_one_text_a_pair_and_one_of_the_drafts(explainer):
+    pairs = [(f"u{i:02d}", f"i{i % 9 + 1:02d}") for i in range(1, 13)]
+    sampled = {"do_sample": True, "temperature": 1.0}
+    together = [e.text for e in explainer.explain_batch(pairs, candidates=5, **sampled)]
+    assert [explainer.explain_batch([pair], candidates=5, **sampled)[0].text for pair in pairs] == together
+    single = [e.text for e in explainer.explain_batch(pairs, candidates=1, **sampled)]
+    assert together != single
+    assert any(one == other for one, other in zip(together, single, strict=True))
