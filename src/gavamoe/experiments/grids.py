@@ -11,6 +11,7 @@ from gavamoe.experiments.results import LEVEL, Figure, Line, Table
 
 ABSENT = "–"
 DIFFERS = "†"
+LOSSES = "validation loss in nats a token, rating and feature as given to those that take them"
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ def section(table: Table) -> Section:
         "Metrics": metrics_grid(table, SHOWN),
         "Beyond the field's tables": metrics_grid(table, SHOWN_FURTHER),
         f"{table.subject} against the best of the others": against_best(table),
-        "What training took": training_grid(table),
-        "Validation loss by epoch, nats a token": losses_grid(table),
+        f"What training took; {LOSSES}": training_grid(table),
+        f"By epoch, {LOSSES}": losses_grid(table),
     }
     return Section(title, condition.oracle, notes, {name: grid for name, grid in grids.items() if grid.rows})
 
@@ -102,7 +103,7 @@ def against_best(table: Table) -> Grid:
 
 def training_grid(table: Table) -> Grid:
     """A line a system: parameters, epochs, seconds, tokens a second, loss."""
-    columns = ["model", "parameters", "epochs", "seconds", "tokens/s", "validation loss, nats a token"]
+    columns = ["model", "parameters", "epochs", "seconds", "tokens/s", "validation loss"]
     grid = Grid(columns)
     for line in table.lines:
         took = line.training

@@ -11,9 +11,9 @@ import torch
 from gavamoe.diagnostics.clusters import assigned, describe
 from gavamoe.evaluation import plots
 from gavamoe.evaluation.report import Report, write_report
-from gavamoe.explainer.examples import PairColumns
 from gavamoe.explainer.expert_use import text_use
 from gavamoe.explainer.explainer import Explainer
+from gavamoe.explainer.prompt import Condition
 from gavamoe.pipeline.evaluate import Comparison
 from gavamoe.run import RunDirectory
 
@@ -118,14 +118,8 @@ def _use_by_cluster(explainer: Explainer, comparison: Comparison) -> np.ndarray:
     rows = list(range(0, len(explanations), step))
     frame = comparison.reviews.frame[rows]
     cluster = np.array([explanations[row].cluster for row in rows])
-    count = len(rows)
-    pairs = PairColumns(
-        frame["user_id"].to_numpy().astype(np.int64),
-        frame["item_id"].to_numpy().astype(np.int64),
-        cluster,
-        [None] * count,
-        [None] * count,
-    )
+    known = comparison.evaluation.conditions
+    pairs, _ = explainer.facts.of(frame, Condition(known["rating"], known["feature"]))
     texts = [explanations[row].text for row in rows]
     counts = text_use(explainer.model, explainer.tokenizer, pairs, texts).numpy()
     return plots.shares(counts, cluster, explainer.preference.clusters)
