@@ -59,7 +59,7 @@ class PromptEncoder:
         self._encode = lru_cache(PROMPTS_KEPT)(lambda text: tuple(_encode_prompt(tokenizer, text)))
 
     def __call__(self, level: int | None, feature: str | None, evidence: Sequence[str] = ()) -> list[int]:
-        """`level` in 1..R or None, `feature` a word, NO_FEATURE or None, `evidence` sentences."""
+        """`level` in 1..R or None, `feature` a word or None, `evidence` sentences."""
         return list(self._encode(render(level, feature, evidence)))
 
 

@@ -17,7 +17,7 @@ from gavamoe.explainer.evidence import EvidenceIndex, PairEvidence
 from gavamoe.explainer.examples import PairColumns, no_evidence
 from gavamoe.explainer.explanation import Evidence
 from gavamoe.explainer.features import FeaturePredictor
-from gavamoe.explainer.prompt import NO_FEATURE, Condition
+from gavamoe.explainer.prompt import Condition
 from gavamoe.preference.model import PreferenceModel
 
 
@@ -99,10 +99,8 @@ class Facts:
         """What the prompts of prepared reviews may state: true level and feature, and evidence, never their own."""
         user_id, item_id = _ids(reviews)
         judged = self.judge(user_id, item_id)
-        level, feature = reviews["level"].to_list(), reviews["feature"]
-        if self.catalog.features:
-            feature = feature.fill_null(NO_FEATURE)
-        return self._quoting(PairColumns(user_id, item_id, judged.cluster, level, feature.to_list()), judged.level)
+        level, feature = reviews["level"].to_list(), reviews["feature"].to_list()
+        return self._quoting(PairColumns(user_id, item_id, judged.cluster, level, feature), judged.level)
 
     def _quoting(self, pairs: PairColumns, predicted: np.ndarray) -> PairColumns:
         """The same pairs, their prompts quoting evidence where the run does; predicted: level [N]."""

@@ -2,9 +2,8 @@
 
     <|user|><|item|><|rating|>4<|feature|> music<|evidence|>what another wrote<|explain|>the text<|end|>
 
-The first two marks carry the soft tokens. A fact that the condition withholds is left out with its mark. In training
-the mark stands alone where a review speaks of no feature: were it left out, a withheld feature would mean that there is
-none. Evidence is there in runs that were trained with it (explainer.evidence).
+The first two marks carry the soft tokens. A fact that the condition withholds is left out with its mark; evidence is
+there in runs that were trained with it (explainer.evidence).
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ PAD, END = "<|pad|>", "<|end|>"
 USER, ITEM = "<|user|>", "<|item|>"
 RATING, FEATURE, EXPLAIN, EVIDENCE = "<|rating|>", "<|feature|>", "<|explain|>", "<|evidence|>"
 MARKS = (USER, ITEM, RATING, FEATURE, EXPLAIN, EVIDENCE)
-NO_FEATURE = ""  # of a text that speaks of none; None: not said whether it does
 QUOTED_WORDS = 40  # of a sentence of evidence
 
 
@@ -41,11 +39,9 @@ class Condition:
 
 
 def render(level: int | None, feature: str | None, evidence: Sequence[str] = ()) -> str:
-    """The prompt of one pair: `level` in 1..R, `feature` a word or NO_FEATURE, `evidence` what it may quote."""
+    """The prompt of one pair; `level` in 1..R, `evidence` the sentences it may quote."""
     rating_part = f"{RATING}{level}" if level is not None else ""
-    feature_part = ""
-    if feature is not None:
-        feature_part = FEATURE + (f" {feature}" if feature else "")  # a blank: in the subwords of the text itself
+    feature_part = f"{FEATURE} {feature}" if feature else ""  # with a blank, in the subwords of the text itself
     evidence_part = "".join(f"{EVIDENCE}{_quoted(sentence)}" for sentence in evidence)
     return f"{USER}{ITEM}{rating_part}{feature_part}{evidence_part}{EXPLAIN}"
 
