@@ -1,4 +1,4 @@
-"""The draft that is kept is the one that the others bear out."""
+"""The draft that is kept is the one that the others, and people's texts, bear out."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +22,26 @@ def test_order_of_words_counts():
 def test_what_most_drafts_say_is_kept_wherever_it_stands(odd, order):
     said = [[*odd, [1, 2, 3], [1, 2, 3], [1, 2, 3], [1, 2, 3]][i] for i in order if i < len(odd) + 4]
     assert said[most_agreed(said)] == [1, 2, 3]
+
+
+texts = st.lists(st.lists(st.integers(1, 9), max_size=6), min_size=1, max_size=6)
+
+
+def test_a_draft_in_peoples_words_is_kept_against_the_other_drafts():
+    drafts = [[1, 2, 3], [1, 2, 3], [1, 2, 3, 7, 8]]
+    assert most_agreed(drafts) in (0, 1)
+    assert most_agreed(drafts, [[7, 8, 9], [3, 7, 8]]) == 2
+    assert choose([[*draft, END] for draft in drafts], END, [[7, 8, 9], [3, 7, 8]]) == ([1, 2, 3, 7, 8], True)
+
+
+@given(texts)
+def test_where_nobody_wrote_the_drafts_alone_decide(drafts):
+    assert most_agreed(drafts, [], []) == most_agreed(drafts)
+
+
+@given(texts, texts, texts)
+def test_a_group_counts_the_same_however_much_it_wrote(drafts, user, item):
+    assert most_agreed(drafts, user, item) == most_agreed(drafts, user * 2, item)
 
 
 def test_a_draft_that_did_not_end_is_kept_only_where_none_did():

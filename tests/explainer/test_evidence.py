@@ -129,6 +129,36 @@ def test_whatever_is_in_the_index_a_query_keeps_to_its_item_cluster_and_others(r
     assert [said.score for said in found] == sorted((said.score for said in found), reverse=True)
 
 
+@given(
+    rows=st.lists(st.tuples(st.integers(1, 3), st.integers(1, 4)), max_size=20),
+    user=st.integers(0, 4),
+    item=st.integers(0, 4),
+    count=st.integers(0, 5),
+)
+def test_what_surrounds_a_pair_is_the_users_on_other_items_and_others_on_the_item(rows, user, item, count):
+    said = [(i, u, f"{n} {i} {u}") for n, (i, u) in enumerate(sorted(rows))]
+    frame = pl.DataFrame([(i, u, 3, 0, None, 0.5, text) for i, u, text in said], schema=EMPTY.schema, orient="row")
+    index = EvidenceIndex(frame.lazy(), np.zeros((5, 2)), 5)
+    elsewhere = [text for i, u, text in said if u == user and i != item]
+    others = [text for i, u, text in said if i == item and u != user]
+    assert index.around(user, item, count) == (elsewhere[:count], others[:count])
+
+
+def test_a_text_is_chosen_by_what_people_wrote_and_without_the_file_by_the_drafts(run_path, explainer, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(run_path, run)
+    (run / "explainer" / FILE).unlink()
+    pairs = [(f"u{i:02d}", f"i{i % 9 + 1:02d}") for i in range(1, 13)]
+    sampled = {"do_sample": True, "temperature": 1.0, "seed": 5}
+    alone = Explainer.from_pretrained(run)
+
+    def texts(of: Explainer, candidates: int) -> list[str]:
+        return [said.text for said in of.explain_batch(pairs, candidates=candidates, **sampled)]
+
+    assert texts(alone, 1) == texts(explainer, 1)
+    assert texts(alone, 5) != texts(explainer, 5)
+
+
 def test_rare_words_say_more():
     scores = information(pl.Series(["the film", "the film", "the film", "a harrowing odyssey", "the odyssey"]))
     assert scores[3] > scores[4] > scores[0]

@@ -86,6 +86,17 @@ class EvidenceIndex:
                 break
         return best
 
+    def around(self, user_id: int, item_id: int, count: int) -> tuple[list[str], list[str]]:
+        """The first `count` sentences that the user wrote of other items, and that others wrote of the item."""
+        users, items = self._column["user_id"], self._column["item_id"]
+        written = self._by_user[slice(*np.searchsorted(users, [user_id, user_id + 1], sorter=self._by_user))]
+        about = np.arange(*np.searchsorted(items, [item_id, item_id + 1]))
+        elsewhere, others = written[items[written] != item_id], about[users[about] != user_id]
+        return self._texts(elsewhere[:count]), self._texts(others[:count])
+
+    def _texts(self, rows: np.ndarray) -> list[str]:
+        return self.sentences["text"][rows.tolist()].to_list()
+
     def _found(self, row: int, parts: dict[str, float]) -> Found:
         at = self.sentences.row(int(row), named=True)
         return Found(at["text"], at["user_id"], at["level"], at["cluster"], at["feature"], parts)
@@ -106,6 +117,11 @@ class EvidenceIndex:
     @cached_property
     def _column(self) -> dict[str, np.ndarray]:
         return {name: self.sentences[name].to_numpy() for name in COLUMNS if name != "text"}
+
+    @cached_property
+    def _by_user(self) -> np.ndarray:
+        """Rows sorted by user."""
+        return np.argsort(self._column["user_id"], kind="stable")
 
     @cached_property
     def _spread(self) -> float:

@@ -23,6 +23,13 @@ from gavamoe.explainer.prompt import render
 
 # Row and feature (None where withheld) to the sentences that the prompt quotes.
 EvidenceOf = Callable[[int, str | None], Sequence[str]]
+# Row to what people wrote: the user of other items, others of the item.
+PeopleOf = Callable[[int], Sequence[Sequence[str]]]
+
+
+def no_people(row: int) -> Sequence[Sequence[str]]:
+    """Nobody's texts."""
+    return ()
 
 
 def no_evidence(row: int, feature: str | None) -> Sequence[str]:
@@ -35,6 +42,7 @@ class PairColumns:
     """What stage 2 knows of N pairs: ids [N] (0 unknown), cluster [N]; level and feature [N], None where withheld.
 
     evidence: which sentences the prompt of a row quotes; a function, because they are chosen by the feature as well.
+    people: what a draft of the row's text is compared with.
     """
 
     user_id: np.ndarray
@@ -43,6 +51,7 @@ class PairColumns:
     level: Sequence[int | None]
     feature: Sequence[str | None]
     evidence: EvidenceOf = no_evidence
+    people: PeopleOf = no_people
 
     def __len__(self) -> int:
         return len(self.user_id)

@@ -20,6 +20,8 @@ from gavamoe.explainer.features import FeaturePredictor
 from gavamoe.explainer.prompt import Condition
 from gavamoe.preference.model import PreferenceModel
 
+HEARD = 16  # sentences by the user, and of the item, that drafts are compared with
+
 
 @dataclass(frozen=True)
 class Judgement:
@@ -92,7 +94,11 @@ class Facts:
             feature = self.features.predict(user_id, item_id)
         elif condition.feature == "given":
             feature = given(frame, "feature").to_list()
-        columns = PairColumns(user_id, item_id, judged.cluster, level, feature)
+
+        def people(row: int) -> Sequence[Sequence[str]]:
+            return self.evidence.around(int(user_id[row]), int(item_id[row]), HEARD)
+
+        columns = PairColumns(user_id, item_id, judged.cluster, level, feature, people=people)
         return self._quoting(columns, judged.level), judged
 
     def of_reviews(self, reviews: pl.DataFrame) -> PairColumns:

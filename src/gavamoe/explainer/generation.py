@@ -5,18 +5,20 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from transformers import GenerationConfig, LogitsProcessorList, PreTrainedTokenizerBase, StoppingCriteriaList
 
 from gavamoe.config import ExplainerConfig
 from gavamoe.explainer.consensus import most_agreed
-from gavamoe.explainer.examples import PairColumns, PromptEncoder
+from gavamoe.explainer.examples import PairColumns, PromptEncoder, encode_texts
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.explainer.sampling import PairSampling, pair_keys
 from gavamoe.explainer.streaming import WordStreamer, to_text
 
 BATCH = 256
+TEXTS_KEPT = 10_000  # of people, as tokens
 
 
 # A loop of words is not an explanation; and a text that grows long is led to its end, not cut off.
@@ -64,8 +66,8 @@ def generate(
     """Yield (row, text) for every pair, in an order of our choosing: prompts of one length together.
 
     With `generation.do_sample` (and no beams), temperature and top_p apply and `seed` counts (see `PairSampling`), and
-    of `generation.candidates` drafts the `most_agreed` is kept. A `streamer` gets the tokens of a single pair as they
-    are written, of a single draft. batch_size: sequences at once, drafts counted.
+    of `generation.candidates` drafts the `most_agreed` is kept, by the others and by `pairs.people`. A `streamer` gets
+    the tokens of a single pair as they are written, of a single draft. batch_size: sequences at once, drafts counted.
     """
     model.eval()
     encode = PromptEncoder(tokenizer)
@@ -73,6 +75,7 @@ def generate(
         encode(level, feature, pairs.evidence(row, feature))
         for row, (level, feature) in enumerate(zip(pairs.level, pairs.feature, strict=True))
     ]
+    heard = lru_cache(TEXTS_KEPT)(lambda text: encode_texts(tokenizer, [text], generation.max_new_tokens)[0][:-1])
     by_length = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
     drafts, end = drafts_of(generation), tokenizer.eos_token_id
     step = max(1, batch_size // drafts)
@@ -81,7 +84,8 @@ def generate(
         drawn = [row for row in rows for _ in range(drafts)]
         sequences = _generate_batch(model, tokenizer, pairs, prompts, drawn, generation, seed, streamer)
         for place, row in enumerate(rows):
-            ids, finished = choose(sequences[place * drafts : (place + 1) * drafts], end)
+            people = [[heard(text) for text in texts] for texts in pairs.people(row)] if drafts > 1 else []
+            ids, finished = choose(sequences[place * drafts : (place + 1) * drafts], end, *people)
             yield row, Generated(to_text(tokenizer, ids), prompts[row], ids, finished)
 
 
@@ -91,11 +95,14 @@ def drafts_of(generation: GenerationConfig) -> int:
     return int(getattr(generation, "candidates", None) or 1) if sampled else 1
 
 
-def choose(drafts: Sequence[list[int]], end: int) -> tuple[list[int], bool]:
-    """The draft to keep, without its end token and what follows, and whether it ended; one that did not is the last."""
+def choose(drafts: Sequence[list[int]], end: int, *people: Sequence[Sequence[int]]) -> tuple[list[int], bool]:
+    """The draft to keep, without its end token and what follows, and whether it ended; one that did not is the last.
+
+    people: groups of people's texts, to which the draft should be alike too.
+    """
     cut = [(ids[: ids.index(end)], True) if end in ids else (ids, False) for ids in drafts]
     kept = [draft for draft in cut if draft[1]] or cut
-    return kept[most_agreed([ids for ids, _ in kept])]
+    return kept[most_agreed([ids for ids, _ in kept], *people)]
 
 
 @torch.inference_mode()
