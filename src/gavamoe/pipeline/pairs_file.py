@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
 
 from gavamoe.data.bad_lines import BadLines
 from gavamoe.data.readers.open import open_rows
-from gavamoe.data.readers.rows import LINE
+from gavamoe.data.readers.rows import LINE, Rows
 from gavamoe.errors import DataError
 from gavamoe.explainer.prompt import Condition
 
@@ -42,6 +43,6 @@ def read_pairs(path: Path, condition: Condition) -> pl.DataFrame:
     return pairs.drop(LINE)
 
 
-def _batches(rows, wanted: list[str]):  # type: ignore[no-untyped-def] # Rows is a protocol of the readers
+def _batches(rows: Rows, wanted: list[str]) -> Iterator[pl.DataFrame]:
     for batch in rows.batches(wanted):
         yield batch.select(pl.col(*wanted, LINE).cast(pl.String))
