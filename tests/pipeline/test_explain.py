@@ -121,7 +121,7 @@ def test_a_file_that_is_not_one_of_pairs_is_refused_by_name(explainer, tmp_path,
 def test_a_broken_line_is_named_without_an_option_that_explain_does_not_have(explainer, tmp_path):
     path = tmp_path / "pairs.jsonl"
     path.write_text('{"user": "u01", "item": "i01"}\n{"user": \n')
-    with pytest.raises(DataError, match="line 2.*correct the line$"):
+    with pytest.raises(DataError, match=r"line 2.*correct the line$"):
         explain(explainer, path, tmp_path / "texts.csv")
 
 
