@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM
 from worlds import TINY
 
 from gavamoe.config import ExplainerConfig
 from gavamoe.explainer import build
-from gavamoe.explainer.modeling import GavamoeForCausalLM
+from gavamoe.explainer.modeling import IGNORED, GavamoeForCausalLM
 
 TEXTS = [
     f"a {adjective} film with a {noun}" for adjective in ("fine", "dull", "bold") for noun in ("heart", "hole", "plot")
@@ -54,6 +55,22 @@ def test_the_pair_changes_the_text_only_through_its_marks(model):
         ]
     assert not torch.equal(one, other)
     assert torch.equal(*same)
+
+
+def test_the_loss_is_that_of_all_logits_whatever_is_scored(model):
+    ids = torch.randint(7, 60, (3, 9))
+    labels = ids.clone()
+    labels[0, :4], labels[1, :6], labels[2, 7:] = IGNORED, IGNORED, IGNORED
+    prompted = labels.clone()
+    prompted[:, :3] = IGNORED
+    nothing = torch.full_like(ids, IGNORED)
+    with torch.no_grad():
+        logits = model(ids, **sides(3)).logits
+        for target in (labels, prompted):
+            expected = cross_entropy(logits[:, :-1].flatten(0, 1), target[:, 1:].flatten(), ignore_index=IGNORED)
+            torch.testing.assert_close(model(ids, labels=target, **sides(3)).loss, expected)
+        assert model(ids, labels=nothing, **sides(3)).loss == 0
+        assert model(ids, labels=prompted, **sides(3)).logits.shape[1] == 7  # a prompt's are not made
 
 
 def test_beams_keep_gate_and_sequence_together(model):

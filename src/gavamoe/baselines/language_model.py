@@ -89,13 +89,13 @@ class LanguageModel(nn.Module):
         mask_BS = _extended(prompt_BPH, mask_BP, 1)
         start_B1H = self.embed(start_B1)
         output = self._read(torch.cat([prompt_BPH.to(start_B1H.dtype), start_B1H], dim=1), mask_BS, None, 1)
-        return output.logits[:, -1], State(output.past_key_values, mask_BS)
+        return output.logits[:, -1], State(output.cache, mask_BS)
 
     def step(self, token_B: Tensor, state: State) -> tuple[Tensor, State]:
         """One word further."""
         mask_BS = nn.functional.pad(state.mask_BS, (0, 1), value=1)
         output = self._read(self.embed(token_B)[:, None], mask_BS, state.cache, 1)
-        return output.logits[:, -1], State(output.past_key_values, mask_BS)
+        return output.logits[:, -1], State(output.cache, mask_BS)
 
     def _read(self, x_BSH: Tensor, mask_BS: Tensor, cache: Any, scored: int) -> Any:
         # Places count from the first that holds something, so that padding on the left moves nothing.
@@ -104,7 +104,7 @@ class LanguageModel(nn.Module):
             inputs_embeds=self.dropout(x_BSH),
             attention_mask=mask_BS,
             position_ids=place_BS,
-            past_key_values=cache,
+            cache=cache,
             use_cache=not self.training,
             logits_to_keep=scored,
         )

@@ -101,7 +101,7 @@ class GavamoeForCausalLM(GavamoePreTrainedModel, GenerationMixin):
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
-        past_key_values: Any = None,
+        cache: Any = None,
         inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         use_cache: bool | None = None,
@@ -114,7 +114,8 @@ class GavamoeForCausalLM(GavamoePreTrainedModel, GenerationMixin):
         """Logits [B, S, vocabulary], and with `labels` [B, S] (-100 where unscored) the loss.
 
         cluster_ids, user_ids, item_ids: [B]. The loss is the mean over scored tokens (of `num_items_in_batch`, when
-        gradients are accumulated); in training the router losses are added.
+        gradients are accumulated); in training the router losses are added. With labels there are logits only from
+        where the first scored token is foretold: those of a long prompt would be the most of the memory.
         """
         if cluster_ids is None:
             raise ValueError("forward needs cluster_ids [batch]: which gate each sequence takes")
@@ -123,11 +124,13 @@ class GavamoeForCausalLM(GavamoePreTrainedModel, GenerationMixin):
             if input_ids is None:
                 raise ValueError("forward needs input_ids or inputs_embeds")
             inputs_embeds = self._embed(input_ids, user_ids, item_ids)
+        if labels is not None:
+            kwargs["logits_to_keep"] = labels.shape[1] - _first_scored(labels) + 1
         output = self.lm(
             inputs_embeds=self.input_dropout(inputs_embeds),
             attention_mask=attention_mask,
             position_ids=position_ids,
-            past_key_values=past_key_values,
+            cache=cache,
             use_cache=use_cache,
             **kwargs,
         )
@@ -148,7 +151,7 @@ class GavamoeForCausalLM(GavamoePreTrainedModel, GenerationMixin):
 
     def _loss(self, logits: Tensor, labels_BS: Tensor, mask_BS: Tensor | None, items: Tensor | int | None) -> Tensor:
         # The labels are shifted, not the logits: a slice of those would be copied whole.
-        target_BS = nn.functional.pad(labels_BS[:, 1:], (0, 1), value=IGNORED)
+        target_BS = nn.functional.pad(labels_BS[:, 1:], (0, 1), value=IGNORED)[:, -logits.shape[1] :]
         total = nn.functional.cross_entropy(
             logits.flatten(0, 1).float(), target_BS.flatten(), ignore_index=IGNORED, reduction="sum"
         )
@@ -169,6 +172,11 @@ class GavamoeForCausalLM(GavamoePreTrainedModel, GenerationMixin):
             balance = balance_loss(logits_BSE, self.routing.selected[layer], mask, total)
             losses.append(self.config.balance_weight * balance + self.config.z_weight * z_loss(logits_BSE, mask, total))
         return torch.stack(losses).mean()
+
+
+def _first_scored(labels_BS: Tensor) -> int:
+    """The first place of the batch that holds a scored token; 0 where none does."""
+    return int((labels_BS != IGNORED).any(0).int().argmax())
 
 
 AutoModelForCausalLM.register(GavamoeConfig, GavamoeForCausalLM)
