@@ -156,6 +156,16 @@ def test_a_killed_comparison_goes_on(dataset_path, recipe, tmp_path, monkeypatch
     assert [line.model for line in table.lines] == ["item-mode", "nrt"]
 
 
+def test_a_system_that_is_told_the_same_under_two_conditions_is_asked_once(dataset_path, recipe, tmp_path, monkeypatch):
+    asked = []
+    predict = systems.Trivial.predict
+    monkeypatch.setattr(systems.Trivial, "predict", lambda *given: asked.append(given) or predict(*given))
+    both = ({"feature": "none"}, {"feature": "predicted"})
+    tables = run(dataset_path, tmp_path / "t", Recipe(models=("item-mode",), seeds=1, conditions=both), "valid")
+    assert len(asked) == 1
+    assert tables[0].lines[0].figures == tables[1].lines[0].figures
+
+
 def test_a_directory_is_not_taken_over(tables, out, dataset_path, recipe, tmp_path):
     with pytest.raises(RunError, match="already holds files"):
         run(dataset_path, out, recipe, "valid")

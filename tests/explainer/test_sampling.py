@@ -31,6 +31,17 @@ def test_only_the_nucleus_is_drawn():
     assert set(drawn.argmax(-1).tolist()) == {0, 1}
 
 
+def test_a_draw_does_not_depend_on_a_batch_mate_with_a_wide_nucleus():
+    torch.manual_seed(0)
+    logits = torch.randn(8, 1000) * torch.tensor([[8.0]] * 7 + [[0.1]])  # the last one's nucleus is nearly everything
+    keys = pair_keys(torch.arange(8), torch.zeros(8, dtype=torch.long), seed=0)
+    written = torch.zeros(8, 1, dtype=torch.long)
+    together = PairSampling(keys, 1, 1.0, 0.9)(written, logits)
+    alone = [PairSampling(keys[row], 1, 1.0, 0.9)(written[row], logits[row]) for row in torch.arange(8).split(1)]
+    assert torch.equal(together.argmax(-1), torch.cat(alone).argmax(-1))
+    assert together[-1].isfinite().sum() > 200 > 30 > together[0].isfinite().sum()
+
+
 def test_a_sampled_text_depends_on_pair_and_seed_and_not_on_the_batch(explainer):
     pairs = [(f"u{i:02d}", f"i{i % 9 + 1:02d}") for i in range(1, 13)]
     options = {"do_sample": True, "temperature": 1.0, "top_p": 0.95}

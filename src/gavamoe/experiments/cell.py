@@ -75,8 +75,12 @@ def complete(
         write_json(cell.directory / TRAINING, training.to_dict())
     elif missing:
         system.load(corpus, cell.seed, cell.directory)
+    answered: dict[tuple[str, ...], Predictions] = {}
     for condition in missing:
-        predictions = system.predict(questions.reviews, condition)
+        told = tuple(getattr(condition, fact) for fact in sorted(system.takes))
+        if told not in answered:  # a system that is told the same says the same
+            answered[told] = system.predict(questions.reviews, condition)
+        predictions = answered[told]
         where = cell.asked(split, condition)
         _write_predictions(where / PREDICTIONS, questions.reviews, predictions)
         write_json(where / RESULT, _result(cell, system, predictions, questions, condition))
