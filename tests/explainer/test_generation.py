@@ -47,6 +47,18 @@ def test_no_permutation_and_no_split_changes_a_greedy_text(explainer, pairs, alo
     assert texts == [alone[row] for row in order]
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"do_sample": True, "candidates": 4}, GREEDY, GREEDY | {"min_new_tokens": 7}, GREEDY | {"max_new_tokens": 7}],
+)
+def test_a_text_is_the_same_however_many_legs_it_takes(explainer, pairs, monkeypatch, options):
+    def written(leg):
+        monkeypatch.setattr("gavamoe.explainer.decoding.LEG", leg)
+        return [(e.text, e.finished) for e in explainer.explain_batch(pairs, GIVEN, **options)]
+
+    assert written(3) == written(1000)
+
+
 def test_beams_of_a_batch_are_the_beams_of_each_pair(explainer, pairs):
     options = {"do_sample": False, "num_beams": 3}
     together = explainer.explain_batch(pairs, GIVEN, **options)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
-from transformers import GenerationConfig, LogitsProcessorList, PreTrainedTokenizerBase, StoppingCriteriaList
+from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from gavamoe.config import ExplainerConfig
 from gavamoe.explainer.consensus import most_agreed
+from gavamoe.explainer.decoding import decode
 from gavamoe.explainer.examples import PairColumns, PromptEncoder, encode_texts
 from gavamoe.explainer.modeling import GavamoeForCausalLM
-from gavamoe.explainer.sampling import PairSampling, pair_keys
+from gavamoe.explainer.sampling import pair_keys
 from gavamoe.explainer.streaming import WordStreamer, to_text
 
 BATCH = 256
@@ -105,7 +105,6 @@ def choose(drafts: Sequence[list[int]], end: int, *people: Sequence[Sequence[int
     return kept[most_agreed([ids for ids, _ in kept], *people)]
 
 
-@torch.inference_mode()
 def _generate_batch(
     model: GavamoeForCausalLM,
     tokenizer: PreTrainedTokenizerBase,
@@ -117,29 +116,11 @@ def _generate_batch(
     streamer: WordStreamer | None,
 ) -> list[list[int]]:
     width = max(len(prompts[row]) for row in rows)
-    pad = tokenizer.pad_token_id
-    input_ids = torch.tensor([[pad] * (width - len(prompts[row])) + prompts[row] for row in rows])
-    mask = torch.tensor([[0] * (width - len(prompts[row])) + [1] * len(prompts[row]) for row in rows])
-    device = model.device
-    user_B, item_B, cluster_B = (
-        torch.as_tensor(column[rows], device=device) for column in (pairs.user_id, pairs.item_id, pairs.cluster)
-    )
-    processors = LogitsProcessorList()
-    if generation.do_sample and (generation.num_beams or 1) == 1:
-        draft_B = torch.arange(len(rows), device=device) % drafts_of(generation)
-        keys = pair_keys(user_B, item_B, seed, draft_B)
-        processors.append(PairSampling(keys, width, generation.temperature or 1.0, generation.top_p or 1.0))
-        generation = copy.deepcopy(generation)
-        generation.do_sample, generation.temperature, generation.top_p = False, None, None
-    output = model.generate(
-        input_ids.to(device),
-        attention_mask=mask.to(device),
-        user_ids=user_B,
-        item_ids=item_B,
-        cluster_ids=cluster_B,
-        generation_config=generation,
-        logits_processor=processors,
-        streamer=streamer,
-        stopping_criteria=StoppingCriteriaList([streamer] if streamer else []),
-    )
-    return output[:, width:].tolist()
+    pad, device = tokenizer.pad_token_id, model.device
+    input_ids = torch.tensor([[pad] * (width - len(prompts[row])) + prompts[row] for row in rows], device=device)
+    mask = torch.tensor([[0] * (width - len(prompts[row])) + [1] * len(prompts[row]) for row in rows], device=device)
+    columns = {"user_ids": pairs.user_id, "item_ids": pairs.item_id, "cluster_ids": pairs.cluster}
+    sides = {name: torch.as_tensor(column[rows], device=device) for name, column in columns.items()}
+    draft_B = torch.arange(len(rows), device=device) % drafts_of(generation)
+    keys = pair_keys(sides["user_ids"], sides["item_ids"], seed, draft_B)
+    return decode(model, input_ids, mask, sides, generation, keys, streamer)
