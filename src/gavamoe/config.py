@@ -103,6 +103,9 @@ class ExplainerConfig(_Strict):
     patience: int = Field(2, ge=1, description="epochs without a better validation loss before stopping")
     max_tokens: int = Field(64, ge=4, description="longest explanation, in tokens; longer training texts are cut")
     candidates: int = Field(8, ge=1, le=64, description="drafts of a text; the one most like the others is kept")
+    heard: int = Field(
+        16, ge=0, le=64, description="sentences by the user, and about the item, that drafts are compared with; 0: none"
+    )
     temperature: float = Field(0.5, ge=0, description="of sampling; 0 always takes the likeliest token")
     top_p: float = Field(0.9, gt=0, le=1, description="share of the probability that sampling draws from")
     rating_dropout: float = Field(0.1, ge=0, le=1, description="how often training hides the rating from the prompt")

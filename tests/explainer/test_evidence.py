@@ -152,11 +152,12 @@ def test_a_text_is_chosen_by_what_people_wrote_and_without_the_file_by_the_draft
     sampled = {"do_sample": True, "temperature": 1.0, "seed": 5}
     alone = Explainer.from_pretrained(run)
 
-    def texts(of: Explainer, candidates: int) -> list[str]:
-        return [said.text for said in of.explain_batch(pairs, candidates=candidates, **sampled)]
+    def texts(of: Explainer, candidates: int, **options) -> list[str]:
+        return [said.text for said in of.explain_batch(pairs, candidates=candidates, **sampled, **options)]
 
     assert texts(alone, 1) == texts(explainer, 1)
     assert texts(alone, 5) != texts(explainer, 5)
+    assert texts(alone, 5) == texts(explainer, 5, heard=0)
 
 
 def test_rare_words_say_more():

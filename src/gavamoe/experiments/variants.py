@@ -31,4 +31,5 @@ def ablations(config: ExplainerConfig) -> dict[str, dict[str, Any]]:
         "gavamoe-random-clusters": {"explainer.gate_clusters": "random"},
         "gavamoe-kmeans": {"explainer.gate_clusters": "kmeans"},
         "gavamoe-no-taste": {"explainer.taste_vectors": False},
+        "gavamoe-drafts-alone": {"explainer.heard": 0},
     }

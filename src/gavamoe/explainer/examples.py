@@ -23,11 +23,11 @@ from gavamoe.explainer.prompt import render
 
 # Row and feature (None where withheld) to the sentences that the prompt quotes.
 EvidenceOf = Callable[[int, str | None], Sequence[str]]
-# Row to what people wrote: the user of other items, others of the item.
-PeopleOf = Callable[[int], Sequence[Sequence[str]]]
+# Row to so many sentences that people wrote: the user of other items, others of the item.
+PeopleOf = Callable[[int, int], Sequence[Sequence[str]]]
 
 
-def no_people(row: int) -> Sequence[Sequence[str]]:
+def no_people(row: int, count: int) -> Sequence[Sequence[str]]:
     """Nobody's texts."""
     return ()
 

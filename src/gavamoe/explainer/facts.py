@@ -20,8 +20,6 @@ from gavamoe.explainer.features import FeaturePredictor
 from gavamoe.explainer.prompt import Condition
 from gavamoe.preference.model import PreferenceModel
 
-HEARD = 16  # sentences by the user, and of the item, that drafts are compared with
-
 
 @dataclass(frozen=True)
 class Judgement:
@@ -95,8 +93,8 @@ class Facts:
         elif condition.feature == "given":
             feature = given(frame, "feature").to_list()
 
-        def people(row: int) -> Sequence[Sequence[str]]:
-            return self.evidence.around(int(user_id[row]), int(item_id[row]), HEARD)
+        def people(row: int, count: int) -> Sequence[Sequence[str]]:
+            return self.evidence.around(int(user_id[row]), int(item_id[row]), count)
 
         columns = PairColumns(user_id, item_id, judged.cluster, level, feature, people=people)
         return self._quoting(columns, judged.level), judged

@@ -33,6 +33,7 @@ def generation_settings(config: ExplainerConfig, tokenizer: PreTrainedTokenizerB
         "temperature": config.temperature,
         "top_p": config.top_p,
         "candidates": config.candidates,
+        "heard": config.heard,
     }
     return GenerationConfig(
         eos_token_id=tokenizer.eos_token_id,
@@ -66,8 +67,9 @@ def generate(
     """Yield (row, text) for every pair, in an order of our choosing: prompts of one length together.
 
     With `generation.do_sample` (and no beams), temperature and top_p apply and `seed` counts (see `PairSampling`), and
-    of `generation.candidates` drafts the `most_agreed` is kept, by the others and by `pairs.people`. A `streamer` gets
-    the tokens of a single pair as they are written, of a single draft. batch_size: sequences at once, drafts counted.
+    of `generation.candidates` drafts the `most_agreed` is kept, by the others and by `generation.heard` sentences of
+    each group of `pairs.people`. A `streamer` gets the tokens of a single pair as they are written, of a single draft.
+    batch_size: sequences at once, drafts counted.
     """
     model.eval()
     encode = PromptEncoder(tokenizer)
@@ -78,13 +80,14 @@ def generate(
     heard = lru_cache(TEXTS_KEPT)(lambda text: encode_texts(tokenizer, [text], generation.max_new_tokens)[0][:-1])
     by_length = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
     drafts, end = drafts_of(generation), tokenizer.eos_token_id
+    count = int(getattr(generation, "heard", None) or 0)
     step = max(1, batch_size // drafts)
     for start in range(0, len(by_length), step):
         rows = by_length[start : start + step]
         drawn = [row for row in rows for _ in range(drafts)]
         sequences = _generate_batch(model, tokenizer, pairs, prompts, drawn, generation, seed, streamer)
         for place, row in enumerate(rows):
-            people = [[heard(text) for text in texts] for texts in pairs.people(row)] if drafts > 1 else []
+            people = [[heard(text) for text in texts] for texts in pairs.people(row, count)] if drafts > 1 else []
             ids, finished = choose(sequences[place * drafts : (place + 1) * drafts], end, *people)
             yield row, Generated(to_text(tokenizer, ids), prompts[row], ids, finished)
 
