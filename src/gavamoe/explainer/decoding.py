@@ -72,7 +72,7 @@ def _leg(generation: GenerationConfig, written: int, tokens: int) -> GenerationC
     """The settings of the next `tokens` where so many are written: what counts from the prompt counts from here."""
     leg = copy.deepcopy(generation)
     leg.max_new_tokens = min(tokens, generation.max_new_tokens - written)
-    leg.min_new_tokens = max((generation.min_new_tokens or 0) - written, 0) or None
+    leg.min_new_tokens = min(max((generation.min_new_tokens or 0) - written, 0), leg.max_new_tokens) or None
     if generation.exponential_decay_length_penalty is not None:
         start, rate = generation.exponential_decay_length_penalty
         leg.exponential_decay_length_penalty = (start - written, rate)
