@@ -39,7 +39,7 @@ class State:
 class PETER(TextModel):
     """A Transformer that reads the ids as words."""
 
-    phases = (Phase("text, context, rating", learning_rate=2e-3),)
+    phases = (Phase("text, context, rating", learning_rate=4e-3),)
 
     def __init__(self, corpus: Corpus, width: int, with_feature: bool = False):
         super().__init__()
