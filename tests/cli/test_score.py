@@ -89,6 +89,52 @@ def test_texts_alone_are_enough_and_the_rest_is_null(score: Score, tmp_path: Pat
     assert {metrics[name] for name in ("FMR", "FCR", "DIV", "RMSE", "MAE")} == {None}
 
 
+def scored(score: Score, path: Path, rows: list[dict[str, Any]], *options: str) -> dict[str, Any]:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, out, _ = score(path, "--json", *options)
+    assert code == 0
+    return json.loads(out)
+
+
+def test_a_row_without_a_reference_counts_for_ratings_only(score: Score, tmp_path: Path) -> None:
+    rated = {"rating": 4, "predicted_rating": 3}
+    right = {"prediction": "kind staff all of the time", "reference": "kind staff all of the time", **rated}
+    blank = {"prediction": "whatever", "reference": " ", "rating": 2, "predicted_rating": 2}
+    result = scored(score, tmp_path / "p.jsonl", [right, blank])
+    assert result["n"] == 2
+    for metric in ("BLEU-4", "rouge_1/f_score"):
+        assert result["metrics"][metric] == pytest.approx(100)
+    assert result["metrics"]["MAE"] == 0.5
+
+
+def test_features_are_normalized_as_their_texts_are(score: Score, tmp_path: Path) -> None:
+    row = {"prediction": "The Wi-Fi is slow", "reference": "Wi-Fi was down", "feature": "Wi-Fi"}
+    for options in ([], ["--normalize"]):
+        result = scored(score, tmp_path / "p.jsonl", [row, {**row, "prediction": "nice"}], *options)
+        assert result["metrics"]["FMR"] == 0.5
+        assert result["metrics"]["FCR"] == 1
+
+
+def test_the_oracle_is_told_where_the_rows_tell_it(score: Score, tmp_path: Path) -> None:
+    rows = [{"prediction": "a", "reference": "a", "oracle": told} for told in (False, True)]
+    assert scored(score, tmp_path / "p.jsonl", rows)["conditions"]["oracle"] is True
+    assert scored(score, tmp_path / "p.jsonl", rows[:1])["conditions"]["oracle"] is False
+    assert scored(score, tmp_path / "p.jsonl", [{"prediction": "a", "reference": "a"}])["conditions"]["oracle"] is None
+
+
+def test_guesses_are_wrong_even_where_all_true_ratings_are_alike(score: Score, tmp_path: Path) -> None:
+    rows = [{"prediction": "a", "reference": "a", "rating": 5, "predicted_rating": guess} for guess in (1, 2)]
+    assert scored(score, tmp_path / "p.jsonl", rows)["metrics"]["MAE"] == 3.5
+
+
+def test_half_a_letter_does_not_stop_the_scoring(score: Score, tmp_path: Path) -> None:
+    rows = [
+        {"prediction": "fine", "reference": f"fine \ud83d {n % 5}", "rating": n % 5, "predicted_rating": 2}
+        for n in range(120)
+    ]
+    assert scored(score, tmp_path / "p.jsonl", rows)["n"] == 120
+
+
 def test_a_compressed_file_scores_the_same(score: Score, predictions: Path) -> None:
     packed = predictions.with_suffix(".jsonl.gz")
     packed.write_bytes(gzip.compress(predictions.read_bytes()))

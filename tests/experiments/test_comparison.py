@@ -166,6 +166,12 @@ def test_a_system_that_is_told_the_same_under_two_conditions_is_asked_once(datas
     assert tables[0].lines[0].figures == tables[1].lines[0].figures
 
 
+def test_an_oracle_that_nobody_is_told_has_no_table(dataset_path, tmp_path):
+    both = ({}, {"rating": "given", "feature": "given"})
+    recipe = Recipe(models=("bias", "item-mode"), seeds=1, conditions=both)
+    assert [table.condition.oracle for table in run(dataset_path, tmp_path / "t", recipe, "valid")] == [False]
+
+
 def test_a_directory_is_not_taken_over(tables, out, dataset_path, recipe, tmp_path):
     with pytest.raises(RunError, match="already holds files"):
         run(dataset_path, out, recipe, "valid")

@@ -50,6 +50,7 @@ def test_a_dense_ffn_has_the_parameters_of_the_experts():
     config = Recipe().config(0).explainer
     dense = Recipe().config(0, ablations(config)["gavamoe-dense"]).explainer
     assert dense.experts * dense.expert_width == config.experts * config.expert_width
+    assert dense.experts * dense.expert_rank == config.experts * config.expert_rank
     assert dense.top_k == dense.granularity == 1
 
 

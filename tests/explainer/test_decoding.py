@@ -49,6 +49,15 @@ def test_legs_change_no_token_whatever_the_cache(model, monkeypatch):
         assert decoded(model, generation, leg, monkeypatch) == whole
 
 
+def test_what_the_prompt_says_may_be_said_and_what_the_text_says_not_twice():
+    said = torch.tensor([[7, 8, 9, 1, 7, 8], [1, 7, 8, 9, 7, 8]])  # a prompt of four tokens, a text of two
+    banned = decoding.NoRepeatInText(3, 4)(said, torch.zeros(2, 20))
+    assert banned.isfinite().all()
+    banned = decoding.NoRepeatInText(3, 1)(said, torch.zeros(2, 20))
+    assert not banned[1, 9].isfinite()
+    assert banned.isfinite().sum() == 39
+
+
 def test_no_text_is_shorter_or_longer_than_asked_in_any_leg(tmp_path, monkeypatch):
     base = save_base(tmp_path, LlamaConfig)
     built, _ = build.from_base(base, ExplainerConfig(**TINY["explainer"]), 3, (torch.randn(9, 4), torch.randn(7, 4)))

@@ -69,6 +69,14 @@ def test_beams_of_a_batch_are_the_beams_of_each_pair(explainer, pairs):
     assert len(np.unique(gates)) > 1  # else nothing could have been mixed up
 
 
+def test_by_default_beams_draw_nothing_and_temperature_0_takes_the_likeliest(explainer, pairs):
+    def texts(**options):
+        return [e.text for e in explainer.explain_batch(pairs, GIVEN, **options)]
+
+    assert texts(do_sample=True, temperature=0.9, num_beams=3) == texts(do_sample=False, num_beams=3)
+    assert texts(do_sample=True, temperature=0) == texts(**GREEDY)
+
+
 def consume(words):
     """The pieces of a stream, and what it returned."""
     pieces = []

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from checkpoints import save_base
@@ -73,6 +74,10 @@ def test_lora_interrupted_and_resumed_ends_with_the_same_weights(dataset_path, t
 def test_an_impossible_base_is_found_before_anything_is_trained(dataset_path, tiny_config, tmp_path):
     with pytest.raises(ConfigError, match="cannot load the base model"):
         train_run(dataset_path, tmp_path / "run", tiny_config, base_model=str(tmp_path / "none"))
+    broken = Path(save_base(tmp_path / "broken"))
+    (broken / "tokenizer.json").write_text("{")
+    with pytest.raises(ConfigError, match="cannot load the base model"):
+        train_run(dataset_path, tmp_path / "run", tiny_config, base_model=str(broken))
     config = around_a_base(tiny_config, tuning="full", save="adapter")
     with pytest.raises(ConfigError, match="save=adapter keeps"):
         train_run(dataset_path, tmp_path / "run", config, base_model=save_base(tmp_path / "base"))

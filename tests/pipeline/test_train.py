@@ -1,5 +1,8 @@
 """A whole training: resume, stages, and what is refused."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -61,6 +64,17 @@ def test_the_stages_can_be_trained_one_after_the_other(dataset_path, run_path, t
     assert_same(weights(run_path), weights(run))
 
 
+def test_a_stage_that_is_added_keeps_the_settings_of_the_run(dataset_path, tiny_config, tmp_path):
+    run = RunDirectory(tmp_path / "run")
+    begun = tiny_config.model_copy(update={"seed": 5})
+    train_run(dataset_path, run.path, begun, preset="tiny", stage="preference")
+    asked = ["gavamoe", "train", str(dataset_path), "--out", str(run.path), "--stage", "explainer"]
+    result = subprocess.run([sys.executable, "-m", *asked], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    card = run.read_card()
+    assert (card.preset, card.settings) == ("tiny", begun)
+
+
 def test_a_run_is_never_overwritten(dataset_path, run_path, tiny_config):
     before = weights(run_path)
     with pytest.raises(RunError, match="--resume, or choose another --out"):
@@ -96,6 +110,8 @@ def test_a_run_goes_on_only_as_it_was_begun_and_on_the_same_data(run_path, datas
     other = tiny_config.model_copy(update={"seed": 5})
     with pytest.raises(ConfigError, match=r"begun with another seed; --resume goes on"):
         train_run(dataset_path, run_path, other, resume=True)
+    with pytest.raises(ConfigError, match="begun with another base model"):
+        train_run(dataset_path, run_path, base_model="some/model", resume=True)
     from gavamoe.data.prepare import PrepareOptions, prepare
 
     prepare([str(dataset_path.parent / "reviews.jsonl.gz")], tmp_path / "other", PrepareOptions(seed=9))

@@ -45,7 +45,8 @@ def train(
     from gavamoe.config import load_config
 
     settings = [*(set_ or []), *([f"seed={seed}"] if seed is not None else [])]
-    as_begun = resume and preset is None and config is None and not settings
+    # A stage that is added, as one that is resumed, is configured as the run is where nothing else is asked for.
+    as_begun = (resume or stage == Stage.explainer) and preset is None and config is None and not settings
     configuration = None if as_begun else load_config(preset or DEFAULT_PRESET, config, settings)
 
     from gavamoe.cli.output import emit_json, note

@@ -33,11 +33,12 @@ def comparable_outputs(
     A row without a reference text counts for ratings only. `item_features`: see `features_of_items`.
     """
     scale = catalog.scale
+    features = reviews["feature"].to_list() if "feature" in reviews.columns else None
     return Outputs(
         [comparable(text).split() for text in texts] if texts is not None else [[]] * len(reviews),
         [comparable(text).split() for text in reviews["text"].fill_null("").to_list()],
-        reviews["feature"].to_list() if "feature" in reviews.columns else None,
-        catalog.features,
+        features and [None if feature is None else normalize(feature) for feature in features],
+        {normalize(feature) for feature in catalog.features},
         predicted=ratings,
         true=reviews["rating"].to_numpy(),
         scale=(scale.values[0], scale.values[-1]),
@@ -56,16 +57,18 @@ def features_of_items(
 ) -> list[Collection[str]] | None:
     """For each row of `reviews`, the features that any training text of its item names; None without features.
 
+    Features are normalized, as texts are when they are scored.
     Both frames have item_id of one catalog; an unknown item (id 0) has no training text.
     """
     if not features:
         return None
+    known_features = {normalize(feature) for feature in features}
     asked = set(reviews["item_id"].unique().to_list()) - {0}
     known = train.filter(pl.col("item_id").is_in(list(asked)) & has_text(train)).select("item_id", "text")
     found: dict[int, set[str]] = {item: set() for item in asked}
     for rows in known.iter_slices(TEXTS_AT_ONCE):
         texts = [normalize(text) for text in rows["text"].to_list()]
-        named = Outputs.of_texts(texts, texts, feature_set=features).named_features
+        named = Outputs.of_texts(texts, texts, feature_set=known_features).named_features
         for item, of_text in zip(rows["item_id"].to_list(), named, strict=True):
             found[item] |= of_text
     return [found.get(item, frozenset()) for item in reviews["item_id"].to_list()]

@@ -30,8 +30,10 @@ def score_file(
 ) -> dict[str, Any]:
     """Score a file of rows {"prediction", "reference"[, "feature", "rating", "predicted_rating"]}; plain, gzip or zstd.
 
-    RMSE and MAE are over the rows with both ratings; predictions are clipped to the range of the true ones. Without a
-    feature set, the features of the file are the set. Rows are grouped by rating, and by cluster where they have one.
+    RMSE and MAE are over the rows with both ratings; predictions are clipped to the range of the true ones, where there
+    are different ones. Rows with a blank reference count for ratings only. Without a feature set, the features of the
+    file are the set. `normalized`: texts and features alike. Rows are grouped by rating, and by cluster where they have
+    one; `oracle` is known where every row says so.
 
     Returns:
         n, conditions, metrics, intervals (95 % confidence), groups, and the further metrics that the field's tables
@@ -50,6 +52,7 @@ def score_file(
         "feature_set": feature_set.name if feature_set else "features of the file",
         "features": len(outputs.known_features),
         "rating_scale": outputs.scale,
+        "oracle": any(row["oracle"] for row in rows) if all("oracle" in row for row in rows) else None,
         "empty": sum(not words for words in outputs.predictions),
     }
     groupings = {name: [row.get(name) for row in rows] for name in GROUPINGS}
@@ -64,18 +67,20 @@ def score_file(
 
 
 def _outputs(rows: list[Row], feature_set: list[str] | None, normalized: bool) -> Outputs:
-    split = (lambda text: normalize(text).split()) if normalized else str.split
-    features = [row.get("feature") for row in rows]
+    as_scored = normalize if normalized else str
+    features = [as_scored(feature) if (feature := row.get("feature")) else None for row in rows]
+    known_features = {as_scored(feature) for feature in feature_set or filter(None, features)}
     ratings = [row.get("rating") for row in rows]
     known = [rating for rating in ratings if rating is not None]
     return Outputs(
-        [split(row["prediction"]) for row in rows],
-        [split(row["reference"]) for row in rows],
+        [as_scored(row["prediction"]).split() for row in rows],
+        [as_scored(row["reference"]).split() for row in rows],
         features,
-        feature_set or {feature for feature in features if feature},
+        known_features,
         predicted=[row.get("predicted_rating") for row in rows],
         true=ratings,
         scale=(min(known), max(known)) if known else None,
+        described=[bool(row["reference"].strip()) for row in rows],
     )
 
 

@@ -121,5 +121,6 @@ def describe_decoding(generation: GenerationConfig) -> str:
     if generation.do_sample:
         drawn = f"sampled, temperature {generation.temperature:g}, top-p {generation.top_p:g}, seed 0"
         drafts = drafts_of(generation)
-        return f"{drawn}, of {drafts} drafts the one most like the others" if drafts > 1 else drawn
+        heard = " and like people's sentences" if getattr(generation, "heard", None) else ""
+        return f"{drawn}, of {drafts} drafts the one most like the others{heard}" if drafts > 1 else drawn
     return f"{generation.num_beams} beams" if (generation.num_beams or 1) > 1 else "greedy"

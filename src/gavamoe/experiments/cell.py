@@ -82,7 +82,7 @@ def complete(
             answered[told] = system.predict(questions.reviews, condition)
         predictions = answered[told]
         where = cell.asked(split, condition)
-        _write_predictions(where / PREDICTIONS, questions.reviews, predictions)
+        _write_predictions(where / PREDICTIONS, questions.reviews, predictions, condition.oracle)
         write_json(where / RESULT, _result(cell, system, predictions, questions, condition))
 
 
@@ -114,13 +114,13 @@ def _result(
     }
 
 
-def _write_predictions(path: Path, reviews: pl.DataFrame, predictions: Predictions) -> None:
+def _write_predictions(path: Path, reviews: pl.DataFrame, predictions: Predictions, oracle: bool) -> None:
     texts = predictions.texts if predictions.texts is not None else [None] * len(reviews)
     ratings = predictions.ratings.tolist() if predictions.ratings is not None else [None] * len(reviews)
     known = reviews.select("user", "item", reference=pl.col("text").fill_null(""), rating="rating", feature="feature")
     with staged_file(path) as staged, staged.open("w", encoding="utf-8") as file:
         for row, text, rating in zip(known.iter_rows(named=True), texts, ratings, strict=True):
-            line = {**row, "prediction": text, "predicted_rating": rating}
+            line = {**row, "prediction": text, "predicted_rating": rating, "oracle": oracle}
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 

@@ -73,7 +73,8 @@ def load_recipe(path: Path | None, **given: Any) -> Recipe:
     tree = read_yaml(path) if path is not None else {}
     given = {key: value for key, value in given.items() if value is not None}
     if "settings" in given:
-        given["settings"] = {**(tree.get("settings") or {}), **given["settings"]}
+        of_file = tree.get("settings") or {}
+        given["settings"] = {**of_file, **given["settings"]} if isinstance(of_file, dict) else of_file
     try:
         recipe = Recipe.model_validate({**tree, **given})
     except ValidationError as error:

@@ -19,7 +19,7 @@ from gavamoe.files import staged_file
 
 TITLE = "Comparison"
 TEX = {"&": r"\&", "%": r"\%", "_": r"\_", "±": r"$\pm$", "†": r"$^\dagger$", "↑": r"$\uparrow$", "↓": r"$\downarrow$"}
-TEX |= {"–": "--", "#": r"\#", "+": "{+}"}
+TEX |= {"–": "--", "#": r"\#", "+": "{+}", "<": "$<$", ">": "$>$"}
 FIGURES = {"condition": pl.String, "oracle": pl.Boolean, "split": pl.String, "model": pl.String, "told": pl.String}
 FIGURES |= {"metric": pl.String, "mean": pl.Float64, "spread": pl.Float64, "p": pl.Float64, "seeds": pl.Int64}
 FIGURES |= {"best_of_others": pl.Boolean, "values": pl.String}

@@ -25,6 +25,7 @@ def ablations(config: ExplainerConfig) -> dict[str, dict[str, Any]]:
             "explainer.top_k": 1,
             "explainer.granularity": 1,
             "explainer.expert_width": config.experts * config.expert_width,
+            "explainer.expert_rank": config.experts * config.expert_rank,
         },
         "gavamoe-one-gate": {"explainer.gate_clusters": "one"},
         "gavamoe-coarse": {"explainer.granularity": 1},

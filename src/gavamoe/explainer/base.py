@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
 from huggingface_hub.utils import logging as hub_logging
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
@@ -17,8 +18,9 @@ from gavamoe.moe.convert import gated_mlps
 
 
 def check_base(base: str) -> None:
-    """Find out at once, by its configuration alone, whether `base` can be had and converted; else `ConfigError`."""
+    """Find out at once, without its weights, whether `base` can be had and converted; else `ConfigError`."""
     config = _loaded(base, AutoConfig)
+    load_tokenizer(base)
     try:
         with torch.device("meta"):
             skeleton = AutoModelForCausalLM.from_config(config)
@@ -67,7 +69,7 @@ def _loaded(base: str, auto_class: Any, **options: Any) -> Any:
     transformers_logging.disable_progress_bar()
     try:
         return auto_class.from_pretrained(base, **options)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise _unusable(base, error) from None
 
 

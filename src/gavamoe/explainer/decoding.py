@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
+from transformers.generation import NoRepeatNGramLogitsProcessor
 
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.explainer.sampling import PairSampling
@@ -43,6 +44,8 @@ def decode(
     found: dict[int, list[int]] = {}
     while len(row_B):
         processors = LogitsProcessorList()
+        if generation.no_repeat_ngram_size:
+            processors.append(NoRepeatInText(generation.no_repeat_ngram_size, width))
         if generation.do_sample and not beams:
             processors.append(PairSampling(key_B, width, generation.temperature or 1.0, generation.top_p or 1.0))
         output: Any = model.generate(
@@ -76,6 +79,19 @@ def _leg(generation: GenerationConfig, written: int, tokens: int) -> GenerationC
     if generation.exponential_decay_length_penalty is not None:
         start, rate = generation.exponential_decay_length_penalty
         leg.exponential_decay_length_penalty = (start - written, rate)
-    if (generation.num_beams or 1) == 1:  # PairSampling draws, by noise that makes the likeliest the drawn one
-        leg.do_sample, leg.temperature, leg.top_p = False, None, None
+    leg.no_repeat_ngram_size = None  # NoRepeatInText sees to it
+    # PairSampling draws, by noise that makes the likeliest the drawn one; beams that draw would not be the pair's own.
+    leg.do_sample, leg.temperature, leg.top_p = False, None, None
     return leg
+
+
+class NoRepeatInText(NoRepeatNGramLogitsProcessor):
+    """No n-gram twice in the text; what the prompt says (a feature, what others wrote) may be said once more."""
+
+    def __init__(self, size: int, prompt_width: int):
+        super().__init__(size)
+        self.prompt_width = prompt_width
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """As transformers' own, of what follows the prompt."""
+        return super().__call__(input_ids[:, self.prompt_width :], scores)

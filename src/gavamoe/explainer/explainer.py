@@ -15,7 +15,7 @@ from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerBas
 from transformers.utils import logging as transformers_logging
 
 from gavamoe.data.catalog import Catalog
-from gavamoe.errors import InputError, RunError
+from gavamoe.errors import DataError, InputError, RunError
 from gavamoe.explainer.asking import as_frame, given, one_pair
 from gavamoe.explainer.examples import PairColumns, PromptEncoder
 from gavamoe.explainer.expert_report import ExpertReport
@@ -185,7 +185,10 @@ class Explainer:
         ]
 
     def _generation(self, decoding: dict[str, Any]) -> GenerationConfig:
-        return GenerationConfig.from_dict({**self.model.generation_config.to_dict(), **decoding})
+        settings = {**self.model.generation_config.to_dict(), **decoding}
+        if decoding.get("temperature") == 0:
+            settings |= {"do_sample": False, "temperature": None}
+        return GenerationConfig.from_dict(settings)
 
     def recommend(self, user: Any, top: int = 10) -> pl.DataFrame:
         """Items without a training review by the user, best predicted rating first: item_id, item, title, rating."""
@@ -207,6 +210,8 @@ class Explainer:
     def expert_report(self, reviews: pl.DataFrame) -> ExpertReport:
         """How the gates would route these reviews (user, item, text; others ignored); `print` it for a summary."""
         frame = as_frame(reviews)
+        if frame.is_empty():
+            raise DataError("an expert report needs reviews, and there are none")
         columns, judged = self.facts.of(frame, Condition(rating="none"))
         counts_NLE = text_use(self.model, self.tokenizer, columns, given(frame, "text").fill_null("").to_list())
         layers = self.model.config.moe_layers or list(range(counts_NLE.shape[1]))

@@ -44,6 +44,7 @@ def write_model_card(run: RunDirectory, dataset: ReviewDataset, card: RunCard) -
     experts = f"{explainer.experts * explainer.granularity} experts"
     beside = card.base_model is not None and explainer.initialisation in (None, "adapter")
     values = catalog.scale.values
+    chosen = run.read_training().get("clusters")  # by BIC or ELBO, best first
     text = TEXT.format(
         preset=card.preset,
         base=f"base model `{_name(card.base_model)}`" if card.base_model else "language model from scratch",
@@ -54,7 +55,7 @@ def write_model_card(run: RunDirectory, dataset: ReviewDataset, card: RunCard) -
         low=values[0],
         high=values[-1],
         levels=catalog.scale.levels,
-        clusters=config.preference.clusters,
+        clusters=chosen[0]["clusters"] if chosen else config.preference.clusters,
         needs="; an adapter: it needs that base model" if explainer.save == "adapter" else "",
         experts=f"have {experts} beside them" if beside else f"are {experts}",
         top_k=config.explainer.top_k * config.explainer.granularity,

@@ -63,7 +63,8 @@ def _existing(run: RunDirectory, dataset: ReviewDataset, asked: RunCard, stage: 
         return kept
     # The stage to come may be configured anew; the one that is done may not.
     config = (asked.config or kept.settings).model_copy(update={"preference": kept.settings.preference})
-    card = replace(kept, preset=asked.preset, base_model=asked.base_model, config=config)
+    preset = kept.preset if asked.config is None else asked.preset
+    card = replace(kept, preset=preset, base_model=asked.base_model, config=config)
     run.discard_checkpoints()
     run.write_card(card)
     return card
@@ -81,10 +82,10 @@ def _check_same_data(run: RunDirectory, dataset: ReviewDataset) -> None:
 
 
 def _check_same_settings(run: RunDirectory, kept: RunCard, asked: RunCard) -> None:
-    if asked.config is None:
-        return
-    differing = sorted(_flat(asked.config.model_dump()).items() ^ _flat(kept.settings.model_dump()).items())
-    if asked.base_model != kept.base_model:
+    differing: list[tuple[str, Any]] = []
+    if asked.config is not None:
+        differing = sorted(_flat(asked.config.model_dump()).items() ^ _flat(kept.settings.model_dump()).items())
+    if asked.base_model != kept.base_model and (asked.config or asked.base_model):
         differing.insert(0, ("base model", asked.base_model))
     if differing:
         raise ConfigError(

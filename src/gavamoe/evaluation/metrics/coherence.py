@@ -57,7 +57,7 @@ def sentiment_of(texts: Sequence[Words], references: Sequence[Words], ratings: n
         return None
     judged = vectorizer.transform([" ".join(words) for words in texts])
     # By text, so that the same reference never stands on both sides.
-    fold = np.array([crc32(text.encode()) % FOLDS for text in written])
+    fold = np.array([crc32(text.encode("utf-8", "surrogatepass")) % FOLDS for text in written])
     return _judge(judged, fold, learned, fold[rated], ratings[rated])
 
 
