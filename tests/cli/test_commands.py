@@ -5,11 +5,13 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import polars as pl
 import pytest
 
 from gavamoe.cli import app as cli
+from gavamoe.run import RunDirectory
 
 EXPLAIN_KEYS = {"user", "item", "text", "rating", "cluster", "responsibilities", "experts", "cold_user", "cold_item"}
 ROUGE = {f"rouge_{n}/{part}_score" for n in "12l" for part in "frp"}
@@ -91,6 +93,17 @@ def test_evaluate_prints_and_keeps_its_metrics(gavamoe, own_run):
     rows = [json.loads(line) for line in (own_run / "predictions.jsonl").read_text().splitlines()]
     assert len(rows) == 50
     assert "<svg" in (own_run / "report.html").read_text()
+
+
+def test_data_that_was_prepared_anew_is_not_taken_for_what_the_run_was_kept_from(
+    gavamoe, own_run, dataset_path, tmp_path
+):
+    reviews = dataset_path.parent / "reviews.jsonl.gz"
+    assert gavamoe("prepare", reviews, "--out", tmp_path / "anew", "--seed", "9")[0] == 0
+    run = RunDirectory(own_run)
+    run.write_card(replace(run.read_card(), data=str(tmp_path / "anew")))
+    assert refused(gavamoe("evaluate", own_run, "--json"), "anew", "--data", "may hold what the run has read")
+    assert gavamoe("evaluate", own_run, "--data", tmp_path / "anew", "--limit", "5", "--json")[0] == 0
 
 
 def test_evaluate_takes_raw_reviews_with_strangers_in_them(gavamoe, own_run, tmp_path):

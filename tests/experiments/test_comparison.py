@@ -2,11 +2,13 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 from gavamoe.baselines.training import _Training
+from gavamoe.data.prepare import PrepareOptions, prepare
 from gavamoe.errors import ConfigError, RunError
 from gavamoe.evaluation.predictions import score_file
 from gavamoe.experiments import systems
@@ -177,6 +179,11 @@ def test_a_directory_is_not_taken_over(tables, out, dataset_path, recipe, tmp_pa
         run(dataset_path, out, recipe, "valid")
     with pytest.raises(RunError, match="no comparison"):
         run(dataset_path, tmp_path / "new", recipe, "valid", resume=True)
+    anew = shutil.copytree(dataset_path, tmp_path / "anew")
+    run(anew, tmp_path / "t", Recipe(models=("bias",), seeds=1), "valid")
+    prepare([str(dataset_path.parent / "reviews.jsonl.gz")], anew, PrepareOptions(seed=9))
+    with pytest.raises(ConfigError, match="begun with another digest of the data"):
+        run(anew, tmp_path / "t", Recipe(models=("bias",), seeds=1), "valid", resume=True)
     other = recipe.model_copy(update={"settings": {**SETTINGS, "explainer.epochs": 2}})
     with pytest.raises(ConfigError, match="begun with another settings"):
         run(dataset_path, out, other, "valid", resume=True)

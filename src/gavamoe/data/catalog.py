@@ -75,6 +75,10 @@ class Catalog:
         """Training records by item id, int64 [n_items + 1]; 0 at index 0."""
         return np.concatenate([[0], self.items["n_train"].to_numpy()]).astype(np.int64)
 
+    def knows_the_same(self, other: Catalog) -> bool:
+        """Whether ids mean the same and the same reviews were there to learn from."""
+        return all(getattr(self, part).equals(getattr(other, part)) for part in ("users", "items", "history"))
+
     def user_id(self, name: Any) -> int:
         """Return the id of the user with this name, 0 when unknown; names are compared as strings."""
         return self._user_ids.get(str(name), 0)

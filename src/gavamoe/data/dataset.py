@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -95,6 +96,12 @@ class ReviewDataset:
     def splits(self) -> dict[str, int]:
         """Number of interactions of train, valid and test."""
         return dict(self.card["splits"]["sizes"])
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the interactions, by which a dataset that was prepared anew is known."""
+        with (self.path / "interactions.parquet").open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def __len__(self) -> int:
         return sum(self.splits.values())

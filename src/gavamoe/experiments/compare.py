@@ -68,7 +68,7 @@ def _open(out: Path, dataset: ReviewDataset, recipe: Recipe, resume: bool) -> No
     """A new directory, or one that holds this comparison; else one line that says why not."""
     if out.exists() and not out.is_dir():
         raise RunError(f"{out} is a file; choose another --out")
-    card = {"data": str(dataset.path.resolve()), **_fixed(recipe)}
+    card = {"data": str(dataset.path.resolve()), "digest of the data": dataset.digest, **_fixed(recipe)}
     if out.is_dir() and any(out.iterdir()):
         if not resume:
             raise RunError(f"{out} already holds files; go on with --resume, or choose another --out")

@@ -74,7 +74,13 @@ def load_reviews(run: RunDirectory, explainer: Explainer, data: Path | None, spl
             f"the data this run was trained on is not at {source} any more; name it, or reviews, with --data"
         )
     if source.is_dir():
-        return _prepared(explainer, ReviewDataset.load(source), split)
+        dataset = ReviewDataset.load(source)
+        if data is None and not explainer.catalog.knows_the_same(dataset.catalog):
+            raise DataError(
+                f"{source} was prepared anew since this run was trained on it, and its split '{split}' may hold what "
+                "the run has read; evaluate it all the same with --data, or train a new run"
+            )
+        return _prepared(explainer, dataset, split)
     frame, about = read_reviews(source), {"data": source.name, "split": "all rows"}
     if "split" in frame.columns:
         found = sorted(frame["split"].drop_nulls().unique().to_list())
@@ -82,7 +88,7 @@ def load_reviews(run: RunDirectory, explainer: Explainer, data: Path | None, spl
         if frame.is_empty():
             raise DataError(f"{source} has no rows of split '{split}'; its split column has {', '.join(found)}")
     try:
-        return Reviews(explainer.catalog.encode(frame), about, _train_of(run))
+        return Reviews(explainer.catalog.encode(frame), about, _train_of(run, explainer))
     except DataError as error:
         raise DataError(f"{source}, {error}, the scale this run was trained on") from None
 
@@ -97,12 +103,13 @@ def _prepared(explainer: Explainer, dataset: ReviewDataset, split: str) -> Revie
     return Reviews(encoded, {"data": dataset.path.name, "split": split}, train)
 
 
-def _train_of(run: RunDirectory) -> pl.DataFrame | None:
-    """The training reviews of the run, when its data is still where it was."""
+def _train_of(run: RunDirectory, explainer: Explainer) -> pl.DataFrame | None:
+    """The training reviews of the run, when its data is still where and what it was."""
     path = Path(run.read_card().data)
     if not all((path / name).is_file() for name in DATASET_FILES):
         return None
-    return ReviewDataset.load(path).interactions("train")
+    dataset = ReviewDataset.load(path)
+    return dataset.interactions("train") if explainer.catalog.knows_the_same(dataset.catalog) else None
 
 
 def _write(run: RunDirectory, comparison: Comparison) -> None:

@@ -75,9 +75,7 @@ def _check_same_data(run: RunDirectory, dataset: ReviewDataset) -> None:
     if not run.has(CATALOG_FILES):  # interrupted before it was written
         dataset.catalog.save(run.catalog)
         return
-    begun, now = Catalog.load(run.catalog), dataset.catalog
-    same = all(getattr(begun, part).equals(getattr(now, part)) for part in ("users", "items", "history"))
-    if not same:
+    if not Catalog.load(run.catalog).knows_the_same(dataset.catalog):
         raise RunError(f"{dataset.path} is not the data that {run.path} was begun on; choose another --out for it")
 
 
