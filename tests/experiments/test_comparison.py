@@ -13,6 +13,7 @@ from gavamoe.errors import ConfigError, RunError
 from gavamoe.evaluation.predictions import score_file
 from gavamoe.experiments import systems
 from gavamoe.experiments.compare import run
+from gavamoe.experiments.grids import groups_grid
 from gavamoe.experiments.recipe import Recipe, load_recipe
 
 SETTINGS = {
@@ -97,6 +98,16 @@ def test_baselines_are_as_large_as_ours(tables):
         assert sizes[name] == pytest.approx(sizes["gavamoe"], rel=0.3)
 
 
+def test_a_group_of_users_has_the_mean_of_its_cells(tables, out):
+    grid = groups_grid(tables[0], "RMSE")
+    (line,) = [entries for model, entries in grid.rows if model == "nrt"]
+    results = [json.loads((out / f"systems/nrt/seed-{s}" / CONDITION / "result.json").read_text()) for s in range(2)]
+    of_seeds = [result["groups"]["training reviews of the user"] for result in results]
+    assert grid.columns[1:] == list(of_seeds[0])
+    for group, entry in zip(grid.columns[1:], line, strict=True):
+        assert entry.text == f"{np.mean([of_seed[group]['metrics']['RMSE'] for of_seed in of_seeds]):.3f}"
+
+
 def test_the_files_say_the_same_and_mark_the_oracle(tables, out):
     with (out / "results.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["metric"] == "BLEU-4"]
@@ -109,7 +120,7 @@ def test_the_files_say_the_same_and_mark_the_oracle(tables, out):
         assert f"{tables[0].lines[0].figures['RMSE'].mean:.3f} ± " in text
     assert page.count("<svg") == 2  # by sparsity, and by the number of experts
     tex = (out / "results.tex").read_text()
-    assert tex.count(r"\begin{tabular}") == tex.count(r"\end{tabular}") == 10
+    assert tex.count(r"\begin{tabular}") == tex.count(r"\end{tabular}") == 16
     assert not {"±", "†", "↑", "–"} & set(tex)
 
 

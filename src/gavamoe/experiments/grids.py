@@ -11,6 +11,7 @@ from gavamoe.experiments.results import LEVEL, Figure, Line, Table
 
 ABSENT = "–"
 DIFFERS = "†"
+BY_GROUP = ("BLEU-4", "rouge_l/f_score", "RMSE")  # they do not depend on how many texts there are
 LOSSES = "validation loss in nats a token, rating and feature as given to those that take them"
 
 
@@ -57,6 +58,10 @@ def section(table: Table) -> Section:
     grids = {
         "Metrics": metrics_grid(table, SHOWN),
         "Beyond the field's tables": metrics_grid(table, SHOWN_FURTHER),
+        **{
+            f"{LABELS.get(metric, metric)} by the user's number of training reviews": groups_grid(table, metric)
+            for metric in BY_GROUP
+        },
         f"{table.subject} against the best of the others": against_best(table),
         f"What training took; {LOSSES}": training_grid(table),
         f"By epoch, {LOSSES}": losses_grid(table),
@@ -74,6 +79,23 @@ def metrics_grid(table: Table, shown: dict[str, int]) -> Grid:
             continue
         entries = [Entry(", ".join(f"{fact} {source}" for fact, source in line.told.items()) or ABSENT)]
         entries += [_figure(line, metric, best[metric], shown[metric]) for metric in metrics]
+        grid.rows.append((line.model, entries))
+    return grid
+
+
+def groups_grid(table: Table, metric: str) -> Grid:
+    """A line a system, a column a group of users: one metric, the mean over seeds."""
+    groups = list(table.lines[0].groups)
+    known = [line for line in table.lines if any(metric in of_group for of_group in line.groups.values())]
+    grid = Grid(["model", *groups])
+    values = {line.model: [line.groups[group].get(metric) for group in groups] for line in known}
+    best = [_best([v for v in column if v is not None], metric) for column in zip(*values.values(), strict=True)]
+    shown = SHOWN[metric]
+    for line in known:
+        entries = [
+            Entry(ABSENT if value is None else f"{value:.{shown}f}", value == least)
+            for value, least in zip(values[line.model], best, strict=True)
+        ]
         grid.rows.append((line.model, entries))
     return grid
 

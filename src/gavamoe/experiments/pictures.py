@@ -12,11 +12,11 @@ from matplotlib.ticker import MaxNLocator
 
 from gavamoe.evaluation.plots import COLOURS, STYLE
 from gavamoe.evaluation.report import LABELS
+from gavamoe.experiments.grids import BY_GROUP
 from gavamoe.experiments.recipe import Recipe
 from gavamoe.experiments.results import Line, Table
 from gavamoe.experiments.variants import settings_of
 
-METRICS = ("BLEU-4", "rouge_l/f_score", "RMSE")
 SIZES = {
     "number of clusters": "preference.clusters",
     "number of experts": "explainer.experts",
@@ -56,9 +56,9 @@ def sizes(table: Table, recipe: Recipe, key: str) -> list[tuple[int, Line]]:
 @rc_context(STYLE)
 def by_sparsity(table: Table) -> Figure:
     """A panel a metric, a curve a system, over groups of users."""
-    figure, panels = _panels(len(METRICS))
+    figure, panels = _panels(len(BY_GROUP))
     groups = list(next(iter(table.lines)).groups)
-    for axes, metric in zip(panels, METRICS, strict=True):
+    for axes, metric in zip(panels, BY_GROUP, strict=True):
         for place, line in enumerate(table.lines):
             points = [
                 (at, line.groups[group][metric]) for at, group in enumerate(groups) if metric in line.groups[group]
@@ -104,8 +104,8 @@ def _drawn(place: int, subject: bool) -> dict[str, Any]:
 @rc_context(STYLE)
 def by_size(name: str, points: Sequence[tuple[int, Line]]) -> Figure:
     """A panel a metric: mean and spread over seeds by the setting's value."""
-    figure, panels = _panels(len(METRICS))
-    for axes, metric in zip(panels, METRICS, strict=True):
+    figure, panels = _panels(len(BY_GROUP))
+    for axes, metric in zip(panels, BY_GROUP, strict=True):
         known = [(value, line.figures[metric]) for value, line in points if metric in line.figures]
         axes.errorbar(
             [value for value, _ in known],
