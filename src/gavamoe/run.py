@@ -6,6 +6,7 @@ preference/        stage 1
 explainer/         stage 2 with its tokenizer and generation settings
 training.json      loss records of both stages
 metrics.json, predictions.jsonl, report.html, README.md
+evaluations/       metrics and predictions of each data, split and condition; those above are the last
 """
 
 from __future__ import annotations
@@ -55,6 +56,11 @@ class RunDirectory:
     def checkpoints(self) -> Path:
         """Training state of an unfinished stage; gone when the stage is done."""
         return self.path / "checkpoints"
+
+    @property
+    def evaluations(self) -> Path:
+        """What was measured under which condition."""
+        return self.path / "evaluations"
 
     @property
     def tensorboard(self) -> Path:

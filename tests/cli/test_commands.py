@@ -129,12 +129,28 @@ def test_an_oracle_is_marked_as_one(gavamoe, own_run):
     assert json.loads(out)["n"] == 10
 
 
+def test_what_was_measured_under_another_condition_is_kept(gavamoe, own_run):
+    gavamoe("evaluate", own_run, "--limit", "10")
+    first = (own_run / "predictions.jsonl").read_bytes()
+    gavamoe("evaluate", own_run, "--limit", "10", "--rating", "given")
+    last = (own_run / "predictions.jsonl").read_bytes()
+    kept = sorted((own_run / "evaluations").glob("*/predictions.jsonl"))
+    assert first != last
+    assert [path.read_bytes() for path in kept] == [last, first]
+    assert [path.parent.name.split("_", 3)[3] for path in kept] == [
+        "rating-given_feature-predicted",
+        "rating-predicted_feature-predicted",
+    ]
+
+
 def test_predictions_of_a_run_can_be_scored_again(gavamoe, own_run):
     _, evaluated, _ = gavamoe("evaluate", own_run, "--json")
     code, out, _ = gavamoe("score", own_run / "predictions.jsonl", "--normalize", "--json")
     assert code == 0
     scored, whole = json.loads(out)["metrics"], json.loads(evaluated)["metrics"]
     assert scored["RMSE"] == pytest.approx(whole["RMSE"])
+    groups, of_run = (json.loads(result)["groups"]["training reviews of the user"] for result in (out, evaluated))
+    assert sum(group["n"] for group in groups.values()) == sum(group["n"] for group in of_run.values()) == 50
     assert scored["BLEU-1"] > 0  # not the same number: evaluate cuts texts, score takes them as they are
 
 

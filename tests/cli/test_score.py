@@ -65,6 +65,21 @@ def test_json_is_one_object_with_the_metrics_and_what_they_were_taken_on(score: 
     assert {group: found["n"] for group, found in result["groups"]["rating"].items()} == {"2": 1, "4": 1, "5": 1}
 
 
+def test_rows_that_tell_how_much_is_known_of_the_user_are_grouped_by_it(score: Score, tmp_path: Path) -> None:
+    counts = {"a": 0, "b": 1, "c": 1, "d": 2, "e": 9, "f": 30}
+    rows = [
+        {"prediction": "kind", "reference": "kind", "user": user, "training_reviews": count}
+        for user, count in counts.items()
+        for _ in range(count + 1)
+    ]
+    path = tmp_path / "predictions.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    groups = json.loads(score(path, "--json")[1])["groups"]["training reviews of the user"]
+    assert {group: found["n"] for group, found in groups.items()} == {"cold": 1, "1": 4, "2": 3, "3-9": 10, "10+": 31}
+    path.write_text("".join(json.dumps({**row, "training_reviews": "many"}) + "\n" for row in rows))
+    assert "training reviews of the user" not in json.loads(score(path, "--json")[1])["groups"]
+
+
 def test_texts_are_taken_as_they_are_unless_asked(score: Score, predictions: Path) -> None:
     as_given, normalized = (
         json.loads(score(predictions, "--json", *more)[1])["metrics"]["BLEU-1"] for more in ((), ("--normalize",))

@@ -11,6 +11,8 @@ import numpy as np
 from gavamoe.evaluation.row_scores import RowScores
 
 COLD = "cold"
+SPARSITY = "training reviews of the user"  # the grouping
+TRAINING_REVIEWS = "training_reviews"  # the column of predictions that it is made from
 GROUPS = 5
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from gavamoe.data.readers.lines import chunks, read_start
 from gavamoe.errors import DataError
-from gavamoe.evaluation.groups import by_group
+from gavamoe.evaluation.groups import SPARSITY, TRAINING_REVIEWS, SparsityGroups, by_group
 from gavamoe.evaluation.metrics.metric import Metric
 from gavamoe.evaluation.normalize import normalize
 from gavamoe.evaluation.outputs import Outputs
@@ -32,8 +32,9 @@ def score_file(
 
     RMSE and MAE are over the rows with both ratings; predictions are clipped to the range of the true ones, where there
     are different ones. Rows with a blank reference count for ratings only. Without a feature set, the features of the
-    file are the set. `normalized`: texts and features alike. Rows are grouped by rating, and by cluster where they have
-    one; `oracle` is known where every row says so.
+    file are the set. `normalized`: texts and features alike. Rows are grouped by rating and, where they have them, by
+    cluster and by the user's `training_reviews` (into groups of about as many of the file's users); `oracle` is known
+    where every row says so.
 
     Returns:
         n, conditions, metrics, intervals (95 % confidence), groups, and the further metrics that the field's tables
@@ -55,7 +56,7 @@ def score_file(
         "oracle": any(row["oracle"] for row in rows) if all("oracle" in row for row in rows) else None,
         "empty": sum(not words for words in outputs.predictions),
     }
-    groupings = {name: [row.get(name) for row in rows] for name in GROUPINGS}
+    groupings = {SPARSITY: _sparsity(rows), **{name: [row.get(name) for row in rows] for name in GROUPINGS}}
     return {
         "n": len(rows),
         "conditions": conditions,
@@ -89,6 +90,16 @@ def _similarity_metrics(model: Path) -> tuple[Metric, ...]:
     from gavamoe.evaluation.metrics.similarity import SimilarityModel
 
     return SimilarityModel(model).metrics
+
+
+def _sparsity(rows: list[Row]) -> list[str | None]:
+    """The group of each row by how many training reviews its user has, where every row says so."""
+    counts: list[Any] = [row.get(TRAINING_REVIEWS) for row in rows]
+    if not all(isinstance(count, int) and count >= 0 for count in counts):
+        return [None] * len(rows)
+    of_users = {str(row.get("user", place)): count for place, (row, count) in enumerate(zip(rows, counts, strict=True))}
+    known = [count for count in of_users.values() if count]
+    return [*SparsityGroups.fit(known).labels(counts)] if known else [None] * len(rows)
 
 
 def _few_kinds(labels: list[Any]) -> bool:

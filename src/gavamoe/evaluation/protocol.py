@@ -18,7 +18,7 @@ from gavamoe.evaluation.comparable import (
     features_of_items,
     has_text,
 )
-from gavamoe.evaluation.groups import Groups, SparsityGroups, by_group
+from gavamoe.evaluation.groups import SPARSITY, Groups, SparsityGroups, by_group
 from gavamoe.evaluation.row_scores import Metrics, RowScores
 from gavamoe.evaluation.score import STANDARD_METRICS, further_metrics
 from gavamoe.evaluation.significance import Interval, confidence_intervals
@@ -110,7 +110,7 @@ def group_labels(explainer: Explainer, reviews: pl.DataFrame, explanations: list
     counts = explainer.catalog.user_counts
     sparsity = SparsityGroups.fit(counts[counts > 0])
     return {
-        "training reviews of the user": sparsity.labels(counts[reviews["user_id"].to_numpy()].tolist()),
+        SPARSITY: sparsity.labels(counts[reviews["user_id"].to_numpy()].tolist()),
         "cluster": [explanation.cluster for explanation in explanations],
         "rating": reviews["rating"].to_list(),
     }

@@ -17,7 +17,7 @@ import polars as pl
 
 from gavamoe.baselines.corpus import Corpus
 from gavamoe.baselines.system import Predictions, System, Training
-from gavamoe.evaluation.groups import by_group
+from gavamoe.evaluation.groups import SPARSITY, TRAINING_REVIEWS, by_group
 from gavamoe.evaluation.metrics.rating import METRICS as RATING_METRICS
 from gavamoe.evaluation.row_scores import RowScores
 from gavamoe.evaluation.score import STANDARD_METRICS, further_metrics
@@ -26,7 +26,6 @@ from gavamoe.explainer.prompt import Condition
 from gavamoe.files import staged_file, write_json
 
 TRAINING, RESULT, PREDICTIONS = "training.json", "result.json", "predictions.jsonl"
-SPARSITY = "training reviews of the user"
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Cell:
 
     def asked(self, split: str, condition: Condition) -> Path:
         """Where its answers lie."""
-        return self.directory / split / slug(condition)
+        return self.directory / split / condition.slug
 
     def training(self) -> dict[str, Any] | None:
         """What training took, once it is done."""
@@ -82,7 +81,7 @@ def complete(
             answered[told] = system.predict(questions.reviews, condition)
         predictions = answered[told]
         where = cell.asked(split, condition)
-        _write_predictions(where / PREDICTIONS, questions.reviews, predictions, condition.oracle)
+        _write_predictions(where / PREDICTIONS, questions, predictions, condition.oracle)
         write_json(where / RESULT, _result(cell, system, predictions, questions, condition))
 
 
@@ -90,11 +89,6 @@ def tells(system: System, condition: Condition) -> bool:
     """Whether the system belongs in the condition's table: in an oracle's, only those who are told the truth."""
     told = {"rating": condition.rating, "feature": condition.feature}
     return not condition.oracle or any(told[fact] == "given" for fact in system.takes)
-
-
-def slug(condition: Condition) -> str:
-    """The name of a condition's folder."""
-    return f"rating-{condition.rating}_feature-{condition.feature}"
 
 
 def _result(
@@ -114,13 +108,15 @@ def _result(
     }
 
 
-def _write_predictions(path: Path, reviews: pl.DataFrame, predictions: Predictions, oracle: bool) -> None:
+def _write_predictions(path: Path, questions: Questions, predictions: Predictions, oracle: bool) -> None:
+    reviews, counts = questions.reviews, questions.training_reviews()
     texts = predictions.texts if predictions.texts is not None else [None] * len(reviews)
     ratings = predictions.ratings.tolist() if predictions.ratings is not None else [None] * len(reviews)
     known = reviews.select("user", "item", reference=pl.col("text").fill_null(""), rating="rating", feature="feature")
     with staged_file(path) as staged, staged.open("w", encoding="utf-8") as file:
-        for row, text, rating in zip(known.iter_rows(named=True), texts, ratings, strict=True):
-            line = {**row, "prediction": text, "predicted_rating": rating, "oracle": oracle}
+        for row, text, rating, count in zip(known.iter_rows(named=True), texts, ratings, counts, strict=True):
+            said = {"prediction": text, "predicted_rating": rating}
+            line = {**row, **said, TRAINING_REVIEWS: count, "oracle": oracle}
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 

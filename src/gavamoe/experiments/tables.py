@@ -10,7 +10,6 @@ import polars as pl
 from jinja2 import Environment, StrictUndefined, select_autoescape
 
 from gavamoe.evaluation.plots import to_svg
-from gavamoe.experiments.cell import slug
 from gavamoe.experiments.grids import Entry, Section, section
 from gavamoe.experiments.pictures import pictures
 from gavamoe.experiments.recipe import Recipe
@@ -49,7 +48,7 @@ def csv(tables: list[Table]) -> str:
 
 def _csv_rows(table: Table, line: Line) -> list[dict[str, Any]]:
     common = {
-        "condition": slug(table.condition),
+        "condition": table.condition.slug,
         "oracle": table.condition.oracle,
         "split": table.split,
         "model": line.model,

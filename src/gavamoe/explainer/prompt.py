@@ -33,6 +33,11 @@ class Condition:
         """Whether ground truth enters the prompt."""
         return "given" in (self.rating, self.feature)
 
+    @property
+    def slug(self) -> str:
+        """As a file name."""
+        return f"rating-{self.rating}_feature-{self.feature}"
+
     def to_dict(self) -> dict[str, Any]:
         """As it is written beside what was made under it."""
         return {"rating": self.rating, "feature": self.feature, "oracle": self.oracle}

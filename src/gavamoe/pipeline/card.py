@@ -30,7 +30,7 @@ print(explainer.explain(user="...", item="...").text)
   token, with one gate per cluster{needs}
 - `catalog/`: names of users and items, the rating scale, and which items each user reviewed in training
 - `run.yaml`: the whole configuration; `training.json`: losses
-- after `gavamoe evaluate`: `metrics.json`, `predictions.jsonl`, `report.html`
+- after `gavamoe evaluate`: `metrics.json`, `predictions.jsonl`, `report.html`; `evaluations/`: under every condition
 
 The texts are written by a model: they sound like the reviews it learned from, and what they say may be wrong.
 The directory names the users of the training reviews; share it only where you may share those names.

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from gavamoe.data.dataset import FILES as DATASET_FILES
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.data.reviews_file import read_reviews
 from gavamoe.errors import DataError
+from gavamoe.evaluation.groups import TRAINING_REVIEWS
 from gavamoe.evaluation.protocol import Evaluation, evaluate, evaluate_system
 from gavamoe.evaluation.score import Metrics
 from gavamoe.evaluation.trivial import ItemMode, RandomSentence
@@ -47,7 +49,8 @@ def evaluate_run(
 ) -> tuple[Comparison, Explainer]:
     """Evaluate, compare with the trivial baselines where the training reviews are at hand, and write both into the run.
 
-    metrics.json and predictions.jsonl are written; the report is `gavamoe.pipeline.report`'s.
+    metrics.json and predictions.jsonl are the last evaluation's; evaluations/ keeps both of every data, split and
+    condition. The report is `gavamoe.pipeline.report`'s.
     """
     explainer = Explainer.from_pretrained(run.path)
     reviews = load_reviews(run, explainer, data, split)
@@ -62,7 +65,7 @@ def evaluate_run(
         for system in (ItemMode.fit(reviews.train, scale), RandomSentence.fit(reviews.train, scale)):
             systems[system.name] = evaluate_system(system, explainer, reviews.frame, reviews.train)
     comparison = Comparison(evaluation, systems, reviews)
-    _write(run, comparison)
+    _write(run, comparison, condition, explainer.catalog.user_counts)
     return comparison, explainer
 
 
@@ -112,18 +115,21 @@ def _train_of(run: RunDirectory, explainer: Explainer) -> pl.DataFrame | None:
     return dataset.interactions("train") if explainer.catalog.knows_the_same(dataset.catalog) else None
 
 
-def _write(run: RunDirectory, comparison: Comparison) -> None:
+def _write(run: RunDirectory, comparison: Comparison, condition: Condition, user_counts: np.ndarray) -> None:
     baselines = {name: metrics for name, metrics in comparison.systems.items() if name != OURS}
-    write_json(run.path / "metrics.json", {**comparison.evaluation.to_dict(), "baselines": baselines})
-    with staged_file(run.path / "predictions.jsonl") as staged, staged.open("w", encoding="utf-8") as file:
-        for row in prediction_rows(comparison):
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    name = "_".join([*comparison.reviews.about.values(), condition.slug]).replace(" ", "-")
+    for where in (run.evaluations / name, run.path):
+        write_json(where / "metrics.json", {**comparison.evaluation.to_dict(), "baselines": baselines})
+        with staged_file(where / "predictions.jsonl") as staged, staged.open("w", encoding="utf-8") as file:
+            for row in prediction_rows(comparison, user_counts):
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
-def prediction_rows(comparison: Comparison) -> Sequence[dict[str, object]]:
+def prediction_rows(comparison: Comparison, user_counts: np.ndarray) -> Sequence[dict[str, object]]:
     """A row a pair, readable by `gavamoe score`: prediction, reference, feature, rating, predicted_rating, ..."""
     frame = comparison.reviews.frame
     features = frame["feature"].to_list() if "feature" in frame.columns else [None] * len(frame)
+    counts = user_counts[frame["user_id"].to_numpy()].tolist()
     references, ratings = frame["text"].fill_null("").to_list(), frame["rating"].to_list()
     return [
         {
@@ -137,9 +143,10 @@ def prediction_rows(comparison: Comparison) -> Sequence[dict[str, object]]:
             "cluster": explanation.cluster,
             "cold_user": explanation.cold_user,
             "cold_item": explanation.cold_item,
+            TRAINING_REVIEWS: count,
             "oracle": explanation.conditions["oracle"],
         }
-        for explanation, reference, feature, rating in zip(
-            comparison.evaluation.explanations, references, features, ratings, strict=True
+        for explanation, reference, feature, rating, count in zip(
+            comparison.evaluation.explanations, references, features, ratings, counts, strict=True
         )
     ]
