@@ -6,15 +6,17 @@ import shutil
 
 import numpy as np
 import pytest
+from transformers import GenerationConfig
 
 from gavamoe.baselines.training import _Training
 from gavamoe.data.prepare import PrepareOptions, prepare
 from gavamoe.errors import ConfigError, RunError
 from gavamoe.evaluation.predictions import score_file
-from gavamoe.experiments import systems
+from gavamoe.experiments import ours, systems
 from gavamoe.experiments.compare import run
 from gavamoe.experiments.grids import groups_grid
 from gavamoe.experiments.recipe import Recipe, load_recipe
+from gavamoe.run import RunDirectory
 
 SETTINGS = {
     "preference.clusters": 3,
@@ -177,6 +179,27 @@ def test_a_system_that_is_told_the_same_under_two_conditions_is_asked_once(datas
     tables = run(dataset_path, tmp_path / "t", Recipe(models=("item-mode",), seeds=1, conditions=both), "valid")
     assert len(asked) == 1
     assert tables[0].lines[0].figures == tables[1].lines[0].figures
+
+
+def test_what_differs_in_decoding_alone_is_trained_once(dataset_path, recipe, tmp_path, monkeypatch):
+    trained = []
+    train = ours.train_run
+    monkeypatch.setattr(ours, "train_run", lambda *given, **named: trained.append(given) or train(*given, **named))
+    models = ("gavamoe", "gavamoe-drafts-alone", "greedy", "eight")
+    variants = {"greedy": {"set": {"explainer.temperature": 0}}, **recipe.variants}
+    run(
+        dataset_path,
+        tmp_path / "t",
+        Recipe(models=models, seeds=1, preset="tiny", settings=SETTINGS, variants=variants),
+    )
+    assert len(trained) == 2
+    runs = {model: tmp_path / "t/systems" / model / "seed-0/run" for model in models}
+    weights = {model: (path / "explainer/model.safetensors").read_bytes() for model, path in runs.items()}
+    assert weights["gavamoe"] == weights["gavamoe-drafts-alone"] == weights["greedy"] != weights["eight"]
+    decoding = {model: GenerationConfig.from_pretrained(path / "explainer") for model, path in runs.items()}
+    assert [decoding[model].heard for model in models[:2]] == [16, 0]
+    assert not decoding["greedy"].do_sample
+    assert RunDirectory(runs["greedy"]).read_card().settings.explainer.temperature == 0
 
 
 def test_an_oracle_that_nobody_is_told_has_no_table(dataset_path, tmp_path):

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import torch
+from transformers import AutoTokenizer
 
 from gavamoe.baselines.corpus import Corpus
 from gavamoe.baselines.system import Predictions, Training
 from gavamoe.config import PreferenceConfig, RunConfig
 from gavamoe.data.dataset import InteractionArrays
+from gavamoe.experiments.cell import TRAINING
 from gavamoe.explainer import build
 from gavamoe.explainer.explainer import Explainer
+from gavamoe.explainer.generation import generation_settings
 from gavamoe.explainer.prompt import Condition
+from gavamoe.files import staged_directory
 from gavamoe.pipeline.train import train_run
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.run import RunDirectory
@@ -25,17 +32,25 @@ STARTED = "started"
 
 
 class Gavamoe:
-    """Both stages under one configuration."""
+    """Both stages under one configuration.
+
+    Args:
+        twin: a system of the same comparison that was trained before and differs in decoding alone.
+    """
 
     takes = frozenset({"rating", "feature"})
 
-    def __init__(self, config: RunConfig, preset: str, base_model: str | None):
-        self.config, self.preset, self.base_model = config, preset, base_model
+    def __init__(self, config: RunConfig, preset: str, base_model: str | None, twin: str | None = None):
+        self.config, self.preset, self.base_model, self.twin = config, preset, base_model, twin
         self.explainer: Explainer | None = None
 
     def fit(self, corpus: Corpus, seed: int, directory: Path) -> Training:
         """As `System.fit`; the run lies in `directory`/run."""
         run = RunDirectory(directory / "run")
+        if self.twin is not None:
+            training = self._take_over(directory.parents[1] / self.twin / directory.name, run)
+            self.load(corpus, seed, directory)
+            return training
         begun = run.card.is_file()
         clock = Clock(directory / STARTED, run.path)
         train_run(corpus.dataset.path, run.path, self.config, self.preset, self.base_model, resume=begun)
@@ -63,6 +78,16 @@ class Gavamoe:
             raise ValueError("fit or load comes before predict")
         explanations = self.explainer.explain_batch(pairs, condition)
         return Predictions([e.text for e in explanations], np.array([e.rating for e in explanations]))
+
+    def _take_over(self, twin: Path, run: RunDirectory) -> Training:
+        """The twin's run with our decoding, and what its training took."""
+        with staged_directory(run.path) as staged:
+            shutil.copytree(twin / "run", staged, dirs_exist_ok=True)
+            copy = RunDirectory(staged)
+            copy.write_card(replace(copy.read_card(), config=self.config))
+            tokenizer = AutoTokenizer.from_pretrained(copy.explainer)
+            generation_settings(self.config.explainer, tokenizer).save_pretrained(copy.explainer)
+        return Training(**json.loads((twin / TRAINING).read_text(encoding="utf-8")))
 
     def _parameters(self) -> int:
         if self.explainer is None:

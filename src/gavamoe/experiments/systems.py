@@ -18,7 +18,7 @@ from gavamoe.errors import ConfigError
 from gavamoe.evaluation import trivial
 from gavamoe.experiments.ours import Gavamoe, PreferenceRatings
 from gavamoe.experiments.recipe import OURS, Recipe
-from gavamoe.experiments.variants import ablations, settings_of
+from gavamoe.experiments.variants import ablations, settings_of, trained_by
 from gavamoe.explainer.prompt import Condition
 
 TRIVIAL: dict[str, Callable[[pl.DataFrame, RatingScale, int], trivial.System]] = {
@@ -59,7 +59,7 @@ def make(name: str, recipe: Recipe, seed: int, parameters: int) -> System:
     """The system, not yet trained; baselines from scratch are sized to `parameters`."""
     changed = settings_of(name, recipe)
     if changed is not None:
-        return Gavamoe(recipe.config(seed, changed), recipe.preset, recipe.base_model)
+        return Gavamoe(recipe.config(seed, changed), recipe.preset, recipe.base_model, trained_by(name, recipe))
     if name == STAGE1:
         return RatingSystem(partial(PreferenceRatings, config=recipe.config(seed).preference))
     if name in TEXT_SYSTEMS:

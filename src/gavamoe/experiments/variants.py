@@ -6,6 +6,7 @@ from typing import Any
 
 from gavamoe.config import ExplainerConfig
 from gavamoe.experiments.recipe import OURS, Recipe
+from gavamoe.explainer.generation import DECODING
 
 
 def settings_of(name: str, recipe: Recipe) -> dict[str, Any] | None:
@@ -15,6 +16,18 @@ def settings_of(name: str, recipe: Recipe) -> dict[str, Any] | None:
     if name in recipe.variants:
         return dict(recipe.variants[name].set)
     return ablations(recipe.config(0).explainer).get(name)
+
+
+def trained_by(name: str, recipe: Recipe) -> str | None:
+    """The earlier model of the recipe that has the weights of this one of ours: only decoding sets them apart."""
+    earlier = recipe.models[: recipe.models.index(name)]
+    return next((other for other in earlier if _learned(other, recipe) == _learned(name, recipe)), None)
+
+
+def _learned(name: str, recipe: Recipe) -> dict[str, Any] | None:
+    """The configuration as far as training reads it; None when the model is none of ours."""
+    changed = settings_of(name, recipe)
+    return None if changed is None else recipe.config(0, changed).model_dump(exclude={"explainer": set(DECODING)})
 
 
 def ablations(config: ExplainerConfig) -> dict[str, dict[str, Any]]:

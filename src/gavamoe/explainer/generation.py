@@ -24,6 +24,7 @@ TEXTS_KEPT = 10_000  # of people, as tokens
 # A loop of words is not an explanation; and a text that grows long is led to its end, not cut off.
 NO_REPEAT_NGRAM = 3
 WIND_UP_FROM, WIND_UP_RATE = 0.6, 1.1
+DECODING = ("temperature", "top_p", "candidates", "heard")  # settings of `ExplainerConfig` that no weight depends on
 
 
 def generation_settings(config: ExplainerConfig, tokenizer: PreTrainedTokenizerBase) -> GenerationConfig:
