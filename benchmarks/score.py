@@ -15,11 +15,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+from timing import seconds
 
 from gavamoe.evaluation.metrics import diversity, features
 from gavamoe.evaluation.outputs import Outputs
@@ -37,10 +37,11 @@ def main() -> None:
     print(f"gavamoe score, {len(rows):,} rows: {wall:.1f} s, {processor:.1f} s of processor time")
     metrics = [metric for metric in (*diversity.METRICS, *features.METRICS) if metric.name in ("USR", "DIV")]
     outputs = outputs_of(rows)
-    linear = seconds(lambda: RowScores(outputs, metrics).overall())
-    print(f"USR and DIV of them: {linear:.1f} s")
+    linear = seconds({"all": lambda: RowScores(outputs, metrics).overall()}, rounds=1, warm=False)
+    print(f"USR and DIV of them: {linear['all']:.1f} s")
     few = outputs_of(rows[:FEW])
-    by_pairs = {way.__name__: seconds(lambda way=way: way(few)) for way in (usr_by_pairs, div_by_pairs)}
+    ways = {"USR": lambda: usr_by_pairs(few), "DIV": lambda: div_by_pairs(few)}
+    by_pairs = seconds(ways, rounds=1, warm=False)
     minutes = sum(by_pairs.values()) * (len(rows) / FEW) ** 2 / 60
     print(f"by pairs, {FEW:,} rows: {', '.join(f'{way} {spent:.2f} s' for way, spent in by_pairs.items())}")
     print(f"by pairs, {len(rows):,} rows, computed from that: {minutes:.0f} minutes")
@@ -101,13 +102,6 @@ def div_by_pairs(outputs: Outputs) -> float:
     """The features that each two texts share, counted pair by pair."""
     named = [set(features) for features in outputs.named_features]
     return float(np.mean([len(one & other) for one, other in combinations(named, 2)]))
-
-
-def seconds(run: Callable[[], object]) -> float:
-    """Of processor time, once."""
-    start = time.process_time()
-    run()
-    return time.process_time() - start
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def main() -> None:
     options = parser.parse_args()
     questions = Questions.of(ReviewDataset.load(options.data), options.split)
     condition = Condition("predicted", options.feature)
-    few_N = questions.catalog.user_counts[questions.reviews["user_id"].to_numpy()] <= options.most
+    few_N = np.array(questions.catalog.training_reviews(questions.reviews)) <= options.most
     rows = np.flatnonzero(few_N)
     asked = replace(
         questions,

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,13 @@ def write_json(path: Path | str, value: Any) -> None:
     """Write `value` as indented UTF-8 JSON, whole or not at all."""
     with staged_file(path) as staged:
         staged.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_json_lines(path: Path | str, rows: Iterable[Any]) -> None:
+    """Write each row as a line of UTF-8 JSON, all of them or none."""
+    with staged_file(path) as staged, staged.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 def _umask() -> int:

@@ -70,6 +70,10 @@ class Catalog:
         """Training records by user id, int64 [n_users + 1]; 0 at index 0."""
         return np.concatenate([[0], self.users["n_train"].to_numpy()]).astype(np.int64)
 
+    def training_reviews(self, reviews: pl.DataFrame) -> list[int]:
+        """How many training reviews the user of each review (`user_id`) has."""
+        return self.user_counts[reviews["user_id"].to_numpy()].tolist()
+
     @cached_property
     def item_counts(self) -> np.ndarray:
         """Training records by item id, int64 [n_items + 1]; 0 at index 0."""

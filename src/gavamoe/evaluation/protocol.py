@@ -110,7 +110,7 @@ def group_labels(explainer: Explainer, reviews: pl.DataFrame, explanations: list
     counts = explainer.catalog.user_counts
     sparsity = SparsityGroups.fit(counts[counts > 0])
     return {
-        SPARSITY: sparsity.labels(counts[reviews["user_id"].to_numpy()].tolist()),
+        SPARSITY: sparsity.labels(explainer.catalog.training_reviews(reviews)),
         "cluster": [explanation.cluster for explanation in explanations],
         "rating": reviews["rating"].to_list(),
     }

@@ -23,7 +23,7 @@ from gavamoe.evaluation.row_scores import RowScores
 from gavamoe.evaluation.score import STANDARD_METRICS, further_metrics
 from gavamoe.experiments.questions import Questions
 from gavamoe.explainer.prompt import Condition
-from gavamoe.files import staged_file, write_json
+from gavamoe.files import write_json, write_json_lines
 
 TRAINING, RESULT, PREDICTIONS = "training.json", "result.json", "predictions.jsonl"
 
@@ -109,15 +109,16 @@ def _result(
 
 
 def _write_predictions(path: Path, questions: Questions, predictions: Predictions, oracle: bool) -> None:
-    reviews, counts = questions.reviews, questions.training_reviews()
+    reviews, counts = questions.reviews, questions.catalog.training_reviews(questions.reviews)
     texts = predictions.texts if predictions.texts is not None else [None] * len(reviews)
     ratings = predictions.ratings.tolist() if predictions.ratings is not None else [None] * len(reviews)
     known = reviews.select("user", "item", reference=pl.col("text").fill_null(""), rating="rating", feature="feature")
-    with staged_file(path) as staged, staged.open("w", encoding="utf-8") as file:
-        for row, text, rating, count in zip(known.iter_rows(named=True), texts, ratings, counts, strict=True):
-            said = {"prediction": text, "predicted_rating": rating}
-            line = {**row, **said, TRAINING_REVIEWS: count, "oracle": oracle}
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    columns = zip(known.iter_rows(named=True), texts, ratings, counts, strict=True)
+    rows = (
+        {**row, "prediction": text, "predicted_rating": rating, TRAINING_REVIEWS: count, "oracle": oracle}
+        for row, text, rating, count in columns
+    )
+    write_json_lines(path, rows)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

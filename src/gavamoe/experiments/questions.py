@@ -45,8 +45,4 @@ class Questions:
     def sparsity(self) -> list[str]:
         """The group of each review by how many training reviews its user has."""
         counts = self.catalog.user_counts
-        return SparsityGroups.fit(counts[counts > 0]).labels(self.training_reviews())
-
-    def training_reviews(self) -> list[int]:
-        """How many training reviews the user of each review has."""
-        return self.catalog.user_counts[self.reviews["user_id"].to_numpy()].tolist()
+        return SparsityGroups.fit(counts[counts > 0]).labels(self.catalog.training_reviews(self.reviews))

@@ -20,8 +20,8 @@ def settings_of(name: str, recipe: Recipe) -> dict[str, Any] | None:
 
 def trained_by(name: str, recipe: Recipe) -> str | None:
     """The earlier model of the recipe that has the weights of this one of ours: only decoding sets them apart."""
-    earlier = recipe.models[: recipe.models.index(name)]
-    return next((other for other in earlier if _learned(other, recipe) == _learned(name, recipe)), None)
+    earlier, learned = recipe.models[: recipe.models.index(name)], _learned(name, recipe)
+    return next((other for other in earlier if _learned(other, recipe) == learned), None)
 
 
 def _learned(name: str, recipe: Recipe) -> dict[str, Any] | None:

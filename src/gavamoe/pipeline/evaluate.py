@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
+from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import FILES as DATASET_FILES
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.data.reviews_file import read_reviews
@@ -20,7 +19,7 @@ from gavamoe.evaluation.score import Metrics
 from gavamoe.evaluation.trivial import ItemMode, RandomSentence
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.explainer.prompt import Condition
-from gavamoe.files import staged_file, write_json
+from gavamoe.files import write_json, write_json_lines
 from gavamoe.run import RunDirectory
 
 OURS = "GaVaMoE"
@@ -65,7 +64,7 @@ def evaluate_run(
         for system in (ItemMode.fit(reviews.train, scale), RandomSentence.fit(reviews.train, scale)):
             systems[system.name] = evaluate_system(system, explainer, reviews.frame, reviews.train)
     comparison = Comparison(evaluation, systems, reviews)
-    _write(run, comparison, condition, explainer.catalog.user_counts)
+    _write(run, comparison, condition, explainer.catalog)
     return comparison, explainer
 
 
@@ -115,21 +114,21 @@ def _train_of(run: RunDirectory, explainer: Explainer) -> pl.DataFrame | None:
     return dataset.interactions("train") if explainer.catalog.knows_the_same(dataset.catalog) else None
 
 
-def _write(run: RunDirectory, comparison: Comparison, condition: Condition, user_counts: np.ndarray) -> None:
+def _write(run: RunDirectory, comparison: Comparison, condition: Condition, catalog: Catalog) -> None:
     baselines = {name: metrics for name, metrics in comparison.systems.items() if name != OURS}
     name = "_".join([*comparison.reviews.about.values(), condition.slug]).replace(" ", "-")
+    metrics = {**comparison.evaluation.to_dict(), "baselines": baselines}
+    rows = prediction_rows(comparison, catalog)
     for where in (run.evaluations / name, run.path):
-        write_json(where / "metrics.json", {**comparison.evaluation.to_dict(), "baselines": baselines})
-        with staged_file(where / "predictions.jsonl") as staged, staged.open("w", encoding="utf-8") as file:
-            for row in prediction_rows(comparison, user_counts):
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        write_json(where / "metrics.json", metrics)
+        write_json_lines(where / "predictions.jsonl", rows)
 
 
-def prediction_rows(comparison: Comparison, user_counts: np.ndarray) -> Sequence[dict[str, object]]:
+def prediction_rows(comparison: Comparison, catalog: Catalog) -> Sequence[dict[str, object]]:
     """A row a pair, readable by `gavamoe score`: prediction, reference, feature, rating, predicted_rating, ..."""
     frame = comparison.reviews.frame
     features = frame["feature"].to_list() if "feature" in frame.columns else [None] * len(frame)
-    counts = user_counts[frame["user_id"].to_numpy()].tolist()
+    counts = catalog.training_reviews(frame)
     references, ratings = frame["text"].fill_null("").to_list(), frame["rating"].to_list()
     return [
         {
