@@ -21,10 +21,15 @@ def test_gate_weights_are_the_softmax_over_all_renormalised_over_the_selected():
     torch.testing.assert_close(weight, chosen / chosen.sum(-1, keepdim=True))
 
 
-def test_another_cluster_takes_another_gate():
+def test_gates_start_alike_and_each_learns_from_its_own_cluster():
     gate = ClusterGate(clusters=2, experts=4, hidden=8, top_k=2)
-    x = torch.randn(1, 3, 8)
-    assert not torch.equal(gate(x, torch.tensor([0]))[0], gate(x, torch.tensor([1]))[0])
+    x, clusters = torch.randn(1, 3, 8), (torch.tensor([0]), torch.tensor([1]))
+    torch.testing.assert_close(*(gate(x, cluster)[0] for cluster in clusters))
+    gate(x, clusters[0])[0].square().sum().backward()
+    with torch.no_grad():
+        gate.weight_CEH -= 0.1 * gate.weight_CEH.grad
+    assert gate.weight_CEH.grad[1].eq(0).all()
+    assert not torch.allclose(*(gate(x, cluster)[0] for cluster in clusters))
 
 
 KERNELS = ("eager", "by_device", "grouped_mm", "batched_mm")

@@ -15,8 +15,9 @@ class ClusterGate(nn.Module):
     def __init__(self, clusters: int, experts: int, hidden: int, top_k: int, jitter: float = 0.0):
         super().__init__()
         self.top_k, self.jitter = top_k, jitter
-        self.weight_CEH = nn.Parameter(torch.empty(clusters, experts, hidden))
-        nn.init.normal_(self.weight_CEH, std=0.02)
+        # All gates start alike: apart, they would send a word to other experts in every cluster before any reason to.
+        alike_1EH = nn.init.normal_(torch.empty(1, experts, hidden), std=0.02)
+        self.weight_CEH = nn.Parameter(alike_1EH.repeat(clusters, 1, 1))
 
     def forward(self, x_BSH: Tensor, cluster_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return logits [B, S, E] (float32), the selected experts [B, S, K] and their weights [B, S, K], summing to 1.
