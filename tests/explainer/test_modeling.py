@@ -57,6 +57,25 @@ def test_the_pair_changes_the_text_only_through_its_marks(model):
     assert torch.equal(*same)
 
 
+def test_tokens_of_a_fact_bear_its_mark_and_those_of_the_text_do_not(model):
+    rating, feature, _ = model.config.fact_token_ids
+    vectors = model.get_input_embeddings()
+    ids = torch.tensor([[model.config.user_token_id, rating, 20, feature, 21, 22, model.config.text_token_id, 21, 20]])
+    opened = [None, None, rating, None, feature, feature, None, None, None]
+    expected = vectors(ids)
+    for place, mark in enumerate(opened):
+        if mark is not None:
+            expected[0, place] += vectors.weight[mark]
+    read = {}
+    model.lm.register_forward_pre_hook(lambda module, args, kwargs: read.update(kwargs), with_kwargs=True)
+    with torch.no_grad():
+        whole = model(ids, **sides(1)).logits
+        torch.testing.assert_close(read["inputs_embeds"][0, 1:], model.config.embedding_scale * expected[0, 1:])
+        prompt = model(ids[:, :7], **sides(1), use_cache=True)
+        steps = [model(ids[:, place : place + 1], cache=prompt.cache, **sides(1)).logits for place in (7, 8)]
+    torch.testing.assert_close(torch.cat(steps, 1), whole[:, 7:], rtol=1e-4, atol=1e-4)
+
+
 def test_the_loss_is_that_of_all_logits_whatever_is_scored(model):
     ids = torch.randint(7, 60, (3, 9))
     labels = ids.clone()

@@ -15,7 +15,7 @@ from gavamoe.errors import ConfigError
 from gavamoe.explainer.base import extend_vocabulary, load_base, load_tokenizer
 from gavamoe.explainer.configuration import GavamoeConfig
 from gavamoe.explainer.modeling import GavamoeForCausalLM
-from gavamoe.explainer.prompt import ITEM, USER
+from gavamoe.explainer.prompt import EXPLAIN, FACTS, ITEM, USER
 from gavamoe.explainer.tokenizer import mark_id, train_tokenizer
 from gavamoe.moe.initialise import scale_of
 from gavamoe.runtime import bf16_pays
@@ -42,6 +42,7 @@ def from_scratch(
         eos_token_id=tokenizer.eos_token_id,
     )
     ours = model_config(config, text_config, tokenizer, clusters, side_vectors)
+    ours.fact_token_ids = [mark_id(tokenizer, mark) for mark in FACTS]
     # Tied vectors are as short as output weights must be; read at unit variance, they are heard over the layers' noise.
     ours.embedding_scale = config.hidden**0.5
     return _ready(GavamoeForCausalLM(ours), tokenizer, side_vectors), tokenizer
@@ -90,6 +91,7 @@ def model_config(
         side_width=users.shape[1],
         user_token_id=mark_id(tokenizer, USER),
         item_token_id=mark_id(tokenizer, ITEM),
+        text_token_id=mark_id(tokenizer, EXPLAIN),
         balance_weight=config.balance_weight,
         z_weight=config.z_weight,
         dropout=config.dropout,

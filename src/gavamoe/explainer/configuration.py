@@ -16,8 +16,11 @@ class GavamoeConfig(PretrainedConfig):
     experts, experts_per_token and expert_width are sizes after refinement; routing_scale is what the weights of the
     selected experts sum to. initialisation, partition: what the experts start from when the model is built around a
     base (`gavamoe.moe.initialise`). moe_layers: which decoder layers have experts (all when None). users and items
-    count the known ones; side_width is the width of the user and item vectors. embedding_scale multiplies what
-    the layers read, tokens and pair alike. evidence: how many sentences the prompt quotes.
+    count the known ones; side_width is the width of the user and item vectors. fact_token_ids: the marks whose vector
+    is added to the tokens of the fact that they open, up to the next or to text_token_id (as segments are marked in
+    TransferTransfo, Wolf et al. 2019); without them a few layers take long to learn which word was the feature. None
+    around a base, which has read in context before. embedding_scale multiplies what the layers read, tokens and pair
+    alike. evidence: how many sentences the prompt quotes.
     """
 
     model_type = "gavamoe"
@@ -40,6 +43,8 @@ class GavamoeConfig(PretrainedConfig):
         side_width: int = 32,
         user_token_id: int = 0,
         item_token_id: int = 1,
+        fact_token_ids: list[int] | None = None,
+        text_token_id: int = 2,
         balance_weight: float = 0.01,
         z_weight: float = 0.001,
         dropout: float = 0.0,
@@ -59,6 +64,7 @@ class GavamoeConfig(PretrainedConfig):
         self.initialisation, self.partition, self.moe_layers = initialisation, partition, moe_layers
         self.users, self.items, self.side_width = users, items, side_width
         self.user_token_id, self.item_token_id = user_token_id, item_token_id
+        self.fact_token_ids, self.text_token_id = fact_token_ids or [], text_token_id
         self.balance_weight, self.z_weight = balance_weight, z_weight
         self.dropout, self.router_jitter, self.embedding_scale = dropout, router_jitter, embedding_scale
         self.evidence = evidence

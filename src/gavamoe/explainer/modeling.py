@@ -1,6 +1,7 @@
 """The explainer's language model: any causal LM, its MLPs a multi-gate mixture, the pair as two soft tokens.
 
-    prompt   <|user|> <|item|> ...        input embeddings; at the two marks stand the projected user and item vectors
+    prompt   <|user|> <|item|> ...        input embeddings; at the two marks stand the projected user and item vectors,
+                                          and tokens of a stated fact may bear the vector of the mark that opens it
     blocks   gate of the pair's cluster   `cluster_ids` [batch] travels through forward and generate as a plain tensor
     loss     explanation and end token    plus, in training, load balance and router z loss
 
@@ -147,6 +148,9 @@ class GavamoeForCausalLM(GavamoePreTrainedModel, GenerationMixin):
             if ids is not None:
                 at_mark_BS1 = (input_ids_BS == mark).unsqueeze(-1)
                 x_BSH = torch.where(at_mark_BS1, token(ids).unsqueeze(1).to(x_BSH.dtype), x_BSH)
+        if self.config.fact_token_ids:
+            fact_BS, opened_BS = _facts(input_ids_BS, self.config.fact_token_ids, self.config.text_token_id)
+            x_BSH = x_BSH + fact_BS.unsqueeze(-1) * self.get_input_embeddings()(opened_BS)
         return x_BSH * self.config.embedding_scale
 
     def _loss(self, logits: Tensor, labels_BS: Tensor, mask_BS: Tensor | None, items: Tensor | int | None) -> Tensor:
@@ -172,6 +176,17 @@ class GavamoeForCausalLM(GavamoePreTrainedModel, GenerationMixin):
             balance = balance_loss(logits_BSE, self.routing.selected[layer], mask, total)
             losses.append(self.config.balance_weight * balance + self.config.z_weight * z_loss(logits_BSE, mask, total))
         return torch.stack(losses).mean()
+
+
+def _facts(ids_BS: Tensor, opening: list[int], closing: int) -> tuple[Tensor, Tensor]:
+    """Which places of a prompt [B, S] belong to a fact, and what stands at the last mark before each place."""
+    mark_BS = ids_BS == closing
+    for mark in opening:
+        mark_BS = mark_BS | (ids_BS == mark)
+    place_S = torch.arange(ids_BS.shape[1], device=ids_BS.device)
+    last_BS = place_S.where(mark_BS, -1).cummax(1).values
+    opened_BS = ids_BS.gather(1, last_BS.clamp_min(0))
+    return (last_BS >= 0) & ~mark_BS & (opened_BS != closing), opened_BS
 
 
 def _first_scored(labels_BS: Tensor) -> int:

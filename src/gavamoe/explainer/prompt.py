@@ -18,6 +18,7 @@ PAD, END = "<|pad|>", "<|end|>"
 USER, ITEM = "<|user|>", "<|item|>"
 RATING, FEATURE, EXPLAIN, EVIDENCE = "<|rating|>", "<|feature|>", "<|explain|>", "<|evidence|>"
 MARKS = (USER, ITEM, RATING, FEATURE, EXPLAIN, EVIDENCE)
+FACTS = (RATING, FEATURE, EVIDENCE)  # the marks that open a fact
 QUOTED_WORDS = 40  # of a sentence of evidence
 
 
