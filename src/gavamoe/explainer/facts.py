@@ -20,6 +20,8 @@ from gavamoe.explainer.features import FeaturePredictor
 from gavamoe.explainer.prompt import Condition
 from gavamoe.preference.model import PreferenceModel
 
+EVEN = 0.5  # a feature less probable than that is more likely wrong than right
+
 
 @dataclass(frozen=True)
 class Judgement:
@@ -88,15 +90,17 @@ class Facts:
         elif condition.rating == "given":
             level = self.catalog.scale.to_level(given(frame, "rating")).to_list()
         feature: Sequence[str | None] = [None] * len(frame)
+        unsure = None
         if condition.feature == "predicted":
-            feature = self.features.predict(user_id, item_id)
+            feature, probability = self.features.predict(user_id, item_id)
+            unsure = probability < EVEN
         elif condition.feature == "given":
             feature = given(frame, "feature").to_list()
 
         def people(row: int, count: int) -> Sequence[Sequence[str]]:
             return self.evidence.around(int(user_id[row]), int(item_id[row]), count)
 
-        columns = PairColumns(user_id, item_id, judged.cluster, level, feature, people=people)
+        columns = PairColumns(user_id, item_id, judged.cluster, level, feature, people=people, unsure=unsure)
         return self._quoting(columns, judged.level), judged
 
     def of_reviews(self, reviews: pl.DataFrame) -> PairColumns:
