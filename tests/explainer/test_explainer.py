@@ -67,9 +67,9 @@ def test_a_feature_is_predicted_from_what_item_and_user_speak_of():
         {"user_id": [1, 1, 2, 2, 3], "item_id": [1, 1, 2, 2, 2], "feature": ["music", "music", "pace", "pace", "pace"]}
     ).with_columns(text=pl.lit("so it was"))
     predictor = FeaturePredictor.fit(train)
-    assert predictor.predict(np.array([1, 2, 0]), np.array([1, 2, 2]))[0] == ["music", "pace", "pace"]
+    assert predictor.predict(np.array([1, 2, 0]), np.array([1, 2, 2])) == ["music", "pace", "pace"]
     nothing = FeaturePredictor.fit(train.with_columns(feature=pl.lit(None, dtype=pl.String)))
-    assert nothing.predict(np.array([1]), np.array([1])) == ([None], [0.0])
+    assert nothing.predict(np.array([1]), np.array([1])) == [None]
 
 
 def test_a_recommendation_leaves_out_what_the_user_has_reviewed_and_is_sorted(explainer):

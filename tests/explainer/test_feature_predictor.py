@@ -19,7 +19,7 @@ def spoken(reviews: int, by_user: bool, seed: int) -> pl.DataFrame:
 
 
 def hits(predictor: FeaturePredictor, reviews: pl.DataFrame) -> float:
-    predicted, _ = predictor.predict(reviews["user_id"].to_numpy(), reviews["item_id"].to_numpy())
+    predicted = predictor.predict(reviews["user_id"].to_numpy(), reviews["item_id"].to_numpy())
     return float(np.mean([left == right for left, right in zip(predicted, reviews["feature"], strict=True)]))
 
 
@@ -33,20 +33,11 @@ def test_users_who_say_much_are_heard():
     assert hits(predictor, spoken(2000, by_user=True, seed=1)) > 0.3
 
 
-def test_what_is_foretold_comes_with_its_own_probability_however_many_pairs_are_asked_for(monkeypatch):
-    monkeypatch.setattr("gavamoe.explainer.features.PAIRS_AT_ONCE", 7)
-    predictor, pairs = FeaturePredictor.fit(spoken(500, by_user=True, seed=0)), (np.arange(60), np.arange(60) % ITEMS)
-    predicted, probability = predictor.predict(*pairs)
-    column = predictor.habit["feature"].search_sorted(pl.Series(predicted)).to_numpy()
-    np.testing.assert_allclose(probability, predictor.probabilities(*pairs)[np.arange(60), column])
-
-
 def test_a_feature_is_foretold_where_it_is_rare_elsewhere_and_not_because_it_is_common():
     common = pl.DataFrame({"user_id": range(1, 41), "item_id": [2] * 40, "feature": ["story"] * 40})
     both = {"user_id": range(41, 61), "item_id": [1] * 20, "feature": ["story"] * 11 + ["music"] * 9}
     train = pl.concat([common, pl.DataFrame(both)]).with_columns(text=pl.lit("so it was"))
-    predicted, _ = FeaturePredictor.fit(train).predict(np.array([0, 0, 0]), np.array([1, 2, 0]))
-    assert predicted == ["music", "story", "story"]
+    assert FeaturePredictor.fit(train).predict(np.array([0, 0, 0]), np.array([1, 2, 0])) == ["music", "story", "story"]
 
 
 def test_texts_that_name_a_feature_are_evidence_of_it_as_whole_words():

@@ -1,7 +1,6 @@
 """How texts are written: batches, beams and streams, all saying the same."""
 
 import threading
-from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -9,9 +8,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gavamoe.explainer import generation
-from gavamoe.explainer.asking import as_frame
-from gavamoe.explainer.generation import choose
 from gavamoe.explainer.prompt import Condition
 from gavamoe.explainer.streaming import WordStreamer, stream, to_text
 from gavamoe.explainer.tokenizer import train_tokenizer
@@ -61,32 +57,6 @@ def test_a_text_is_the_same_however_many_legs_it_takes(explainer, pairs, monkeyp
         return [(e.text, e.finished) for e in explainer.explain_batch(pairs, GIVEN, **options)]
 
     assert written(3) == written(1000)
-
-
-def test_half_of_the_drafts_do_not_follow_an_unsure_guess(explainer, pairs, monkeypatch):
-    columns, _ = explainer.facts.of(as_frame([(f"u{i:02d}", f"i{i:02d}") for i in range(1, 9)]), Condition())
-    assert all(columns.feature)
-    assert columns.unsure is not None
-    assert explainer.facts.of(pairs, GIVEN)[0].unsure is None  # what is given is followed
-    unsure = np.arange(8) % 2 == 0
-
-    def drafts(**changed):
-        seen = []
-        monkeypatch.setattr(generation, "choose", lambda ids, end, *people: seen.append(ids) or choose(ids, end))
-        settings = explainer._generation({"candidates": 4, "do_sample": True, "temperature": 1.0})
-        asked = replace(columns, **changed)
-        rows = dict(generation.generate(explainer.model, explainer.tokenizer, asked, settings))
-        return [[to_text(explainer.tokenizer, ids) for ids in seen[list(rows).index(row)]] for row in range(8)], rows
-
-    told, _ = drafts(unsure=None)
-    untold, _ = drafts(unsure=None, feature=[None] * 8)
-    mixed, written = drafts(unsure=unsure)
-    for row in range(8):
-        assert mixed[row][0::2] == told[row][0::2]
-        assert mixed[row][1::2] == (untold if unsure[row] else told)[row][1::2]
-        stated = columns.feature[row] if not unsure[row] or written[row].text in told[row][0::2] else None
-        assert written[row].feature == stated
-        assert written[row].prompt_ids == explainer.prompt_ids(columns.level[row], stated)
 
 
 def test_beams_of_a_batch_are_the_beams_of_each_pair(explainer, pairs):

@@ -126,5 +126,5 @@ class NeuralSystem:
         if "feature" in self.takes and condition.feature == "given":
             feature = pairs["feature"].to_list()
         elif "feature" in self.takes and condition.feature == "predicted":
-            feature = self._corpus.feature_predictor.predict(user, item)[0]
+            feature = self._corpus.feature_predictor.predict(user, item)
         return self._vocabulary.pairs(user, item, level, feature)

@@ -19,7 +19,7 @@ def write(model: TextModel, vocabulary: Vocabulary, batch: Batch, generation: Ge
     """The text of each pair of the batch, which no other pair of it influences."""
     model.eval()
     drafts = [_draw(model, vocabulary, batch, generation, seed, draft) for draft in range(drafts_of(generation))]
-    kept = [choose(of_pair, vocabulary.end).ids for of_pair in zip(*drafts, strict=True)]
+    kept = [choose(of_pair, vocabulary.end)[0] for of_pair in zip(*drafts, strict=True)]
     return [" ".join(vocabulary.tokenizer.decode(ids, skip_special_tokens=True).split()) for ids in kept]
 
 

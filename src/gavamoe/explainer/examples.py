@@ -43,7 +43,6 @@ class PairColumns:
 
     evidence: which sentences the prompt of a row quotes; a function, because they are chosen by the feature as well.
     people: what a draft of the row's text is compared with.
-    unsure: [N] whether the feature is a guess that half of the drafts had better be written without; None: nowhere.
     """
 
     user_id: np.ndarray
@@ -53,7 +52,6 @@ class PairColumns:
     feature: Sequence[str | None]
     evidence: EvidenceOf = no_evidence
     people: PeopleOf = no_people
-    unsure: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.user_id)

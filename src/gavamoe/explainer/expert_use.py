@@ -52,7 +52,7 @@ def text_use(
     prompt = PromptEncoder(tokenizer)
     encoded = tokenizer([" " + text for text in texts], add_special_tokens=False)["input_ids"] if texts else []
     written = [
-        Generated(text, feature, prompt(level, feature, pairs.evidence(row, feature)), ids, finished=True)
+        Generated(text, prompt(level, feature, pairs.evidence(row, feature)), ids, finished=True)
         for row, (level, feature, text, ids) in enumerate(zip(pairs.level, pairs.feature, texts, encoded, strict=True))
     ]
     return expert_use(model, pairs, written)

@@ -176,7 +176,7 @@ class Explainer:
                 cold_user=bool(columns.user_id[row] == 0),
                 cold_item=bool(columns.item_id[row] == 0),
                 finished=written[row].finished,
-                feature=written[row].feature,
+                feature=columns.feature[row],
                 conditions=condition.to_dict() | {"evidence": self.facts.quoted},
                 experts=shares[row] if shares else None,
                 evidence=said[row],

@@ -28,8 +28,7 @@ class Explanation:
 
     rating: predicted, on the scale of the source. responsibilities: of the pair's clusters, summing to 1. experts: by
     layer, the share of the text's routing that each expert got. cold_user, cold_item: no training review, so the model
-    spoke of someone or something unknown. finished: the text ended by itself. feature: the one in the
-    prompt of the text; None also where it was an unsure guess and a draft that had not been told it was kept.
+    spoke of someone or something unknown. finished: the text ended by itself. feature: the one in the prompt.
     conditions: where the prompt's rating and feature came from, whether one was ground truth (oracle), and how many
     sentences of evidence it quoted. evidence: the best sentences of others about the item, as many as were asked for,
     the quoted ones first.

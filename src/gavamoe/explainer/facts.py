@@ -20,8 +20,6 @@ from gavamoe.explainer.features import FeaturePredictor
 from gavamoe.explainer.prompt import Condition
 from gavamoe.preference.model import PreferenceModel
 
-EVEN = 0.5  # a feature less probable than that is more likely wrong than right
-
 
 @dataclass(frozen=True)
 class Judgement:
@@ -90,17 +88,15 @@ class Facts:
         elif condition.rating == "given":
             level = self.catalog.scale.to_level(given(frame, "rating")).to_list()
         feature: Sequence[str | None] = [None] * len(frame)
-        unsure = None
         if condition.feature == "predicted":
-            feature, probability = self.features.predict(user_id, item_id)
-            unsure = probability < EVEN
+            feature = self.features.predict(user_id, item_id)
         elif condition.feature == "given":
             feature = given(frame, "feature").to_list()
 
         def people(row: int, count: int) -> Sequence[Sequence[str]]:
             return self.evidence.around(int(user_id[row]), int(item_id[row]), count)
 
-        columns = PairColumns(user_id, item_id, judged.cluster, level, feature, people=people, unsure=unsure)
+        columns = PairColumns(user_id, item_id, judged.cluster, level, feature, people=people)
         return self._quoting(columns, judged.level), judged
 
     def of_reviews(self, reviews: pl.DataFrame) -> PairColumns:

@@ -49,21 +49,21 @@ class FeaturePredictor:
         mixed_in = {side: _best_strength(seen, known, habit, side) for side in SIDES}
         return cls(counts, habit, mixed_in)
 
-    def predict(self, user_id: np.ndarray, item_id: np.ndarray) -> tuple[list[str | None], np.ndarray]:
-        """The feature of each pair whose probability exceeds `HABIT` times the corpus-wide share most; that, [N].
+    def predict(self, user_id: np.ndarray, item_id: np.ndarray) -> list[str | None]:
+        """The feature of each pair whose probability exceeds `HABIT` times the corpus-wide share most.
 
-        The likeliest would be the corpus' commonest nearly always, and say nothing of the pair. None, with probability
-        0, when training had no features.
+        The likeliest would be the corpus' commonest nearly always, and say nothing of the pair. None when training had
+        no features.
         """
-        predicted: list[str | None] = [None] * len(user_id)
-        probability_N = np.zeros(len(user_id))
-        for start in range(0, len(user_id) if self._share_F.size else 0, PAIRS_AT_ONCE):
+        if self._share_F.size == 0:
+            return [None] * len(user_id)
+        features = self.habit["feature"]
+        predicted: list[str | None] = []
+        for start in range(0, len(user_id), PAIRS_AT_ONCE):
             chunk = slice(start, start + PAIRS_AT_ONCE)
-            probability_NF = self.probabilities(user_id[chunk], item_id[chunk])
-            best_N = (probability_NF - HABIT * self._share_F).argmax(1)
-            predicted[chunk] = self.habit["feature"].gather(best_N).to_list()
-            probability_N[chunk] = np.take_along_axis(probability_NF, best_N[:, None], 1)[:, 0]
-        return predicted, probability_N
+            gain_NF = self.probabilities(user_id[chunk], item_id[chunk]) - HABIT * self._share_F
+            predicted += features.gather(gain_NF.argmax(1)).to_list()
+        return predicted
 
     def probabilities(self, user_id: np.ndarray, item_id: np.ndarray) -> np.ndarray:
         """That each pair's text is about each feature of `habit`, p(f | item) p(f | user) / p(f) normalised, [N, F]."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 import torch
 from transformers import GenerationConfig, PreTrainedTokenizerBase
@@ -49,20 +48,11 @@ def generation_settings(config: ExplainerConfig, tokenizer: PreTrainedTokenizerB
 
 @dataclass(frozen=True)
 class Generated:
-    """One text, the feature that its prompt stated, its token ids (`prompt + text`), and whether it ended by itself."""
+    """One text, its token ids (with prompt: `prompt + text`), and whether it ended by itself."""
 
     text: str
-    feature: str | None
     prompt_ids: list[int]
     text_ids: list[int]
-    finished: bool
-
-
-class Chosen(NamedTuple):
-    """The draft to keep: its place, its ids without the end token and what follows, and whether it ended by itself."""
-
-    place: int
-    ids: list[int]
     finished: bool
 
 
@@ -83,36 +73,24 @@ def generate(
     batch_size: sequences at once, drafts counted.
     """
     model.eval()
-    drafts, end = drafts_of(generation), tokenizer.eos_token_id
-    features = [_stated(pairs, row, drafts) for row in range(len(pairs))]
     encode = PromptEncoder(tokenizer)
     prompts = [
-        {feature: encode(pairs.level[row], feature, pairs.evidence(row, feature)) for feature in stated}
-        for row, stated in enumerate(features)
+        encode(level, feature, pairs.evidence(row, feature))
+        for row, (level, feature) in enumerate(zip(pairs.level, pairs.feature, strict=True))
     ]
     heard = lru_cache(TEXTS_KEPT)(lambda text: encode_texts(tokenizer, [text], generation.max_new_tokens)[0][:-1])
-    by_length = sorted(range(len(pairs)), key=lambda row: max(map(len, prompts[row].values())))
+    by_length = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
+    drafts, end = drafts_of(generation), tokenizer.eos_token_id
     count = int(getattr(generation, "heard", None) or 0)
     step = max(1, batch_size // drafts)
     for start in range(0, len(by_length), step):
         rows = by_length[start : start + step]
         drawn = [row for row in rows for _ in range(drafts)]
-        begun = [prompts[row][feature] for row in rows for feature in features[row]]
-        sequences = _generate_batch(model, tokenizer, pairs, drawn, begun, generation, seed, streamer)
+        sequences = _generate_batch(model, tokenizer, pairs, prompts, drawn, generation, seed, streamer)
         for place, row in enumerate(rows):
             people = [[heard(text) for text in texts] for texts in pairs.people(row, count)] if drafts > 1 else []
-            draft, ids, finished = choose(sequences[place * drafts : (place + 1) * drafts], end, *people)
-            feature = features[row][draft]
-            yield row, Generated(to_text(tokenizer, ids), feature, prompts[row][feature], ids, finished)
-
-
-def _stated(pairs: PairColumns, row: int, drafts: int) -> list[str | None]:
-    """The feature that the prompt of each draft states. An unsure guess is left out of every other one's.
-
-    So the guess stays where what people wrote bears it out, and dictates no text where it does not.
-    """
-    unsure = pairs.unsure is not None and pairs.unsure[row]
-    return [None if unsure and draft % 2 else pairs.feature[row] for draft in range(drafts)]
+            ids, finished = choose(sequences[place * drafts : (place + 1) * drafts], end, *people)
+            yield row, Generated(to_text(tokenizer, ids), prompts[row], ids, finished)
 
 
 def drafts_of(generation: GenerationConfig) -> int:
@@ -121,33 +99,30 @@ def drafts_of(generation: GenerationConfig) -> int:
     return int(getattr(generation, "candidates", None) or 1) if sampled else 1
 
 
-def choose(drafts: Sequence[list[int]], end: int, *people: Sequence[Sequence[int]]) -> Chosen:
-    """The draft to keep; one that did not end is the last choice.
+def choose(drafts: Sequence[list[int]], end: int, *people: Sequence[Sequence[int]]) -> tuple[list[int], bool]:
+    """The draft to keep, without its end token and what follows, and whether it ended; one that did not is the last.
 
     people: groups of people's texts, to which the draft should be alike too.
     """
-    cut = [
-        Chosen(place, ids[: ids.index(end)], True) if end in ids else Chosen(place, ids, False)
-        for place, ids in enumerate(drafts)
-    ]
-    kept = [draft for draft in cut if draft.finished] or cut
-    return kept[most_agreed([draft.ids for draft in kept], *people)]
+    cut = [(ids[: ids.index(end)], True) if end in ids else (ids, False) for ids in drafts]
+    kept = [draft for draft in cut if draft[1]] or cut
+    return kept[most_agreed([ids for ids, _ in kept], *people)]
 
 
 def _generate_batch(
     model: GavamoeForCausalLM,
     tokenizer: PreTrainedTokenizerBase,
     pairs: PairColumns,
-    rows: list[int],
     prompts: Sequence[list[int]],
+    rows: list[int],
     generation: GenerationConfig,
     seed: int,
     streamer: WordStreamer | None,
 ) -> list[list[int]]:
-    width = max(map(len, prompts))
+    width = max(len(prompts[row]) for row in rows)
     pad, device = tokenizer.pad_token_id, model.device
-    input_ids = torch.tensor([[pad] * (width - len(ids)) + ids for ids in prompts], device=device)
-    mask = torch.tensor([[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts], device=device)
+    input_ids = torch.tensor([[pad] * (width - len(prompts[row])) + prompts[row] for row in rows], device=device)
+    mask = torch.tensor([[0] * (width - len(prompts[row])) + [1] * len(prompts[row]) for row in rows], device=device)
     columns = {"user_ids": pairs.user_id, "item_ids": pairs.item_id, "cluster_ids": pairs.cluster}
     sides = {name: torch.as_tensor(column[rows], device=device) for name, column in columns.items()}
     draft_B = torch.arange(len(rows), device=device) % drafts_of(generation)
