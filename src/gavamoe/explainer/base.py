@@ -17,13 +17,12 @@ from gavamoe.explainer.tokenizer import extend_tokenizer
 from gavamoe.moe.convert import gated_mlps
 
 
-def check_base(base: str) -> None:
-    """Find out at once, without its weights, whether `base` can be had and converted; else `ConfigError`."""
+def load_skeleton(base: str) -> PreTrainedModel:
+    """The LM of a hub id or directory without its weights; `ConfigError` where it cannot be had or converted."""
     config = _loaded(base, AutoConfig)
-    load_tokenizer(base)
     try:
         with torch.device("meta"):
-            skeleton = AutoModelForCausalLM.from_config(config)
+            skeleton: PreTrainedModel = AutoModelForCausalLM.from_config(config)
     except ValueError as error:
         raise _unusable(base, error) from None
     if not any(gated_mlps(skeleton)):
@@ -31,11 +30,12 @@ def check_base(base: str) -> None:
             f"{base} ({type(skeleton).__name__}) has no gated MLP (gate_proj, up_proj, down_proj) to convert; "
             "choose a base model like Llama, Qwen, Mistral, SmolLM or Gemma"
         )
+    return skeleton
 
 
 def load_base(base: str, dtype: torch.dtype, in_4bit: bool = False) -> PreTrainedModel:
     """The pretrained LM of a hub id or directory; `ConfigError` says what to do where it cannot be had."""
-    options: dict[str, Any] = {"quantization_config": _four_bits(dtype)} if in_4bit else {}
+    options: dict[str, Any] = {"quantization_config": four_bits(dtype)} if in_4bit else {}
     lm = _loaded(base, AutoModelForCausalLM, dtype=dtype, **options)
     # Where it came from is no part of what is made of it: a run is copied to other machines.
     lm.config.name_or_path = lm.name_or_path = ""
@@ -90,7 +90,8 @@ def _unusable(base: str, error: Exception) -> ConfigError:
     )
 
 
-def _four_bits(dtype: torch.dtype) -> Any:
+def four_bits(dtype: torch.dtype) -> Any:
+    """How a base is held in 4 bits; `ConfigError` where it cannot be."""
     if not torch.cuda.is_available() or importlib.util.find_spec("bitsandbytes") is None:
         raise ConfigError(
             "explainer.load_in_4bit needs a CUDA GPU and the package bitsandbytes (pip install 'gavamoe[four-bit]'); "

@@ -12,12 +12,14 @@ from transformers.utils import logging as transformers_logging
 
 from gavamoe.config import ExplainerConfig
 from gavamoe.errors import ConfigError
-from gavamoe.explainer.base import extend_vocabulary, load_base, load_tokenizer
+from gavamoe.explainer.base import extend_vocabulary, four_bits, load_base, load_skeleton, load_tokenizer
 from gavamoe.explainer.configuration import GavamoeConfig
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.explainer.prompt import EXPLAIN, FACTS, ITEM, USER
 from gavamoe.explainer.tokenizer import mark_id, train_tokenizer
+from gavamoe.moe.convert import convert
 from gavamoe.moe.initialise import scale_of
+from gavamoe.moe.routing import RoutingState
 from gavamoe.runtime import bf16_pays
 
 
@@ -46,6 +48,18 @@ def from_scratch(
     # Tied vectors are as short as output weights must be; read at unit variance, they are heard over the layers' noise.
     ours.embedding_scale = config.hidden**0.5
     return _ready(GavamoeForCausalLM(ours), tokenizer, side_vectors), tokenizer
+
+
+def check_base(base: str, config: ExplainerConfig, clusters: int) -> None:
+    """Find out at once, without its weights, whether `base` can be had and converted as asked; else `ConfigError`."""
+    config = config.settled(base=True)
+    if config.load_in_4bit:
+        four_bits(torch.float32)
+    skeleton, nobody = load_skeleton(base), torch.empty(1, 1)
+    tokenizer, _ = load_tokenizer(base)
+    ours = model_config(config, skeleton.config, tokenizer, clusters, (nobody, nobody))
+    # Which neurons go together takes weights to find out, and cannot fail.
+    convert(skeleton, ours.moe_shape(), RoutingState(), ours.initialisation, "random", ours.moe_layers)
 
 
 def from_base(

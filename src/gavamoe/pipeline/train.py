@@ -15,7 +15,6 @@ from gavamoe.data.dataset import InteractionArrays, ReviewDataset
 from gavamoe.errors import DataError
 from gavamoe.explainer import build
 from gavamoe.explainer import training as explainer_training
-from gavamoe.explainer.base import check_base
 from gavamoe.explainer.clusters import GateClusters
 from gavamoe.explainer.content import content_vectors, side_vectors
 from gavamoe.explainer.examples import ExplanationDataset
@@ -73,9 +72,10 @@ def train_run(
 def _check_explainer(run: RunDirectory, card: RunCard, stage: Stage) -> None:
     if stage == "preference":
         return
-    card.settings.explainer.settled(base=card.base_model is not None)
+    config = card.settings
+    config.explainer.settled(base=card.base_model is not None)
     if card.base_model is not None and not run.has(EXPLAINER_FILES):
-        check_base(card.base_model)
+        build.check_base(card.base_model, config.explainer, config.preference.clusters)
 
 
 def summary(run: RunDirectory) -> dict[str, Any]:
