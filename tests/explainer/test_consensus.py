@@ -34,6 +34,13 @@ def test_a_draft_in_peoples_words_is_kept_against_the_other_drafts():
     assert choose([[*draft, END] for draft in drafts], END, [[7, 8, 9], [3, 7, 8]]) == ([1, 2, 3, 7, 8], True)
 
 
+def test_of_drafts_no_more_alike_the_one_somewhat_shorter_than_what_people_write_is_kept():
+    drafts = [[11, 12], list(range(20, 26)), list(range(30, 40)), list(range(40, 60))]
+    assert most_agreed(drafts, [list(range(10))]) == 1
+    assert most_agreed(drafts, [list(range(10))], [list(range(30 + 10 * i, 50 + 10 * i)) for i in (5, 6)]) == 2
+    assert most_agreed([[], [11]], [[], []]) in (0, 1)
+
+
 @given(texts)
 def test_where_nobody_wrote_the_drafts_alone_decide(drafts):
     assert most_agreed(drafts, [], []) == most_agreed(drafts)

@@ -16,20 +16,27 @@ import numpy as np
 
 Text = Sequence[int]
 PEOPLE = 3.0  # what people's texts count against the other drafts: they are less alike, so agree less with any draft
+# Likeness to texts longer than the drafts grows with a draft's length. So a draft loses LENGTH for each factor of e by
+# which its own is off BRIEF of people's (docs/experiments.md).
+LENGTH, BRIEF = 0.5, 0.6
 
 
 def most_agreed(drafts: Sequence[Text], *people: Sequence[Text]) -> int:
     """Which of the drafts (token ids) shares most with the others and with each group of people's texts.
 
-    Two texts share F1 of tokens plus F1 of pairs of neighbours.
+    Two texts share F1 of tokens plus F1 of pairs of neighbours. Beside people's texts, length counts too.
     """
     if len(drafts) == 1:
         return 0
     among_DD = _shared(drafts, drafts)
     agreement_D = (among_DD.sum(1) - among_DD.diagonal()) / (len(drafts) - 1)
-    for texts in people:
-        if texts:
-            agreement_D = agreement_D + PEOPLE * _shared(drafts, texts).mean(1)
+    groups = [texts for texts in people if texts]
+    for texts in groups:
+        agreement_D = agreement_D + PEOPLE * _shared(drafts, texts).mean(1)
+    if groups:
+        wished = BRIEF * np.mean([np.mean([len(text) for text in texts]) for texts in groups])
+        length_D = np.array([len(draft) for draft in drafts])
+        agreement_D = agreement_D - LENGTH * np.abs(np.log(np.maximum(length_D, 1) / max(wished, 1)))
     return int(agreement_D.argmax())
 
 
