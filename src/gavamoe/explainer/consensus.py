@@ -34,10 +34,15 @@ def most_agreed(drafts: Sequence[Text], *people: Sequence[Text]) -> int:
     for texts in groups:
         agreement_D = agreement_D + PEOPLE * _shared(drafts, texts).mean(1)
     if groups:
-        wished = BRIEF * np.mean([np.mean([len(text) for text in texts]) for texts in groups])
-        length_D = np.array([len(draft) for draft in drafts])
-        agreement_D = agreement_D - LENGTH * np.abs(np.log(np.maximum(length_D, 1) / max(wished, 1)))
+        agreement_D = agreement_D - LENGTH * _off_length(drafts, groups)
     return int(agreement_D.argmax())
+
+
+def _off_length(drafts: Sequence[Text], groups: Sequence[Sequence[Text]]) -> np.ndarray:
+    """By how many factors of e each draft is longer or shorter than BRIEF of what people write, [D]."""
+    wished = BRIEF * np.mean([np.mean([len(text) for text in texts]) for texts in groups])
+    length_D = np.array([len(draft) for draft in drafts])
+    return np.abs(np.log(np.maximum(length_D, 1) / max(wished, 1)))
 
 
 def _shared(drafts: Sequence[Text], texts: Sequence[Text]) -> np.ndarray:
