@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from weights import assert_same_weights
 from worlds import TINY
 
 from gavamoe.config import ExplainerConfig, PreferenceConfig, parse_config
@@ -138,8 +139,7 @@ def test_user_and_item_vectors_survive_initialisation_and_saving(tmp_path):
     assert torch.equal(model.item_token.vectors.weight, items)
     model.save_pretrained(tmp_path)
     loaded = type(model).from_pretrained(tmp_path)
-    for (name, saved), (_, read) in zip(model.state_dict().items(), loaded.state_dict().items(), strict=True):
-        assert torch.equal(saved, read), name
+    assert_same_weights(model.state_dict(), loaded.state_dict())
 
 
 def test_generation_stops_at_the_tokenizers_own_end_token(explainer):

@@ -6,6 +6,7 @@ import torch
 from torch.distributed import destroy_process_group, get_rank, init_process_group
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
+from weights import assert_same_weights
 from worlds import TINY
 
 from gavamoe.config import ExplainerConfig
@@ -43,6 +44,5 @@ make_whole(sharded)
 if get_rank() == 0:
     sharded.save_pretrained(sys.argv[1])
     loaded = GavamoeForCausalLM.from_pretrained(sys.argv[1])
-    for (name, saved), (_, expected) in zip(loaded.state_dict().items(), whole.state_dict().items(), strict=True):
-        assert torch.equal(saved, expected), name
+    assert_same_weights(loaded.state_dict(), whole.state_dict())
 destroy_process_group()

@@ -5,12 +5,12 @@ import torch
 from checkpoints import FAMILIES, TEXTS, save_base
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
 from transformers import AutoConfig, AutoModelForCausalLM, Gemma2Config, GPT2Config, GPT2LMHeadModel
+from weights import assert_same_weights
 from worlds import TINY
 
 from gavamoe.config import ExplainerConfig
 from gavamoe.errors import ConfigError
 from gavamoe.explainer import build
-from gavamoe.explainer.build import check_base
 from gavamoe.explainer.examples import PromptEncoder
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 
@@ -48,8 +48,7 @@ def test_a_converted_checkpoint_survives_saving(initialisation, layers, shared, 
     model, tokenizer = build.from_base(save_base(tmp_path / "base"), settings, 3, vectors())
     model.eval().save_pretrained(tmp_path / "ours")
     loaded = GavamoeForCausalLM.from_pretrained(tmp_path / "ours").eval()
-    for (name, saved), (_, read) in zip(model.state_dict().items(), loaded.state_dict().items(), strict=True):
-        assert torch.equal(saved, read), name
+    assert_same_weights(model.state_dict(), loaded.state_dict())
     prompt = torch.tensor([PromptEncoder(tokenizer)(4, None)]).expand(3, -1)
     with torch.no_grad():
         # To rounding: kernels sum in another order where weights lie at another place in memory.
@@ -122,7 +121,7 @@ def test_a_text_that_begins_with_a_token_of_its_own_still_does(tmp_path):
 def test_what_cannot_be_is_refused_in_one_line_before_anything_is_trained(settings, message, tmp_path):
     base = save_base(tmp_path)
     for attempt in (
-        lambda: check_base(base, config(**settings), 3),
+        lambda: build.check_base(base, config(**settings), 3),
         lambda: build.from_base(base, config(**settings), 3, vectors()),
     ):
         with pytest.raises(ConfigError, match=message) as refused:
@@ -134,7 +133,7 @@ def test_what_cannot_be_is_refused_in_one_line_before_anything_is_trained(settin
 def test_what_can_be_is_found_possible_without_weights(initialisation, tmp_path):
     save_base(tmp_path)
     (tmp_path / "model.safetensors").unlink()
-    check_base(str(tmp_path), config(initialisation=initialisation, partition="clustered"), 3)
+    build.check_base(str(tmp_path), config(initialisation=initialisation, partition="clustered"), 3)
 
 
 @pytest.mark.parametrize("settings", [{"initialisation": "adapter"}, {"tuning": "lora"}])
@@ -146,7 +145,7 @@ def test_what_starts_from_a_base_model_needs_one(settings):
 def test_a_base_without_a_gated_mlp_is_known_before_anything_is_trained(tmp_path):
     GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=16, n_head=2, vocab_size=20)).save_pretrained(tmp_path)
     with pytest.raises(ConfigError, match=r"GPT2LMHeadModel\) has no gated MLP"):
-        check_base(str(tmp_path), config(), 3)
+        build.check_base(str(tmp_path), config(), 3)
 
 
 class _Response:
@@ -170,10 +169,10 @@ def test_a_base_model_that_cannot_be_had_is_one_line_with_what_to_do(cause, mess
 
     monkeypatch.setattr(AutoConfig, "from_pretrained", refuse)
     with pytest.raises(ConfigError, match=message) as refused:
-        check_base("some/model", config(), 3)
+        build.check_base("some/model", config(), 3)
     assert "\n" not in str(refused.value)
 
 
 def test_a_directory_that_is_not_there_is_one_line(tmp_path):
     with pytest.raises(ConfigError, match="cannot load the base model"):
-        check_base(str(tmp_path / "nothing"), config(), 3)
+        build.check_base(str(tmp_path / "nothing"), config(), 3)

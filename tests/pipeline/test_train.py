@@ -4,9 +4,9 @@ import subprocess
 import sys
 
 import pytest
-import torch
 from safetensors.torch import load_file
 from transformers import Trainer
+from weights import assert_same_weights
 
 from gavamoe.config import parse_config
 from gavamoe.errors import ConfigError, RunError
@@ -19,16 +19,10 @@ def weights(run, stage="explainer"):
     return load_file(run / stage / "model.safetensors")
 
 
-def assert_same(left, right):
-    assert left.keys() == right.keys()
-    for name, tensor in left.items():
-        assert torch.equal(tensor, right[name]), name
-
-
 def test_the_same_seed_gives_the_same_run_twice(dataset_path, run_path, tiny_config, tmp_path):
     train_run(dataset_path, tmp_path / "again", tiny_config, preset="tiny")
     for stage in ("preference", "explainer"):
-        assert_same(weights(run_path, stage), weights(tmp_path / "again", stage))
+        assert_same_weights(weights(run_path, stage), weights(tmp_path / "again", stage))
 
 
 @pytest.mark.parametrize("stop_at", [13, 20])  # between epochs, and in the middle of one
@@ -51,7 +45,7 @@ def test_interrupted_and_resumed_it_ends_with_the_same_weights(
     monkeypatch.setattr(Trainer, "training_step", real_step)
     assert not (tmp_path / "run" / "explainer").exists()
     train_run(dataset_path, tmp_path / "run", tiny_config, preset="tiny", resume=True)
-    assert_same(weights(run_path), weights(tmp_path / "run"))
+    assert_same_weights(weights(run_path), weights(tmp_path / "run"))
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
@@ -61,7 +55,7 @@ def test_the_stages_can_be_trained_one_after_the_other(dataset_path, run_path, t
     with pytest.raises(RunError, match=r"explainer/config.json is missing"):
         Explainer.from_pretrained(run)
     train_run(dataset_path, run, tiny_config, stage="explainer")
-    assert_same(weights(run_path), weights(run))
+    assert_same_weights(weights(run_path), weights(run))
 
 
 def test_a_stage_that_is_added_keeps_the_settings_of_the_run(dataset_path, tiny_config, tmp_path):
@@ -79,7 +73,7 @@ def test_a_run_is_never_overwritten(dataset_path, run_path, tiny_config):
     before = weights(run_path)
     with pytest.raises(RunError, match="--resume, or choose another --out"):
         train_run(dataset_path, run_path, tiny_config)
-    assert_same(before, weights(run_path))
+    assert_same_weights(before, weights(run_path))
 
 
 def test_there_is_nothing_to_resume_where_there_is_no_run(dataset_path, tiny_config, tmp_path):
@@ -119,7 +113,7 @@ def test_a_run_goes_on_only_as_it_was_begun_and_on_the_same_data(run_path, datas
         train_run(tmp_path / "other", run_path, resume=True)
     before = weights(run_path)
     train_run(dataset_path, run_path, resume=True)  # nothing is left to do
-    assert_same(before, weights(run_path))
+    assert_same_weights(before, weights(run_path))
 
 
 def test_an_impossible_run_leaves_nothing_behind(dataset_path, tmp_path):

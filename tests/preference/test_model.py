@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from weights import assert_same_weights
 
 from gavamoe.config import PreferenceConfig
 from gavamoe.data.dataset import InteractionArrays
@@ -31,8 +32,7 @@ def test_saved_and_loaded_it_is_bit_equal_and_prints_nothing(tmp_path, capsys):
     model = a_model()
     model.save_pretrained(tmp_path)
     loaded = PreferenceModel.from_pretrained(tmp_path)
-    for name, tensor in model.state_dict().items():
-        assert torch.equal(tensor, loaded.state_dict()[name]), name
+    assert_same_weights(model.state_dict(), loaded.state_dict())
     assert capsys.readouterr().out == ""
     assert not list(tmp_path.glob("*.bin"))
 

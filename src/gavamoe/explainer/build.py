@@ -17,9 +17,7 @@ from gavamoe.explainer.configuration import GavamoeConfig
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.explainer.prompt import EXPLAIN, FACTS, ITEM, USER
 from gavamoe.explainer.tokenizer import mark_id, train_tokenizer
-from gavamoe.moe.convert import convert
 from gavamoe.moe.initialise import scale_of
-from gavamoe.moe.routing import RoutingState
 from gavamoe.runtime import bf16_pays
 
 
@@ -58,8 +56,8 @@ def check_base(base: str, config: ExplainerConfig, clusters: int) -> None:
     skeleton, nobody = load_skeleton(base), torch.empty(1, 1)
     tokenizer, _ = load_tokenizer(base)
     ours = model_config(config, skeleton.config, tokenizer, clusters, (nobody, nobody))
-    # Which neurons go together takes weights to find out, and cannot fail.
-    convert(skeleton, ours.moe_shape(), RoutingState(), ours.initialisation, "random", ours.moe_layers)
+    ours.partition = "random"  # which neurons go together takes weights to find out, and cannot fail
+    GavamoeForCausalLM(ours, skeleton)
 
 
 def from_base(

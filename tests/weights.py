@@ -1,0 +1,14 @@
+"""Weights of two models, compared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+
+def assert_same_weights(left: Mapping[str, torch.Tensor], right: Mapping[str, torch.Tensor]) -> None:
+    """The same names, bit by bit the same tensors."""
+    assert left.keys() == right.keys()
+    for name, tensor in left.items():
+        assert torch.equal(tensor, right[name]), name
