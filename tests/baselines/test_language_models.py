@@ -88,6 +88,18 @@ def test_xrec_leaves_the_language_model_as_it_is(corpus, graph, tmp_path):
     assert {name.split(".")[0] for name in moved} == {"user", "item"}
 
 
+def test_xrec_is_saved_with_the_graph_vectors_that_its_adapters_fit(corpus, tmp_path):
+    pairs = corpus.dataset.interactions("valid").head(5)
+    system, again = (TEXT_SYSTEMS["xrec"](10**5) for _ in range(2))
+    system.fit(corpus, 0, tmp_path)
+    again.prepare = lambda corpus, seed: (
+        (torch.zeros_like(system.model.users_NG), torch.zeros_like(system.model.items_NG)),
+    )
+    again.load(corpus, 0, tmp_path)
+    assert torch.equal(again.model.users_NG, system.model.users_NG)
+    assert again.predict(pairs, Condition()).texts == system.predict(pairs, Condition()).texts
+
+
 def test_xrec_tells_every_layer_of_the_pair(corpus, graph, batch):
     model = XRec(corpus, 16, graph).eval()
     seen = []

@@ -55,3 +55,14 @@ def test_ranking_puts_reviewed_items_before_others(world):
     own, other = (items[1:21] if camp else items[21:] for camp in (1, 0))
     scores = users[1::2]
     assert (scores @ own.T).mean() > (scores @ other.T).mean() + 0.5
+
+
+def test_ranking_compares_with_items_that_the_user_has_not_reviewed():
+    user, item = np.array([1, 1, 1, 2]), np.array([1, 2, 4, 3])
+    drawn = LightGCN(2, 5, user, item).unreviewed(torch.tensor([1, 2]).repeat(500)).view(500, 2)
+    assert set(drawn[:, 0].tolist()) == {3, 5}
+    assert set(drawn[:, 1].tolist()) == {1, 2, 4, 5}
+
+
+def test_a_user_who_reviewed_everything_is_compared_with_something():
+    assert LightGCN(1, 2, np.array([1, 1]), np.array([1, 2])).unreviewed(torch.ones(9, dtype=torch.long)).min() >= 1

@@ -2,7 +2,7 @@
 
     propagation   E^(k+1) = A E^(k), A = D^-1/2 (graph) D^-1/2; no weights, no activation
     vectors       the mean of E^(0) .. E^(K)
-    objective     `ranking`: Bayesian personalised ranking, as published
+    objective     `ranking`: Bayesian personalised ranking against items the user has not reviewed, as published
                   `rating`: squared error of mean + biases + dot product
 
 Ids count from 1; row 0, the unknown, has no edge, so its vector comes from its own layer alone.
@@ -11,7 +11,7 @@ Shape suffixes: N users and items (users first), D vector, B batch.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from gavamoe.data.dataset import InteractionArrays
 
 Objective = Literal["ranking", "rating"]
 DECAY, LEARNING_RATE, BATCH, PATIENCE = 1e-4, 5e-3, 2048, 5
+REDRAWS = 50  # of an item that the user turns out to have reviewed; who reviewed them all keeps the last
 
 
 class LightGCN(nn.Module):
@@ -30,6 +31,7 @@ class LightGCN(nn.Module):
     """
 
     adjacency_NN: Tensor
+    reviewed_M: Tensor
 
     def __init__(
         self, users: int, items: int, user_M: np.ndarray, item_M: np.ndarray, width: int = 64, layers: int = 3
@@ -42,6 +44,8 @@ class LightGCN(nn.Module):
         nn.init.zeros_(self.bias.weight)
         self.mean_level = nn.Parameter(torch.zeros(()), requires_grad=False)
         self.register_buffer("adjacency_NN", normalised_adjacency(*self.rows, user_M, item_M), persistent=False)
+        reviewed_M = torch.from_numpy(np.unique(self._pair(user_M, item_M)))
+        self.register_buffer("reviewed_M", reviewed_M, persistent=False)  # pairs as sorted numbers
 
     def propagate(self) -> tuple[Tensor, Tensor]:
         """The final vectors of users [users + 1, D] and items [items + 1, D]."""
@@ -58,14 +62,33 @@ class LightGCN(nn.Module):
         biases_B = (self.bias(user_B) + self.bias(item_B + self.rows[0])).squeeze(-1)
         return self.mean_level + biases_B + (users_ND[user_B] * items_ND[item_B]).sum(-1)
 
-    def loss(self, objective: Objective, user_B: Tensor, item_B: Tensor, level_B: Tensor) -> Tensor:
-        """Of a batch, with the decay of the vectors that it touches; ranking draws an item at random for each pair."""
+    def unreviewed(self, user_B: Tensor) -> Tensor:
+        """An item for each user, drawn at random among those that the user has not reviewed, [B]."""
+        other_B = torch.randint(min(1, self.rows[1] - 1), self.rows[1], user_B.shape)
+        for _ in range(REDRAWS):
+            known_B = torch.isin(self._pair(user_B, other_B), self.reviewed_M)
+            if not known_B.any():
+                break
+            other_B = torch.where(known_B, torch.randint_like(other_B, 1, self.rows[1]), other_B)
+        return other_B
+
+    def _pair(self, user: Any, item: Any) -> Any:
+        """One number a pair, of arrays or tensors."""
+        return user * self.rows[1] + item
+
+    def loss(
+        self, objective: Objective, user_B: Tensor, item_B: Tensor, level_B: Tensor, other_B: Tensor | None = None
+    ) -> Tensor:
+        """Of a batch, with the decay of the vectors that it touches.
+
+        other_B: what ranking compares with; drawn where it is not given.
+        """
         own = [user_B, item_B + self.rows[0]]
         if objective == "rating":
             loss = nn.functional.mse_loss(self.rating(user_B, item_B), level_B)
         else:
             users_ND, items_ND = self.propagate()
-            other_B = torch.randint(1, self.rows[1], item_B.shape) if self.rows[1] > 1 else item_B
+            other_B = self.unreviewed(user_B) if other_B is None else other_B
             own.append(other_B + self.rows[0])
             margin_B = (users_ND[user_B] * (items_ND[item_B] - items_ND[other_B])).sum(-1)
             loss = nn.functional.softplus(-margin_B).mean()
@@ -105,6 +128,8 @@ def fit(
         model = LightGCN(users, items, train.user_id, train.item_id, width)
         model.mean_level.fill_(float(np.mean(train.level)))
         learned, check = (_tensors(arrays) for arrays in (train, valid))
+        # Drawn once: a check on other items every epoch would stop by luck.
+        others = model.unreviewed(check[0]) if objective == "ranking" else None
         optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=LEARNING_RATE)
         best, best_weights, stale = np.inf, _copy(model), 0
         for _ in range(epochs):
@@ -114,7 +139,7 @@ def fit(
                 model.loss(objective, *(column[chosen] for column in learned)).backward()
                 optimizer.step()
             with torch.no_grad():
-                loss = float(model.loss(objective, *check))
+                loss = float(model.loss(objective, *check, others))
             stale = 0 if loss < best else stale + 1
             if stale == 0:
                 best, best_weights = loss, _copy(model)

@@ -58,7 +58,7 @@ class NeuralSystem:
         before = time.perf_counter() - started
         checkpoint = directory / CHECKPOINT
         history = train(model, self._vocabulary, seed, directory.parent.name, checkpoint)
-        save_state(directory / WEIGHTS, {name: p.detach().cpu() for name, p in model.learned()})
+        save_state(directory / WEIGHTS, {name: tensor.detach().cpu() for name, tensor in model.kept()})
         checkpoint.unlink(missing_ok=True)
         last = history[-1]["phase"]
         return Training(

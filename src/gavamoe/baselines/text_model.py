@@ -68,6 +68,12 @@ class TextModel(nn.Module):
             if any(phase.trains(name) for phase in self.phases):
                 yield name, parameter
 
+    def kept(self) -> Iterator[tuple[str, Tensor]]:
+        """What is saved: the learned parameters, and the fixed vectors that they were learned beside."""
+        yield from self.learned()
+        parameters = dict(self.named_parameters())
+        yield from ((name, tensor) for name, tensor in self.state_dict().items() if name not in parameters)
+
 
 def text_loss(logits_BTV: Tensor, text_BT: Tensor) -> tuple[Tensor, int]:
     """Mean cross-entropy over the scored tokens, and how many there are; logits at t are of the token at t."""

@@ -180,4 +180,4 @@ class _Training:
 
 def _copy(model: TextModel) -> dict[str, Tensor]:
     """What training changes; a frozen base model is not copied."""
-    return {name: parameter.detach().clone() for name, parameter in model.learned()}
+    return {name: tensor.detach().clone() for name, tensor in model.kept()}

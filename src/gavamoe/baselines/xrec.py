@@ -57,8 +57,9 @@ class XRec(TextModel):
     def __init__(self, corpus: Corpus, width: int, graph: tuple[Tensor, Tensor]):
         super().__init__()
         self.language = LanguageModel(corpus, width)
-        self.register_buffer("users_NG", graph[0], persistent=False)
-        self.register_buffer("items_NG", graph[1], persistent=False)
+        # Saved with the adapters, which fit these vectors and no others.
+        self.register_buffer("users_NG", graph[0])
+        self.register_buffer("items_NG", graph[1])
         hidden, dropout = self.language.hidden, corpus.config.dropout
         words = self.language.lm.get_input_embeddings().weight.detach()
         std = 1.0 if self.language.own else float(words.std())  # as long as the vectors beside them
