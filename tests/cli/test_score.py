@@ -54,7 +54,7 @@ def test_json_is_one_object_with_the_metrics_and_what_they_were_taken_on(score: 
     assert (code, err) == (0, "")
     assert result["n"] == 3
     assert result["conditions"]["empty"] == 1
-    assert result["conditions"]["rating_scale"] == [2, 5]
+    assert result["conditions"]["rating_scale"] == [1, 5]
     assert result["metrics"]["FMR"] == 0.5
     assert result["metrics"]["FCR"] == 0.5
     # The 9 counts as 5, and the row without a predicted rating does not count.
@@ -219,3 +219,41 @@ def test_a_feature_set_without_features_is_refused(
     code, _, err = score(predictions, "--feature-set", features)
     assert code == 2
     assert "features.json" in err
+
+
+def rated(path: Path, pairs: list[tuple[float, float]], prediction: str | None = None) -> Path:
+    rows = [{"prediction": prediction, "reference": "kind staff", "rating": r, "predicted_rating": p} for r, p in pairs]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize(("options", "mae"), [((), 1.5), (("--scale", "4:5"), 0.0), (("--scale", "1:9"), 3.5)])
+def test_predictions_are_clipped_to_the_scale_not_to_the_ratings_that_happen_to_be_there(
+    score: Score, tmp_path: Path, options: tuple[str, ...], mae: float
+) -> None:
+    path = rated(tmp_path / "p.jsonl", [(4.0, 1.0), (5.0, 9.0)], "kind")
+    assert json.loads(score(path, "--json", *options)[1])["metrics"]["MAE"] == mae
+
+
+def test_ratings_that_follow_no_known_scale_are_compared_as_they_are(score: Score, tmp_path: Path) -> None:
+    result = json.loads(score(rated(tmp_path / "p.jsonl", [(-7.5, -9.5), (3.25, 3.25)], "kind"), "--json")[1])
+    assert result["conditions"]["rating_scale"] is None
+    assert result["metrics"]["MAE"] == 1.0
+
+
+def test_a_system_that_only_rates_is_scored_on_its_ratings(score: Score, tmp_path: Path) -> None:
+    path = rated(tmp_path / "p.jsonl", [(4.0, 3.0), (5.0, 5.0)])
+    result = json.loads(score(path, "--json")[1])
+    assert result["metrics"] == {"RMSE": 0.5**0.5, "MAE": 0.5}
+    path.write_text(path.read_text() + json.dumps(ROWS[0]))
+    code, _, err = score(path)
+    assert code == 2
+    assert "null in 2 of 3 rows" in err
+
+
+def test_a_blank_around_a_feature_does_not_hide_it(score: Score, tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    rows = [{"prediction": "the pool was warm", "reference": "nice pool", "feature": f} for f in ("pool ", " ", "pool")]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "features.txt").write_text("pool\n")
+    assert json.loads(score(path, "--feature-set", tmp_path / "features.txt", "--json")[1])["metrics"]["FMR"] == 1.0

@@ -11,7 +11,7 @@ from gavamoe.errors import DataError
 from gavamoe.evaluation import significance
 from gavamoe.evaluation.outputs import Outputs
 from gavamoe.evaluation.row_scores import RowScores
-from gavamoe.evaluation.score import RATING_METRICS, STANDARD_METRICS, TEXT_METRICS
+from gavamoe.evaluation.score import RATING_METRICS, STANDARD_METRICS, TEXT_METRICS, further_metrics
 from gavamoe.evaluation.significance import compare, confidence_intervals
 
 VOCABULARY = [f"word{number}" for number in range(40)]
@@ -122,3 +122,16 @@ def test_blocks_of_resamples_change_nothing(monkeypatch: pytest.MonkeyPatch) -> 
 def test_systems_of_different_rows_cannot_be_compared() -> None:
     with pytest.raises(DataError, match="same rows"):
         compare(invented(0, 10), invented(0, 11), TEXT_METRICS)
+
+
+def test_what_is_tested_is_what_each_system_scores_alone() -> None:
+    # Coherence learns sentiment from the references; learned from both systems' rows it would have seen each twice.
+    one, other = invented(0, copied=0.5), invented(1, copied=0.2)
+    metrics = (*STANDARD_METRICS, *further_metrics())
+    alone = [RowScores(outputs, metrics).overall() for outputs in (one, other)]
+    for name, difference in compare(one, other, metrics).items():
+        assert (difference.first, difference.second) == pytest.approx([scores[name] for scores in alone]), name
+
+
+def test_too_few_ratings_for_a_model_of_sentiment_are_too_few_in_a_test_as_well() -> None:
+    assert "rating coherence" not in compare(invented(0, rows=60), invented(1, rows=60), further_metrics())

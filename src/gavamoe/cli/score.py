@@ -25,13 +25,19 @@ def score(
     similarity_model: Annotated[
         Path | None, typer.Option(help="A local transformers model to compare meanings with.")
     ] = None,
+    scale: Annotated[
+        str | None,
+        typer.Option(help="Rating scale LOW:HIGH that predictions are clipped to, instead of the inferred one."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Score texts (and ratings, where they are there) as the field's tables do."""
     from gavamoe.cli.output import emit_json
+    from gavamoe.data.scale import RatingScale
     from gavamoe.evaluation.predictions import score_file
 
-    result = score_file(predictions, feature_set, normalize, similarity_model)
+    given_scale = RatingScale.parse(scale) if scale else None
+    result = score_file(predictions, feature_set, normalize, similarity_model, given_scale)
     if json:
         emit_json(result)
     else:

@@ -24,7 +24,7 @@ class Outputs:
         features: the feature each reference speaks of; None in a row without one.
         feature_set: all features there are.
         predicted, true: ratings on the scale of the source, [n]; None or NaN in a row without one.
-        scale: lowest and highest rating; predictions beyond it are clipped.
+        scale: lowest and highest rating; predictions beyond it are clipped. None: they are taken as they are.
         described: whether each row has a reference text, [n]; None when all have. A row without one counts for ratings
             only: no text is right or wrong there.
         item_features: for each row, the features that training reviews of its item mention.

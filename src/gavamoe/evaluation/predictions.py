@@ -8,14 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from gavamoe.data.readers.lines import chunks, read_start
+from gavamoe.data.scale import RatingScale
 from gavamoe.errors import DataError
 from gavamoe.evaluation.groups import SPARSITY, TRAINING_REVIEWS, SparsityGroups, by_group
 from gavamoe.evaluation.metrics.metric import Metric
 from gavamoe.evaluation.normalize import normalize
 from gavamoe.evaluation.outputs import Outputs
 from gavamoe.evaluation.row_scores import RowScores
-from gavamoe.evaluation.score import STANDARD_METRICS, further_metrics
+from gavamoe.evaluation.score import RATING_METRICS, STANDARD_METRICS, further_metrics
 from gavamoe.evaluation.significance import confidence_intervals
 
 TEXTS, OPTIONAL_TEXT, NUMBERS = ("prediction", "reference"), "feature", ("rating", "predicted_rating")
@@ -26,15 +29,20 @@ Row = dict[str, Any]
 
 
 def score_file(
-    path: Path, feature_set: Path | None = None, normalized: bool = False, similarity_model: Path | None = None
+    path: Path,
+    feature_set: Path | None = None,
+    normalized: bool = False,
+    similarity_model: Path | None = None,
+    scale: RatingScale | None = None,
 ) -> dict[str, Any]:
     """Score a file of rows {"prediction", "reference"[, "feature", "rating", "predicted_rating"]}; plain, gzip or zstd.
 
-    RMSE and MAE are over the rows with both ratings; predictions are clipped to the range of the true ones, where there
-    are different ones. Rows with a blank reference count for ratings only. Without a feature set, the features of the
-    file are the set. `normalized`: texts and features alike. Rows are grouped by rating and, where they have them, by
-    cluster and by the user's `training_reviews` (into groups of about as many of the file's users); `oracle` is known
-    where every row says so.
+    RMSE and MAE are over the rows with both ratings; predictions are clipped to the scale, without one to the scale
+    that the true ratings follow (`RatingScale.infer`; 4 and 5 stars are of 1 to 5), and not where they follow none.
+    Where every prediction is null, the system only rates. Rows with a blank reference count for ratings only. Without a
+    feature set, the features of the file are the set. `normalized`: texts and features alike. Rows are grouped by
+    rating and, where they have them, by cluster and by the user's `training_reviews` (into groups of about as many of
+    the file's users); `oracle` is known where every row says so.
 
     Returns:
         n, conditions, metrics, intervals (95 % confidence), groups, and the further metrics that the field's tables
@@ -45,8 +53,9 @@ def score_file(
     """
     rows = list(_read_rows(path))
     similarity = _similarity_metrics(similarity_model) if similarity_model else ()
-    outputs = _outputs(rows, read_feature_set(feature_set) if feature_set else None, normalized)
-    scores = RowScores(outputs, STANDARD_METRICS)
+    writes = _writes(path, rows)
+    outputs = _outputs(rows, read_feature_set(feature_set) if feature_set else None, normalized, scale)
+    scores = RowScores(outputs, STANDARD_METRICS if writes else RATING_METRICS)
     conditions = {
         "source": path.name,
         "normalization": "lowercase, punctuation split from words" if normalized else "as given, split on white space",
@@ -54,7 +63,8 @@ def score_file(
         "features": len(outputs.known_features),
         "rating_scale": outputs.scale,
         "oracle": any(row["oracle"] for row in rows) if all("oracle" in row for row in rows) else None,
-        "empty": sum(not words for words in outputs.predictions),
+        "empty": sum(not words for words in outputs.predictions) if writes else None,
+        "similarity_model": str(similarity_model) if similarity_model else None,
     }
     groupings = {SPARSITY: _sparsity(rows), **{name: [row.get(name) for row in rows] for name in GROUPINGS}}
     return {
@@ -63,26 +73,49 @@ def score_file(
         "metrics": scores.overall(),
         "intervals": confidence_intervals(scores),
         "groups": {name: by_group(scores, labels) for name, labels in groupings.items() if _few_kinds(labels)},
-        "further": RowScores(outputs, (*further_metrics(), *similarity)).overall(),
+        "further": RowScores(outputs, (*further_metrics(), *similarity) if writes else ()).overall(),
     }
 
 
-def _outputs(rows: list[Row], feature_set: list[str] | None, normalized: bool) -> Outputs:
-    as_scored = normalize if normalized else str
-    features = [as_scored(feature) if (feature := row.get("feature")) else None for row in rows]
+def _writes(path: Path, rows: list[Row]) -> bool:
+    """Whether the system writes texts: in all rows, or in none."""
+    silent = sum(row["prediction"] is None for row in rows)
+    if 0 < silent < len(rows):
+        raise DataError(
+            f"{path}: 'prediction' is null in {silent:,} of {len(rows):,} rows; write \"\" where nothing was said, "
+            "and null in every row only of a system that only rates"
+        )
+    return not silent
+
+
+def _outputs(rows: list[Row], feature_set: list[str] | None, normalized: bool, scale: RatingScale | None) -> Outputs:
+    def as_scored(text: str) -> str:
+        return " ".join((normalize(text) if normalized else text).split())
+
+    features = [as_scored(row.get("feature") or "") or None for row in rows]
     known_features = {as_scored(feature) for feature in feature_set or filter(None, features)}
     ratings = [row.get("rating") for row in rows]
-    known = [rating for rating in ratings if rating is not None]
     return Outputs(
-        [as_scored(row["prediction"]).split() for row in rows],
+        [as_scored(row["prediction"] or "").split() for row in rows],
         [as_scored(row["reference"]).split() for row in rows],
         features,
         known_features,
         predicted=[row.get("predicted_rating") for row in rows],
         true=ratings,
-        scale=(min(known), max(known)) if known else None,
+        scale=(scale.values[0], scale.values[-1]) if scale else _scale(ratings),
         described=[bool(row["reference"].strip()) for row in rows],
     )
+
+
+def _scale(ratings: list[float | None]) -> tuple[float, float] | None:
+    """Lowest and highest rating of the scale that the ratings follow; None where they follow none."""
+    known = [rating for rating in ratings if rating is not None]
+    try:
+        scale = RatingScale.infer(pl.Series(known, dtype=pl.Float64))
+    except DataError:
+        return None
+    low, high = scale.values[0], scale.values[-1]
+    return (low, high) if low <= min(known) and max(known) <= high else None
 
 
 def _similarity_metrics(model: Path) -> tuple[Metric, ...]:
@@ -139,7 +172,8 @@ def _check(path: Path, number: int, row: Row) -> None:
     for name in TEXTS:
         if name not in row:
             raise DataError(f"{path}, line {number}: '{name}' is missing; found {', '.join(row) or 'nothing'}")
-        if not isinstance(row[name], str):
+        only_rates = name == "prediction" and row[name] is None and row.get("predicted_rating") is not None
+        if not isinstance(row[name], str) and not only_rates:
             raise DataError(f"{path}, line {number}: '{name}' must be a text, not {row[name]!r}")
     if not isinstance(row.get(OPTIONAL_TEXT), str | None):
         raise DataError(f"{path}, line {number}: '{OPTIONAL_TEXT}' must be a text, not {row[OPTIONAL_TEXT]!r}")

@@ -18,16 +18,22 @@ class RowScores:
     Args:
         outputs: what is scored.
         metrics: under what; those of one family share their statistics.
+        statistics: how to find them for a metric; from the outputs where it is not given.
     """
 
-    def __init__(self, outputs: Outputs, metrics: Sequence[Metric]) -> None:
+    def __init__(
+        self,
+        outputs: Outputs,
+        metrics: Sequence[Metric],
+        statistics: Callable[[Metric], Rows | None] | None = None,
+    ) -> None:
         self.rows = len(outputs)
         self._described = np.ones(self.rows) if outputs.described is None else np.array(outputs.described, dtype=float)
         self.metrics = tuple(metrics)
         self._statistics: dict[Callable[[Outputs], Rows | None], Rows | None] = {}
         for metric in self.metrics:
             if metric.statistics not in self._statistics:
-                self._statistics[metric.statistics] = metric.statistics(outputs)
+                self._statistics[metric.statistics] = statistics(metric) if statistics else metric.statistics(outputs)
 
     def knows(self, metric: Metric) -> bool:
         """Whether the outputs have what the metric needs."""

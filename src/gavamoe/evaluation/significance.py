@@ -16,7 +16,7 @@ from typing import Literal
 
 import numpy as np
 
-from gavamoe.evaluation.metrics.metric import Metric
+from gavamoe.evaluation.metrics.metric import Metric, Rows
 from gavamoe.evaluation.outputs import Outputs
 from gavamoe.evaluation.row_scores import RowScores
 
@@ -68,8 +68,8 @@ def compare(first: Outputs, second: Outputs, metrics: Sequence[Metric], seed: in
         DataError: the systems have different numbers of rows.
     """
     rows = len(first)
-    # One matrix for both, so that an n-gram or a text has the same column in either.
-    scores = RowScores(first.followed_by(second), metrics)
+    together = first.followed_by(second)
+    scores = RowScores(together, metrics, lambda metric: _statistics(metric, first, second, together))
     everything, nothing = np.ones((1, rows)), np.zeros((1, rows))
     once = np.vstack([np.hstack([everything, nothing]), np.hstack([nothing, everything])])
     values = {metric.name: scores.values(metric, once) for metric in metrics}
@@ -82,6 +82,17 @@ def compare(first: Outputs, second: Outputs, metrics: Sequence[Metric], seed: in
         else _by_randomisation(values[metric.name], *swapped[metric.name])
         for metric in known
     }
+
+
+def _statistics(metric: Metric, first: Outputs, second: Outputs, together: Outputs) -> Rows | None:
+    """The rows of both systems, one after the other, each as it is scored alone.
+
+    Where distinct things are counted, one matrix of both, so that an n-gram or a text has the same column in either.
+    """
+    if not metric.resamples:
+        return metric.statistics(together)
+    alone = [rows for outputs in (first, second) if (rows := metric.statistics(outputs)) is not None]
+    return np.vstack(alone) if len(alone) == 2 else None
 
 
 def _repeat(scores: RowScores, metrics: Sequence[Metric], draw: Draw, seed: int) -> dict[str, list[np.ndarray]]:

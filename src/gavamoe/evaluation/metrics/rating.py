@@ -12,12 +12,10 @@ SOURCE = "predictions clipped to the scale first, as PETER and PEPLER do"
 
 def rating_errors(outputs: Outputs) -> np.ndarray | None:
     """Squared error, absolute error, and whether both ratings are known: [n, 3]."""
-    if outputs.predicted is None or outputs.true is None or outputs.scale is None:
+    if outputs.predicted is None or outputs.true is None:
         return None
     predicted, true = (np.array(ratings, dtype=float) for ratings in (outputs.predicted, outputs.true))
-    low, high = outputs.scale
-    # Of a file whose true ratings are all alike the scale is not known, and clipping would make every guess right.
-    error = (np.clip(predicted, low, high) if low < high else predicted) - true
+    error = (np.clip(predicted, *outputs.scale) if outputs.scale else predicted) - true
     known = np.isfinite(error)
     error = np.where(known, error, 0)
     return np.stack([error**2, np.abs(error), known], axis=1)
