@@ -143,6 +143,16 @@ def test_what_was_measured_under_another_condition_is_kept(gavamoe, own_run):
     ]
 
 
+def test_other_reviews_in_a_file_of_the_same_name_are_kept_apart(gavamoe, own_run, tmp_path):
+    before = len(list((own_run / "evaluations").glob("*")))
+    for year in ("2023", "2024"):
+        (tmp_path / year).mkdir()
+        row = {"user": "a", "item": "b", "rating": 4, "text": f"fine in {year}"}
+        (tmp_path / year / "test.jsonl").write_text(json.dumps(row))
+        assert gavamoe("evaluate", own_run, "--data", tmp_path / year / "test.jsonl")[0] == 0
+    assert len(list((own_run / "evaluations").glob("*"))) == before + 2
+
+
 def test_predictions_of_a_run_can_be_scored_again(gavamoe, own_run):
     _, evaluated, _ = gavamoe("evaluate", own_run, "--json")
     code, out, _ = gavamoe("score", own_run / "predictions.jsonl", "--normalize", "--json")

@@ -47,6 +47,9 @@ def test_it_prints_one_object_and_writes_the_tables(gavamoe, dataset_path, tmp_p
         (["--config", "none.yaml"], ["none.yaml"]),
         (["--resume"], ["no comparison"]),
         (["--preset", "huge"], ["huge", "small"]),
+        (["--set", "seed=7"], ["settings", "seeds 0"]),
+        (["--set", "explainer.initialisation=partition"], ["--base-model"]),
+        (["--base-model", "nowhere/none"], ["nowhere/none"]),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(gavamoe, dataset_path, tmp_path, arguments, words):

@@ -1,21 +1,26 @@
 """The comparison: every system once a seed, nothing done twice, oracles apart, tables that say what the cells say."""
 
+import copy
 import csv
 import json
 import shutil
 
 import numpy as np
+import polars as pl
 import pytest
 from transformers import GenerationConfig
 
 from gavamoe.baselines.training import _Training
+from gavamoe.data.dataset import ReviewDataset
 from gavamoe.data.prepare import PrepareOptions, prepare
-from gavamoe.errors import ConfigError, RunError
+from gavamoe.errors import ConfigError, DataError, RunError
 from gavamoe.evaluation.predictions import score_file
+from gavamoe.evaluation.significance import Difference
 from gavamoe.experiments import ours, systems
 from gavamoe.experiments.compare import run
 from gavamoe.experiments.grids import groups_grid
-from gavamoe.experiments.recipe import Recipe, load_recipe
+from gavamoe.experiments.recipe import Recipe, Variant, load_recipe
+from gavamoe.experiments.results import weakest
 from gavamoe.run import RunDirectory
 
 SETTINGS = {
@@ -221,6 +226,72 @@ def test_a_directory_is_not_taken_over(tables, out, dataset_path, recipe, tmp_pa
     other = recipe.model_copy(update={"settings": {**SETTINGS, "explainer.epochs": 2}})
     with pytest.raises(ConfigError, match="begun with another settings"):
         run(dataset_path, out, other, "valid", resume=True)
+
+
+def test_a_variant_that_has_changed_is_not_mistaken_for_the_one_that_is_finished(tables, out, dataset_path, recipe):
+    changed = recipe.model_copy(update={"variants": {"eight": Variant(set={"explainer.experts": 16})}})
+    with pytest.raises(ConfigError, match="begun with another variant 'eight'"):
+        run(dataset_path, out, changed, "valid", resume=True)
+
+
+@pytest.mark.parametrize("name", ["peter", "gavamoe", "../wide", ""])
+def test_a_variant_has_a_name_of_its_own(dataset_path, tmp_path, name):
+    recipe = Recipe(models=("bias",), variants={name: {"set": {"explainer.experts": 8}}})
+    with pytest.raises(ConfigError, match=f"'{name}' is the name of a system, or no name"):
+        run(dataset_path, tmp_path / "t", recipe, "valid")
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"base_model": "nowhere/none"}, "nowhere"),
+        ({"settings": {**SETTINGS, "explainer.initialisation": "partition"}}, "starts from a --base-model"),
+    ],
+)
+def test_what_would_stop_a_system_is_found_before_anything_is_written(dataset_path, recipe, tmp_path, changed, words):
+    with pytest.raises(ConfigError, match=words):
+        run(dataset_path, tmp_path / "t", recipe.model_copy(update=changed), "valid")
+    assert not (tmp_path / "t").exists()
+
+
+def test_a_truth_that_the_data_lacks_stops_only_those_who_are_told_it(dataset_path, tmp_path, monkeypatch):
+    interactions = ReviewDataset.interactions
+    blank = pl.lit(None, dtype=pl.String).alias("feature")
+    monkeypatch.setattr(ReviewDataset, "interactions", lambda *given: interactions(*given).with_columns(blank))
+    oracle = ({"feature": "given"}, {})
+    with pytest.raises(DataError, match="feature=given needs a column feature"):
+        run(dataset_path, tmp_path / "t", Recipe(models=("bias", "peter+"), seeds=1, conditions=oracle), "valid")
+    assert not (tmp_path / "t").exists()
+    run(dataset_path, tmp_path / "t", Recipe(models=("bias",), seeds=1, conditions=oracle), "valid")
+
+
+def test_a_difference_holds_only_where_the_seeds_agree_on_its_direction():
+    def of_seed(first, second, p):
+        return {"FCR": Difference(first, second, None, p, "randomisation")}
+
+    assert weakest([of_seed(0.3, 0.2, 0.001), of_seed(0.4, 0.2, 0.02)]) == {"FCR": 0.02}
+    assert weakest([of_seed(0.3, 0.2, 0.001), of_seed(0.2, 0.4, 0.001)]) == {"FCR": 1.0}
+
+
+def test_a_metric_that_one_seed_was_not_scored_with_is_left_out(tables, out, dataset_path, recipe, tmp_path):
+    table = shutil.copytree(out, tmp_path / "t")
+    cell = table / "systems/nrt/seed-0" / CONDITION / "result.json"
+    result = json.loads(cell.read_text())
+    for metrics in (result["metrics"], *(group["metrics"] for group in next(iter(result["groups"].values())).values())):
+        del metrics["BLEU-4"]
+    cell.write_text(json.dumps(result))
+    lines = {line.model: line for line in run(dataset_path, table, recipe, "valid", resume=True)[0].lines}
+    assert "BLEU-4" not in lines["nrt"].figures
+    assert "BLEU-4" in lines["peter+"].figures
+
+
+def test_what_is_not_known_of_a_group_is_not_its_best(tables):
+    table = copy.deepcopy(tables[0])
+    group = next(iter(table.lines[0].groups))
+    for line in table.lines:
+        line.groups[group].pop("BLEU-4", None)
+    grid = groups_grid(table, "BLEU-4")
+    assert not any(entries[0].best for _, entries in grid.rows)
 
 
 def test_models_and_settings_that_nobody_knows_are_refused_before_anything_is_done(dataset_path, tmp_path):

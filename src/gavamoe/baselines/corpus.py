@@ -59,7 +59,7 @@ class Corpus:
             return self.own
         return Vocabulary(*load_tokenizer(self.base_model), corpus=self)
 
-    def usual_level(self, user_N: np.ndarray, item_N: np.ndarray) -> np.ndarray:
+    def predicted_level(self, user_N: np.ndarray, item_N: np.ndarray) -> np.ndarray:
         """Predicted level of pairs, float [N], for systems that predict none: LightGCN's, of seed 0."""
         return np.clip(self._ratings.predict(user_N, item_N), 1, self.levels)
 

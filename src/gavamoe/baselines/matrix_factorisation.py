@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from itertools import product
 
 import numpy as np
@@ -42,11 +43,10 @@ class MatrixFactorisation:
         self, train: InteractionArrays, factors: int, decay: float, rate: float
     ) -> tuple[float, np.ndarray, np.ndarray]:
         """The mean; vectors of users and items by our ids, with the bias in the first column and 0 for the unknown."""
-        try:
-            from cornac.data import Dataset
-            from cornac.models import MF
-        except ImportError:
-            raise ConfigError("matrix factorisation needs cornac: pip install 'gavamoe[baselines]'") from None
+        require_cornac()
+        from cornac.data import Dataset
+        from cornac.models import MF
+
         known = (train.user_id > 0) & (train.item_id > 0)
         columns = (column[known].tolist() for column in (train.user_id, train.item_id, train.level))
         data = Dataset.build(list(zip(*columns, strict=True)))
@@ -63,3 +63,9 @@ class MatrixFactorisation:
 def _levels(mean: float, user_UV: np.ndarray, item_IV: np.ndarray, user: np.ndarray, item: np.ndarray) -> np.ndarray:
     user_NV, item_NV = user_UV[user], item_IV[item]
     return mean + user_NV[:, 0] + item_NV[:, 0] + (user_NV[:, 1:] * item_NV[:, 1:]).sum(1)
+
+
+def require_cornac() -> None:
+    """`ConfigError` where cornac is not installed."""
+    if find_spec("cornac") is None:
+        raise ConfigError("matrix factorisation needs cornac: pip install 'gavamoe[baselines]'")

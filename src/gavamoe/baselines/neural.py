@@ -76,7 +76,7 @@ class NeuralSystem:
         model.load_state_dict(load_state(directory / WEIGHTS), strict=False)
 
     def predict(self, pairs: pl.DataFrame, condition: Condition) -> Predictions:
-        """As `System.predict`. A predicted rating in the input is the system's own, else the corpus' `usual_level`."""
+        """As `System.predict`. A predicted rating in the input is the system's own, else the corpus' `predicted_level`."""
         if self.model is None:
             raise ValueError("fit or load comes before predict")
         rated = self._rate(self.model, *(pairs[name].to_numpy().astype(np.int64) for name in ("user_id", "item_id")))
@@ -121,7 +121,7 @@ class NeuralSystem:
         if "rating" in self.takes and condition.rating == "given":
             level = pairs["level"].to_numpy().astype(np.int64)
         elif "rating" in self.takes and condition.rating == "predicted":
-            level = np.rint(self._corpus.usual_level(user, item) if rated is None else rated).astype(np.int64)
+            level = np.rint(self._corpus.predicted_level(user, item) if rated is None else rated).astype(np.int64)
         feature: list[str | None] = [None] * len(pairs)
         if "feature" in self.takes and condition.feature == "given":
             feature = pairs["feature"].to_list()

@@ -64,9 +64,10 @@ def _show(results: Table) -> None:
     from gavamoe.evaluation.report import LABELS, SHOWN
     from gavamoe.experiments.grids import ABSENT, section
 
-    shown = section(results)
-    print(shown.title)
-    print(shown.notes)
+    print(section(results).title)
+    print(
+        f"Split {results.split}, n = {results.n:,}; means over the seeds. Spread, tests and all metrics: in the files."
+    )
     metrics = {name: decimals for name, decimals in SHOWN.items() if name in IN_TERMINAL}
     rows = []
     for line in results.lines:

@@ -17,12 +17,12 @@ from gavamoe.experiments.ours import parameters_of
 from gavamoe.experiments.questions import Questions
 from gavamoe.experiments.recipe import Recipe
 from gavamoe.experiments.results import Table, table_of
-from gavamoe.experiments.systems import check_names, make
+from gavamoe.experiments.systems import check_names, check_ready, make
 from gavamoe.experiments.tables import write_tables
 from gavamoe.experiments.variants import settings_of
 from gavamoe.files import staged_file
 
-CARD = "compare.yaml"
+CARD, VARIANTS = "compare.yaml", "variants"
 
 
 def run(
@@ -35,7 +35,8 @@ def run(
 ) -> list[Table]:
     """Run or resume the comparison in the directory `out`; a table a condition, oracles last.
 
-    Models, seeds, conditions and the split may be added to a comparison that is there; its data and settings stay.
+    Models, variants, seeds, conditions and the split may be added to a comparison that is there; its data and settings
+    stay.
 
     Raises:
         InputError: in one line, what of data, recipe or directory cannot be used.
@@ -43,11 +44,12 @@ def run(
     dataset = ReviewDataset.load(data)
     check_names(recipe)
     questions = Questions.of(dataset, split)
-    _open(out, dataset, recipe, resume)
+    conditions = sorted((entry.condition for entry in recipe.conditions), key=lambda condition: condition.oracle)
+    check_ready(recipe, questions.reviews, conditions)
     config = recipe.config(0)
     corpus = Corpus(dataset, config.explainer, recipe.base_model)
     parameters = parameters_of(corpus, config)
-    conditions = sorted((entry.condition for entry in recipe.conditions), key=lambda condition: condition.oracle)
+    _open(out, dataset, recipe, resume)
     cells = {
         model: [Cell(out / "systems" / model / f"seed-{seed}", model, seed) for seed in range(recipe.seeds)]
         for model in recipe.models
@@ -69,20 +71,31 @@ def _open(out: Path, dataset: ReviewDataset, recipe: Recipe, resume: bool) -> No
     if out.exists() and not out.is_dir():
         raise RunError(f"{out} is a file; choose another --out")
     card = {"data": str(dataset.path.resolve()), "digest of the data": dataset.digest, **_fixed(recipe)}
+    variants = {name: dict(variant.set) for name, variant in recipe.variants.items() if name in recipe.models}
     if out.is_dir() and any(out.iterdir()):
         if not resume:
             raise RunError(f"{out} already holds files; go on with --resume, or choose another --out")
-        if not (out / CARD).is_file():
-            raise RunError(f"{out} holds no comparison to resume: {CARD} is missing; choose another --out")
-        begun = yaml.safe_load((out / CARD).read_text(encoding="utf-8"))
-        differing = [key for key in card if begun.get(key) != card[key]]
-        if differing:
-            raise ConfigError(f"{out} was begun with another {differing[0]}; choose another --out for it")
-        return
-    if resume:
+        variants = {**_begun_variants(out, card, variants), **variants}
+    elif resume:
         raise RunError(f"there is no comparison at {out} to resume; leave out --resume")
     with staged_file(out / CARD) as staged:
-        staged.write_text(yaml.safe_dump(card, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        written = {**card, VARIANTS: variants}
+        staged.write_text(yaml.safe_dump(written, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def _begun_variants(out: Path, card: dict[str, Any], variants: dict[str, Any]) -> dict[str, Any]:
+    """The variants of the comparison in `out`, once it is found to be the one that `card` and `variants` describe."""
+    if not (out / CARD).is_file():
+        raise RunError(f"{out} holds no comparison to resume: {CARD} is missing; choose another --out")
+    begun = yaml.safe_load((out / CARD).read_text(encoding="utf-8"))
+    differing = [key for key in card if begun.get(key) != card[key]]
+    if differing:
+        raise ConfigError(f"{out} was begun with another {differing[0]}; choose another --out for it")
+    kept: dict[str, Any] = begun.get(VARIANTS, {})
+    for name in variants.keys() & kept.keys():
+        if variants[name] != kept[name]:
+            raise ConfigError(f"{out} was begun with another variant '{name}'; give the new one a name of its own")
+    return kept
 
 
 def _fixed(recipe: Recipe) -> dict[str, Any]:

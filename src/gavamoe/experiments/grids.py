@@ -93,7 +93,7 @@ def groups_grid(table: Table, metric: str) -> Grid:
     shown = SHOWN[metric]
     for line in known:
         entries = [
-            Entry(ABSENT if value is None else f"{value:.{shown}f}", value == least)
+            Entry(ABSENT if value is None else f"{value:.{shown}f}", value is not None and value == least)
             for value, least in zip(values[line.model], best, strict=True)
         ]
         grid.rows.append((line.model, entries))

@@ -55,6 +55,13 @@ class Recipe(_Strict):
             raise ValueError(f"models must be named once each, found {', '.join(models) or 'none'}")
         return models
 
+    @field_validator("settings")
+    @classmethod
+    def _seeds_apart(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        if "seed" in settings:
+            raise ValueError("seed is no setting of a comparison, which has seeds 0 to seeds - 1; choose how many")
+        return settings
+
     @property
     def subject(self) -> str:
         """The model that the others are tested against."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Any
 
+from gavamoe.baselines.system import Predictions
+from gavamoe.evaluation.metrics.metric import Metric
 from gavamoe.evaluation.report import SHOWN, SHOWN_FURTHER
 from gavamoe.evaluation.score import LOWER_IS_BETTER, STANDARD_METRICS, further_metrics
-from gavamoe.evaluation.significance import compare
+from gavamoe.evaluation.significance import Difference, compare
 from gavamoe.experiments.cell import Cell
 from gavamoe.experiments.questions import Questions
 from gavamoe.explainer.prompt import Condition
@@ -23,8 +26,8 @@ LEVEL = 0.05  # below it a difference is marked
 class Figure:
     """A metric over the seeds.
 
-    values: one a seed. p: of the difference to the subject on the same rows, the largest over the seeds; None where it
-    was not tested.
+    values: one a seed. p: of the difference to the subject on the same rows, the largest over the seeds and 1 where
+    they point in different directions; None where it was not tested.
     """
 
     values: tuple[float, ...]
@@ -99,7 +102,8 @@ def _line(
 ) -> Line:
     results = [cell.result(split, condition) or {} for cell in cells]
     trainings = [cell.training() or {} for cell in cells]
-    metrics = [name for name in results[0]["metrics"] if all(r["metrics"][name] is not None for r in results)]
+    # A cell that was scored where another library was installed may lack a metric.
+    metrics = [name for name in results[0]["metrics"] if all(r["metrics"].get(name) is not None for r in results)]
     figures = {name: Figure(tuple(r["metrics"][name] for r in results), p_values.get(name)) for name in metrics}
     return Line(
         model,
@@ -133,7 +137,7 @@ def _groups(results: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
         group: {
             metric: value
             for metric in groups[0][group]["metrics"]
-            if (value := _mean([of_seed[group]["metrics"][metric] for of_seed in groups])) is not None
+            if (value := _mean([of_seed[group]["metrics"].get(metric) for of_seed in groups])) is not None
         }
         for group in groups[0]
     }
@@ -142,21 +146,34 @@ def _groups(results: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
 def _tests(
     done: dict[str, list[Cell]], subject: str, condition: Condition, questions: Questions
 ) -> dict[str, dict[str, float]]:
-    """{model: {metric: p}} against the subject: seed by seed, and the seed that shows least decides."""
+    """{model: {metric: p}} against the subject, seed by seed."""
+    ours = {cell.seed: cell.predictions(questions.split, condition) for cell in done.get(subject, [])}
+    outputs = {seed: questions.outputs(predictions) for seed, predictions in ours.items()}
     found: dict[str, dict[str, float]] = {}
-    by_seed = {cell.seed: cell for cell in done.get(subject, [])}
-    for seed, own in by_seed.items():
-        ours = own.predictions(questions.split, condition)
-        first = questions.outputs(ours)
-        for model, cells in done.items():
-            for cell in cells:
-                if model == subject or cell.seed != seed:
-                    continue
-                theirs = cell.predictions(questions.split, condition)
-                metrics = [m for m in TESTED if not m.of_texts or (ours.texts is not None and theirs.texts is not None)]
-                for name, difference in compare(first, questions.outputs(theirs), metrics).items():
-                    kept = found.setdefault(model, {})
-                    kept[name] = max(kept.get(name, 0.0), difference.p)
+    for model, cells in done.items():
+        if model != subject:
+            pairs = [(cell.seed, cell.predictions(questions.split, condition)) for cell in cells if cell.seed in ours]
+            found[model] = weakest(
+                [
+                    compare(outputs[seed], questions.outputs(theirs), _common_metrics(ours[seed], theirs))
+                    for seed, theirs in pairs
+                ]
+            )
+    return found
+
+
+def _common_metrics(first: Predictions, second: Predictions) -> list[Metric]:
+    both_write = first.texts is not None and second.texts is not None
+    return [metric for metric in TESTED if both_write or not metric.of_texts]
+
+
+def weakest(by_seed: Sequence[Mapping[str, Difference]]) -> dict[str, float]:
+    """Per metric, the p of the seed that shows least; 1 where the seeds do not even agree on which system is better."""
+    found: dict[str, float] = {}
+    for name in dict.fromkeys(name for differences in by_seed for name in differences):
+        of_seeds = [differences[name] for differences in by_seed if name in differences]
+        agree = len({difference.first > difference.second for difference in of_seeds}) == 1
+        found[name] = max(difference.p for difference in of_seeds) if agree else 1.0
     return found
 
 

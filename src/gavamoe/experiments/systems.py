@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import polars as pl
 
 from gavamoe.baselines.corpus import Corpus
+from gavamoe.baselines.matrix_factorisation import require_cornac
 from gavamoe.baselines.rating_system import RatingSystem
 from gavamoe.baselines.registry import RATING_SYSTEMS, TEXT_SYSTEMS
 from gavamoe.baselines.system import Predictions, System, Training
@@ -19,6 +21,8 @@ from gavamoe.evaluation import trivial
 from gavamoe.experiments.ours import Gavamoe, PreferenceRatings
 from gavamoe.experiments.recipe import OURS, Recipe
 from gavamoe.experiments.variants import ablations, settings_of, trained_by
+from gavamoe.explainer import build
+from gavamoe.explainer.asking import given
 from gavamoe.explainer.prompt import Condition
 
 TRIVIAL: dict[str, Callable[[pl.DataFrame, RatingScale, int], trivial.System]] = {
@@ -29,6 +33,7 @@ TRIVIAL: dict[str, Callable[[pl.DataFrame, RatingScale, int], trivial.System]] =
 }
 WRITE_NOTHING = {"bias", "mean"}
 STAGE1 = "preference"
+VARIANT_NAME = re.compile(r"\w[\w.+-]*")  # results lie in a directory of that name
 
 
 class Trivial:
@@ -69,10 +74,36 @@ def make(name: str, recipe: Recipe, seed: int, parameters: int) -> System:
 
 def check_names(recipe: Recipe) -> None:
     """`ConfigError` for a model that nobody knows."""
-    ours = [OURS, *ablations(recipe.config(0).explainer), *recipe.variants]
-    known = [*ours, STAGE1, *TEXT_SYSTEMS, *RATING_SYSTEMS, *TRIVIAL]
+    named = [OURS, *ablations(recipe.config(0).explainer)]
+    others = [STAGE1, *TEXT_SYSTEMS, *RATING_SYSTEMS, *TRIVIAL]
+    for name in recipe.variants:
+        if name in (*named, *others) or not VARIANT_NAME.fullmatch(name):
+            raise ConfigError(
+                f"variants: '{name}' is the name of a system, or no name for a directory; choose another, of letters, "
+                "digits and - _ . +"
+            )
+    ours = [*named, *recipe.variants]
+    known = [*ours, *others]
     for name in recipe.models:
         if name not in known:
             raise ConfigError(f"there is no model '{name}'; choose among {', '.join(known)}")
     for name in ours:
         recipe.config(0, settings_of(name, recipe))
+
+
+def check_ready(recipe: Recipe, reviews: pl.DataFrame, conditions: Sequence[Condition]) -> None:
+    """Find now what would stop a system when its turn comes, perhaps after hours; `InputError` says what."""
+    told = {fact for name in recipe.models for fact in make(name, recipe, 0, 0).takes}
+    for fact in sorted(told):
+        if any(getattr(condition, fact) == "given" for condition in conditions):
+            given(reviews, fact)
+    if "mf" in recipe.models:
+        require_cornac()
+    for name in recipe.models:
+        changed = settings_of(name, recipe)
+        if changed is None:
+            continue
+        config = recipe.config(0, changed)
+        config.explainer.settled(base=recipe.base_model is not None)
+        if recipe.base_model is not None:
+            build.check_base(recipe.base_model, config.explainer, config.preference.clusters)

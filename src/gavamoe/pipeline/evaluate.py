@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from zlib import crc32
 
 import polars as pl
 
@@ -27,9 +28,10 @@ OURS = "GaVaMoE"
 
 @dataclass(frozen=True)
 class Reviews:
-    """Reviews encoded with the run's catalog; which they are; and the training reviews, where at hand."""
+    """Reviews encoded with the run's catalog; where and which they are; and the training reviews, where at hand."""
 
     frame: pl.DataFrame
+    source: Path
     about: dict[str, str]
     train: pl.DataFrame | None
 
@@ -90,7 +92,7 @@ def load_reviews(run: RunDirectory, explainer: Explainer, data: Path | None, spl
         if frame.is_empty():
             raise DataError(f"{source} has no rows of split '{split}'; its split column has {', '.join(found)}")
     try:
-        return Reviews(explainer.catalog.encode(frame), about, _train_of(run, explainer))
+        return Reviews(explainer.catalog.encode(frame), source, about, _train_of(run, explainer))
     except DataError as error:
         raise DataError(f"{source}, {error}, the scale this run was trained on") from None
 
@@ -102,7 +104,7 @@ def _prepared(explainer: Explainer, dataset: ReviewDataset, split: str) -> Revie
     # The run's own ids: another prepared dataset numbers its users in its own way.
     encoded = explainer.catalog.encode(frame.drop("user_id", "item_id", "level"))
     train = explainer.catalog.encode(dataset.interactions("train").drop("user_id", "item_id", "level"))
-    return Reviews(encoded, {"data": dataset.path.name, "split": split}, train)
+    return Reviews(encoded, dataset.path, {"data": dataset.path.name, "split": split}, train)
 
 
 def _train_of(run: RunDirectory, explainer: Explainer) -> pl.DataFrame | None:
@@ -116,7 +118,10 @@ def _train_of(run: RunDirectory, explainer: Explainer) -> pl.DataFrame | None:
 
 def _write(run: RunDirectory, comparison: Comparison, condition: Condition, catalog: Catalog) -> None:
     baselines = {name: metrics for name, metrics in comparison.systems.items() if name != OURS}
-    name = "_".join([*comparison.reviews.about.values(), condition.slug]).replace(" ", "-")
+    data, *which = comparison.reviews.about.values()
+    # Another file of the same name is other data.
+    place = f"{crc32(bytes(comparison.reviews.source.resolve())):08x}"
+    name = "_".join([f"{data}-{place}", *which, condition.slug]).replace(" ", "-")
     metrics = {**comparison.evaluation.to_dict(), "baselines": baselines}
     rows = prediction_rows(comparison, catalog)
     for where in (run.evaluations / name, run.path):

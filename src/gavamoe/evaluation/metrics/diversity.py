@@ -11,7 +11,7 @@ from gavamoe.evaluation.metrics.metric import Metric, occurrences
 from gavamoe.evaluation.outputs import Outputs, windows
 
 UNIQUE = "Li et al. 2020 (NETE)"
-DISTINCT = "Li et al. 2016, over the corpus"
+DISTINCT = "after Li et al. 2016, who divide by words; over the n-grams of the corpus"
 
 
 def text_occurrences(outputs: Outputs) -> sparse.csr_array:
