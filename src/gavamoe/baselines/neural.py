@@ -76,7 +76,7 @@ class NeuralSystem:
         model.load_state_dict(load_state(directory / WEIGHTS), strict=False)
 
     def predict(self, pairs: pl.DataFrame, condition: Condition) -> Predictions:
-        """As `System.predict`. A predicted rating in the input is the system's own, else the corpus' `predicted_level`."""
+        """As `System.predict`. A predicted rating in the input is the system's own, else `Corpus.predicted_level`."""
         if self.model is None:
             raise ValueError("fit or load comes before predict")
         rated = self._rate(self.model, *(pairs[name].to_numpy().astype(np.int64) for name in ("user_id", "item_id")))
