@@ -25,7 +25,7 @@ lint: $(VENV)/.installed
 	$(BIN)/mypy
 
 bench: $(VENV)/.installed
-	$(BIN)/python benchmarks/prepare.py --rows 1000000
+	$(BIN)/python benchmarks/prepare.py --rows 1000000 --dir benchmarks/out
 	$(BIN)/python benchmarks/explainer.py
 
 clean:
