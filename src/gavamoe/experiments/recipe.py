@@ -45,7 +45,7 @@ class Recipe(_Strict):
     preset: str = "small"
     base_model: str | None = Field(None, description="LM that gavamoe, pepler and xrec start from; none: from scratch")
     settings: dict[str, Any] = Field({}, description="settings of all systems by their dotted names")
-    conditions: tuple[ConditionOf, ...] = (ConditionOf(),)
+    conditions: tuple[ConditionOf, ...] = Field((ConditionOf(),), min_length=1)
     variants: dict[str, Variant] = {}
 
     @field_validator("models")
