@@ -13,8 +13,10 @@ import polars as pl
 import pytest
 
 from gavamoe.data.dataset import ReviewDataset
-from gavamoe.data.prepare import prepare
+from gavamoe.data.prepare import PrepareOptions, prepare
+from gavamoe.data.readers.open import ReadOptions
 from gavamoe.data.reviews_file import read_reviews
+from gavamoe.errors import DataError
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -55,6 +57,34 @@ def test_json_formats_give_the_same_review(
     frame = read_reviews(write_lines(f"reviews.{suffix}", [record] * 3))
     assert frame.rows()[0] == ("A1", "B1", 4.0, "fine", 1529193600)
     assert frame.height == 3
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param(("user", "item", "rating", "text", "opinion", "sentiment"), id="not pepler"),
+        pytest.param(("uid", "iid", "rating", "text"), id="not xrec"),
+        pytest.param(("user_id", "business_id", "stars", "review"), id="not yelp"),
+    ],
+)
+def test_a_table_that_resembles_a_format_keeps_its_texts(write_lines: Callable[..., Path], names: tuple) -> None:
+    values = ("A1", "B1", 4, "fine", "good", 1)
+    assert read_reviews(write_lines("r.jsonl", [dict(zip(names, values, strict=False))]))["text"].item() == "fine"
+
+
+def test_what_prepare_wrote_can_be_prepared_again(write_lines: Callable[..., Path], tmp_path: Path) -> None:
+    rows = [{"user": f"u{n % 3}", "item": f"i{n}", "rating": 4, "text": f"fine {n}"} for n in range(9)]
+    prepare([write_lines("r.jsonl", rows)], tmp_path / "out")
+    assert read_reviews(tmp_path / "out" / "interactions.parquet")["text"].to_list() == [row["text"] for row in rows]
+
+
+def test_texts_that_are_all_empty_beside_another_column_of_text_are_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text("user,item,rating,text,review_body\nA1,B1,4,,fine\n")
+    with pytest.raises(DataError, match=r"r.csv has no text .*\(column text\), but a column review_body: .*--text-col"):
+        prepare([path], tmp_path / "out")
+    named = PrepareOptions(read=ReadOptions(columns={"text": "text"}))
+    assert prepare([path], tmp_path / "out", named)["reading"]["texts empty"] == 1
 
 
 @pytest.mark.parametrize("indent", [None, 2], ids=["one line", "indented"])

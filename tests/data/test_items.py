@@ -10,6 +10,7 @@ import pytest
 
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.data.prepare import PrepareOptions, prepare
+from gavamoe.data.readers.open import ReadOptions
 from gavamoe.errors import DataError
 
 AMAZON = {"reviewerID": "A1", "asin": "B1", "overall": 4.0, "reviewText": "fine", "unixReviewTime": 1529193600}
@@ -50,8 +51,19 @@ def test_yelp_business_given_as_a_source(write_lines: Callable[..., Path], tmp_p
     card = prepare(sources, tmp_path / "out")
     assert described(tmp_path / "out") == ("Cafe", ["Coffee", "Tea"], None)
     assert [source["name"] for source in card["sources"]] == ["b.json"]
-    with pytest.raises(DataError, match="describes items: name the file of reviews too"):
+    with pytest.raises(DataError, match=r"describes items: name the file of reviews too; .*--user-col"):
         prepare(sources[:1], tmp_path / "out")
+
+
+def test_a_review_is_no_description_because_its_user_has_an_unknown_name(tmp_path: Path) -> None:
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text("nickname,product_id,stars,title,body\nA1,B1,4,Yes,fine\n")
+    (tmp_path / "c.csv").write_text("user,item,rating,text\nA1,B1,4,fine\n")
+    with pytest.raises(DataError, match=r"a.csv has no column that could be the user; found nickname.*--user-col"):
+        prepare([tmp_path / "c.csv", tmp_path / "a.csv"], tmp_path / "out")
+    named = PrepareOptions(read=ReadOptions(columns={"user": "nickname"}))
+    card = prepare([tmp_path / "a.csv", tmp_path / "b.csv"], tmp_path / "out", named)
+    assert card["reading"]["rows"] == 2
 
 
 def test_an_unrelated_file_beside_the_reviews_is_passed_over(write_lines: Callable[..., Path], tmp_path: Path) -> None:

@@ -53,11 +53,24 @@ class ReviewSource:
     layout: Layout
 
     def reviews(self, bad: BadLines, notes: Notes) -> Iterator[pl.DataFrame]:
-        """Yield the reviews in batches with the columns and types of REVIEW_SCHEMA."""
+        """Yield the reviews in batches with the columns and types of REVIEW_SCHEMA.
+
+        Raises:
+            DataError: a line cannot be used, or all texts are empty and another column could be the text.
+        """
         wanted = list(dict.fromkeys(self.layout.columns.values()))
+        has_rows = has_text = False
         for batch in self.rows.batches(wanted):
             columns = [pl.col(source).alias(column) for column, source in self.layout.columns.items()]
-            yield to_reviews(batch.select(*columns, LINE), self.rows.path, bad, notes).select(list(REVIEW_SCHEMA))
+            reviews = to_reviews(batch.select(*columns, LINE), self.rows.path, bad, notes).select(list(REVIEW_SCHEMA))
+            has_rows, has_text = has_rows or not reviews.is_empty(), has_text or bool((reviews["text"] != "").any())
+            yield reviews
+        if has_rows and not has_text and self.layout.unread:
+            given = self.layout.columns.get("text")
+            raise DataError(
+                f"{self.rows.path} has no text in any review{f' (column {given})' if given else ''}, but a column "
+                f"{self.layout.unread}: name the column of the text with --text-col"
+            )
 
 
 def expand(sources: Sequence[Path | str]) -> list[Path]:
@@ -110,7 +123,10 @@ def sort_sources(paths: Sequence[Path], options: ReadOptions, bad: BadLines) -> 
         else:
             reviews.append(ReviewSource(rows, find_layout(rows.columns, options.columns, options.format, str(path))))
     if not reviews:
-        raise DataError(f"{described[0]} describes items: name the file of reviews too")
+        raise DataError(
+            f"{described[0]} describes items: name the file of reviews too; or, if these are reviews, name the column "
+            "of their user with --user-col"
+        )
     return reviews, described
 
 
