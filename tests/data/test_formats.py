@@ -148,6 +148,46 @@ def test_csv_with_guessed_columns_and_quoted_line_breaks(tmp_path: Path, pack: C
     assert read_reviews(path).rows() == [("A1", "B1", 4.0, 'a, "good" film'), ("A2", "B2", 5.0, "")]
 
 
+@pytest.mark.parametrize(
+    "stray",
+    [
+        pytest.param('u1,i1,3,"great film', id="to the end of the file"),
+        pytest.param('u1,i1,3,"great film\nu2,i2,4,"fine"', id="to the next quoted text"),
+        pytest.param('u1,i1,3,"great film\nu2,i2,4,fine"', id="to another stray quote"),
+    ],
+)
+def test_a_quote_that_never_closes_swallows_no_review(tmp_path: Path, stray: str) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text(f'user,item,rating,text\nu0,i0,5,"one\ntwo"\n{stray}\nu3,i3,2,so so\nu4,i4,1,bad\n')
+    users = ["u0", "u1", "u2", "u3", "u4"] if "u2" in stray else ["u0", "u1", "u3", "u4"]
+    read = read_reviews(path)
+    assert read["user"].to_list() == users
+    assert read["text"].to_list()[:2] == ["one two", "great film"]
+
+
+def test_a_quote_that_never_closes_is_named_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text('user,text,item,rating\nu0,"one\ntwo",i0,5\nu1,"great,i1,3\nu2,fine,i2,4\n')
+    with pytest.raises(DataError, match="line 4: a quote that does not close"):
+        read_reviews(path)
+    card = prepare([path], tmp_path / "out", PrepareOptions(skip_bad=1))
+    assert (card["reading"]["rows"], card["reading"]["bad lines dropped"]) == (2, 1)
+
+
+def test_a_quoted_text_may_have_lines_with_as_many_commas_as_a_record(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text('user,item,rating,text\nu1,i1,3,"Great food.\nThe pasta, pizza, wine, and desserts"\n')
+    assert read_reviews(path)["text"].to_list() == ["Great food. The pasta, pizza, wine, and desserts"]
+
+
+def test_given_names_tell_the_separator_when_a_text_has_more_commas(tmp_path: Path) -> None:
+    path = tmp_path / "r.tsv"
+    path.write_text("u1\ti1\t3\tgood, bad, ugly, and, well, long\nu2\ti2\t4\tfine\n")
+    options = PrepareOptions(read=ReadOptions(header=("user", "item", "rating", "text")))
+    assert prepare([path], tmp_path / "out", options)["reading"]["rows"] == 2
+    assert ReviewDataset.load(tmp_path / "out").interactions()["text"][0] == "good, bad, ugly, and, well, long"
+
+
 def test_tsv(tmp_path: Path) -> None:
     path = tmp_path / "reviews.tsv"
     path.write_text("item\tuser\trating\nB1\tA1\t3\n")
