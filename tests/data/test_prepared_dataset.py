@@ -109,6 +109,18 @@ def test_the_card_for_people_has_the_counts_and_three_plots(drawn_cards: None, d
         assert (dataset.path / plot).stat().st_size > 1000
 
 
+def test_names_of_directories_are_no_patterns(
+    drawn_cards: None, write_lines: Callable[..., Path], tmp_path: Path, reviews: list
+) -> None:
+    path = tmp_path / "run [1]*?"
+    prepare([write_lines("r.jsonl", reviews)], path / "data")
+    dataset = ReviewDataset.load(path / "data")
+    dataset.catalog.save(path / "catalog")
+    assert Catalog.load(path / "catalog").history.height == dataset.interactions("train").height
+    assert len(dataset.mapped_arrays(path / "arrays")["test"]) == dataset.splits["test"]
+    prepare([path / "data" / "interactions.parquet"], path / "again")
+
+
 def test_preparing_again_gives_the_same_bytes(dataset: ReviewDataset, tmp_path: Path) -> None:
     prepare([tmp_path / "reviews.jsonl.gz"], tmp_path / "again")
     for name in FILES:

@@ -150,9 +150,9 @@ class Catalog:
         try:
             about = json.loads((directory / "catalog.json").read_text(encoding="utf-8"))
             return cls(
-                users=pl.read_parquet(directory / "users.parquet"),
-                items=pl.read_parquet(directory / "items.parquet"),
-                history=pl.read_parquet(directory / "history.parquet"),
+                users=pl.read_parquet(directory / "users.parquet", glob=False),
+                items=pl.read_parquet(directory / "items.parquet", glob=False),
+                history=pl.read_parquet(directory / "history.parquet", glob=False),
                 scale=RatingScale.from_json(about["scale"]),
                 features=json.loads((directory / "features.json").read_text(encoding="utf-8")),
                 extractor=FeatureExtractor.from_json(about["extractor"]) if about["extractor"] else None,
