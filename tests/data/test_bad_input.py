@@ -13,9 +13,11 @@ import polars as pl
 import pytest
 
 from gavamoe.data.bad_lines import BadLines
+from gavamoe.data.dataset import ReviewDataset
 from gavamoe.data.prepare import PrepareOptions, prepare
 from gavamoe.data.readers.open import ReadOptions, open_reviews
 from gavamoe.data.reviews_file import read_reviews
+from gavamoe.data.scale import RatingScale
 from gavamoe.errors import DataError
 
 GOOD = b'{"user": "a", "item": "b", "rating": 3, "text": "x"}\n'
@@ -107,6 +109,23 @@ def test_a_rating_out_of_range_is_named_with_its_line(
     path = write_lines("r.jsonl", [*good, {"user": "a", "item": "i", **row}])
     with pytest.raises(DataError, match=expected):
         prepare([path], tmp_path / "out")
+
+
+@pytest.mark.parametrize("scale", [None, RatingScale.between(1, 5)])
+def test_skip_bad_drops_ratings_out_of_range(
+    write_lines: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scale: RatingScale | None
+) -> None:
+    monkeypatch.setattr("gavamoe.data.readers.lines.CHUNK_BYTES", 500)  # so that there are parts without and with them
+    rows = [{"user": f"u{n}", "item": "i", "rating": 1 + n % 5, "text": f"fine {n}"} for n in range(40)]
+    rows[20]["rating"], rows[30]["rating"], rows[31]["rating"] = 11, 12, -1
+    path = write_lines("r.jsonl", rows)
+    card = prepare([path], tmp_path / "out", PrepareOptions(skip_bad=3, scale=scale))
+    assert (card["reading"]["rows"], card["reading"]["bad lines dropped"]) == (37, 3)
+    assert any("line 21: rating 11 is out of range" in line for line in card["reading"]["bad line examples"])
+    kept = [row["text"] for row in rows if 1 <= row["rating"] <= 5]
+    assert ReviewDataset.load(tmp_path / "out").interactions()["text"].to_list() == kept
+    with pytest.raises(DataError, match=r"is out of range .*already dropped 2 lines.*--skip-bad"):
+        prepare([path], tmp_path / "out", PrepareOptions(skip_bad=2, scale=scale))
 
 
 def test_what_is_there_at_out_survives_a_failure(

@@ -116,7 +116,7 @@ def prepare(
     with _full_disk_is_an_input_error(out), staged_directory(out) as staged:
         ingested = ingest(reviews, staged / "parts", bad, on_rows)
         keys = ingested.scan().select(KEYS).collect()
-        scale = _find_scale(keys, ingested, options)
+        scale, keys = _find_scale(keys, ingested, options)
         decisions = decide(keys, scale, options.split, options.seed, options.k_core, _text_filters(ingested, options))
         del keys
         features = choose_features(ingested, decisions, options.features)
@@ -132,15 +132,24 @@ def prepare(
     return card
 
 
-def _find_scale(keys: pl.DataFrame, ingested: Ingested, options: PrepareOptions) -> RatingScale:
-    scale = options.scale or ingested.sources[0].layout.scale
-    try:
-        scale = scale or RatingScale.infer(keys["rating"])
-        scale.to_level(keys["rating"])
-    except RatingOutOfRangeError as error:
-        place = ingested.place(keys[FILE][error.row], keys[LINE][error.row])
-        raise DataError(f"{place}: {error.problem}") from error
-    return scale
+def _find_scale(keys: pl.DataFrame, ingested: Ingested, options: PrepareOptions) -> tuple[RatingScale, pl.DataFrame]:
+    """Find the scale; ratings outside it are bad lines, and go from the keys and from what was ingested."""
+    named = options.scale or ingested.sources[0].layout.scale
+    while True:
+        try:
+            scale = named or RatingScale.infer(keys["rating"])
+            scale.to_level(keys["rating"])
+            return scale, keys
+        except RatingOutOfRangeError as error:
+            for row in error.rows.tolist():
+                path = ingested.sources[keys[FILE][row]].rows.path
+                ingested.bad.report(path, keys[LINE][row], error.problem(row))
+            ingested.drop(error.rows)
+            kept = np.ones(keys.height, dtype=bool)
+            kept[error.rows] = False
+            keys = keys.filter(kept)
+            if keys.is_empty():
+                raise DataError(f"{path} has no review whose rating is in range") from error
 
 
 def _text_filters(ingested: Ingested, options: PrepareOptions) -> dict[str, np.ndarray]:
