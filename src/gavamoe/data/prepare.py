@@ -25,7 +25,7 @@ from gavamoe.data.card_page import write_card_page
 from gavamoe.data.decide import Decisions, decide
 from gavamoe.data.feature_pass import FEATURE_MODES, FeaturePass, choose_features
 from gavamoe.data.ingest import FILE, Ingested, ingest
-from gavamoe.data.items import ITEM_SCHEMA, items_beside, read_items
+from gavamoe.data.items import ITEM_SCHEMA, check_items, items_beside, read_items, read_items_beside
 from gavamoe.data.languages import is_in_language
 from gavamoe.data.readers.layouts import HOTEL_NAME
 from gavamoe.data.readers.open import ReadOptions, expand, sort_sources
@@ -113,6 +113,7 @@ def prepare(
         raise DataError(f"{out} exists and is not a prepared dataset: remove it or choose another --out")
     bad = BadLines(options.skip_bad)
     reviews, described = sort_sources(expand(sources), options.read, bad)
+    check_items(options.items, reviews[0].layout)
     with _full_disk_is_an_input_error(out), staged_directory(out) as staged:
         ingested = ingest(reviews, staged / "parts", bad, on_rows)
         keys = ingested.scan().select(KEYS).collect()
@@ -122,8 +123,8 @@ def prepare(
         features = choose_features(ingested, decisions, options.features)
         _write_interactions(staged, ingested, decisions, features)
         decisions.users.write_parquet(staged / "users.parquet")
-        metadata = [*options.items, *described] or _beside(ingested)
-        _describe(decisions.items, metadata, ingested).write_parquet(staged / "items.parquet")
+        items, metadata = _describe(decisions.items, [*options.items, *described], ingested)
+        items.write_parquet(staged / "items.parquet")
         write_json(staged / "features.json", features.words)
         shutil.rmtree(ingested.directory)
         card = make_card(staged, ingested, decisions, scale, features, metadata, options)
@@ -189,11 +190,15 @@ def _beside(ingested: Ingested) -> list[Path]:
     return [path for path in dict.fromkeys(found) if path is not None]
 
 
-def _describe(items: pl.DataFrame, metadata: Sequence[Path], ingested: Ingested) -> pl.DataFrame:
-    known = read_items(metadata, items["item"], ingested.sources[0].layout, ingested.bad)
-    return items.join(known, on="item", how="left", maintain_order="left").select(
-        *items.columns, *list(ITEM_SCHEMA)[1:]
-    )
+def _describe(items: pl.DataFrame, metadata: list[Path], ingested: Ingested) -> tuple[pl.DataFrame, list[Path]]:
+    """Join what the named metadata, or else files beside the reviews, say of the items; return the files too."""
+    names, layout = items["item"], ingested.sources[0].layout
+    if metadata:
+        known = read_items(metadata, names, layout, ingested.bad)
+    else:
+        known, metadata = read_items_beside(_beside(ingested), names, layout)
+    described = items.join(known, on="item", how="left", maintain_order="left")
+    return described.select(*items.columns, *list(ITEM_SCHEMA)[1:]), metadata
 
 
 @contextmanager

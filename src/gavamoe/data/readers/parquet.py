@@ -43,8 +43,8 @@ def _as_string(name: str, dtype: pl.DataType | None) -> pl.Expr:
     if dtype is None:
         return pl.lit(None, pl.String).alias(name)
     column = pl.col(name)
-    if dtype.is_nested():
-        column = column.map_elements(str, return_dtype=pl.String)
+    if dtype.is_nested():  # as its JSON text, which is what JSON lines give
+        column = pl.struct(value=column).struct.json_encode().str.json_path_match("$.value").alias(name)
     elif dtype == pl.Binary:
         column = column.cast(pl.String, strict=False)
     return column.cast(pl.String)
