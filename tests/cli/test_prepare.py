@@ -65,6 +65,12 @@ def test_bad_input_is_one_line_and_exit_2_and_nothing_at_out(tmp_path: Path) -> 
     assert [p.name for p in tmp_path.iterdir()] == ["r.jsonl"]
 
 
+def test_a_seed_that_cannot_be_is_one_line_and_exit_2(tmp_path: Path) -> None:
+    done = gavamoe("prepare", write(tmp_path / "r.jsonl"), "--out", tmp_path / "out", "--seed", "-1")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "--seed" in done.stderr
+
+
 def test_a_full_disk_is_one_line_and_exit_2_and_nothing_at_out(tmp_path: Path) -> None:
     done = gavamoe("prepare", write(tmp_path / "r.jsonl", 60_000), "--out", tmp_path / "out", file_limit=20_000)
     assert done.returncode == 2, done.stderr

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
+import pickle
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +22,9 @@ from gavamoe.data.reviews_file import read_reviews
 from gavamoe.data.scale import RatingScale
 from gavamoe.errors import DataError
 
+NO_ROWS = io.BytesIO()
+pl.DataFrame(schema={"user": pl.String, "item": pl.String, "rating": pl.Float32}).write_parquet(NO_ROWS)
+EMPTY = [b"", b"\n\n", gzip.compress(b"", mtime=0), b"[]", pickle.dumps([]), NO_ROWS.getvalue()]
 GOOD = b'{"user": "a", "item": "b", "rating": 3, "text": "x"}\n'
 
 
@@ -66,6 +71,7 @@ def line_of(path: Path) -> str:
         (gzip.compress(GOOD * 1000, mtime=0)[:30] + b"\x00" * 30, "damaged|cut short"),
         (b"PAR1 is how Parquet begins, and this is not it", "not a Parquet file"),
         (b"\x80\x04 not a pickle", "not a pickle"),
+        (gzip.compress(pickle.dumps([{"user": "a", "text": "x" * n} for n in range(99)]), mtime=0)[:-9], "cut short"),
         (b"\x7fELF\x00\x00\x01\x02", "not UTF-8 text|no column"),
     ],
 )
@@ -86,6 +92,19 @@ def test_zstd_cut_short(tmp_path: Path) -> None:
     frame.write_ndjson(path, compression="zstd", check_extension=False)
     path.write_bytes(path.read_bytes()[:-5])
     assert "cut short" in line_of(path)
+
+
+@pytest.mark.parametrize("empty", EMPTY)
+def test_an_empty_file_among_others_is_passed_over_and_counted(
+    write_lines: Callable[..., Path], tmp_path: Path, reviews: list, empty: bytes
+) -> None:
+    (tmp_path / "part-0").write_bytes(empty)
+    write_lines("part-1", reviews)
+    card = prepare([tmp_path / "part-*"], tmp_path / "out")
+    assert (card["counts"]["reviews"], card["reading"]["files without reviews"]) == (120, 1)
+    (tmp_path / "part-1").write_bytes(empty)
+    with pytest.raises(DataError, match=r"part-0 (is empty|has no reviews)"):
+        prepare([tmp_path / "part-*"], tmp_path / "out")
 
 
 def test_skip_bad_drops_and_counts_up_to_n_lines(tmp_path: Path) -> None:

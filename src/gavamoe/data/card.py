@@ -55,6 +55,7 @@ def make_card(
         },
         "reading": {
             "rows": ingested.notes.rows,
+            "files without reviews": ingested.notes.empty_files,
             "bad lines dropped": ingested.bad.count,
             "bad line examples": ingested.bad.examples,
             "texts cleaned": ingested.notes.cleaned_texts,

@@ -112,10 +112,11 @@ def prepare(
     if out.exists() and not (out / "card.json").is_file():
         raise DataError(f"{out} exists and is not a prepared dataset: remove it or choose another --out")
     bad = BadLines(options.skip_bad)
-    reviews, described = sort_sources(expand(sources), options.read, bad)
-    check_items(options.items, reviews[0].layout)
+    found = sort_sources(expand(sources), options.read, bad)
+    check_items(options.items, found.reviews[0].layout)
     with _full_disk_is_an_input_error(out), staged_directory(out) as staged:
-        ingested = ingest(reviews, staged / "parts", bad, on_rows)
+        ingested = ingest(found.reviews, staged / "parts", bad, on_rows)
+        ingested.notes.empty_files = len(found.empty)
         keys = ingested.scan().select(KEYS).collect()
         scale, keys = _find_scale(keys, ingested, options)
         decisions = decide(keys, scale, options.split, options.seed, options.k_core, _text_filters(ingested, options))
@@ -123,7 +124,7 @@ def prepare(
         features = choose_features(ingested, decisions, options.features)
         _write_interactions(staged, ingested, decisions, features)
         decisions.users.write_parquet(staged / "users.parquet")
-        items, metadata = _describe(decisions.items, [*options.items, *described], ingested)
+        items, metadata = _describe(decisions.items, [*options.items, *found.described], ingested)
         items.write_parquet(staged / "items.parquet")
         write_json(staged / "features.json", features.words)
         shutil.rmtree(ingested.directory)

@@ -37,13 +37,14 @@ EPOCH_UNITS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
 
 @dataclass
 class Notes:
-    """What reading found worth reporting, counted over all rows."""
+    """What reading found worth reporting, counted over all rows and files."""
 
     rows: int = 0
     empty_texts: int = 0
     cleaned_texts: int = 0
     unread_times: int = 0
     anonymous: int = 0
+    empty_files: int = 0
 
 
 def to_reviews(batch: pl.DataFrame, path: Path, bad: BadLines, notes: Notes) -> pl.DataFrame:

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from gavamoe.data.bad_lines import BadLines
-from gavamoe.data.readers.lines import LONGEST_LINE, Chunk, chunks, read_start
+from gavamoe.data.readers.lines import LONGEST_LINE, Chunk, EmptyFileError, chunks, read_start
 from gavamoe.data.readers.rows import LINE, strings
 from gavamoe.errors import DataError
 
@@ -185,9 +185,11 @@ def _names(line: str, separator: str, path: Path) -> list[str]:
 
 
 def _first_line(path: Path) -> str:
-    line = read_start(path).removeprefix(b"\xef\xbb\xbf").split(b"\n")[0]
+    start = read_start(path).removeprefix(b"\xef\xbb\xbf")
+    line = start.split(b"\n")[0]
+    if not start.strip():
+        raise EmptyFileError(f"{path} is empty: expected reviews")
     if not line.strip():
-        next(chunks(path))  # says what is wrong when the file is empty
         raise DataError(f"{path}: line 1 is blank: expected the names of the columns")
     try:
         return line.decode("utf-8").rstrip("\r")

@@ -14,7 +14,7 @@ from gavamoe.data.readers.canonical import REVIEW_SCHEMA, Notes, to_reviews
 from gavamoe.data.readers.delimited import Delimited
 from gavamoe.data.readers.json_lines import JsonLines
 from gavamoe.data.readers.layouts import FORMATS, Layout, describes_items, find_layout
-from gavamoe.data.readers.lines import read_start
+from gavamoe.data.readers.lines import EmptyFileError, read_start
 from gavamoe.data.readers.parquet import ParquetRows
 from gavamoe.data.readers.pickled import PickledRows
 from gavamoe.data.readers.rows import LINE, Rows
@@ -108,26 +108,44 @@ def open_rows(path: Path, bad: BadLines, header: Sequence[str] = (), index: Path
     return Delimited(path, bad, header or None)
 
 
-def sort_sources(paths: Sequence[Path], options: ReadOptions, bad: BadLines) -> tuple[list[ReviewSource], list[Path]]:
-    """Open the files of reviews among the paths; return them, and the paths of files that describe items.
+@dataclass
+class Sources:
+    """The files that were named: those of reviews, opened; those that describe items; those with nothing in them."""
+
+    reviews: list[ReviewSource] = field(default_factory=list)
+    described: list[Path] = field(default_factory=list)
+    empty: list[Path] = field(default_factory=list)
+
+
+def sort_sources(paths: Sequence[Path], options: ReadOptions, bad: BadLines) -> Sources:
+    """Open the files and tell which is which.
 
     Raises:
-        DataError: a file is neither, or none has reviews.
+        DataError: a file is none of them, or none has reviews.
     """
-    reviews, described = [], []
+    sources = Sources()
+    why_empty: EmptyFileError | None = None
     for path in paths:
-        rows = open_rows(path, bad, options.header, options.index)
+        try:
+            rows = open_rows(path, bad, options.header, options.index)
+        except EmptyFileError as error:
+            sources.empty.append(path)
+            why_empty = why_empty or error
+            continue
         named = options.columns and all(source in rows.columns for source in options.columns.values())
         if describes_items(rows.columns) and not named:
-            described.append(path)
+            sources.described.append(path)
         else:
-            reviews.append(ReviewSource(rows, find_layout(rows.columns, options.columns, options.format, str(path))))
-    if not reviews:
-        raise DataError(
-            f"{described[0]} describes items: name the file of reviews too; or, if these are reviews, name the column "
-            "of their user with --user-col"
-        )
-    return reviews, described
+            layout = find_layout(rows.columns, options.columns, options.format, str(path))
+            sources.reviews.append(ReviewSource(rows, layout))
+    if sources.reviews:
+        return sources
+    if why_empty:
+        raise why_empty
+    raise DataError(
+        f"{sources.described[0]} describes items: name the file of reviews too; or, if these are reviews, name the "
+        "column of their user with --user-col"
+    )
 
 
 def open_reviews(path: Path, options: ReadOptions, bad: BadLines) -> ReviewSource:

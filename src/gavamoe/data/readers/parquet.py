@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from gavamoe.data.readers.lines import EmptyFileError
 from gavamoe.data.readers.rows import LINE
 from gavamoe.errors import DataError
 
@@ -26,7 +27,7 @@ class ParquetRows:
             raise DataError(f"{path} is not a Parquet file that can be read: {_first_line(error)}") from error
         self.columns = list(self._schema)
         if not self._rows:
-            raise DataError(f"{path} is empty: expected reviews")
+            raise EmptyFileError(f"{path} is empty: expected reviews")
 
     def batches(self, wanted: Sequence[str]) -> Iterator[pl.DataFrame]:
         """Yield the wanted columns as strings, with `line`, the number of the row from 1."""
