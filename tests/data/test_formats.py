@@ -201,6 +201,25 @@ def test_parquet_with_integer_ids_and_real_times(tmp_path: Path) -> None:
     assert read_reviews(path).rows() == [("7", "9", 3.5, "", 1529193600)]
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        "2018-06-17T00:00:00+00:00",
+        "2018-06-17T02:00:00+0200",
+        "2018-06-16 19:00:00.000 -05:00",
+        "2018-06-17 00:00:00 UTC",
+        "2018-06-17T00:00:00Z",
+        "2018-06-17 00:00",
+        "2018-06-17T00:00Z",
+        "20180617",
+    ],
+)
+def test_times_are_read_as_utc_however_they_are_written(tmp_path: Path, written: str) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text(f"user,item,rating,time\nA1,B1,3,{written}\nA1,B2,3,1529193600\nA1,B3,3,2018-06-17\n")
+    assert read_reviews(path)["timestamp"].to_list() == [1529193600] * 3
+
+
 def test_utf8_mark_and_windows_line_ends_are_no_part_of_the_data(tmp_path: Path) -> None:
     path = tmp_path / "reviews.csv"
     path.write_bytes(b"\xef\xbb\xbfuser,item,rating,split\r\nA1,B1,3,dev\r\n")

@@ -82,8 +82,11 @@ def test_temporal_split_without_times_and_column_split_without_column_say_so(
     write_lines: Callable[..., Path], tmp_path: Path
 ) -> None:
     path = write_lines("r.jsonl", [{"user": "a", "item": "b", "rating": 1}])
-    with pytest.raises(DataError, match="--split temporal needs a time"):
+    with pytest.raises(DataError, match="1 of 1 have none; name the column with --timestamp-col"):
         prepare([path], tmp_path / "out", PrepareOptions(split="temporal"))
+    late = write_lines("t.jsonl", [{"user": "a", "item": "b", "rating": 1, "time": "last spring"}])
+    with pytest.raises(DataError, match=r"none that is understood, such as 'last spring' \(.*t.jsonl: line 1\); write"):
+        prepare([late], tmp_path / "out", PrepareOptions(split="temporal"))
     with pytest.raises(DataError, match="--split column needs a column"):
         prepare([path], tmp_path / "out", PrepareOptions(split="column"))
 

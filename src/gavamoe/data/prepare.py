@@ -119,7 +119,8 @@ def prepare(
         ingested.notes.empty_files = len(found.empty)
         keys = ingested.scan().select(KEYS).collect()
         scale, keys = _find_scale(keys, ingested, options)
-        decisions = decide(keys, scale, options.split, options.seed, options.k_core, _text_filters(ingested, options))
+        filters, unread_time = _text_filters(ingested, options), ingested.notes.unread_time
+        decisions = decide(keys, scale, options.split, options.seed, options.k_core, filters, unread_time)
         del keys
         features = choose_features(ingested, decisions, options.features)
         _write_interactions(staged, ingested, decisions, features)
