@@ -233,6 +233,7 @@ def test_utf8_mark_and_windows_line_ends_are_no_part_of_the_data(tmp_path: Path)
         ("<b>very</b> good &amp; cheap &#34;x&#34;", 'very good & cheap "x"'),
         ("a < b and c > d", "a < b and c > d"),
         ("cafÃ© isnâ€™t", "café isn’t"),
+        ("â€œfineâ€\x9d, said he", "“fine”, said he"),
         ("two\n\n  spaces\t", "two spaces"),
         ("[[VIDEOID:123]] look", "look"),
         ("AT&T", "AT&T"),
