@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,7 @@ def test_counts_history_and_arrays_agree(dataset: ReviewDataset) -> None:
     for user in range(catalog.n_users + 1):
         np.testing.assert_array_equal(catalog.seen(user), np.sort(train.item_id[train.user_id == user]))
     assert train.level.dtype == np.int64
+    assert replace(catalog, history=catalog.history.with_columns(user_id=pl.lit(0))).seen(0).tolist() == []
     with pytest.raises(DataError, match="user id 99"):
         catalog.seen(99)
 

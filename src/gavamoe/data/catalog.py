@@ -93,6 +93,8 @@ class Catalog:
 
     def seen(self, user_id: int) -> np.ndarray:
         """Return the ids of the items that the user has in the training split, ascending, int64 [n]; empty for id 0."""
+        if user_id == 0:  # what strangers have, among them the anonymous, is nobody's history
+            return np.zeros(0, dtype=np.int64)
         items, starts = self._history_by_user
         if not 0 <= user_id <= self.n_users:
             raise DataError(f"user id {user_id} is not within 0..{self.n_users}")
