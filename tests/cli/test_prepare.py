@@ -42,6 +42,12 @@ def test_what_was_guessed_and_the_levels_are_printed(tmp_path: Path) -> None:
     assert "11 levels: 0, 1, 2" in done.stdout
 
 
+def test_the_files_taken_as_descriptions_of_items_are_printed(tmp_path: Path) -> None:
+    (tmp_path / "films.csv").write_text("item,title\ni1,A film\n")
+    done = gavamoe("prepare", write(tmp_path / "r.jsonl"), tmp_path / "films.csv", "--out", tmp_path / "out")
+    assert "1 described by films.csv" in done.stdout
+
+
 def test_a_csv_without_header_needs_names(tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
     path.write_text("u1,x,i1,3\nu2,x,i1,4\n")
@@ -57,6 +63,12 @@ def test_bad_input_is_one_line_and_exit_2_and_nothing_at_out(tmp_path: Path) -> 
     assert done.stderr.count("\n") == 1
     assert "line 2: not JSON" in done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["r.jsonl"]
+
+
+def test_a_seed_that_cannot_be_is_one_line_and_exit_2(tmp_path: Path) -> None:
+    done = gavamoe("prepare", write(tmp_path / "r.jsonl"), "--out", tmp_path / "out", "--seed", "-1")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "--seed" in done.stderr
 
 
 def test_a_full_disk_is_one_line_and_exit_2_and_nothing_at_out(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
+import pickle
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +15,16 @@ import polars as pl
 import pytest
 
 from gavamoe.data.bad_lines import BadLines
+from gavamoe.data.dataset import ReviewDataset
 from gavamoe.data.prepare import PrepareOptions, prepare
 from gavamoe.data.readers.open import ReadOptions, open_reviews
 from gavamoe.data.reviews_file import read_reviews
+from gavamoe.data.scale import RatingScale
 from gavamoe.errors import DataError
 
+NO_ROWS = io.BytesIO()
+pl.DataFrame(schema={"user": pl.String, "item": pl.String, "rating": pl.Float32}).write_parquet(NO_ROWS)
+EMPTY = [b"", b"\n\n", gzip.compress(b"", mtime=0), b"[]", pickle.dumps([]), NO_ROWS.getvalue()]
 GOOD = b'{"user": "a", "item": "b", "rating": 3, "text": "x"}\n'
 
 
@@ -64,6 +71,7 @@ def line_of(path: Path) -> str:
         (gzip.compress(GOOD * 1000, mtime=0)[:30] + b"\x00" * 30, "damaged|cut short"),
         (b"PAR1 is how Parquet begins, and this is not it", "not a Parquet file"),
         (b"\x80\x04 not a pickle", "not a pickle"),
+        (gzip.compress(pickle.dumps([{"user": "a", "text": "x" * n} for n in range(99)]), mtime=0)[:-9], "cut short"),
         (b"\x7fELF\x00\x00\x01\x02", "not UTF-8 text|no column"),
     ],
 )
@@ -84,6 +92,19 @@ def test_zstd_cut_short(tmp_path: Path) -> None:
     frame.write_ndjson(path, compression="zstd", check_extension=False)
     path.write_bytes(path.read_bytes()[:-5])
     assert "cut short" in line_of(path)
+
+
+@pytest.mark.parametrize("empty", EMPTY)
+def test_an_empty_file_among_others_is_passed_over_and_counted(
+    write_lines: Callable[..., Path], tmp_path: Path, reviews: list, empty: bytes
+) -> None:
+    (tmp_path / "part-0").write_bytes(empty)
+    write_lines("part-1", reviews)
+    card = prepare([tmp_path / "part-*"], tmp_path / "out")
+    assert (card["counts"]["reviews"], card["reading"]["files without reviews"]) == (120, 1)
+    (tmp_path / "part-1").write_bytes(empty)
+    with pytest.raises(DataError, match=r"part-0 (is empty|has no reviews)"):
+        prepare([tmp_path / "part-*"], tmp_path / "out")
 
 
 def test_skip_bad_drops_and_counts_up_to_n_lines(tmp_path: Path) -> None:
@@ -107,6 +128,23 @@ def test_a_rating_out_of_range_is_named_with_its_line(
     path = write_lines("r.jsonl", [*good, {"user": "a", "item": "i", **row}])
     with pytest.raises(DataError, match=expected):
         prepare([path], tmp_path / "out")
+
+
+@pytest.mark.parametrize("scale", [None, RatingScale.between(1, 5)])
+def test_skip_bad_drops_ratings_out_of_range(
+    write_lines: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scale: RatingScale | None
+) -> None:
+    monkeypatch.setattr("gavamoe.data.readers.lines.CHUNK_BYTES", 500)  # so that there are parts without and with them
+    rows = [{"user": f"u{n}", "item": "i", "rating": 1 + n % 5, "text": f"fine {n}"} for n in range(40)]
+    rows[20]["rating"], rows[30]["rating"], rows[31]["rating"] = 11, 12, -1
+    path = write_lines("r.jsonl", rows)
+    card = prepare([path], tmp_path / "out", PrepareOptions(skip_bad=3, scale=scale))
+    assert (card["reading"]["rows"], card["reading"]["bad lines dropped"]) == (37, 3)
+    assert any("line 21: rating 11 is out of range" in line for line in card["reading"]["bad line examples"])
+    kept = [row["text"] for row in rows if 1 <= row["rating"] <= 5]
+    assert ReviewDataset.load(tmp_path / "out").interactions()["text"].to_list() == kept
+    with pytest.raises(DataError, match=r"is out of range .*already dropped 2 lines.*--skip-bad"):
+        prepare([path], tmp_path / "out", PrepareOptions(skip_bad=2, scale=scale))
 
 
 def test_what_is_there_at_out_survives_a_failure(
@@ -138,5 +176,5 @@ def test_a_directory_that_is_no_dataset_is_not_replaced(
 def test_an_unknown_format_and_a_file_of_another_format(write_lines: Callable[..., Path], reviews: list) -> None:
     with pytest.raises(DataError, match="format 'netflix' is unknown: expected auto, amazon"):
         ReadOptions(format="netflix")
-    with pytest.raises(DataError, match=r"not in the yelp format: expected the columns user_id\+business_id\+stars"):
+    with pytest.raises(DataError, match=r"not in the yelp format: .* columns user_id\+business_id\+stars\+text"):
         open_reviews(write_lines("r.jsonl", reviews), ReadOptions(format="yelp"), BadLines())

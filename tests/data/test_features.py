@@ -140,6 +140,16 @@ def test_a_damaged_extractor_in_a_card_is_one_line(
         _ = ReviewDataset.load(tmp_path / "out").catalog
 
 
+def test_features_of_dropped_reviews_are_none_of_the_dataset(
+    write_lines: Callable[..., Path], tmp_path: Path, reviews: list
+) -> None:
+    rows = [{**row, "feature": "story" if n % 2 else "music"} for n, row in enumerate(reviews)]
+    rows += [{"user": "once", "item": "i0", "rating": 3, "text": "the parking was fine", "feature": "parking"}]
+    prepare([write_lines("r.jsonl", rows)], tmp_path / "out", PrepareOptions(k_core=5))
+    catalog = ReviewDataset.load(tmp_path / "out").catalog
+    assert catalog.features == ["music", "story"]
+
+
 def test_a_feature_column_with_gaps_stays_as_it_is(
     write_lines: Callable[..., Path], tmp_path: Path, reviews: list
 ) -> None:

@@ -13,8 +13,10 @@ import polars as pl
 import pytest
 
 from gavamoe.data.dataset import ReviewDataset
-from gavamoe.data.prepare import prepare
+from gavamoe.data.prepare import PrepareOptions, prepare
+from gavamoe.data.readers.open import ReadOptions
 from gavamoe.data.reviews_file import read_reviews
+from gavamoe.errors import DataError
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -55,6 +57,34 @@ def test_json_formats_give_the_same_review(
     frame = read_reviews(write_lines(f"reviews.{suffix}", [record] * 3))
     assert frame.rows()[0] == ("A1", "B1", 4.0, "fine", 1529193600)
     assert frame.height == 3
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param(("user", "item", "rating", "text", "opinion", "sentiment"), id="not pepler"),
+        pytest.param(("uid", "iid", "rating", "text"), id="not xrec"),
+        pytest.param(("user_id", "business_id", "stars", "review"), id="not yelp"),
+    ],
+)
+def test_a_table_that_resembles_a_format_keeps_its_texts(write_lines: Callable[..., Path], names: tuple) -> None:
+    values = ("A1", "B1", 4, "fine", "good", 1)
+    assert read_reviews(write_lines("r.jsonl", [dict(zip(names, values, strict=False))]))["text"].item() == "fine"
+
+
+def test_what_prepare_wrote_can_be_prepared_again(write_lines: Callable[..., Path], tmp_path: Path) -> None:
+    rows = [{"user": f"u{n % 3}", "item": f"i{n}", "rating": 4, "text": f"fine {n}"} for n in range(9)]
+    prepare([write_lines("r.jsonl", rows)], tmp_path / "out")
+    assert read_reviews(tmp_path / "out" / "interactions.parquet")["text"].to_list() == [row["text"] for row in rows]
+
+
+def test_texts_that_are_all_empty_beside_another_column_of_text_are_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text("user,item,rating,text,review_body\nA1,B1,4,,fine\n")
+    with pytest.raises(DataError, match=r"r.csv has no text .*\(column text\), but a column review_body: .*--text-col"):
+        prepare([path], tmp_path / "out")
+    named = PrepareOptions(read=ReadOptions(columns={"text": "text"}))
+    assert prepare([path], tmp_path / "out", named)["reading"]["texts empty"] == 1
 
 
 @pytest.mark.parametrize("indent", [None, 2], ids=["one line", "indented"])
@@ -118,6 +148,46 @@ def test_csv_with_guessed_columns_and_quoted_line_breaks(tmp_path: Path, pack: C
     assert read_reviews(path).rows() == [("A1", "B1", 4.0, 'a, "good" film'), ("A2", "B2", 5.0, "")]
 
 
+@pytest.mark.parametrize(
+    "stray",
+    [
+        pytest.param('u1,i1,3,"great film', id="to the end of the file"),
+        pytest.param('u1,i1,3,"great film\nu2,i2,4,"fine"', id="to the next quoted text"),
+        pytest.param('u1,i1,3,"great film\nu2,i2,4,fine"', id="to another stray quote"),
+    ],
+)
+def test_a_quote_that_never_closes_swallows_no_review(tmp_path: Path, stray: str) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text(f'user,item,rating,text\nu0,i0,5,"one\ntwo"\n{stray}\nu3,i3,2,so so\nu4,i4,1,bad\n')
+    users = ["u0", "u1", "u2", "u3", "u4"] if "u2" in stray else ["u0", "u1", "u3", "u4"]
+    read = read_reviews(path)
+    assert read["user"].to_list() == users
+    assert read["text"].to_list()[:2] == ["one two", "great film"]
+
+
+def test_a_quote_that_never_closes_is_named_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text('user,text,item,rating\nu0,"one\ntwo",i0,5\nu1,"great,i1,3\nu2,fine,i2,4\n')
+    with pytest.raises(DataError, match="line 4: a quote that does not close"):
+        read_reviews(path)
+    card = prepare([path], tmp_path / "out", PrepareOptions(skip_bad=1))
+    assert (card["reading"]["rows"], card["reading"]["bad lines dropped"]) == (2, 1)
+
+
+def test_a_quoted_text_may_have_lines_with_as_many_commas_as_a_record(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text('user,item,rating,text\nu1,i1,3,"Great food.\nThe pasta, pizza, wine, and desserts"\n')
+    assert read_reviews(path)["text"].to_list() == ["Great food. The pasta, pizza, wine, and desserts"]
+
+
+def test_given_names_tell_the_separator_when_a_text_has_more_commas(tmp_path: Path) -> None:
+    path = tmp_path / "r.tsv"
+    path.write_text("u1\ti1\t3\tgood, bad, ugly, and, well, long\nu2\ti2\t4\tfine\n")
+    options = PrepareOptions(read=ReadOptions(header=("user", "item", "rating", "text")))
+    assert prepare([path], tmp_path / "out", options)["reading"]["rows"] == 2
+    assert ReviewDataset.load(tmp_path / "out").interactions()["text"][0] == "good, bad, ugly, and, well, long"
+
+
 def test_tsv(tmp_path: Path) -> None:
     path = tmp_path / "reviews.tsv"
     path.write_text("item\tuser\trating\nB1\tA1\t3\n")
@@ -129,6 +199,24 @@ def test_parquet_with_integer_ids_and_real_times(tmp_path: Path) -> None:
     frame = pl.DataFrame({"userId": [7], "movieId": [9], "rating": [3.5], "date": ["2018-06-17"]})
     frame.with_columns(pl.col("date").str.to_datetime("%Y-%m-%d")).write_parquet(path)
     assert read_reviews(path).rows() == [("7", "9", 3.5, "", 1529193600)]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "2018-06-17T00:00:00+00:00",
+        "2018-06-17T02:00:00+0200",
+        "2018-06-16 19:00:00.000 -05:00",
+        "2018-06-17 00:00:00 UTC",
+        "2018-06-17 00:00",
+        "2018-06-17T00:00Z",
+        "20180617",
+    ],
+)
+def test_times_are_read_as_utc_however_they_are_written(tmp_path: Path, written: str) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text(f"user,item,rating,time\nA1,B1,3,{written}\nA1,B2,3,1529193600\nA1,B3,3,2018-06-17\n")
+    assert read_reviews(path)["timestamp"].to_list() == [1529193600] * 3
 
 
 def test_utf8_mark_and_windows_line_ends_are_no_part_of_the_data(tmp_path: Path) -> None:
@@ -144,6 +232,7 @@ def test_utf8_mark_and_windows_line_ends_are_no_part_of_the_data(tmp_path: Path)
         ("<b>very</b> good &amp; cheap &#34;x&#34;", 'very good & cheap "x"'),
         ("a < b and c > d", "a < b and c > d"),
         ("cafÃ© isnâ€™t", "café isn’t"),
+        ("â€œfineâ€\x9d, said he", "“fine”, said he"),
         ("two\n\n  spaces\t", "two spaces"),
         ("[[VIDEOID:123]] look", "look"),
         ("AT&T", "AT&T"),

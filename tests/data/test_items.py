@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.data.prepare import PrepareOptions, prepare
+from gavamoe.data.readers.open import ReadOptions
 from gavamoe.errors import DataError
 
 AMAZON = {"reviewerID": "A1", "asin": "B1", "overall": 4.0, "reviewText": "fine", "unixReviewTime": 1529193600}
@@ -43,6 +46,12 @@ def test_amazon_metadata_beside_the_reviews(
     assert described(tmp_path / "out") == JOINED
 
 
+def test_parquet_metadata_with_lists_is_read_like_json(write_lines: Callable[..., Path], tmp_path: Path) -> None:
+    pl.DataFrame([META_2018]).write_parquet(tmp_path / "meta.parquet")
+    prepare([write_lines("r.jsonl", [AMAZON])], tmp_path / "out", PrepareOptions(items=(tmp_path / "meta.parquet",)))
+    assert described(tmp_path / "out") == JOINED
+
+
 def test_yelp_business_given_as_a_source(write_lines: Callable[..., Path], tmp_path: Path) -> None:
     review = {"user_id": "A1", "business_id": "B1", "stars": 4.0, "text": "fine", "date": "2018-06-17 00:00:00"}
     business = {"business_id": "B1", "name": "Cafe", "stars": 3.5, "categories": "Coffee, Tea", "city": "x"}
@@ -50,8 +59,19 @@ def test_yelp_business_given_as_a_source(write_lines: Callable[..., Path], tmp_p
     card = prepare(sources, tmp_path / "out")
     assert described(tmp_path / "out") == ("Cafe", ["Coffee", "Tea"], None)
     assert [source["name"] for source in card["sources"]] == ["b.json"]
-    with pytest.raises(DataError, match="describes items: name the file of reviews too"):
+    with pytest.raises(DataError, match=r"describes items: name the file of reviews too; .*--user-col"):
         prepare(sources[:1], tmp_path / "out")
+
+
+def test_a_review_is_no_description_because_its_user_has_an_unknown_name(tmp_path: Path) -> None:
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text("nickname,product_id,stars,title,body\nA1,B1,4,Yes,fine\n")
+    (tmp_path / "c.csv").write_text("user,item,rating,text\nA1,B1,4,fine\n")
+    with pytest.raises(DataError, match=r"a.csv has no column that could be the user; found nickname.*--user-col"):
+        prepare([tmp_path / "c.csv", tmp_path / "a.csv"], tmp_path / "out")
+    named = PrepareOptions(read=ReadOptions(columns={"user": "nickname"}))
+    card = prepare([tmp_path / "a.csv", tmp_path / "b.csv"], tmp_path / "out", named)
+    assert card["reading"]["rows"] == 2
 
 
 def test_an_unrelated_file_beside_the_reviews_is_passed_over(write_lines: Callable[..., Path], tmp_path: Path) -> None:
@@ -59,6 +79,46 @@ def test_an_unrelated_file_beside_the_reviews_is_passed_over(write_lines: Callab
     (tmp_path / "item.csv").write_text("colour,size\nred,3\n")
     card = prepare([write_lines("r.jsonl", [AMAZON])], tmp_path / "out")
     assert card["items"] == {"sources": [], "described": 0}
+
+
+def test_a_fault_of_a_file_that_nobody_named_is_passed_over(write_lines: Callable[..., Path], tmp_path: Path) -> None:
+    reviews, meta = write_lines("Cards_5.json", [AMAZON]), tmp_path / "meta_Cards.json"
+    meta.write_text(json.dumps(META_2018) + "\n" + '{"asin": "B2", \n')
+    prepare([reviews], tmp_path / "out")
+    assert described(tmp_path / "out") == JOINED
+    lines = "".join(json.dumps({**META_2018, "asin": f"B{n}", "noise": str(hash(n))}) + "\n" for n in range(20_000))
+    meta.write_bytes(gzip.compress(lines.encode())[:-9])
+    card = prepare([reviews], tmp_path / "out")
+    assert card["items"] == {"sources": [], "described": 0}
+    with pytest.raises(DataError, match="cut short"):
+        prepare([reviews], tmp_path / "out", PrepareOptions(items=(meta,)))
+
+
+def test_a_bad_review_of_a_hotel_is_counted_once(tmp_path: Path) -> None:
+    review = {"Ratings": {"Overall": "4"}, "Author": "A1", "Content": "fine", "Date": "June 17, 2018"}
+    info = {"HotelID": "H1", "Name": "Inn"}
+    (tmp_path / "H1.json").write_text(json.dumps({"Reviews": [review, 3], "HotelInfo": info}))
+    card = prepare([tmp_path / "H1.json"], tmp_path / "out", PrepareOptions(skip_bad=1))
+    assert card["reading"]["bad lines dropped"] == 1
+    assert described(tmp_path / "out")[0] == "Inn"
+
+
+def test_metadata_that_is_not_there_is_said_before_anything_is_read(
+    write_lines: Callable[..., Path], tmp_path: Path
+) -> None:
+    rows: list[int] = []
+    options = PrepareOptions(items=(tmp_path / "absent.csv",))
+    with pytest.raises(DataError, match=r"absent\.csv does not exist"):
+        prepare([write_lines("r.jsonl", [AMAZON])], tmp_path / "out", options, rows.append)
+    assert rows == []
+
+
+def test_items_may_be_joined_by_what_describes_them(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("user,title,rating\nA1,A film,4\n")
+    (tmp_path / "films.csv").write_text("title,genres\nA film,Drama\n")
+    options = PrepareOptions(read=ReadOptions(columns={"item": "title"}), items=(tmp_path / "films.csv",))
+    prepare([tmp_path / "r.csv"], tmp_path / "out", options)
+    assert described(tmp_path / "out") == ("A film", ["Drama"], None)
 
 
 def test_metadata_named_by_option_with_another_item_column(write_lines: Callable[..., Path], tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +104,42 @@ def test_frames_of_pandas_before_1_3_keep_their_blocks_in_the_state(tmp_path: Pa
     (tmp_path / "trn.pkl").write_bytes(pickle.dumps(frame, protocol=protocol))
     read = read_reviews(tmp_path / "trn.pkl")
     assert read.select("user", "item", "text").rows() == [("1", "7", "likes the plot"), ("2", "8", "likes the cast")]
+
+
+def forged_arrays() -> dict[str, As]:
+    """Arrays that take eight raw bytes for an object: by the type, and by a field that the type's flags deny."""
+    from numpy._core.numeric import _frombuffer
+
+    hidden = As(np.dtype, ("V8", False, True), (3, "|", None, ("a",), {"a": (np.dtype(object), 0)}, 8, 1, 0))
+    state = (1, (1,), np.dtype(object), False, b"A" * 8)
+    return {
+        "called": As(np.ndarray, ((1,), np.dtype(object), b"A" * 8)),
+        "field": As(_frombuffer, (b"A" * 8, hidden, (1,), "C")),
+        "buffer": As(_frombuffer, (b"A" * 8, np.dtype(object), (1,), "C")),
+        "state": As(np._core.multiarray._reconstruct, (np.ndarray, (0,), b"b"), state),
+    }
+
+
+@pytest.mark.parametrize("forged", ["called", "field", "buffer", "state"])
+def test_bytes_never_pass_for_objects(tmp_path: Path, forged: str) -> None:
+    path = tmp_path / "reviews.pickle"
+    record = {"user": "a", "item": "b", "rating": 3, "text": forged_arrays()[forged]}
+    path.write_bytes(pickle.dumps([record]))
+    program = """
+import sys
+from pathlib import Path
+from gavamoe.data.readers.frame_pickle import load_frame
+from gavamoe.errors import DataError
+try:
+    print(load_frame(Path(sys.argv[1]))[0]["text"])
+except DataError as error:
+    print(error)
+"""
+    # In a process of its own, since what this protects from ends the process.
+    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    expected = "_Recorded object" if forged == "called" else "is not a pickle that can be read: an array of"
+    assert expected in done.stdout
 
 
 def test_a_pickle_with_code_is_refused_by_name_and_not_run(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,7 @@ def test_counts_history_and_arrays_agree(dataset: ReviewDataset) -> None:
     for user in range(catalog.n_users + 1):
         np.testing.assert_array_equal(catalog.seen(user), np.sort(train.item_id[train.user_id == user]))
     assert train.level.dtype == np.int64
+    assert replace(catalog, history=catalog.history.with_columns(user_id=pl.lit(0))).seen(0).tolist() == []
     with pytest.raises(DataError, match="user id 99"):
         catalog.seen(99)
 
@@ -107,6 +109,18 @@ def test_the_card_for_people_has_the_counts_and_three_plots(drawn_cards: None, d
     for plot in ("ratings.png", "sparsity.png", "lengths.png"):
         assert f"({plot})" in page
         assert (dataset.path / plot).stat().st_size > 1000
+
+
+def test_names_of_directories_are_no_patterns(
+    drawn_cards: None, write_lines: Callable[..., Path], tmp_path: Path, reviews: list
+) -> None:
+    path = tmp_path / "run [1]*?"
+    prepare([write_lines("r.jsonl", reviews)], path / "data")
+    dataset = ReviewDataset.load(path / "data")
+    dataset.catalog.save(path / "catalog")
+    assert Catalog.load(path / "catalog").history.height == dataset.interactions("train").height
+    assert len(dataset.mapped_arrays(path / "arrays")["test"]) == dataset.splits["test"]
+    prepare([path / "data" / "interactions.parquet"], path / "again")
 
 
 def test_preparing_again_gives_the_same_bytes(dataset: ReviewDataset, tmp_path: Path) -> None:

@@ -39,6 +39,17 @@ def test_random_split_is_8_1_1_where_records_can_be_spared() -> None:
     assert (split != split_rows(keys([(user, item) for user in range(50) for item in range(20)]), "random", 1)).any()
 
 
+def test_anonymous_reviews_are_tested_on_like_others(
+    write_lines: Callable[..., Path], tmp_path: Path, reviews: list
+) -> None:
+    rows = [{**row, "user": "Anonymous"} if n % 4 else row for n, row in enumerate(reviews)]
+    prepare([write_lines("r.jsonl", rows)], tmp_path / "out")
+    dataset = ReviewDataset.load(tmp_path / "out")
+    tested = dataset.interactions("test", ["user_id"])["user_id"]
+    assert (len(tested), int((tested == 0).sum()) > 0) == (12, True)
+    assert dataset.catalog.n_users == len({row["user"] for row in reviews[::4]})
+
+
 @given(PAIRS)
 def test_temporal_split_never_trains_on_the_future(pairs: list[tuple[int, int]]) -> None:
     frame = keys(pairs)
@@ -82,8 +93,11 @@ def test_temporal_split_without_times_and_column_split_without_column_say_so(
     write_lines: Callable[..., Path], tmp_path: Path
 ) -> None:
     path = write_lines("r.jsonl", [{"user": "a", "item": "b", "rating": 1}])
-    with pytest.raises(DataError, match="--split temporal needs a time"):
+    with pytest.raises(DataError, match="1 of 1 have none; name the column with --timestamp-col"):
         prepare([path], tmp_path / "out", PrepareOptions(split="temporal"))
+    late = write_lines("t.jsonl", [{"user": "a", "item": "b", "rating": 1, "time": "last spring"}])
+    with pytest.raises(DataError, match=r"none that is understood, such as 'last spring' \(.*t.jsonl: line 1\); write"):
+        prepare([late], tmp_path / "out", PrepareOptions(split="temporal"))
     with pytest.raises(DataError, match="--split column needs a column"):
         prepare([path], tmp_path / "out", PrepareOptions(split="column"))
 

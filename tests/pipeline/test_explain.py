@@ -11,6 +11,7 @@ import pytest
 from gavamoe.errors import DataError, RunError
 from gavamoe.explainer.prompt import Condition
 from gavamoe.pipeline.explain import explain_file
+from gavamoe.pipeline.pairs_file import read_pairs
 
 COUNT, WINDOW = 240, 8
 PROGRAM = """
@@ -123,6 +124,15 @@ def test_a_broken_line_is_named_without_an_option_that_explain_does_not_have(exp
     path.write_text('{"user": "u01", "item": "i01"}\n{"user": \n')
     with pytest.raises(DataError, match=r"line 2.*correct the line$"):
         explain(explainer, path, tmp_path / "texts.csv")
+
+
+def test_names_are_stripped_as_those_of_reviews_are(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text("user, item,rating,feature\n u01 , i01, 4, music \n")
+    assert read_pairs(path, Condition("given", "given")).row(0) == ("u01", "i01", 4.0, "music")
+    path.write_text("user,item\nu01, \n")
+    with pytest.raises(DataError, match="line 2: no item"):
+        read_pairs(path, Condition())
 
 
 def test_names_stay_the_strings_they_are(explainer, tmp_path):

@@ -24,7 +24,7 @@ def prepare(
     items: Annotated[list[Path] | None, typer.Option(help="Item metadata; else a file beside the reviews.")] = None,
     split: Annotated[str, typer.Option(help="random, temporal or column (as the source gives it).")] = "random",
     index: Annotated[Path | None, typer.Option(help="Directory of a PEPLER split, used with --split column.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the random split.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the random split.")] = 0,
     features: Annotated[str, typer.Option(help="auto, column (as the source gives it) or off.")] = "auto",
     scale: Annotated[str | None, typer.Option(help="Rating scale LOW:HIGH[:STEP] instead of the inferred one.")] = None,
     k_core: Annotated[int, typer.Option(min=0, help="Keep users and items with this many reviews.")] = 0,
@@ -116,6 +116,7 @@ def _show(out: Path, card: dict[str, Any]) -> None:
     print(f"  ratings   {scale['levels']} levels: {', '.join(f'{value:g}' for value in scale['values'])}")
     print(f"  split     {card['splits']['method']}: {sizes}")
     print(f"  features  {features['count']:,} ({features['method']}), in {counts['with_feature']:,} reviews")
-    print(f"  items     {card['items']['described']:,} described")
+    files = ", ".join(source["name"] for source in card["items"]["sources"])
+    print(f"  items     {card['items']['described']:,} described{' by ' + files if files else ''}")
     if card["splits"]["method"] != "column" and any("split" in source["columns"] for source in card["sources"]):
         print("  the source gives a split: --split column uses it")

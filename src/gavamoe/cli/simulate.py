@@ -19,7 +19,7 @@ def simulate(
     items: Annotated[int, typer.Option(help="How many items.")] = 120,
     reviews: Annotated[int, typer.Option(help="How many reviews.")] = 12_000,
     clusters: Annotated[int, typer.Option(help="How many groups of taste.")] = 4,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed is another world.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Another seed is another world.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Draw a small world of reviews: users with tastes in groups, items with aspects; column cluster is the truth."""

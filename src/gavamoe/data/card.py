@@ -32,8 +32,8 @@ def make_card(
     options: PrepareOptions,
 ) -> dict[str, Any]:
     """Describe the dataset whose files lie in `directory`; docs/data.md explains each entry."""
-    rows = pl.scan_parquet(directory / "interactions.parquet")
-    items = pl.scan_parquet(directory / "items.parquet")
+    rows = pl.scan_parquet(directory / "interactions.parquet", glob=False)
+    items = pl.scan_parquet(directory / "items.parquet", glob=False)
     n_reviews, n_users, n_items = decisions.rows["keep"].sum(), decisions.users.height, decisions.items.height
     return {
         "format": FORMAT_VERSION,
@@ -55,6 +55,7 @@ def make_card(
         },
         "reading": {
             "rows": ingested.notes.rows,
+            "files without reviews": ingested.notes.empty_files,
             "bad lines dropped": ingested.bad.count,
             "bad line examples": ingested.bad.examples,
             "texts cleaned": ingested.notes.cleaned_texts,

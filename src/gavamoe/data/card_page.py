@@ -96,7 +96,8 @@ def _plot_ratings(path: Path, card: dict[str, Any]) -> None:
 def _plot_sparsity(path: Path, directory: Path) -> None:
     figure, axes = _figure("Training records of a user, of an item", "records", "share with at least as many")
     for name, color in (("users", BLUE), ("items", ORANGE)):
-        counts = pl.read_parquet(directory / f"{name}.parquet", columns=["n_train"])["n_train"].to_numpy()
+        table = pl.read_parquet(directory / f"{name}.parquet", columns=["n_train"], glob=False)
+        counts = table["n_train"].to_numpy()
         records, first = np.unique(np.sort(counts), return_index=True)
         # The curve keeps its height from the count before up to a count: all who have that many are still there.
         axes.step(records, 1 - first / max(len(counts), 1), where="pre", label=name, color=color)
@@ -110,8 +111,8 @@ def _plot_sparsity(path: Path, directory: Path) -> None:
 
 def _plot_lengths(path: Path, directory: Path) -> None:
     words = pl.col("words").clip(upper_bound=LONGEST_SHOWN)
-    lengths = pl.scan_parquet(directory / "interactions.parquet").group_by(words).agg(pl.len()).sort("words")
-    found = lengths.collect(engine="streaming")
+    rows = pl.scan_parquet(directory / "interactions.parquet", glob=False)
+    found = rows.group_by(words).agg(pl.len()).sort("words").collect(engine="streaming")
     together = f" ({LONGEST_SHOWN} and more together)" if found["words"].max() == LONGEST_SHOWN else ""
     figure, axes = _figure("Lengths of the texts", f"words{together}", "reviews")
     axes.bar(*found.to_numpy().T, width=1.0, color=BLUE)

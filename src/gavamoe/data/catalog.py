@@ -93,6 +93,8 @@ class Catalog:
 
     def seen(self, user_id: int) -> np.ndarray:
         """Return the ids of the items that the user has in the training split, ascending, int64 [n]; empty for id 0."""
+        if user_id == 0:  # what strangers have, among them the anonymous, is nobody's history
+            return np.zeros(0, dtype=np.int64)
         items, starts = self._history_by_user
         if not 0 <= user_id <= self.n_users:
             raise DataError(f"user id {user_id} is not within 0..{self.n_users}")
@@ -150,9 +152,9 @@ class Catalog:
         try:
             about = json.loads((directory / "catalog.json").read_text(encoding="utf-8"))
             return cls(
-                users=pl.read_parquet(directory / "users.parquet"),
-                items=pl.read_parquet(directory / "items.parquet"),
-                history=pl.read_parquet(directory / "history.parquet"),
+                users=pl.read_parquet(directory / "users.parquet", glob=False),
+                items=pl.read_parquet(directory / "items.parquet", glob=False),
+                history=pl.read_parquet(directory / "history.parquet", glob=False),
                 scale=RatingScale.from_json(about["scale"]),
                 features=json.loads((directory / "features.json").read_text(encoding="utf-8")),
                 extractor=FeatureExtractor.from_json(about["extractor"]) if about["extractor"] else None,

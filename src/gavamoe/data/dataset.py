@@ -84,8 +84,8 @@ class ReviewDataset:
         """The users, items, scale, features and training history."""
         extractor = self.card["features"]["extractor"]
         return Catalog(
-            users=pl.read_parquet(self.path / "users.parquet"),
-            items=pl.read_parquet(self.path / "items.parquet"),
+            users=pl.read_parquet(self.path / "users.parquet", glob=False),
+            items=pl.read_parquet(self.path / "items.parquet", glob=False),
             history=self.interactions("train", ["user_id", "item_id", "level"]),
             scale=self.scale,
             features=json.loads((self.path / "features.json").read_text(encoding="utf-8")),
@@ -108,7 +108,7 @@ class ReviewDataset:
 
     def scan(self) -> pl.LazyFrame:
         """Return the interactions as a lazy frame, for work that should not hold them all in memory."""
-        return pl.scan_parquet(self.path / "interactions.parquet")
+        return pl.scan_parquet(self.path / "interactions.parquet", glob=False)
 
     def interactions(self, split: str | None = None, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """Read interactions, in the order of the source.

@@ -11,7 +11,7 @@ from gavamoe.data.filters import k_core, latest_of_each_pair
 from gavamoe.data.ids import ids_of
 from gavamoe.data.readers.canonical import ANONYMOUS
 from gavamoe.data.scale import RatingScale
-from gavamoe.data.splits import TRAIN, split_rows
+from gavamoe.data.splits import NOBODY, TRAIN, split_rows
 from gavamoe.errors import DataError
 
 
@@ -41,6 +41,7 @@ def decide(
     seed: int,
     k: int = 0,
     wanted: dict[str, np.ndarray] | None = None,
+    unread_time: str = "",
 ) -> Decisions:
     """Decide on every ingested review.
 
@@ -51,6 +52,7 @@ def decide(
         seed: of the random split.
         k: reviews that every user and item must have (k-core); 0 for all.
         wanted: filters on the texts by name: which reviews pass, bool [n].
+        unread_time: a time that was not understood, and where it is, for the message that a time is missing.
 
     Raises:
         DataError: no review passes the filters, or the split cannot be made.
@@ -70,9 +72,11 @@ def decide(
     dropped |= {f"{k}-core": int((keep & ~core).sum())} if k > 1 else {}
     if not core.any():
         raise DataError(f"no review is left after the filters: they dropped {dropped}")
-    coded = keys.select("timestamp", "split").with_columns(user=user, item=item).filter(core)
+    anonymous = user_names.str.starts_with(ANONYMOUS).to_numpy()
+    named = np.where(anonymous[user], NOBODY, user)
+    coded = keys.select("timestamp", "split").with_columns(user=named, item=item).filter(core)
     codes = np.full(keys.height, -1, dtype=np.int8)
-    codes[core] = split_rows(coded, split, seed)
+    codes[core] = split_rows(coded, split, seed, unread_time)
     user_ids, users = _known("user", user_names, user[codes == TRAIN], keys["rating"].filter(codes == TRAIN))
     item_ids, items = _known("item", item_names, item[codes == TRAIN], keys["rating"].filter(codes == TRAIN))
     rows = {"keep": core, "user_id": user_ids[user], "item_id": item_ids[item], "level": levels, "split": codes}

@@ -61,7 +61,7 @@ def choose_features(ingested: Ingested, decisions: Decisions, mode: str) -> Feat
     """
     if mode == "off":
         return FeaturePass("off")
-    given = _given(ingested)
+    given = _given(ingested, decisions)
     if given:
         return FeaturePass("column", FeatureExtractor(_rarity(given), SEEDS), sorted(given))
     if mode == "column":
@@ -73,9 +73,17 @@ def choose_features(ingested: Ingested, decisions: Decisions, mode: str) -> Feat
     return FeaturePass("learned", extractor, sorted(extractor.features)) if extractor else FeaturePass("off")
 
 
-def _given(ingested: Ingested) -> dict[str, int]:
-    counts = ingested.scan().select("feature").drop_nulls().group_by("feature").agg(pl.len())
+def _given(ingested: Ingested, decisions: Decisions) -> dict[str, int]:
+    """Count the features of the reviews that stay."""
+    rows = _marked(ingested, "feature", marked=decisions.rows["keep"])
+    counts = rows.drop_nulls().group_by("feature").agg(pl.len())
     return dict(counts.collect(engine="streaming").iter_rows())
+
+
+def _marked(ingested: Ingested, *columns: str, marked: pl.Series) -> pl.LazyFrame:
+    """Return columns of the marked reviews, bool [n], lazily."""
+    rows = pl.concat([ingested.scan().select(columns), marked.to_frame("marked").lazy()], how="horizontal")
+    return rows.filter("marked").drop("marked")
 
 
 def _rarity(counts: Mapping[str, int]) -> dict[str, float]:
@@ -89,6 +97,4 @@ def _training_sample(ingested: Ingested, decisions: Decisions) -> pl.DataFrame:
     most = max(1, int(MOST_WORDS / max(ingested.scan().select(pl.col("words").mean()).collect().item(), 1)))
     chosen = np.zeros(decisions.rows.height, dtype=bool)
     chosen[train[:: max(1, -(-len(train) // most))]] = True
-    marked = pl.DataFrame({"chosen": chosen}).lazy()
-    rows = pl.concat([ingested.scan().select("text", "rating"), marked], how="horizontal")
-    return rows.filter("chosen").drop("chosen").collect(engine="streaming")
+    return _marked(ingested, "text", "rating", marked=pl.Series(chosen)).collect(engine="streaming")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from gavamoe.data.ahead import ahead
@@ -37,16 +38,30 @@ class Ingested:
 
     def scan(self) -> pl.LazyFrame:
         """Return all rows, lazily: the columns of REVIEW_SCHEMA, `file` and `words`."""
-        return pl.scan_parquet(self.directory / "*.parquet")
+        return pl.scan_parquet(self._paths(), glob=False)
 
     def parts(self) -> Iterator[pl.DataFrame]:
         """Yield the rows, a part at a time, without what was only needed to decide on them."""
-        for path in sorted(self.directory.glob("*.parquet")):
-            yield pl.read_parquet(path).drop("split", FILE, LINE)
+        for path in self._paths():
+            yield pl.read_parquet(path, glob=False).drop("split", FILE, LINE)
 
-    def place(self, file: int, line: int) -> str:
-        """Return where a row came from, for messages."""
-        return f"{self.sources[file].rows.path}: line {line}"
+    def drop(self, rows: np.ndarray) -> None:
+        """Take rows, by their places in all, out of the parts that hold them."""
+        start = 0
+        for path in self._paths():
+            size = pl.scan_parquet(path, glob=False).select(pl.len()).collect().item()
+            places = rows[(rows >= start) & (rows < start + size)] - start
+            start += size
+            if len(places):
+                part = pl.read_parquet(path, glob=False)
+                kept = np.ones(size, dtype=bool)
+                kept[places] = False
+                self.notes.rows -= len(places)
+                self.notes.empty_texts -= int((part["text"].filter(~kept) == "").sum())
+                _write_part(part.filter(kept), path)
+
+    def _paths(self) -> list[Path]:
+        return sorted(self.directory.glob("*.parquet"))
 
 
 def ingest(
@@ -67,17 +82,20 @@ def ingest(
         for batch in ahead(source.reviews(bad, ingested.notes)):
             if batch.is_empty():
                 continue
-            # Uncompressed: these parts are read once and removed, so speed counts and size does not. Arrow files are
-            # quicker still, but are mapped, and all of them stay in memory.
-            batch.with_columns(pl.lit(number, pl.UInt16).alias(FILE), count_words(batch["text"])).write_parquet(
-                directory / f"{part:06}.parquet", compression="uncompressed", statistics=False
-            )
+            rows = batch.with_columns(pl.lit(number, pl.UInt16).alias(FILE), count_words(batch["text"]))
+            _write_part(rows, directory / f"{part:06}.parquet")
             part += 1
             if on_rows:
                 on_rows(batch.height)
     if not part:
         raise DataError(f"{sources[0].rows.path} has no reviews")
     return ingested
+
+
+def _write_part(rows: pl.DataFrame, path: Path) -> None:
+    # Uncompressed: these parts are read once and removed, so speed counts and size does not. Arrow files are quicker
+    # still, but are mapped, and all of them stay in memory.
+    rows.write_parquet(path, compression="uncompressed", statistics=False)
 
 
 def sha256(path: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,28 @@ def _describes(path: Path) -> bool:
         return False
 
 
+def check_items(sources: Iterable[Path], reviews: Layout) -> None:
+    """Raise DataError where a metadata file cannot be read or has no column of items: best before the long work."""
+    for path in sources:
+        _columns(open_rows(path, BadLines()), reviews)
+
+
+def read_items_beside(sources: Iterable[Path], names: pl.Series, reviews: Layout) -> tuple[pl.DataFrame, list[Path]]:
+    """Read metadata that nobody named; a line that cannot be used, or a whole file, is no mistake and is passed over.
+
+    Returns:
+        As `read_items` does; and the files that could be read.
+    """
+    known, read = [pl.DataFrame(schema=ITEM_SCHEMA)], []
+    for path in sources:
+        try:
+            known.append(read_items([path], names, reviews, BadLines(sys.maxsize)))
+        except DataError:
+            continue
+        read.append(path)
+    return pl.concat(known).unique("item", keep="first", maintain_order=True), read
+
+
 def read_items(sources: Iterable[Path], names: pl.Series, reviews: Layout, bad: BadLines) -> pl.DataFrame:
     """Read what is known of the named items.
 
@@ -65,7 +88,7 @@ def read_items(sources: Iterable[Path], names: pl.Series, reviews: Layout, bad: 
     for path in sources:
         rows = open_rows(path, bad)
         columns = _columns(rows, reviews)
-        for batch in rows.batches(list(columns.values())):
+        for batch in rows.batches(list(dict.fromkeys(columns.values()))):  # the title may be what items are joined by
             found = batch.select(pl.col(source).alias(column) for column, source in columns.items())
             found = found.filter(pl.col("item").str.strip_chars().is_in(names.implode()))
             known.append(_typed(found.unique("item", keep="first", maintain_order=True)))

@@ -25,7 +25,7 @@ from gavamoe.data.card_page import write_card_page
 from gavamoe.data.decide import Decisions, decide
 from gavamoe.data.feature_pass import FEATURE_MODES, FeaturePass, choose_features
 from gavamoe.data.ingest import FILE, Ingested, ingest
-from gavamoe.data.items import ITEM_SCHEMA, items_beside, read_items
+from gavamoe.data.items import ITEM_SCHEMA, check_items, items_beside, read_items, read_items_beside
 from gavamoe.data.languages import is_in_language
 from gavamoe.data.readers.layouts import HOTEL_NAME
 from gavamoe.data.readers.open import ReadOptions, expand, sort_sources
@@ -112,18 +112,21 @@ def prepare(
     if out.exists() and not (out / "card.json").is_file():
         raise DataError(f"{out} exists and is not a prepared dataset: remove it or choose another --out")
     bad = BadLines(options.skip_bad)
-    reviews, described = sort_sources(expand(sources), options.read, bad)
+    found = sort_sources(expand(sources), options.read, bad)
+    check_items(options.items, found.reviews[0].layout)
     with _full_disk_is_an_input_error(out), staged_directory(out) as staged:
-        ingested = ingest(reviews, staged / "parts", bad, on_rows)
+        ingested = ingest(found.reviews, staged / "parts", bad, on_rows)
+        ingested.notes.empty_files = len(found.empty)
         keys = ingested.scan().select(KEYS).collect()
-        scale = _find_scale(keys, ingested, options)
-        decisions = decide(keys, scale, options.split, options.seed, options.k_core, _text_filters(ingested, options))
+        scale, keys = _find_scale(keys, ingested, options)
+        filters, unread_time = _text_filters(ingested, options), ingested.notes.unread_time
+        decisions = decide(keys, scale, options.split, options.seed, options.k_core, filters, unread_time)
         del keys
         features = choose_features(ingested, decisions, options.features)
         _write_interactions(staged, ingested, decisions, features)
         decisions.users.write_parquet(staged / "users.parquet")
-        metadata = [*options.items, *described] or _beside(ingested)
-        _describe(decisions.items, metadata, ingested).write_parquet(staged / "items.parquet")
+        items, metadata = _describe(decisions.items, [*options.items, *found.described], ingested)
+        items.write_parquet(staged / "items.parquet")
         write_json(staged / "features.json", features.words)
         shutil.rmtree(ingested.directory)
         card = make_card(staged, ingested, decisions, scale, features, metadata, options)
@@ -132,15 +135,24 @@ def prepare(
     return card
 
 
-def _find_scale(keys: pl.DataFrame, ingested: Ingested, options: PrepareOptions) -> RatingScale:
-    scale = options.scale or ingested.sources[0].layout.scale
-    try:
-        scale = scale or RatingScale.infer(keys["rating"])
-        scale.to_level(keys["rating"])
-    except RatingOutOfRangeError as error:
-        place = ingested.place(keys[FILE][error.row], keys[LINE][error.row])
-        raise DataError(f"{place}: {error.problem}") from error
-    return scale
+def _find_scale(keys: pl.DataFrame, ingested: Ingested, options: PrepareOptions) -> tuple[RatingScale, pl.DataFrame]:
+    """Find the scale; ratings outside it are bad lines, and go from the keys and from what was ingested."""
+    named = options.scale or ingested.sources[0].layout.scale
+    while True:
+        try:
+            scale = named or RatingScale.infer(keys["rating"])
+            scale.to_level(keys["rating"])
+            return scale, keys
+        except RatingOutOfRangeError as error:
+            for row in error.rows.tolist():
+                path = ingested.sources[keys[FILE][row]].rows.path
+                ingested.bad.report(path, keys[LINE][row], error.problem(row))
+            ingested.drop(error.rows)
+            kept = np.ones(keys.height, dtype=bool)
+            kept[error.rows] = False
+            keys = keys.filter(kept)
+            if keys.is_empty():
+                raise DataError(f"{path} has no review whose rating is in range") from error
 
 
 def _text_filters(ingested: Ingested, options: PrepareOptions) -> dict[str, np.ndarray]:
@@ -180,11 +192,15 @@ def _beside(ingested: Ingested) -> list[Path]:
     return [path for path in dict.fromkeys(found) if path is not None]
 
 
-def _describe(items: pl.DataFrame, metadata: Sequence[Path], ingested: Ingested) -> pl.DataFrame:
-    known = read_items(metadata, items["item"], ingested.sources[0].layout, ingested.bad)
-    return items.join(known, on="item", how="left", maintain_order="left").select(
-        *items.columns, *list(ITEM_SCHEMA)[1:]
-    )
+def _describe(items: pl.DataFrame, metadata: list[Path], ingested: Ingested) -> tuple[pl.DataFrame, list[Path]]:
+    """Join what the named metadata, or else files beside the reviews, say of the items; return the files too."""
+    names, layout = items["item"], ingested.sources[0].layout
+    if metadata:
+        known = read_items(metadata, names, layout, ingested.bad)
+    else:
+        known, metadata = read_items_beside(_beside(ingested), names, layout)
+    described = items.join(known, on="item", how="left", maintain_order="left")
+    return described.select(*items.columns, *list(ITEM_SCHEMA)[1:]), metadata
 
 
 @contextmanager

@@ -25,13 +25,21 @@ class RatingOutOfRangeError(DataError):
 
     Attributes:
         row: its place in the column, from 0.
-        problem: what is wrong with it, without the place.
+        rows: the places of all that are wrong in the same way, int64 [n].
     """
 
-    def __init__(self, row: int, problem: str) -> None:
-        super().__init__(f"row {row + 1}: {problem}")
-        self.row = row
-        self.problem = problem
+    def __init__(self, ratings: pl.Series, wrong: pl.Series, why: str) -> None:
+        self.rows = wrong.arg_true().to_numpy().astype(np.int64)
+        self.row = int(self.rows[0])
+        self._ratings = ratings
+        self._why = why
+        super().__init__(f"row {self.row + 1}: {self.problem(self.row)}")
+
+    def problem(self, row: int) -> str:
+        """Return what is wrong with one of the rows, without its place."""
+        rating = self._ratings[row]
+        shown = "missing" if rating is None or np.isnan(rating) else f"{rating:g}"
+        return f"rating {shown} is out of range ({self._why})"
 
 
 @dataclass(frozen=True)
@@ -115,9 +123,7 @@ class RatingScale:
         tolerance = 1e-6
         fits = (given >= self.values[0] - tolerance) & (given <= self.values[-1] + tolerance)
         if not fits.all():
-            row = int(np.argmin(fits))
-            shown = "missing" if np.isnan(given[row]) else f"{given[row]:g}"
-            raise RatingOutOfRangeError(row, f"rating {shown} is out of range: expected {self}")
+            raise RatingOutOfRangeError(rating, pl.Series(~fits), f"expected {self}")
         midpoints = (np.asarray(self.values[1:]) + np.asarray(self.values[:-1])) / 2
         return pl.Series(rating.name, np.searchsorted(midpoints, given, side="right") + 1, dtype=pl.Int8)
 
@@ -174,8 +180,4 @@ def _lowest(ratings: pl.Series, high: int) -> float:
 
 def _refuse(ratings: pl.Series, wrong: pl.Series, why: str, scale: str) -> None:
     if wrong.any():
-        row = int(wrong.arg_true()[0])
-        raise RatingOutOfRangeError(
-            row,
-            f"rating {ratings[row]:g} is out of range ({why}): correct it, or name the scale, as in --scale {scale}",
-        )
+        raise RatingOutOfRangeError(ratings, wrong, f"{why}; another scale is named as in --scale {scale}")

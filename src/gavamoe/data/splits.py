@@ -10,33 +10,37 @@ from gavamoe.errors import DataError
 SPLIT_METHODS = ("random", "temporal", "column")
 SPLITS = ("train", "valid", "test")
 TRAIN, VALID, TEST = range(3)
+NOBODY = -1
 # 8:1:1, the shares of the PETER and PEPLER evaluation.
 VALID_SHARE = TEST_SHARE = 0.1
 
 
-def split_rows(keys: pl.DataFrame, method: str, seed: int) -> np.ndarray:
+def split_rows(keys: pl.DataFrame, method: str, seed: int, unread_time: str = "") -> np.ndarray:
     """Assign every interaction to a split.
 
     Args:
-        keys: user and item codes (from 0), timestamp, split; one row per interaction.
-        method: `random` (each user and item keeps a training record), `temporal` (the latest interactions are for
-            testing, so later users are unknown there), `column` (as given).
+        keys: user and item codes (from 0; NOBODY for an anonymous user), timestamp, split; one row per interaction.
+        method: `random` (each named user, and each item, keeps a training record), `temporal` (the latest interactions
+            are for testing, so later users are unknown there), `column` (as given).
         seed: of the random split.
+        unread_time: a time that was not understood, and where it is; empty when all were.
 
     Returns:
         0 train, 1 valid, 2 test, int8 [n].
     """
     if method == "random":
         return _random(keys["user"].to_numpy(), keys["item"].to_numpy(), seed)
-    return _temporal(keys["timestamp"]) if method == "temporal" else _given(keys["split"])
+    return _temporal(keys["timestamp"], unread_time) if method == "temporal" else _given(keys["split"])
 
 
 def _random(user: np.ndarray, item: np.ndarray, seed: int) -> np.ndarray:
     order = np.random.default_rng(seed).permutation(len(user))
     held_out = np.ones(len(user), dtype=bool)
-    # The first record of each user, and of each item, in random order stays in training.
+    # The first record of each user, and of each item, in random order stays in training. An anonymous user stays
+    # unknown all the same, and to keep its only record there would leave none to test strangers with.
     for code in (user, item):
-        held_out[order[np.unique(code[order], return_index=True)[1]]] = False
+        named = order[code[order] != NOBODY]
+        held_out[named[np.unique(code[named], return_index=True)[1]]] = False
     candidates = order[held_out[order]]
     n_valid, n_test = round(VALID_SHARE * len(user)), round(TEST_SHARE * len(user))
     # Where few records can be spared, valid and test share what there is.
@@ -47,12 +51,15 @@ def _random(user: np.ndarray, item: np.ndarray, seed: int) -> np.ndarray:
     return split
 
 
-def _temporal(timestamp: pl.Series) -> np.ndarray:
+def _temporal(timestamp: pl.Series, unread_time: str) -> np.ndarray:
     absent = timestamp.null_count()
     if absent:
+        why, remedy = "have none", "name the column with --timestamp-col"
+        if unread_time:
+            why, remedy = f"have none that is understood, such as {unread_time}", "write times as epochs or ISO dates"
         raise DataError(
-            f"--split temporal needs a time on every review, {absent} of {len(timestamp)} have none; "
-            "name the column with --timestamp-col, or use --split random"
+            f"--split temporal needs a time on every review, {absent} of {len(timestamp)} {why}; "
+            f"{remedy}, or use --split random"
         )
     order = np.argsort(timestamp.to_numpy(), kind="stable")
     n_test = round(TEST_SHARE * len(order))

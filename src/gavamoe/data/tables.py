@@ -7,16 +7,16 @@ from typing import Literal
 
 import polars as pl
 
-from gavamoe.errors import ConfigError, DataError
+from gavamoe.errors import ConfigError
 from gavamoe.files import staged_file
 
-READABLE = (".jsonl", ".csv", ".parquet")
+SUFFIXES = (".jsonl", ".csv", ".parquet")
 
 
 def check_suffix(path: Path | str) -> None:
     """Raise `ConfigError` unless `write_table` can tell the format by the suffix."""
     name = Path(path).name
-    if not name.removesuffix(".gz").endswith(READABLE) or name.endswith(".parquet.gz"):
+    if not name.removesuffix(".gz").endswith(SUFFIXES) or name.endswith(".parquet.gz"):
         raise ConfigError(f"cannot tell the format of {name}: end it in .jsonl, .csv (or with .gz), or .parquet")
 
 
@@ -37,18 +37,3 @@ def write_table(frame: pl.DataFrame | pl.LazyFrame, path: Path | str) -> None:
             rows.sink_csv(staged, compression=compression, check_extension=False)
         else:
             rows.sink_parquet(staged)
-
-
-def read_table(path: Path | str) -> pl.DataFrame:
-    """Read .jsonl, .csv or .parquet; `DataError` says what is wrong with the file."""
-    path = Path(path)
-    try:
-        if path.suffix == ".jsonl":
-            return pl.read_ndjson(path)
-        if path.suffix == ".csv":
-            return pl.read_csv(path)
-        if path.suffix == ".parquet":
-            return pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise DataError(f"cannot read {path}: {str(error).splitlines()[0]}") from None
-    raise DataError(f"cannot tell the format of {path.name}: a table ends in {', '.join(READABLE)}")

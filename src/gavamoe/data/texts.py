@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import html
 from collections.abc import Iterator
 
@@ -16,6 +17,9 @@ SPACES = r"[\s\p{Cc}\u{200b}\u{feff}]+"
 # expression is searched for a character or two at a time, which is many times faster than by one expression for all.
 SUSPECT = r"[ÃâÂ\u{80}-\u{a0}\u{1680}\u{2000}-\u{200b}\u{2028}-\u{205f}\u{3000}\u{feff}]"
 SUSPECT_ASCII = (r"[&<\x7f]", r"[\n\r\t]", r"\[\[", "  ")
+
+# Windows-1252 leaves five bytes undefined; what reads it passes them through as control characters.
+WINDOWS_1252 = {ord(bytes([byte]).decode("cp1252", errors="ignore") or chr(byte)): byte for byte in range(256)}
 
 # Texts whose bytes are looked at together: few enough to stay within a processor's cache.
 BLOCK = 8_192
@@ -71,7 +75,7 @@ def _repair(text: str) -> str:
         text = html.unescape(text)
     if "Ã" in text or "â" in text or "Â" in text:
         try:
-            return text.encode("cp1252").decode("utf-8")
+            return codecs.charmap_encode(text, "strict", WINDOWS_1252)[0].decode("utf-8")
         except UnicodeError:
             return text
     return text

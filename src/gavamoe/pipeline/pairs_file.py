@@ -45,4 +45,6 @@ def read_pairs(path: Path, condition: Condition) -> pl.DataFrame:
 
 def _batches(rows: Rows, wanted: list[str]) -> Iterator[pl.DataFrame]:
     for batch in rows.batches(wanted):
-        yield batch.select(pl.col(*wanted, LINE).cast(pl.String))
+        # Stripped as `prepare` strips them, so that the names of one file are those of the other.
+        names = batch.select(pl.col(wanted).str.strip_chars(), pl.col(LINE).cast(pl.String))
+        yield names.with_columns(pl.col("user", "item").replace("", None))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,7 @@ SPLIT_NAMES = {"train": "train", "training": "train", "valid": "valid", "validat
 SPLIT_NAMES |= {"dev": "valid", "test": "test"}
 TIME_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.fZ")
 DATE_FORMATS = ("%Y-%m-%d", "%m %d, %Y", "%B %d, %Y", "%Y/%m/%d")
+DATE_NUMBERS = (19000101, 20991231)
 # What sites put in the place of a name: such reviews are by as many people. Each gets a name of its own, which `decide`
 # gives the id of unknown users.
 NO_NAMES = ("a tripadvisor member", "anonymous", "anonymous user")
@@ -37,13 +39,15 @@ EPOCH_UNITS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
 
 @dataclass
 class Notes:
-    """What reading found worth reporting, counted over all rows."""
+    """What reading found worth reporting, counted over all rows and files."""
 
     rows: int = 0
     empty_texts: int = 0
     cleaned_texts: int = 0
     unread_times: int = 0
+    unread_time: str = ""  # the first of them, and where it is
     anonymous: int = 0
+    empty_files: int = 0
 
 
 def to_reviews(batch: pl.DataFrame, path: Path, bad: BadLines, notes: Notes) -> pl.DataFrame:
@@ -75,8 +79,16 @@ def to_reviews(batch: pl.DataFrame, path: Path, bad: BadLines, notes: Notes) -> 
     notes.rows += typed.height
     notes.empty_texts += int((typed["text"] == "").sum())
     notes.cleaned_texts += int((typed["text"] != batch["text"]).sum())
-    notes.unread_times += typed["timestamp"].null_count() - batch["timestamp"].null_count()
+    _note_unread_times(batch, typed, path, notes)
     return typed
+
+
+def _note_unread_times(batch: pl.DataFrame, typed: pl.DataFrame, path: Path, notes: Notes) -> None:
+    unread = (typed["timestamp"].is_null() & batch["timestamp"].is_not_null()).arg_true()
+    notes.unread_times += len(unread)
+    if len(unread) and not notes.unread_time:
+        row = unread[0]
+        notes.unread_time = f"{batch['timestamp'][row][:40]!r} ({path}: line {batch[LINE][row]})"
 
 
 def _name_apart(typed: pl.DataFrame, notes: Notes) -> pl.DataFrame:
@@ -120,10 +132,38 @@ def _seconds(time: pl.Series) -> pl.Series:
     for beyond, per_second in reversed(EPOCH_UNITS):
         unit = pl.when(number.abs() > beyond).then(per_second).otherwise(unit)
     seconds = pl.select((pl.lit(number) / unit).floor().cast(pl.Int64, strict=False).alias("timestamp")).to_series()
-    if number.null_count() == time.null_count():
-        return seconds
-    # Only now is it worth trying each written form on the whole column.
-    written = [time.str.to_datetime(form, strict=False, time_unit="us") for form in TIME_FORMATS]
-    written += [time.str.to_date(form, strict=False).cast(pl.Datetime("us")) for form in DATE_FORMATS]
-    epochs = [column.dt.epoch("s").cast(pl.Int64) for column in written]
-    return pl.select(pl.coalesce(seconds, *epochs).alias("timestamp")).to_series()
+    if number.is_between(*DATE_NUMBERS).any():
+        seconds = _first_known(_dates_as_numbers(number), seconds)
+    # Only where some are left is it worth trying each written form on the whole column.
+    for read in (_local, _zoned):
+        if seconds.null_count() > time.null_count():
+            seconds = _first_known(seconds, *map(_epoch, read(time)))
+    return seconds
+
+
+def _dates_as_numbers(number: pl.Series) -> pl.Series:
+    """Read 20200131 as that day; as seconds it would lie in August 1970."""
+    digits = number.set(~number.is_between(*DATE_NUMBERS), None).cast(pl.Int64).cast(pl.String)
+    return _epoch(digits.str.to_date("%Y%m%d", strict=False))
+
+
+def _local(time: pl.Series) -> Iterator[pl.Series]:
+    yield from (time.str.to_datetime(form, strict=False, time_unit="us") for form in TIME_FORMATS)
+    yield from (time.str.to_date(form, strict=False) for form in DATE_FORMATS)
+
+
+def _zoned(time: pl.Series) -> Iterator[pl.Series]:
+    """Read times that say how far from UTC they are, and those without seconds."""
+    plain = time.str.replace(r"^(\d{4}-\d\d-\d\d)[Tt]", "$1 ").str.replace(r"\s*(?:Z|z|UTC|GMT)$", "+00:00")
+    plain = plain.str.replace(r"\s+([+-]\d\d:?\d\d)$", "$1")
+    for form in ("%Y-%m-%d %H:%M:%S%.f%z", "%Y-%m-%d %H:%M%z"):
+        yield plain.str.to_datetime(form, strict=False, time_unit="us", time_zone="UTC")
+    yield plain.str.to_datetime("%Y-%m-%d %H:%M", strict=False, time_unit="us")
+
+
+def _epoch(time: pl.Series) -> pl.Series:
+    return time.cast(pl.Datetime("us", getattr(time.dtype, "time_zone", None))).dt.epoch("s").cast(pl.Int64)
+
+
+def _first_known(*columns: pl.Series) -> pl.Series:
+    return pl.select(pl.coalesce(*columns).alias("timestamp")).to_series()

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from gavamoe.data.bad_lines import BadLines
-from gavamoe.data.readers.lines import LONGEST_LINE, Chunk, chunks, read_start
+from gavamoe.data.readers.lines import LONGEST_LINE, Chunk, EmptyFileError, chunks, read_start
 from gavamoe.data.readers.rows import LINE, strings
 from gavamoe.errors import DataError
 
@@ -20,6 +20,8 @@ csv.field_size_limit(LONGEST_LINE)
 
 class Delimited:
     """Rows of a delimited file; the separator is the one of tab, comma, semicolon and bar that line 1 has most of.
+
+    Where the names are given, one that divides line 1 into as many values comes first: a text may have more commas.
 
     Args:
         path: the file, plain, gzip or zstd.
@@ -32,7 +34,7 @@ class Delimited:
         self.bad = bad
         self.has_header = header is None
         first = _first_line(path)
-        self.separator = max(SEPARATORS, key=first.count)
+        self.separator = _separator(first, header)
         self.columns = [name.strip() for name in header or _names(first, self.separator, path)]
         repeated = [name for name in self.columns if self.columns.count(name) > 1 and name != "_"]
         if repeated:
@@ -87,16 +89,7 @@ class Delimited:
     def _parse_slowly(self, chunk: Chunk) -> pl.DataFrame:
         rows: list[list[str | None]] = []
         numbers: list[int] = []
-        reader = csv.reader(self._decoded(chunk), delimiter=self.separator)
-        while True:
-            number = chunk.line + reader.line_num
-            try:
-                row = next(reader)
-            except StopIteration:
-                break
-            except csv.Error as error:
-                self.bad.report(self.path, number, f"not a delimited record ({error})")
-                continue
+        for number, row in self._read(self._decoded(chunk), chunk.line):
             if len(row) > len(self.columns):
                 self.bad.report(self.path, number, f"{len(row)} values for {len(self.columns)} columns")
             elif any(value.strip() for value in row):
@@ -105,17 +98,83 @@ class Delimited:
         frame = pl.DataFrame(rows, schema=strings(self._unique_columns()), orient="row")
         return frame.with_columns(pl.Series(LINE, numbers, dtype=pl.UInt32))
 
-    def _decoded(self, chunk: Chunk) -> Iterator[str]:
+    def _read(self, lines: list[str], first: int) -> Iterator[tuple[int, list[str]]]:
+        """Yield (line number, values) of each record; after a quote that never closes, go on with the next line.
+
+        Args:
+            lines: the lines, each with its end.
+            first: the number of the first one in the file.
+        """
+        at = 0
+        while at < len(lines):
+            reader = csv.reader(map(lines.__getitem__, range(at, len(lines))), delimiter=self.separator)
+            try:
+                row = next(reader)
+            except csv.Error as error:
+                self.bad.report(self.path, first + at, f"not a delimited record ({error})")
+                at += 1
+                continue
+            size = reader.line_num
+            if size > 1 and not self._is_one_record(lines[at : at + size], row):
+                size, row = 1, _values(lines[at], self.separator)
+                if len(row) < len(self.columns):
+                    self.bad.report(self.path, first + at, "a quote that does not close")
+                    row = []
+            yield first + at, row
+            at += size
+
+    def _is_one_record(self, lines: list[str], row: list[str]) -> bool:
+        """Whether lines that a quote joins are a record, and not records that a stray quote would swallow."""
+        try:
+            next(csv.reader(lines, delimiter=self.separator, strict=True))
+        except csv.Error:  # the quote closes in the middle of a value, or not at all
+            return False
+        return len(row) <= len(self.columns) and not self._are_records(lines)
+
+    def _are_records(self, lines: list[str]) -> bool:
+        """Whether each line alone has a value for every column, and the same column, as the rating, has numbers."""
+        numeric = set(range(len(self.columns)))
+        for line in filter(str.strip, lines):
+            row = _values(line, self.separator)
+            if len(row) != len(self.columns):
+                return False
+            numeric = {place for place in numeric if _is_number(row[place])}
+        return bool(numeric)
+
+    def _decoded(self, chunk: Chunk) -> list[str]:
+        lines = []
         for offset, line in enumerate(chunk.data.split(b"\n")):
             try:
-                yield line.decode("utf-8") + "\n"
+                lines.append(line.decode("utf-8") + "\n")
             except UnicodeDecodeError as error:
                 problem = f"not UTF-8 text at byte {error.start + 1}"
                 self.bad.report(self.path, chunk.line + offset, problem)
-                yield "\n"  # keeps the count of lines
+                lines.append("\n")  # keeps the count of lines
+        return lines
 
     def _unique_columns(self) -> list[str]:
         return [f"_{place}" if name == "_" else name for place, name in enumerate(self.columns)]
+
+
+def _separator(line: str, header: Sequence[str] | None) -> str:
+    fitting = [mark for mark in SEPARATORS if header and len(_values(line, mark)) == len(header)]
+    return max(fitting or SEPARATORS, key=line.count)
+
+
+def _values(line: str, separator: str) -> list[str]:
+    """Return the values of a line that is a record of its own; none when it cannot be one."""
+    try:
+        return next(csv.reader([line], delimiter=separator), [])
+    except csv.Error:
+        return []
+
+
+def _is_number(value: str) -> bool:
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _names(line: str, separator: str, path: Path) -> list[str]:
@@ -126,9 +185,11 @@ def _names(line: str, separator: str, path: Path) -> list[str]:
 
 
 def _first_line(path: Path) -> str:
-    line = read_start(path).removeprefix(b"\xef\xbb\xbf").split(b"\n")[0]
+    start = read_start(path).removeprefix(b"\xef\xbb\xbf")
+    line = start.split(b"\n")[0]
+    if not start.strip():
+        raise EmptyFileError(f"{path} is empty: expected reviews")
     if not line.strip():
-        next(chunks(path))  # says what is wrong when the file is empty
         raise DataError(f"{path}: line 1 is blank: expected the names of the columns")
     try:
         return line.decode("utf-8").rstrip("\r")

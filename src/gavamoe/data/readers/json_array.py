@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gavamoe.data.readers import lines
-from gavamoe.data.readers.lines import Chunk, read_blocks
+from gavamoe.data.readers.lines import Chunk, EmptyFileError, read_blocks
 from gavamoe.errors import DataError
 
 HOTEL = re.compile(rb'\s*\{\s*"(Reviews|HotelInfo)"\s*:')
@@ -42,7 +42,7 @@ def array_chunks(path: Path) -> Iterator[Chunk]:
     if held:
         yield Chunk("\n".join(held).encode(), line)
     elif line == 1:
-        raise DataError(f"{path} has no reviews")
+        raise EmptyFileError(f"{path} has no reviews")
 
 
 def _elements(path: Path) -> Iterator[str]:

@@ -25,6 +25,7 @@ class Layout:
         scale: the rating scale that the format defines; None to infer it.
         marks: further columns that tell the format from others.
         guessed: which of the columns were guessed from their names.
+        unread: a column that could be the text too, where nobody named one; an error when all texts are empty.
     """
 
     name: str
@@ -32,10 +33,15 @@ class Layout:
     scale: RatingScale | None = None
     marks: tuple[str, ...] = ()
     guessed: tuple[str, ...] = ()
+    unread: str | None = None
 
     def fits(self, found: list[str]) -> bool:
-        """Whether a file with these columns is in this format; text and the optional columns may be absent."""
-        return all(name in found for name in (*(self.columns[column] for column in NEEDED), *self.marks))
+        """Whether a file with these columns is in this format; text and the optional columns may be absent.
+
+        A file with its text under another name is not: in this format it would have none.
+        """
+        named = all(name in found for name in (*(self.columns[column] for column in NEEDED), *self.marks))
+        return named and (self.columns["text"] in found or pick_column(found, SYNONYMS["text"]) is None)
 
 
 LAYOUTS = (
@@ -100,12 +106,13 @@ LAYOUTS = (
             "split": "split",
         },
         STARS,
-        marks=("opinion", "sentiment"),
+        marks=("sentence", "opinion", "sentiment"),
     ),
     Layout(
         "xrec",
         {"user": "uid", "item": "iid", "rating": "rating", "text": "explanation", "split": "split"},
         RatingScale(1, (1.0,)),
+        marks=("explanation",),
     ),
 )
 # Names that tables use, the likeliest first; compared without case and punctuation.
@@ -145,27 +152,39 @@ def find_layout(found: Iterable[str], named: Mapping[str, str], wanted: str = "a
     for column, source in named.items():
         if source not in found:
             raise DataError(f"{place} has no column {source} (named as {column}); found {', '.join(found)}")
-    if not named and wanted != "table":
-        for layout in LAYOUTS:
-            if wanted in ("auto", layout.name) and layout.fits(found):
-                own: dict[str, str] = {name: name for name in OWN_COLUMNS if name in found}
-                return replace(layout, columns={**own, **layout.columns})
-        if wanted != "auto":
-            raise DataError(f"{place} is not in the {wanted} format: {_expected(wanted)}; found {', '.join(found)}")
-    return _guess(found, named, place)
+    layout = _known(found, wanted, place) if not named and wanted != "table" else None
+    layout = layout or _guess(found, named, place)
+    return layout if "text" in named else replace(layout, unread=_other_text(found, layout))
 
 
 def describes_items(columns: Sequence[str]) -> bool:
-    """Whether a file with these columns describes items: it has an item, something that describes it, and no user."""
+    """Whether a file with these columns describes items: it has an item, something that describes it, and no user.
+
+    A rating beside a text is a review, whatever its user is called; a rating alone may be the item's mean.
+    """
     described = any(pick_column(columns, names) for names in DESCRIBED_BY.values())
-    has_item, has_user = (pick_column(columns, SYNONYMS[column]) is not None for column in ("item", "user"))
-    return described and has_item and not has_user
+    has = {column: pick_column(columns, SYNONYMS[column]) is not None for column in ("item", "user", "rating", "text")}
+    return described and has["item"] and not has["user"] and not (has["rating"] and has["text"])
 
 
 def pick_column(columns: Sequence[str], names: str) -> str | None:
     """Return the first of the names that is a column, compared without case and punctuation."""
     plain = {plain_name(name): name for name in reversed(columns)}
     return next((plain[name] for name in names.split() if name in plain), None)
+
+
+def _known(found: list[str], wanted: str, place: str) -> Layout | None:
+    for layout in LAYOUTS:
+        if wanted in ("auto", layout.name) and layout.fits(found):
+            own: dict[str, str] = {name: name for name in OWN_COLUMNS if name in found}
+            return replace(layout, columns={**own, **layout.columns})
+    if wanted != "auto":
+        raise DataError(f"{place} is not in the {wanted} format: {_expected(wanted)}; found {', '.join(found)}")
+    return None
+
+
+def _other_text(found: list[str], layout: Layout) -> str | None:
+    return pick_column([name for name in found if name not in layout.columns.values()], SYNONYMS["text"])
 
 
 def _guess(found: list[str], named: Mapping[str, str], place: str) -> Layout:
@@ -190,5 +209,6 @@ def plain_name(name: str) -> str:
 
 
 def _expected(name: str) -> str:
-    each = ["+".join(layout.columns[column] for column in NEEDED) for layout in LAYOUTS if layout.name == name]
+    layouts = [layout for layout in LAYOUTS if layout.name == name]
+    each = ["+".join(layout.columns[column] for column in (*NEEDED, "text")) for layout in layouts]
     return f"expected the columns {' or '.join(each)}" if each else f"it is not a {name} file"

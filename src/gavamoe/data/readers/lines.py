@@ -23,6 +23,10 @@ GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 UTF8_MARK, UTF16_MARKS = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
 
 
+class EmptyFileError(DataError):
+    """A file without anything in it: an error where it is the only one, and passed over among others."""
+
+
 @dataclass(frozen=True)
 class Chunk:
     """Whole lines of a file, the last one possibly without its line end.
@@ -74,7 +78,7 @@ def chunks(path: Path) -> Iterator[Chunk]:
             yield Chunk(data, line)
             line += data.count(b"\n")
     if not found:
-        raise DataError(f"{path} is empty: expected reviews")
+        raise EmptyFileError(f"{path} is empty: expected reviews")
 
 
 def read_blocks(path: Path) -> Iterator[bytes]:

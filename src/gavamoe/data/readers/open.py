@@ -14,7 +14,7 @@ from gavamoe.data.readers.canonical import REVIEW_SCHEMA, Notes, to_reviews
 from gavamoe.data.readers.delimited import Delimited
 from gavamoe.data.readers.json_lines import JsonLines
 from gavamoe.data.readers.layouts import FORMATS, Layout, describes_items, find_layout
-from gavamoe.data.readers.lines import read_start
+from gavamoe.data.readers.lines import EmptyFileError, read_start
 from gavamoe.data.readers.parquet import ParquetRows
 from gavamoe.data.readers.pickled import PickledRows
 from gavamoe.data.readers.rows import LINE, Rows
@@ -53,11 +53,24 @@ class ReviewSource:
     layout: Layout
 
     def reviews(self, bad: BadLines, notes: Notes) -> Iterator[pl.DataFrame]:
-        """Yield the reviews in batches with the columns and types of REVIEW_SCHEMA."""
+        """Yield the reviews in batches with the columns and types of REVIEW_SCHEMA.
+
+        Raises:
+            DataError: a line cannot be used, or all texts are empty and another column could be the text.
+        """
         wanted = list(dict.fromkeys(self.layout.columns.values()))
+        has_rows = has_text = False
         for batch in self.rows.batches(wanted):
             columns = [pl.col(source).alias(column) for column, source in self.layout.columns.items()]
-            yield to_reviews(batch.select(*columns, LINE), self.rows.path, bad, notes).select(list(REVIEW_SCHEMA))
+            reviews = to_reviews(batch.select(*columns, LINE), self.rows.path, bad, notes).select(list(REVIEW_SCHEMA))
+            has_rows, has_text = has_rows or not reviews.is_empty(), has_text or bool((reviews["text"] != "").any())
+            yield reviews
+        if has_rows and not has_text and self.layout.unread:
+            given = self.layout.columns.get("text")
+            raise DataError(
+                f"{self.rows.path} has no text in any review{f' (column {given})' if given else ''}, but a column "
+                f"{self.layout.unread}: name the column of the text with --text-col"
+            )
 
 
 def expand(sources: Sequence[Path | str]) -> list[Path]:
@@ -95,23 +108,44 @@ def open_rows(path: Path, bad: BadLines, header: Sequence[str] = (), index: Path
     return Delimited(path, bad, header or None)
 
 
-def sort_sources(paths: Sequence[Path], options: ReadOptions, bad: BadLines) -> tuple[list[ReviewSource], list[Path]]:
-    """Open the files of reviews among the paths; return them, and the paths of files that describe items.
+@dataclass
+class Sources:
+    """The files that were named: those of reviews, opened; those that describe items; those with nothing in them."""
+
+    reviews: list[ReviewSource] = field(default_factory=list)
+    described: list[Path] = field(default_factory=list)
+    empty: list[Path] = field(default_factory=list)
+
+
+def sort_sources(paths: Sequence[Path], options: ReadOptions, bad: BadLines) -> Sources:
+    """Open the files and tell which is which.
 
     Raises:
-        DataError: a file is neither, or none has reviews.
+        DataError: a file is none of them, or none has reviews.
     """
-    reviews, described = [], []
+    sources = Sources()
+    why_empty: EmptyFileError | None = None
     for path in paths:
-        rows = open_rows(path, bad, options.header, options.index)
+        try:
+            rows = open_rows(path, bad, options.header, options.index)
+        except EmptyFileError as error:
+            sources.empty.append(path)
+            why_empty = why_empty or error
+            continue
         named = options.columns and all(source in rows.columns for source in options.columns.values())
         if describes_items(rows.columns) and not named:
-            described.append(path)
+            sources.described.append(path)
         else:
-            reviews.append(ReviewSource(rows, find_layout(rows.columns, options.columns, options.format, str(path))))
-    if not reviews:
-        raise DataError(f"{described[0]} describes items: name the file of reviews too")
-    return reviews, described
+            layout = find_layout(rows.columns, options.columns, options.format, str(path))
+            sources.reviews.append(ReviewSource(rows, layout))
+    if sources.reviews:
+        return sources
+    if why_empty:
+        raise why_empty
+    raise DataError(
+        f"{sources.described[0]} describes items: name the file of reviews too; or, if these are reviews, name the "
+        "column of their user with --user-col"
+    )
 
 
 def open_reviews(path: Path, options: ReadOptions, bad: BadLines) -> ReviewSource:

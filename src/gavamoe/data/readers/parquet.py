@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from gavamoe.data.readers.lines import EmptyFileError
 from gavamoe.data.readers.rows import LINE
 from gavamoe.errors import DataError
 
@@ -26,7 +27,7 @@ class ParquetRows:
             raise DataError(f"{path} is not a Parquet file that can be read: {_first_line(error)}") from error
         self.columns = list(self._schema)
         if not self._rows:
-            raise DataError(f"{path} is empty: expected reviews")
+            raise EmptyFileError(f"{path} is empty: expected reviews")
 
     def batches(self, wanted: Sequence[str]) -> Iterator[pl.DataFrame]:
         """Yield the wanted columns as strings, with `line`, the number of the row from 1."""
@@ -43,8 +44,8 @@ def _as_string(name: str, dtype: pl.DataType | None) -> pl.Expr:
     if dtype is None:
         return pl.lit(None, pl.String).alias(name)
     column = pl.col(name)
-    if dtype.is_nested():
-        column = column.map_elements(str, return_dtype=pl.String)
+    if dtype.is_nested():  # as its JSON text, which is what JSON lines give
+        column = pl.struct(value=column).struct.json_encode().str.json_path_match("$.value").alias(name)
     elif dtype == pl.Binary:
         column = column.cast(pl.String, strict=False)
     return column.cast(pl.String)

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from gavamoe.data.readers.frame_pickle import load_frame
+from gavamoe.data.readers.lines import EmptyFileError
 from gavamoe.data.readers.rows import LINE, strings
 from gavamoe.errors import DataError
 
@@ -33,6 +34,8 @@ class PickledRows:
     def __init__(self, path: Path, index: Path | None = None) -> None:
         self.path = path
         value = load_frame(path)
+        if value == []:
+            raise EmptyFileError(f"{path} has no reviews")
         if isinstance(value, list) and value and all(isinstance(record, dict) for record in value):
             self._values = _columns_of_records(value)
             self._add_index(index or _index_beside(path), len(value))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from gavamoe.data.readers.lines import open_bytes
+from gavamoe.data.readers.lines import EmptyFileError, read_blocks
 from gavamoe.errors import DataError
 
 BUILTINS: Mapping[str, Any] = {"builtins.set": set, "builtins.frozenset": frozenset, "builtins.slice": slice}
@@ -24,10 +24,9 @@ def load_pickle(path: Path, allowed: Mapping[str, Any] | None = None) -> Any:
     Raises:
         DataError: the file names anything else (it could run code when loaded), or is damaged.
     """
-    with open_bytes(path) as file:
-        data = file.read()
+    data = b"".join(read_blocks(path))
     if not data:
-        raise DataError(f"{path} is empty: expected reviews")
+        raise EmptyFileError(f"{path} is empty: expected reviews")
     try:
         return _Unpickler(data, path, {**BUILTINS, **(allowed or {})}).load()
     except DataError:
