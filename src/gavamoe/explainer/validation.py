@@ -13,6 +13,7 @@ from gavamoe.explainer.modeling import IGNORED
 from gavamoe.moe.losses import over_processes
 
 BATCH = 128
+LOGITS = 2**22  # at most so many for one place of each row: a base's vocabulary allows fewer rows than our own
 
 
 @torch.no_grad()
@@ -30,8 +31,9 @@ def nats_per_token(
     sums = torch.zeros(2, dtype=torch.float64)  # nats, tokens
     # Rows of like length together: little padding, and the sum does not mind the order.
     order = sorted(range(len(dataset)), key=lambda row: dataset.lengths[row])
-    for start in range(0, len(order), BATCH * processes):
-        own = order[start : start + BATCH * processes][process::processes]
+    step = processes * max(1, min(BATCH, LOGITS // model.config.vocabulary))
+    for start in range(0, len(order), step):
+        own = order[start : start + step][process::processes]
         # Where none is left for this process it runs one that does not count: sharded models need all to take part.
         batch = collate([dataset[row] for row in own or order[:1]])
         loss = model(**{name: tensor.to(device) for name, tensor in batch.items()}).loss
