@@ -4,7 +4,7 @@ import pytest
 import torch
 from checkpoints import FAMILIES, TEXTS, save_base
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
-from transformers import AutoConfig, AutoModelForCausalLM, Gemma2Config, GPT2Config, GPT2LMHeadModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Gemma2Config, GPT2Config, GPT2LMHeadModel
 from weights import assert_same_weights
 from worlds import TINY
 
@@ -91,6 +91,41 @@ def test_a_chat_template_carries_the_prompt(tmp_path):
     assert text.replace(" ", "") == "[user]<|user|><|item|><|rating|>4<|feature|>music<|explain|>\n[answer]"
     tokenizer.chat_template = None
     assert tokenizer.decode(PromptEncoder(tokenizer)(None, None)).replace(" ", "") == "<|user|><|item|><|explain|>"
+
+
+ZEPHYR = "{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}{{ eos_token }}\n{% endfor %}<|assistant|>\n"
+
+
+@pytest.mark.parametrize("a_token", [False, True], ids=["spelt", "token"])
+def test_a_role_marker_of_the_base_stays_what_it_was_and_each_mark_occurs_once(a_token, tmp_path):
+    save_base(tmp_path)
+    before = AutoTokenizer.from_pretrained(tmp_path)
+    before.chat_template = ZEPHYR
+    if a_token:
+        before.add_tokens("<|user|>")
+    before.save_pretrained(tmp_path)
+    model, tokenizer = build.from_base(str(tmp_path), config(), 3, vectors())
+    for each in (tokenizer, reloaded(tokenizer, tmp_path / "ours")):
+        prompt = PromptEncoder(each)(4, "music")
+        role = before("<|user|>", add_special_tokens=False)["input_ids"]
+        assert prompt[: len(role)] == role
+        for mark in (model.config.user_token_id, model.config.item_token_id, model.config.text_token_id):
+            assert prompt.count(mark) == 1
+        assert model.config.user_token_id not in role
+        names = each.convert_ids_to_tokens([model.config.user_token_id, model.config.item_token_id])
+        assert names == ["<|gavamoe-user|>", "<|item|>"]
+
+
+def test_where_no_mark_is_taken_the_names_are_ours(tmp_path):
+    for chat in (False, True):
+        model, tokenizer = build.from_base(save_base(tmp_path, chat=chat), config(), 3, vectors())
+        assert tokenizer.convert_ids_to_tokens(model.config.user_token_id) == "<|user|>"
+        assert not [name for name in tokenizer.get_vocab() if "gavamoe" in name]
+
+
+def reloaded(tokenizer, path):
+    tokenizer.save_pretrained(path)
+    return AutoTokenizer.from_pretrained(path)
 
 
 def test_a_text_that_begins_with_a_token_of_its_own_still_does(tmp_path):

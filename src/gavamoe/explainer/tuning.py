@@ -24,7 +24,7 @@ from gavamoe.explainer.base import extend_vocabulary, load_base
 from gavamoe.explainer.configuration import GavamoeConfig
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.explainer.prompt import END, MARKS, PAD
-from gavamoe.explainer.tokenizer import mark_id
+from gavamoe.explainer.tokenizer import name_of
 
 ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
 ADAPTER_CONFIG = "adapter_config.json"
@@ -32,7 +32,8 @@ ADAPTER_CONFIG = "adapter_config.json"
 
 def with_lora(model: GavamoeForCausalLM, tokenizer: PreTrainedTokenizerBase, config: ExplainerConfig) -> PeftModel:
     """`model` frozen, with low-rank factors and the parts that are trained in full; `config` settled."""
-    new_ids = [mark_id(tokenizer, mark) for mark in (PAD, END, *MARKS) if mark in tokenizer.get_added_vocab()]
+    added = tokenizer.get_added_vocab()
+    new_ids = [added[name] for mark in (PAD, END, *MARKS) if (name := name_of(tokenizer, mark)) in added]
     full = ["user_token", "item_token", "gate", *(["shared"] if config.shared_experts else [])]
     low_rank = config.lora_experts and config.initialisation in ("partition", "replicate")
     rows = {_name_of(model, table): new_ids for table in (model.get_input_embeddings(), model.get_output_embeddings())}
