@@ -78,6 +78,22 @@ def test_partitioned_experts_weigh_as_much_as_in_the_dense_model(tmp_path):
     torch.testing.assert_close(block(x), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_a_partition_is_at_first_nearly_the_dense_ffn_by_its_own_gates_at_any_width():
+    torch.manual_seed(0)
+    hidden = 2048
+    sizes = {"num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 20}
+    model = AutoModelForCausalLM.from_config(LlamaConfig(hidden_size=hidden, intermediate_size=32, **sizes))
+    dense, x = model.model.layers[0].mlp, torch.randn(2, 5, hidden)
+    expected, routing = dense(x), RoutingState()
+    convert(model, MoEShape(2, 8, 8, 4, scale=scale_of("partition", 8, 2)), routing, "partition")
+    block = model.model.layers[0].mlp
+    routing.begin(torch.tensor([0, 1]))
+    assert (block(x) - expected).norm() < 0.03 * expected.norm()
+    weight_BSK = 8 * block.gate(x, routing.cluster_B)[2]
+    assert (weight_BSK - 1).abs().max() < 0.06
+    assert (weight_BSK - 1).abs().max() > 1e-4  # and yet it prefers some
+
+
 @pytest.mark.parametrize("initialisation", SHAPES)
 def test_only_the_layers_asked_for_are_converted(initialisation, tmp_path):
     model = on_disk(tmp_path)
