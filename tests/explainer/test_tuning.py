@@ -11,7 +11,7 @@ from worlds import TINY
 
 from gavamoe.config import ExplainerConfig
 from gavamoe.errors import RunError
-from gavamoe.explainer import build
+from gavamoe.explainer import build, tuning
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.explainer.tuning import load_adapter, load_model, merged, save_adapter, with_lora
 
@@ -128,3 +128,17 @@ def test_a_frozen_base_may_rest_in_half_precision(tmp_path):
     plain = merged(tuned)
     assert {p.dtype for p in plain.parameters()} == {torch.bfloat16}
     assert (logits(plain, batch).float() - expected.float()).abs().mean() < 0.05 * expected.float().abs().mean()
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_a_saved_adapter_is_read_back_in_the_precision_it_was_trained_beside(precision, tmp_path, monkeypatch):
+    base = save_base(tmp_path / "base")
+    tuned, batch = tuned_model(base, precision=precision, save="adapter")
+    save_adapter(tuned, base, tmp_path / "adapter")
+    read, load_base = [], tuning.load_base
+    monkeypatch.setattr(tuning, "load_base", lambda *args: read.append(load_base(*args)) or read[0])
+    loaded = load_adapter(tmp_path / "adapter")
+    dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
+    assert read[0].lm_head.weight.dtype == dtype
+    assert {p.dtype for p in loaded.parameters()} == {dtype}
+    assert torch.equal(logits(loaded, batch), logits(merged(tuned), batch))

@@ -83,8 +83,9 @@ def load_adapter(directory: Path, base: str | None = None) -> GavamoeForCausalLM
             f"{directory / ADAPTER_CONFIG}, as base_model_name_or_path"
         )
     config = GavamoeConfig.from_pretrained(directory)
-    lm = load_base(base, config.dtype or torch.float32)
-    extend_vocabulary(lm, config.text_config.get_text_config().vocab_size, [])
+    # The precision that it was trained beside, which only the LM's own configuration knows.
+    lm = load_base(base, config.text_config.get_text_config().dtype or torch.float32)
+    extend_vocabulary(lm, config.vocabulary, [])
     with _quiet():
         model = merged(PeftModel.from_pretrained(GavamoeForCausalLM(config, lm), directory))
     model.generation_config = GenerationConfig.from_pretrained(directory)
