@@ -6,7 +6,7 @@ import pytest
 import torch
 from checkpoints import save_base
 from peft import PeftModel
-from transformers import GemmaConfig, LlamaConfig
+from transformers import Gemma3Config, GemmaConfig, LlamaConfig
 from worlds import TINY
 
 from gavamoe.config import ExplainerConfig
@@ -142,3 +142,25 @@ def test_a_saved_adapter_is_read_back_in_the_precision_it_was_trained_beside(pre
     assert read[0].lm_head.weight.dtype == dtype
     assert {p.dtype for p in loaded.parameters()} == {dtype}
     assert torch.equal(logits(loaded, batch), logits(merged(tuned), batch))
+
+
+def multimodal(**text) -> Gemma3Config:
+    """A tiny model that sees images too."""
+    kinds = {"layer_types": ["full_attention"] * text["num_hidden_layers"]}
+    vision = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    end = text["eos_token_id"]
+    return Gemma3Config(
+        text_config={**text, **kinds, "pad_token_id": 0},
+        vision_config={**vision, "image_size": 28, "patch_size": 14},
+        mm_tokens_per_image=4,
+        eos_token_id=end,
+    )
+
+
+def test_of_a_multimodal_base_only_the_text_decoder_learns(tmp_path):
+    tuned, batch = tuned_model(save_base(tmp_path, multimodal))
+    names = [name for name, p in tuned.named_parameters() if p.requires_grad and "lora" in name]
+    assert names
+    assert not [name for name in names if "vision" in name]
+    expected = logits(tuned, batch)
+    torch.testing.assert_close(logits(merged(tuned), batch), expected, rtol=1e-3, atol=1e-4)

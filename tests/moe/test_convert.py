@@ -3,7 +3,7 @@
 import pytest
 import torch
 from checkpoints import FAMILIES, save_base
-from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
+from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, Qwen2MoeConfig
 
 from gavamoe.errors import ConfigError
 from gavamoe.moe.block import MoEShape, MultiGateMoE
@@ -156,6 +156,14 @@ def test_a_division_is_the_same_every_time_and_another_in_each_layer(tmp_path):
 def test_a_model_without_a_gated_mlp_is_one_clear_line():
     model = AutoModelForCausalLM.from_config(GPT2Config(n_layer=1, n_embd=16, n_head=2, vocab_size=20))
     with pytest.raises(ConfigError, match="GPT2LMHeadModel has no gated MLP"):
+        convert(model, MoEShape(2, 4, 2, 8), RoutingState())
+
+
+def test_a_model_that_has_experts_already_is_refused_and_not_half_converted():
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1}
+    experts = {"num_experts": 4, "moe_intermediate_size": 8, "shared_expert_intermediate_size": 32}
+    model = AutoModelForCausalLM.from_config(Qwen2MoeConfig(vocab_size=20, **sizes, **experts))
+    with pytest.raises(ConfigError, match="Qwen2MoeForCausalLM has no gated MLP"):
         convert(model, MoEShape(2, 4, 2, 8), RoutingState())
 
 

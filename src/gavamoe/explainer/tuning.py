@@ -7,6 +7,7 @@ they are new (adapter, random), through low-rank factors of their 3-D weights wh
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,8 +26,9 @@ from gavamoe.explainer.configuration import GavamoeConfig
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.explainer.prompt import END, MARKS, PAD
 from gavamoe.explainer.tokenizer import name_of
+from gavamoe.moe.convert import text_decoder
 
-ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 ADAPTER_CONFIG = "adapter_config.json"
 
 
@@ -42,7 +44,7 @@ def with_lora(model: GavamoeForCausalLM, tokenizer: PreTrainedTokenizerBase, con
         r=config.lora_rank,
         lora_alpha=config.lora_alpha,
         lora_dropout=config.lora_dropout,
-        target_modules=ATTENTION,
+        target_modules=_attention_of(model),
         target_parameters=["experts.gate_up_proj", "experts.down_proj"] if low_rank else None,
         modules_to_save=full if low_rank else [*full, "experts"],
         trainable_token_indices=rows,
@@ -105,6 +107,11 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         yield
+
+
+def _attention_of(model: GavamoeForCausalLM) -> str:
+    """A pattern for the attention of the text decoder: a multimodal base has more, which no text ever reaches."""
+    return rf"{re.escape(_name_of(model, text_decoder(model.lm)))}\..*\.({'|'.join(ATTENTION)})"
 
 
 def _name_of(model: nn.Module, wanted: nn.Module) -> str:
