@@ -164,6 +164,18 @@ def test_what_cannot_be_is_refused_in_one_line_before_anything_is_trained(settin
         assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("initialisation", "width", "scale"),
+    [("adapter", 12, 1), ("partition", 8, 4), ("replicate", 8, 4), ("random", 12, 1)],
+)
+def test_a_models_blocks_are_the_refined_ones_of_its_settings(initialisation, width, scale, tmp_path):
+    sizes = {"experts": 1, "top_k": 1, "granularity": 4, "expert_rank": 48, "expert_width": 48}
+    settings = config(initialisation=initialisation, **sizes)
+    model, _ = build.from_base(save_base(tmp_path), settings, 3, vectors())
+    shape = model.lm.model.layers[0].mlp.shape
+    assert (shape.experts, shape.top_k, shape.width, shape.scale) == (4, 4, width, scale)
+
+
 @pytest.mark.parametrize("initialisation", ["adapter", "partition", "replicate", "random"])
 def test_what_can_be_is_found_possible_without_weights(initialisation, tmp_path):
     save_base(tmp_path)
