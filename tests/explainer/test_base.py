@@ -189,6 +189,17 @@ def test_what_starts_from_a_base_model_needs_one(settings):
         build.from_scratch(TEXTS, config(**settings), 3, vectors())
 
 
+def test_heads_that_no_rotary_position_fits_are_refused_in_one_line_by_number():
+    impossible = config(hidden=100, heads=4)
+    for attempt in (
+        lambda: impossible.settled(base=False),
+        lambda: build.from_scratch(TEXTS, impossible, 3, vectors()),
+    ):
+        with pytest.raises(ConfigError, match=r"hidden=100 gives each of 4 heads 25 dimensions.* multiple of 8"):
+            attempt()
+    assert impossible.settled(base=True).hidden == 100  # which a base does not read
+
+
 def test_a_base_without_a_gated_mlp_is_known_before_anything_is_trained(tmp_path):
     GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=16, n_head=2, vocab_size=20)).save_pretrained(tmp_path)
     with pytest.raises(ConfigError, match=r"GPT2LMHeadModel\) has no gated MLP"):
