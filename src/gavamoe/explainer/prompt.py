@@ -45,6 +45,9 @@ class Condition:
         return {"rating": self.rating, "feature": self.feature, "oracle": self.oracle}
 
 
+TRUTH = Condition("given", "given")  # of the reviews that training and its validation loss read
+
+
 def render(
     level: int | None, feature: str | None, evidence: Sequence[str] = (), name: Callable[[str], str] = str
 ) -> str:

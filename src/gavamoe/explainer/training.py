@@ -34,6 +34,7 @@ from transformers.utils import logging as transformers_logging
 from gavamoe.config import ExplainerConfig
 from gavamoe.errors import ConfigError
 from gavamoe.explainer.examples import Collator, ExplanationDataset
+from gavamoe.explainer.prompt import TRUTH
 from gavamoe.explainer.resuming import epochs_if_stopped, newest_checkpoint
 from gavamoe.explainer.validation import nats_per_token
 from gavamoe.progress import Advance, track
@@ -51,6 +52,8 @@ def fit(
     tensorboard: Path | None = None,
 ) -> list[dict[str, Any]]:
     """Train `model` (with LoRA: its PEFT model) in place; return the loss records (epoch, loss or eval_loss, ...).
+
+    A validation loss (eval_loss) comes with its conditions: the prompts hold true rating and feature, an oracle.
 
     config: settled. State is kept in `checkpoints` after every epoch; where one is found there, training goes on from
     it. The folder is the caller's to delete once the model is saved. tensorboard: where to write the losses too.
@@ -74,7 +77,11 @@ def fit(
         trainer.add_callback(_Bar(advance))
         trainer.train(resume_from_checkpoint=str(last) if last else None)
     make_whole(model)
-    return [record for record in trainer.state.log_history if "loss" in record or "eval_loss" in record]
+    return [
+        record | ({"conditions": TRUTH.to_dict()} if "eval_loss" in record else {})
+        for record in trainer.state.log_history
+        if "loss" in record or "eval_loss" in record
+    ]
 
 
 def make_whole(model: nn.Module) -> None:

@@ -1,4 +1,8 @@
-"""The validation loss: nats per scored token over all rows, whatever the batches and the number of processes."""
+"""The validation loss: nats per scored token over all rows, whatever the batches and the number of processes.
+
+The prompts state the true rating and feature of each review: an oracle, by which trainings are compared with each other
+and their best epoch is chosen, and nothing that is known of a pair without a review.
+"""
 
 from __future__ import annotations
 
