@@ -35,7 +35,8 @@ def nats_per_token(
     sums = torch.zeros(2, dtype=torch.float64)  # nats, tokens
     # Rows of like length together: little padding, and the sum does not mind the order.
     order = sorted(range(len(dataset)), key=lambda row: dataset.lengths[row])
-    step = processes * max(1, min(BATCH, LOGITS // model.config.vocabulary))
+    config: Any = model.config
+    step = processes * max(1, min(BATCH, LOGITS // config.vocabulary))
     for start in range(0, len(order), step):
         own = order[start : start + step][process::processes]
         # Where none is left for this process it runs one that does not count: sharded models need all to take part.
