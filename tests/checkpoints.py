@@ -29,7 +29,7 @@ CHAT = "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}[answ
 def base_tokenizer(chat: bool = False) -> PreTrainedTokenizerFast:
     """With an end token of its own, none to begin or pad with, and none of our marks."""
     trained = train_tokenizer(TEXTS, 300).backend_tokenizer.to_str()
-    for mark in ("pad", "end", "user", "item", "rating", "feature", "explain"):
+    for mark in ("pad", "end", "user", "item", "rating", "feature", "explain", "evidence"):
         trained = trained.replace(f"<|{mark}|>", END if mark == "end" else f"<unused {mark}>")
     from tokenizers import Tokenizer
 

@@ -126,6 +126,11 @@ class ExplainerConfig(_Strict):
         settled = self.model_copy(update=undecided)
         if not base and settled.initialisation != "random":
             raise ConfigError(f"explainer.initialisation={settled.initialisation} starts from a --base-model; name one")
+        if not base and (each := settled.hidden // settled.heads) % 2:
+            raise ConfigError(
+                f"explainer.hidden={settled.hidden} gives each of {settled.heads} heads {each} dimensions, and rotary "
+                f"positions take them in pairs; choose a multiple of {2 * settled.heads}"
+            )
         if not base and settled.tuning != "full":
             raise ConfigError("explainer.tuning=lora trains beside a frozen --base-model; name one")
         if settled.save == "adapter" and (settled.tuning != "lora" or settled.partition == "clustered"):

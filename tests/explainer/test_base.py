@@ -4,7 +4,7 @@ import pytest
 import torch
 from checkpoints import FAMILIES, TEXTS, save_base
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
-from transformers import AutoConfig, AutoModelForCausalLM, Gemma2Config, GPT2Config, GPT2LMHeadModel
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, Gemma2Config, GPT2Config, GPT2LMHeadModel
 from weights import assert_same_weights
 from worlds import TINY
 
@@ -93,6 +93,41 @@ def test_a_chat_template_carries_the_prompt(tmp_path):
     assert tokenizer.decode(PromptEncoder(tokenizer)(None, None)).replace(" ", "") == "<|user|><|item|><|explain|>"
 
 
+ZEPHYR = "{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}{{ eos_token }}\n{% endfor %}<|assistant|>\n"
+
+
+@pytest.mark.parametrize("a_token", [False, True], ids=["spelt", "token"])
+def test_a_role_marker_of_the_base_stays_what_it_was_and_each_mark_occurs_once(a_token, tmp_path):
+    save_base(tmp_path)
+    before = AutoTokenizer.from_pretrained(tmp_path)
+    before.chat_template = ZEPHYR
+    if a_token:
+        before.add_tokens("<|user|>")
+    before.save_pretrained(tmp_path)
+    model, tokenizer = build.from_base(str(tmp_path), config(), 3, vectors())
+    for each in (tokenizer, reloaded(tokenizer, tmp_path / "ours")):
+        prompt = PromptEncoder(each)(4, "music")
+        role = before("<|user|>", add_special_tokens=False)["input_ids"]
+        assert prompt[: len(role)] == role
+        for mark in (model.config.user_token_id, model.config.item_token_id, model.config.text_token_id):
+            assert prompt.count(mark) == 1
+        assert model.config.user_token_id not in role
+        names = each.convert_ids_to_tokens([model.config.user_token_id, model.config.item_token_id])
+        assert names == ["<|gavamoe-user|>", "<|item|>"]
+
+
+def test_where_no_mark_is_taken_the_names_are_ours(tmp_path):
+    for chat in (False, True):
+        model, tokenizer = build.from_base(save_base(tmp_path, chat=chat), config(), 3, vectors())
+        assert tokenizer.convert_ids_to_tokens(model.config.user_token_id) == "<|user|>"
+        assert not [name for name in tokenizer.get_vocab() if "gavamoe" in name]
+
+
+def reloaded(tokenizer, path):
+    tokenizer.save_pretrained(path)
+    return AutoTokenizer.from_pretrained(path)
+
+
 def test_a_text_that_begins_with_a_token_of_its_own_still_does(tmp_path):
     from tokenizers.processors import TemplateProcessing
 
@@ -129,6 +164,18 @@ def test_what_cannot_be_is_refused_in_one_line_before_anything_is_trained(settin
         assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("initialisation", "width", "scale"),
+    [("adapter", 12, 1), ("partition", 8, 4), ("replicate", 8, 4), ("random", 12, 1)],
+)
+def test_a_models_blocks_are_the_refined_ones_of_its_settings(initialisation, width, scale, tmp_path):
+    sizes = {"experts": 1, "top_k": 1, "granularity": 4, "expert_rank": 48, "expert_width": 48}
+    settings = config(initialisation=initialisation, **sizes)
+    model, _ = build.from_base(save_base(tmp_path), settings, 3, vectors())
+    shape = model.lm.model.layers[0].mlp.shape
+    assert (shape.experts, shape.top_k, shape.width, shape.scale) == (4, 4, width, scale)
+
+
 @pytest.mark.parametrize("initialisation", ["adapter", "partition", "replicate", "random"])
 def test_what_can_be_is_found_possible_without_weights(initialisation, tmp_path):
     save_base(tmp_path)
@@ -140,6 +187,17 @@ def test_what_can_be_is_found_possible_without_weights(initialisation, tmp_path)
 def test_what_starts_from_a_base_model_needs_one(settings):
     with pytest.raises(ConfigError, match="--base-model; name one"):
         build.from_scratch(TEXTS, config(**settings), 3, vectors())
+
+
+def test_heads_that_no_rotary_position_fits_are_refused_in_one_line_by_number():
+    impossible = config(hidden=100, heads=4)
+    for attempt in (
+        lambda: impossible.settled(base=False),
+        lambda: build.from_scratch(TEXTS, impossible, 3, vectors()),
+    ):
+        with pytest.raises(ConfigError, match=r"hidden=100 gives each of 4 heads 25 dimensions.* multiple of 8"):
+            attempt()
+    assert impossible.settled(base=True).hidden == 100  # which a base does not read
 
 
 def test_a_base_without_a_gated_mlp_is_known_before_anything_is_trained(tmp_path):

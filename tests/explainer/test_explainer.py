@@ -1,5 +1,7 @@
 """Explanations as a user asks for them."""
 
+import shutil
+
 import numpy as np
 import polars as pl
 import pytest
@@ -8,6 +10,7 @@ import gavamoe
 from gavamoe.errors import DataError, RunError
 from gavamoe.explainer.features import FeaturePredictor
 from gavamoe.explainer.prompt import Condition
+from gavamoe.run import RunDirectory
 
 
 def some_pairs(count: int = 12) -> pl.DataFrame:
@@ -85,8 +88,6 @@ def test_a_recommendation_leaves_out_what_the_user_has_reviewed_and_is_sorted(ex
     "name", ["preference/model.safetensors", "explainer/tokenizer.json", "catalog/users.parquet", "run.yaml"]
 )
 def test_a_run_that_lacks_a_file_names_it(run_path, tmp_path, name):
-    import shutil
-
     broken = tmp_path / "run"
     shutil.copytree(run_path, broken)
     (broken / name).unlink()
@@ -95,11 +96,26 @@ def test_a_run_that_lacks_a_file_names_it(run_path, tmp_path, name):
 
 
 def test_a_damaged_weight_file_is_one_clear_line(run_path, tmp_path):
-    import shutil
-
     broken = tmp_path / "run"
     shutil.copytree(run_path, broken)
     weights = broken / "explainer" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(RunError, match="damaged"):
         gavamoe.Explainer.from_pretrained(broken)
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"PAR1 and no more"])
+@pytest.mark.parametrize("name", ["features.parquet", "features.json", "clusters.json"])
+def test_a_damaged_file_beside_the_weights_is_one_line_that_names_it(run_path, tmp_path, name, content):
+    broken = tmp_path / "run"
+    shutil.copytree(run_path, broken)
+    (broken / "explainer" / name).write_bytes(content)
+    with pytest.raises(RunError, match=rf"explainer/{name} is damaged or of another version; copy it again") as refused:
+        gavamoe.Explainer.from_pretrained(broken)
+    assert "\n" not in str(refused.value)
+
+
+def test_the_validation_losses_of_a_run_say_that_they_are_an_oracles(run_path):
+    records = RunDirectory(run_path).read_training()["explainer"]
+    validated = [record["conditions"] for record in records if "eval_loss" in record]
+    assert validated == [{"rating": "given", "feature": "given", "oracle": True}] * 3

@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, GenerationConfig
 from weights import assert_same_weights
 from worlds import TINY
 
 from gavamoe.config import ExplainerConfig
-from gavamoe.explainer import build
+from gavamoe.explainer import build, decoding, validation
+from gavamoe.explainer.examples import Collator, ExplanationDataset, PairColumns
+from gavamoe.explainer.expert_use import expert_use
+from gavamoe.explainer.generation import Generated
 from gavamoe.explainer.modeling import IGNORED, GavamoeForCausalLM
 
 TEXTS = [
@@ -94,6 +97,41 @@ def test_the_loss_is_that_of_all_logits_whatever_is_scored(model):
         assert model(ids, labels=prompted, **sides(3)).logits.shape[1] == 7  # a prompt's are not made
 
 
+def places_with_logits(model) -> list[int]:
+    """Of how many places of each sequence logits are made, a number a forward from now on."""
+    places = []
+    model.get_output_embeddings().register_forward_hook(lambda module, args, out: places.append(out.shape[1]))
+    return places
+
+
+def test_generate_makes_logits_of_the_prompts_last_token_alone(model):
+    places = places_with_logits(model)
+    prompt = torch.randint(7, 60, (2, 6))
+    model.generate(prompt, **sides(2), max_new_tokens=3, min_new_tokens=3)
+    assert places == [1, 1, 1]
+    model(prompt, **sides(2))
+    assert places[-1] == 6
+
+
+@pytest.mark.parametrize(("largest", "expected"), [(0, 1), (2**15, 5)])
+def test_a_whole_prompts_logits_are_made_for_a_small_vocabulary_only(model, monkeypatch, largest, expected):
+    monkeypatch.setattr(decoding, "WHOLE_PROMPT", largest)
+    places = places_with_logits(model)
+    prompt, generation = torch.randint(7, 60, (2, 5)), GenerationConfig(max_new_tokens=2, eos_token_id=1)
+    decoding.decode(model, prompt, torch.ones_like(prompt), sides(2), generation, torch.arange(2))
+    assert places == [expected, 1]
+
+
+def test_expert_use_makes_no_logits_that_nobody_reads(model):
+    places = places_with_logits(model)
+    ids = np.arange(3)
+    pairs = PairColumns(ids, ids, ids % 3, [None] * 3, [None] * 3)
+    written = [Generated("", [7, 8, 9], [20] * (row + 1), finished=True) for row in range(3)]
+    counts_NLE = expert_use(model, pairs, written)
+    assert places == [1]
+    assert counts_NLE[:, 0].sum(1).tolist() == [model.config.experts_per_token * n for n in (1, 2, 3)]
+
+
 def test_beams_keep_gate_and_sequence_together(model):
     prompt = torch.tensor([[model.config.user_token_id, model.config.item_token_id, 9]]).expand(4, 3)
     options = {"num_beams": 3, "max_new_tokens": 6, "do_sample": False}
@@ -142,17 +180,33 @@ def test_no_cluster_is_one_clear_line(model):
         model(torch.ones(1, 3, dtype=torch.long))
 
 
-def test_the_validation_loss_does_not_depend_on_batches(model, monkeypatch):
-    from gavamoe.explainer import validation
-    from gavamoe.explainer.examples import Collator, ExplanationDataset, PairColumns
-
+@pytest.fixture
+def rows() -> ExplanationDataset:
+    """Five to validate on."""
     tokenizer = build.train_tokenizer(TEXTS, 400)
     texts = [" ".join(TEXTS[:n]) for n in (1, 4, 2, 1, 3)]
     ids = np.arange(5)
     pairs = PairColumns(ids, ids, ids % 3, [None] * 5, [None] * 5)
-    rows = ExplanationDataset(pairs, texts, tokenizer, CONFIG, seed=0, hide=False)
+    return ExplanationDataset(pairs, texts, tokenizer, CONFIG, seed=0, hide=False)
+
+
+def test_the_validation_loss_does_not_depend_on_batches(model, rows, monkeypatch):
     losses = []
     for batch in (1, 2, 128):
         monkeypatch.setattr(validation, "BATCH", batch)
         losses.append(validation.nats_per_token(model, rows, Collator(0), model.device))
     assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
+
+
+@pytest.mark.parametrize(("room", "expected"), [(2.5, [2, 2, 1]), (0.5, [1] * 5), (None, [5])])
+def test_a_large_vocabulary_is_validated_in_smaller_batches(model, rows, monkeypatch, room, expected):
+    if room is not None:
+        monkeypatch.setattr(validation, "LOGITS", int(room * model.config.vocabulary))
+    sizes = []
+
+    def collate(batch):
+        sizes.append(len(batch))
+        return Collator(0)(batch)
+
+    validation.nats_per_token(model, rows, collate, model.device)
+    assert sizes == expected

@@ -6,12 +6,12 @@ import pytest
 import torch
 from checkpoints import save_base
 from peft import PeftModel
-from transformers import GemmaConfig, LlamaConfig
+from transformers import Gemma3Config, GemmaConfig, LlamaConfig
 from worlds import TINY
 
 from gavamoe.config import ExplainerConfig
 from gavamoe.errors import RunError
-from gavamoe.explainer import build
+from gavamoe.explainer import build, tuning
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.explainer.tuning import load_adapter, load_model, merged, save_adapter, with_lora
 
@@ -128,3 +128,39 @@ def test_a_frozen_base_may_rest_in_half_precision(tmp_path):
     plain = merged(tuned)
     assert {p.dtype for p in plain.parameters()} == {torch.bfloat16}
     assert (logits(plain, batch).float() - expected.float()).abs().mean() < 0.05 * expected.float().abs().mean()
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_a_saved_adapter_is_read_back_in_the_precision_it_was_trained_beside(precision, tmp_path, monkeypatch):
+    base = save_base(tmp_path / "base")
+    tuned, batch = tuned_model(base, precision=precision, save="adapter")
+    save_adapter(tuned, base, tmp_path / "adapter")
+    read, load_base = [], tuning.load_base
+    monkeypatch.setattr(tuning, "load_base", lambda *args: read.append(load_base(*args)) or read[0])
+    loaded = load_adapter(tmp_path / "adapter")
+    dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
+    assert read[0].lm_head.weight.dtype == dtype
+    assert {p.dtype for p in loaded.parameters()} == {dtype}
+    assert torch.equal(logits(loaded, batch), logits(merged(tuned), batch))
+
+
+def multimodal(**text) -> Gemma3Config:
+    """A tiny model that sees images too."""
+    kinds = {"layer_types": ["full_attention"] * text["num_hidden_layers"]}
+    vision = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    end = text["eos_token_id"]
+    return Gemma3Config(
+        text_config={**text, **kinds, "pad_token_id": 0},
+        vision_config={**vision, "image_size": 28, "patch_size": 14},
+        mm_tokens_per_image=4,
+        eos_token_id=end,
+    )
+
+
+def test_of_a_multimodal_base_only_the_text_decoder_learns(tmp_path):
+    tuned, batch = tuned_model(save_base(tmp_path, multimodal))
+    names = [name for name, p in tuned.named_parameters() if p.requires_grad and "lora" in name]
+    assert names
+    assert not [name for name in names if "vision" in name]
+    expected = logits(tuned, batch)
+    torch.testing.assert_close(logits(merged(tuned), batch), expected, rtol=1e-3, atol=1e-4)

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import silu
 
+from gavamoe.moe import experts as experts_module
 from gavamoe.moe.block import MoEShape, MultiGateMoE
-from gavamoe.moe.experts import ExpertsConfig, FineGrainedExperts
+from gavamoe.moe.experts import ExpertsConfig, FineGrainedExperts, grouped_experts_forward
 from gavamoe.moe.gate import ClusterGate
 from gavamoe.moe.losses import balance_loss, z_loss
 from gavamoe.moe.routing import RoutingState
@@ -82,6 +83,42 @@ def test_half_precision_loses_only_the_rounding_of_its_inputs(tokens):
     output = module(x, selected, weight)
     assert output.dtype == torch.bfloat16
     torch.testing.assert_close(output.double(), one_by_one(module, x, selected, weight), rtol=0.03, atol=0.03)
+
+
+def test_under_autocast_the_grouped_kernel_multiplies_in_its_precision(monkeypatch):
+    torch.manual_seed(0)
+    module = FineGrainedExperts(ExpertsConfig(), 6, 16, 8, activation="silu")
+    x, selected = torch.randn(40, 16, requires_grad=True), torch.rand(40, 6).topk(3).indices
+    weight, seen = torch.rand(40, 3).softmax(-1), []
+    kernel = experts_module.grouped_mm_experts_forward
+
+    def watched(experts, x, *routing):
+        seen.append({x.dtype, experts.gate_up_proj.dtype, experts.down_proj.dtype})
+        return kernel(experts, x, *routing)
+
+    monkeypatch.setattr(experts_module, "grouped_mm_experts_forward", watched)
+    plain = grouped_experts_forward(module, x, selected, weight)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = grouped_experts_forward(module, x, selected, weight)
+    assert seen == [{torch.float32}, {torch.bfloat16}]
+    assert output.dtype == torch.float32
+    assert not torch.equal(output, plain)
+    torch.testing.assert_close(output, plain, rtol=0.03, atol=0.03)
+    output.square().sum().backward()
+    assert x.grad.abs().sum() > 0
+    assert module.gate_up_proj.grad.dtype == module.down_proj.grad.dtype == torch.float32
+
+
+def test_rows_that_fit_the_kernel_in_one_precision_need_not_fit_in_another(monkeypatch):
+    module = FineGrainedExperts(ExpertsConfig(), 4, 16, 4, activation="silu")  # rows of 16 bytes, or of 8
+    x, selected, weight = torch.randn(5, 16), torch.rand(5, 4).topk(2).indices, torch.rand(5, 2).softmax(-1)
+    taken = []
+    monkeypatch.setattr(experts_module, "loop_experts_forward", lambda *args: taken.append("loop") or args[1])
+    monkeypatch.setattr(experts_module, "grouped_mm_experts_forward", lambda *args: taken.append("grouped") or args[1])
+    grouped_experts_forward(module, x, selected, weight)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        grouped_experts_forward(module, x, selected, weight)
+    assert taken == ["grouped", "loop"]
 
 
 @given(order=st.permutations(range(12)), cut=st.integers(1, 11))

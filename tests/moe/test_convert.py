@@ -3,7 +3,7 @@
 import pytest
 import torch
 from checkpoints import FAMILIES, save_base
-from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
+from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, Qwen2MoeConfig
 
 from gavamoe.errors import ConfigError
 from gavamoe.moe.block import MoEShape, MultiGateMoE
@@ -78,6 +78,22 @@ def test_partitioned_experts_weigh_as_much_as_in_the_dense_model(tmp_path):
     torch.testing.assert_close(block(x), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_a_partition_is_at_first_nearly_the_dense_ffn_by_its_own_gates_at_any_width():
+    torch.manual_seed(0)
+    hidden = 2048
+    sizes = {"num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 20}
+    model = AutoModelForCausalLM.from_config(LlamaConfig(hidden_size=hidden, intermediate_size=32, **sizes))
+    dense, x = model.model.layers[0].mlp, torch.randn(2, 5, hidden)
+    expected, routing = dense(x), RoutingState()
+    convert(model, MoEShape(2, 8, 8, 4, scale=scale_of("partition", 8, 2)), routing, "partition")
+    block = model.model.layers[0].mlp
+    routing.begin(torch.tensor([0, 1]))
+    assert (block(x) - expected).norm() < 0.03 * expected.norm()
+    weight_BSK = 8 * block.gate(x, routing.cluster_B)[2]
+    assert (weight_BSK - 1).abs().max() < 0.06
+    assert (weight_BSK - 1).abs().max() > 1e-4  # and yet it prefers some
+
+
 @pytest.mark.parametrize("initialisation", SHAPES)
 def test_only_the_layers_asked_for_are_converted(initialisation, tmp_path):
     model = on_disk(tmp_path)
@@ -140,6 +156,14 @@ def test_a_division_is_the_same_every_time_and_another_in_each_layer(tmp_path):
 def test_a_model_without_a_gated_mlp_is_one_clear_line():
     model = AutoModelForCausalLM.from_config(GPT2Config(n_layer=1, n_embd=16, n_head=2, vocab_size=20))
     with pytest.raises(ConfigError, match="GPT2LMHeadModel has no gated MLP"):
+        convert(model, MoEShape(2, 4, 2, 8), RoutingState())
+
+
+def test_a_model_that_has_experts_already_is_refused_and_not_half_converted():
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1}
+    experts = {"num_experts": 4, "moe_intermediate_size": 8, "shared_expert_intermediate_size": 32}
+    model = AutoModelForCausalLM.from_config(Qwen2MoeConfig(vocab_size=20, **sizes, **experts))
+    with pytest.raises(ConfigError, match="Qwen2MoeForCausalLM has no gated MLP"):
         convert(model, MoEShape(2, 4, 2, 8), RoutingState())
 
 

@@ -17,6 +17,7 @@ from gavamoe.explainer.configuration import GavamoeConfig
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.explainer.prompt import EXPLAIN, FACTS, ITEM, USER
 from gavamoe.explainer.tokenizer import mark_id, train_tokenizer
+from gavamoe.moe.block import MoEShape
 from gavamoe.moe.initialise import scale_of
 from gavamoe.runtime import bf16_pays
 
@@ -86,15 +87,16 @@ def model_config(
     """The model's own configuration from a settled one; sizes after refinement."""
     users, items = side_vectors
     initialisation = config.initialisation or "random"
-    top_k = config.top_k * config.granularity
+    width = _expert_width(config, text_config.get_text_config().intermediate_size)
+    shape = MoEShape.refined(clusters, config.experts, config.top_k, width, config.granularity, config.shared_experts)
     return GavamoeConfig(
         text_config=text_config,
         clusters=clusters,
-        experts=config.experts * config.granularity,
-        experts_per_token=top_k,
-        expert_width=_expert_width(config, text_config.get_text_config().intermediate_size),
-        shared_experts=config.shared_experts,
-        routing_scale=scale_of(initialisation, top_k, config.granularity),
+        experts=shape.experts,
+        experts_per_token=shape.top_k,
+        expert_width=shape.width,
+        shared_experts=shape.shared_experts,
+        routing_scale=scale_of(initialisation, shape.top_k, config.granularity),
         initialisation=initialisation,
         partition=config.partition,
         moe_layers=config.moe_layers,
@@ -113,22 +115,21 @@ def model_config(
 
 
 def _expert_width(config: ExplainerConfig, neurons: int) -> int:
-    """Width of one expert after refinement, where a dense FFN has so many neurons."""
+    """Width of one expert before refinement, where a dense FFN has so many neurons."""
     if config.initialisation == "partition":
-        parts = config.experts * config.granularity + config.shared_experts
+        parts = config.experts * config.granularity + config.shared_experts  # shared ones are refined ones
         shared = f" and {config.shared_experts} shared ones" if config.shared_experts else ""
         if neurons % parts:
             raise ConfigError(
                 f"explainer.initialisation=partition: {config.experts * config.granularity} experts{shared} cannot "
                 f"share the {neurons} neurons of the base model's FFNs evenly; choose other explainer.experts"
             )
-        return neurons // parts
+        return neurons // parts * config.granularity
     if config.initialisation == "replicate":
         if neurons % config.granularity:
             raise ConfigError(f"explainer.granularity={config.granularity} does not divide FFNs of {neurons} neurons")
-        return neurons // config.granularity
-    width = config.expert_rank if config.initialisation == "adapter" else config.expert_width
-    return width // config.granularity
+        return neurons
+    return config.expert_rank if config.initialisation == "adapter" else config.expert_width
 
 
 def _ready(

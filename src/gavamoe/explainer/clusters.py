@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from sklearn.cluster import KMeans
 
+from gavamoe.explainer.damage import damage_named
 from gavamoe.explainer.sampling import mix, pair_keys
 from gavamoe.files import write_json
 from gavamoe.preference.model import PreferenceModel
@@ -69,8 +70,9 @@ class GateClusters:
 
     @classmethod
     def load(cls, directory: Path, preference: PreferenceModel) -> GateClusters:
-        """Read what `save` wrote; where nothing is, stage 1's clusters."""
+        """Read what `save` wrote, `RunError` when it is damaged; where nothing is, stage 1's clusters."""
         if not (directory / FILE).is_file():
             return cls("model", preference.clusters)
-        kept = json.loads((directory / FILE).read_text(encoding="utf-8"))
-        return cls(**{**kept, "centres": tuple(map(tuple, kept["centres"]))})
+        with damage_named(directory / FILE):
+            kept = json.loads((directory / FILE).read_text(encoding="utf-8"))
+            return cls(**{**kept, "centres": tuple(map(tuple, kept["centres"]))})

@@ -71,6 +71,11 @@ class GavamoeConfig(PretrainedConfig):
         kwargs.setdefault("tie_word_embeddings", inner.tie_word_embeddings)
         super().__init__(**kwargs)
 
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens the LM knows."""
+        return int(self.text_config.get_text_config().vocab_size)
+
     def moe_shape(self) -> MoEShape:
         """Sizes of every block."""
         return MoEShape(

@@ -20,6 +20,9 @@ from gavamoe.explainer.sampling import PairSampling
 from gavamoe.explainer.streaming import WordStreamer
 
 LEG = 8  # tokens: each leg costs a fixed preparation
+# A larger vocabulary's logits are made of a prompt's last token alone, as those of all would be gigabytes. A smaller
+# one's cost little, and without them the last token's would be rounded otherwise than in texts on record.
+WHOLE_PROMPT = 2**15
 
 
 @torch.inference_mode()
@@ -39,6 +42,7 @@ def decode(
     """
     width, end = input_ids_BS.shape[1], generation.eos_token_id
     beams = (generation.num_beams or 1) > 1
+    keep = 0 if model.config.vocabulary <= WHOLE_PROMPT else 1
     whole = beams or streamer is not None or len(input_ids_BS) == 1
     row_B, cache, written = torch.arange(len(input_ids_BS), device=input_ids_BS.device), None, 0
     found: dict[int, list[int]] = {}
@@ -57,6 +61,7 @@ def decode(
             streamer=streamer,
             stopping_criteria=StoppingCriteriaList([streamer] if streamer else []),
             return_dict_in_generate=True,
+            logits_to_keep=keep,
             **sides,
         )
         input_ids_BS, cache = output.sequences, output.cache

@@ -19,7 +19,8 @@ from transformers import PreTrainedTokenizerBase
 
 from gavamoe.config import ExplainerConfig
 from gavamoe.explainer.modeling import IGNORED
-from gavamoe.explainer.prompt import render
+from gavamoe.explainer.prompt import MARKS, render
+from gavamoe.explainer.tokenizer import as_message, name_of
 
 # Row and feature (None where withheld) to the sentences that the prompt quotes.
 EvidenceOf = Callable[[int, str | None], Sequence[str]]
@@ -66,21 +67,19 @@ class PromptEncoder:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase):
         self._encode = lru_cache(PROMPTS_KEPT)(lambda text: tuple(_encode_prompt(tokenizer, text)))
+        self._name = {mark: name_of(tokenizer, mark) for mark in MARKS}.__getitem__
 
     def __call__(self, level: int | None, feature: str | None, evidence: Sequence[str] = ()) -> list[int]:
         """`level` in 1..R or None, `feature` a word or None, `evidence` sentences."""
-        return list(self._encode(render(level, feature, evidence)))
+        return list(self._encode(render(level, feature, evidence, self._name)))
 
 
 PROMPTS_KEPT = 10_000
-# Templates that know these words then say the same on every day, and open no chain of thought.
-CHAT = {"add_generation_prompt": True, "enable_thinking": False, "date_string": "1 January 2026"}
 
 
 def _encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
     if tokenizer.chat_template:
-        prompt = tokenizer.apply_chat_template([{"role": "user", "content": prompt}], tokenize=False, **CHAT)
-        return tokenizer(prompt, add_special_tokens=False)["input_ids"]
+        return tokenizer(as_message(tokenizer, prompt), add_special_tokens=False)["input_ids"]
     ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
     begins = tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
     return [tokenizer.bos_token_id, *ids] if begins else ids

@@ -36,6 +36,7 @@ def expert_use(model: GavamoeForCausalLM, pairs: PairColumns, written: Sequence[
             user_ids=torch.as_tensor(pairs.user_id[list(rows)], device=device),
             item_ids=torch.as_tensor(pairs.item_id[list(rows)], device=device),
             cluster_ids=torch.as_tensor(pairs.cluster[list(rows)], device=device),
+            logits_to_keep=1,  # none is looked at, and those of a whole batch would be gigabytes
         )
         layers = [
             _counts(selected, counted_NS, model.config.experts)

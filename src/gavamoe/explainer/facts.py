@@ -100,7 +100,10 @@ class Facts:
         return self._quoting(columns, judged.level), judged
 
     def of_reviews(self, reviews: pl.DataFrame) -> PairColumns:
-        """What the prompts of prepared reviews may state: true level and feature, and evidence, never their own."""
+        """What the prompts of prepared reviews state: true level and feature, and evidence, never their own.
+
+        So a loss over validation reviews is an oracle's (`TRUTH`). Training hides facts at random.
+        """
         user_id, item_id = _ids(reviews)
         judged = self.judge(user_id, item_id)
         level, feature = reviews["level"].to_list(), reviews["feature"].to_list()

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from gavamoe.errors import RunError
+from gavamoe.explainer.damage import damage_named
 from gavamoe.files import write_json
 
 FILES = COUNTS, MIXED_IN = "features.parquet", "features.json"
@@ -100,14 +101,18 @@ class FeaturePredictor:
 
     @classmethod
     def load(cls, directory: Path) -> FeaturePredictor:
-        """Read what `save` wrote; `RunError` when it is not there."""
+        """Read what `save` wrote; `RunError` when it is not there, or damaged."""
         for name in FILES:
             if not (directory / name).is_file():
                 raise RunError(f"the run {directory.parent} is not complete: {directory.name}/{name} is missing")
-        kept = json.loads((directory / MIXED_IN).read_text(encoding="utf-8"))
-        habit = {"feature": list(kept["habit"]), "share": list(kept["habit"].values())}
-        schema = {"feature": pl.String, "share": pl.Float64}
-        return cls(pl.read_parquet(directory / COUNTS), pl.DataFrame(habit, schema=schema), kept["mixed_in"])
+        with damage_named(directory / MIXED_IN):
+            kept = json.loads((directory / MIXED_IN).read_text(encoding="utf-8"))
+            shares = {"feature": list(kept["habit"]), "share": list(kept["habit"].values())}
+            habit = pl.DataFrame(shares, schema={"feature": pl.String, "share": pl.Float64})
+            mixed_in = {side: float(kept["mixed_in"][side]) for side in SIDES}
+        with damage_named(directory / COUNTS):
+            counts = pl.read_parquet(directory / COUNTS).select("side", "id", "feature", "count")
+        return cls(counts, habit, mixed_in)
 
 
 def _named(train: pl.DataFrame, features: list[str]) -> pl.DataFrame:

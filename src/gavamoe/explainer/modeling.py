@@ -110,13 +110,15 @@ class GavamoeForCausalLM(GavamoePreTrainedModel, GenerationMixin):
         user_ids: Tensor | None = None,
         item_ids: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
+        logits_to_keep: int = 0,
         **kwargs: Any,
     ) -> CausalLMOutputWithPast:
-        """Logits [B, S, vocabulary], and with `labels` [B, S] (-100 where unscored) the loss.
+        """Logits [B, S, vocabulary], where `logits_to_keep` is not 0 of so many last places; with `labels` the loss.
 
-        cluster_ids, user_ids, item_ids: [B]. The loss is the mean over scored tokens (of `num_items_in_batch`, when
-        gradients are accumulated); in training the router losses are added. With labels there are logits only from
-        where the first scored token is foretold: those of a long prompt would be the most of the memory.
+        cluster_ids, user_ids, item_ids: [B]. The loss is the mean over scored tokens, labels [B, S] that are not -100
+        (of `num_items_in_batch`, when gradients are accumulated); in training the router losses are added. With labels
+        there are logits only from where the first scored token is foretold: those of a long prompt would be the most
+        of the memory.
         """
         if cluster_ids is None:
             raise ValueError("forward needs cluster_ids [batch]: which gate each sequence takes")
@@ -126,13 +128,14 @@ class GavamoeForCausalLM(GavamoePreTrainedModel, GenerationMixin):
                 raise ValueError("forward needs input_ids or inputs_embeds")
             inputs_embeds = self._embed(input_ids, user_ids, item_ids)
         if labels is not None:
-            kwargs["logits_to_keep"] = labels.shape[1] - _first_scored(labels) + 1
+            logits_to_keep = labels.shape[1] - _first_scored(labels) + 1
         output = self.lm(
             inputs_embeds=self.input_dropout(inputs_embeds),
             attention_mask=attention_mask,
             position_ids=position_ids,
             cache=cache,
             use_cache=use_cache,
+            logits_to_keep=logits_to_keep,
             **kwargs,
         )
         if labels is not None:

@@ -3,12 +3,13 @@
     <|user|><|item|><|rating|>4<|feature|> music<|evidence|>what another wrote<|explain|>the text<|end|>
 
 The first two marks carry the soft tokens. A fact that the condition withholds is left out with its mark; evidence is
-there in runs that were trained with it (explainer.evidence).
+there in runs that were trained with it (explainer.evidence). Around a base that uses one of the names itself, ours is
+another (`tokenizer.name_of`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -44,12 +45,17 @@ class Condition:
         return {"rating": self.rating, "feature": self.feature, "oracle": self.oracle}
 
 
-def render(level: int | None, feature: str | None, evidence: Sequence[str] = ()) -> str:
-    """The prompt of one pair; `level` in 1..R, `evidence` the sentences it may quote."""
-    rating_part = f"{RATING}{level}" if level is not None else ""
-    feature_part = f"{FEATURE} {feature}" if feature else ""  # with a blank, in the subwords of the text itself
-    evidence_part = "".join(f"{EVIDENCE}{_quoted(sentence)}" for sentence in evidence)
-    return f"{USER}{ITEM}{rating_part}{feature_part}{evidence_part}{EXPLAIN}"
+TRUTH = Condition("given", "given")  # of the reviews that training and its validation loss read
+
+
+def render(
+    level: int | None, feature: str | None, evidence: Sequence[str] = (), name: Callable[[str], str] = str
+) -> str:
+    """The prompt of one pair; `level` in 1..R, `evidence` the sentences it may quote, `name` what a mark is called."""
+    rating_part = f"{name(RATING)}{level}" if level is not None else ""
+    feature_part = f"{name(FEATURE)} {feature}" if feature else ""  # with a blank, in the subwords of the text itself
+    evidence_part = "".join(f"{name(EVIDENCE)}{_quoted(sentence)}" for sentence in evidence)
+    return f"{name(USER)}{name(ITEM)}{rating_part}{feature_part}{evidence_part}{name(EXPLAIN)}"
 
 
 def _quoted(sentence: str) -> str:

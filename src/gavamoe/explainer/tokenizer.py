@@ -9,6 +9,9 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from gavamoe.explainer.prompt import END, MARKS, PAD
 
+# Templates that know these words then say the same on every day, and open no chain of thought.
+CHAT = {"add_generation_prompt": True, "enable_thinking": False, "date_string": "1 January 2026"}
+
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
     """Byte-level BPE: any text can be written, none is unknown. At most `vocabulary` tokens with the marks."""
@@ -35,8 +38,14 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
 
 
 def extend_tokenizer(tokenizer: PreTrainedTokenizerBase) -> int:
-    """Add the marks (and a padding token where there is none) to a base model's tokenizer; return how many are new."""
-    added = tokenizer.add_special_tokens({"additional_special_tokens": list(MARKS)}, replace_extra_special_tokens=False)
+    """Add the marks (and a padding token where there is none) to a base model's tokenizer; return how many are new.
+
+    A mark that the base has for a token, or writes around a message (Zephyr's `<|user|>`), stays the base's; ours gets
+    the name that `name_of` then finds.
+    """
+    vocabulary, message = tokenizer.get_vocab(), as_message(tokenizer, "a")
+    marks = [_apart(mark) if mark in vocabulary or mark in message else mark for mark in MARKS]
+    added = tokenizer.add_special_tokens({"additional_special_tokens": marks}, replace_extra_special_tokens=False)
     if tokenizer.pad_token is None:
         added += tokenizer.add_special_tokens({"pad_token": PAD})
     if tokenizer.eos_token is None:
@@ -44,6 +53,22 @@ def extend_tokenizer(tokenizer: PreTrainedTokenizerBase) -> int:
     return added
 
 
+def as_message(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
+    """`text` as the user's message to a tokenizer with a chat template, up to where the answer begins; else itself."""
+    if not tokenizer.chat_template:
+        return text
+    return str(tokenizer.apply_chat_template([{"role": "user", "content": text}], tokenize=False, **CHAT))
+
+
+def name_of(tokenizer: PreTrainedTokenizerBase, mark: str) -> str:
+    """What one of the prompt's marks is called in this tokenizer."""
+    return _apart(mark) if _apart(mark) in tokenizer.get_added_vocab() else mark
+
+
 def mark_id(tokenizer: PreTrainedTokenizerBase, mark: str) -> int:
     """The id of one of the prompt's marks."""
-    return int(tokenizer.convert_tokens_to_ids(mark))
+    return int(tokenizer.convert_tokens_to_ids(name_of(tokenizer, mark)))
+
+
+def _apart(mark: str) -> str:
+    return mark.replace("<|", "<|gavamoe-")

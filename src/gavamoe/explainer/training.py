@@ -28,12 +28,14 @@ from transformers import (
 )
 from transformers.integrations import TensorBoardCallback
 from transformers.trainer_pt_utils import get_length_grouped_indices
-from transformers.trainer_utils import EvalLoopOutput, get_last_checkpoint
+from transformers.trainer_utils import EvalLoopOutput
 from transformers.utils import logging as transformers_logging
 
 from gavamoe.config import ExplainerConfig
 from gavamoe.errors import ConfigError
 from gavamoe.explainer.examples import Collator, ExplanationDataset
+from gavamoe.explainer.prompt import TRUTH
+from gavamoe.explainer.resuming import epochs_if_stopped, newest_checkpoint
 from gavamoe.explainer.validation import nats_per_token
 from gavamoe.progress import Advance, track
 from gavamoe.runtime import bf16_pays, processes
@@ -51,6 +53,8 @@ def fit(
 ) -> list[dict[str, Any]]:
     """Train `model` (with LoRA: its PEFT model) in place; return the loss records (epoch, loss or eval_loss, ...).
 
+    A validation loss (eval_loss) comes with its conditions: the prompts hold true rating and feature, an oracle.
+
     config: settled. State is kept in `checkpoints` after every epoch; where one is found there, training goes on from
     it. The folder is the caller's to delete once the model is saved. tensorboard: where to write the losses too.
     """
@@ -66,12 +70,18 @@ def fit(
         callbacks=[EarlyStoppingCallback(early_stopping_patience=config.patience), *_tensorboard(tensorboard)],
     )
     trainer.remove_callback(PrinterCallback)
-    last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
+    last = newest_checkpoint(checkpoints)
+    if last and (done := epochs_if_stopped(last)):
+        trainer.args.num_train_epochs = done
     with track("explainer", steps * config.epochs) as advance:
         trainer.add_callback(_Bar(advance))
-        trainer.train(resume_from_checkpoint=last)
+        trainer.train(resume_from_checkpoint=str(last) if last else None)
     make_whole(model)
-    return [record for record in trainer.state.log_history if "loss" in record or "eval_loss" in record]
+    return [
+        record | ({"conditions": TRUTH.to_dict()} if "eval_loss" in record else {})
+        for record in trainer.state.log_history
+        if "loss" in record or "eval_loss" in record
+    ]
 
 
 def make_whole(model: nn.Module) -> None:
@@ -114,6 +124,7 @@ def training_arguments(config: ExplainerConfig, seed: int, checkpoints: Path, st
         save_strategy="epoch",
         save_total_limit=1,
         load_best_model_at_end=True,
+        restore_callback_states_from_checkpoint=True,  # early stopping's count of epochs without a better loss
         metric_for_best_model="eval_loss",
         greater_is_better=False,
         logging_strategy="steps",

@@ -7,6 +7,7 @@ they are new (adapter, random), through low-rank factors of their 3-D weights wh
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,15 +25,17 @@ from gavamoe.explainer.base import extend_vocabulary, load_base
 from gavamoe.explainer.configuration import GavamoeConfig
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.explainer.prompt import END, MARKS, PAD
-from gavamoe.explainer.tokenizer import mark_id
+from gavamoe.explainer.tokenizer import name_of
+from gavamoe.moe.convert import text_decoder
 
-ATTENTION = ["q_proj", "k_proj", "v_proj", "o_proj"]
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 ADAPTER_CONFIG = "adapter_config.json"
 
 
 def with_lora(model: GavamoeForCausalLM, tokenizer: PreTrainedTokenizerBase, config: ExplainerConfig) -> PeftModel:
     """`model` frozen, with low-rank factors and the parts that are trained in full; `config` settled."""
-    new_ids = [mark_id(tokenizer, mark) for mark in (PAD, END, *MARKS) if mark in tokenizer.get_added_vocab()]
+    added = tokenizer.get_added_vocab()
+    new_ids = [added[name] for mark in (PAD, END, *MARKS) if (name := name_of(tokenizer, mark)) in added]
     full = ["user_token", "item_token", "gate", *(["shared"] if config.shared_experts else [])]
     low_rank = config.lora_experts and config.initialisation in ("partition", "replicate")
     rows = {_name_of(model, table): new_ids for table in (model.get_input_embeddings(), model.get_output_embeddings())}
@@ -41,7 +44,7 @@ def with_lora(model: GavamoeForCausalLM, tokenizer: PreTrainedTokenizerBase, con
         r=config.lora_rank,
         lora_alpha=config.lora_alpha,
         lora_dropout=config.lora_dropout,
-        target_modules=ATTENTION,
+        target_modules=_attention_of(model),
         target_parameters=["experts.gate_up_proj", "experts.down_proj"] if low_rank else None,
         modules_to_save=full if low_rank else [*full, "experts"],
         trainable_token_indices=rows,
@@ -82,8 +85,9 @@ def load_adapter(directory: Path, base: str | None = None) -> GavamoeForCausalLM
             f"{directory / ADAPTER_CONFIG}, as base_model_name_or_path"
         )
     config = GavamoeConfig.from_pretrained(directory)
-    lm = load_base(base, config.dtype or torch.float32)
-    extend_vocabulary(lm, config.text_config.get_text_config().vocab_size, [])
+    # The precision that it was trained beside, which only the LM's own configuration knows.
+    lm = load_base(base, config.text_config.get_text_config().dtype or torch.float32)
+    extend_vocabulary(lm, config.vocabulary, [])
     with _quiet():
         model = merged(PeftModel.from_pretrained(GavamoeForCausalLM(config, lm), directory))
     model.generation_config = GenerationConfig.from_pretrained(directory)
@@ -103,6 +107,11 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         yield
+
+
+def _attention_of(model: GavamoeForCausalLM) -> str:
+    """A pattern for the attention of the text decoder: a multimodal base has more, which no text ever reaches."""
+    return rf"{re.escape(_name_of(model, text_decoder(model.lm)))}\..*\.({'|'.join(ATTENTION)})"
 
 
 def _name_of(model: nn.Module, wanted: nn.Module) -> str:

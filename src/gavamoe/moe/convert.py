@@ -47,11 +47,26 @@ def convert(
 
 
 def gated_mlps(model: nn.Module) -> Iterator[tuple[nn.Module, str, Any]]:
-    """(parent, attribute name, MLP) of every MLP made of gate_proj, up_proj and down_proj, in layer order."""
-    for parent in list(model.modules()):
-        for name, child in parent.named_children():
+    """(decoder layer, attribute name, MLP) of every FFN made of gate_proj, up_proj and down_proj, in layer order.
+
+    Only what is a layer of the text decoder's own: experts a model has already, and what sees images, are left out.
+    """
+    for layer in _decoder_layers(model):
+        for name, child in list(layer.named_children()):
             if all(isinstance(getattr(child, projection, None), nn.Linear) for projection in PROJECTIONS):
-                yield parent, name, child
+                yield layer, name, child
+
+
+def text_decoder(model: Any) -> nn.Module:
+    """The stack of layers that reads and writes text; of a multimodal model a part among others."""
+    decoder: nn.Module = model.get_decoder()
+    return decoder
+
+
+def _decoder_layers(model: nn.Module) -> Iterator[nn.Module]:
+    for part in text_decoder(model).children():
+        if isinstance(part, nn.ModuleList):
+            yield from part
 
 
 def _activation(model: Any) -> str:

@@ -78,15 +78,35 @@ def _one_token(experts: Any, x_1H: Tensor, selected_K: Tensor, weight_K: Tensor)
 
 def by_device(experts: FineGrainedExperts, x_TH: Tensor, selected_TK: Tensor, weight_TK: Tensor) -> Tensor:
     """On a CPU the loop, elsewhere grouped_mm; both give the same to rounding. Why: docs/decisions.md."""
-    if x_TH.device.type == "cpu" or not _aligned(experts):
+    if x_TH.device.type == "cpu":
         return loop_experts_forward(experts, x_TH, selected_TK, weight_TK)
-    return grouped_mm_experts_forward(experts, x_TH, selected_TK, weight_TK)
+    return grouped_experts_forward(experts, x_TH, selected_TK, weight_TK)
 
 
-def _aligned(experts: FineGrainedExperts) -> bool:
+def grouped_experts_forward(experts: Any, x_TH: Tensor, selected_TK: Tensor, weight_TK: Tensor) -> Tensor:
+    """transformers' grouped_mm, in autocast's precision, which does not reach it; the loop where rows do not fit."""
+    device = x_TH.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else experts.down_proj.dtype
+    if not _aligned(experts, dtype):
+        return loop_experts_forward(experts, x_TH, selected_TK, weight_TK)
+    y_TH = grouped_mm_experts_forward(_InPrecision(experts, dtype), x_TH.to(dtype), selected_TK, weight_TK)
+    return y_TH.to(x_TH.dtype)
+
+
+class _InPrecision:
+    """Experts as a kernel sees them, their weights in another precision."""
+
+    def __init__(self, experts: Any, dtype: torch.dtype):
+        self.experts = experts
+        self.gate_up_proj, self.down_proj = experts.gate_up_proj.to(dtype), experts.down_proj.to(dtype)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.experts, name)
+
+
+def _aligned(experts: Any, dtype: torch.dtype) -> bool:
     """grouped_mm takes only matrices whose rows are a multiple of 16 bytes."""
-    size = experts.down_proj.element_size()
-    return experts.hidden_dim * size % 16 == 0 and experts.intermediate_dim * size % 16 == 0
+    return all(width * dtype.itemsize % 16 == 0 for width in (experts.hidden_dim, experts.intermediate_dim))
 
 
 ALL_EXPERTS_FUNCTIONS.register("by_device", by_device)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+START_STD = 0.02
+
 
 class ClusterGate(nn.Module):
     """Gates W [C, E, H]; router logits = h W[cluster]^T, softmax, top-k, renormalised.
@@ -16,7 +18,7 @@ class ClusterGate(nn.Module):
         super().__init__()
         self.top_k, self.jitter = top_k, jitter
         # All gates start alike: apart, they would send a word to other experts in every cluster before any reason to.
-        alike_1EH = nn.init.normal_(torch.empty(1, experts, hidden), std=0.02)
+        alike_1EH = nn.init.normal_(torch.empty(1, experts, hidden), std=START_STD)
         self.weight_CEH = nn.Parameter(alike_1EH.repeat(clusters, 1, 1))
 
     def forward(self, x_BSH: Tensor, cluster_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -19,10 +19,12 @@ from torch import Tensor, nn
 
 from gavamoe.errors import ConfigError
 from gavamoe.moe.block import MultiGateMoE
+from gavamoe.moe.gate import START_STD
 
 Initialisation = Literal["adapter", "partition", "replicate", "random"]
 Partition = Literal["random", "clustered"]
 PROJECTIONS = ("gate_proj", "up_proj", "down_proj")
+FAINT = 1e-2  # router logits of a partition at first, so that weights are 1 to a hundredth: apart, it is not the FFN
 
 
 def scale_of(initialisation: Initialisation, top_k: int, granularity: int) -> float:
@@ -46,7 +48,10 @@ def initialise(block: MultiGateMoE, mlp: nn.Module, initialisation: Initialisati
 
 
 def _partition(block: MultiGateMoE, mlp: nn.Module, how: Partition) -> None:
-    """Shared experts take their part of the neurons too: summed with all others they are the FFN."""
+    """Shared experts take their part of the neurons too: summed with all others they are the FFN.
+
+    So they are at first only where all weigh the same: the gates' opinion starts faint at any hidden size.
+    """
     gate_up_N2H, down_NH = _neurons(mlp)
     shape, neurons = block.shape, len(down_NH)
     parts = shape.experts + shape.shared_experts
@@ -63,6 +68,7 @@ def _partition(block: MultiGateMoE, mlp: nn.Module, how: Partition) -> None:
         block.shared.gate_proj.weight.copy_(gate_up_N2H[own, 0])
         block.shared.up_proj.weight.copy_(gate_up_N2H[own, 1])
         block.shared.down_proj.weight.copy_(down_NH[own].T)
+    block.gate.weight_CEH.mul_(FAINT * gate_up_N2H.shape[-1] ** -0.5 / START_STD)
 
 
 def _replicate(block: MultiGateMoE, mlp: nn.Module) -> None:
