@@ -1,18 +1,22 @@
 """A whole training: resume, stages, and what is refused."""
 
+import shutil
 import subprocess
 import sys
 
+import polars as pl
 import pytest
 from safetensors.torch import load_file
 from transformers import Trainer
 from weights import assert_same_weights
 
 from gavamoe.config import parse_config
-from gavamoe.errors import ConfigError, RunError
+from gavamoe.data.dataset import ReviewDataset
+from gavamoe.errors import ConfigError, DataError, RunError
 from gavamoe.explainer.explainer import Explainer
+from gavamoe.pipeline.opening import opened
 from gavamoe.pipeline.train import train_run
-from gavamoe.run import RunDirectory
+from gavamoe.run import RunCard, RunDirectory
 
 
 def weights(run, stage="explainer"):
@@ -67,6 +71,49 @@ def test_a_stage_that_is_added_keeps_the_settings_of_the_run(dataset_path, tiny_
     assert result.returncode == 0, result.stderr
     card = run.read_card()
     assert (card.preset, card.settings) == ("tiny", begun)
+
+
+def test_an_added_stage_that_was_interrupted_is_not_begun_anew_unasked(dataset_path, tiny_config, tmp_path):
+    run = RunDirectory(tmp_path / "run")
+    train_run(dataset_path, run.path, tiny_config, stage="preference")
+    state = run.checkpoints / "explainer" / "checkpoint-1"
+    state.mkdir(parents=True)
+    with pytest.raises(RunError, match="unfinished training; go on with --resume"):
+        train_run(dataset_path, run.path, stage="explainer")
+    assert state.is_dir()
+
+
+def test_an_added_stage_is_checked_before_the_run_is_written(dataset_path, tiny_config, tmp_path):
+    run = RunDirectory(tmp_path / "run")
+    train_run(dataset_path, run.path, tiny_config, stage="preference")
+    before = run.card.read_bytes()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match="cannot load the base model"):
+        train_run(dataset_path, run.path, base_model=str(tmp_path / "empty"), stage="explainer")
+    assert run.card.read_bytes() == before
+
+
+def test_an_added_stage_keeps_the_base_model_of_the_run(dataset_path, tiny_config, tmp_path):
+    run = RunDirectory(tmp_path / "run")
+    train_run(dataset_path, run.path, tiny_config, stage="preference", base_model="some/base")
+    asked = RunCard(str(dataset_path), "small", None, None)
+    with opened(run, ReviewDataset.load(dataset_path), asked, "explainer", resume=False) as card:
+        assert card.base_model == "some/base"
+
+
+def test_data_without_texts_is_refused_before_stage_1_is_trained(dataset_path, tiny_config, tmp_path):
+    silent = shutil.copytree(dataset_path, tmp_path / "data") / "interactions.parquet"
+    pl.read_parquet(silent).with_columns(text=pl.lit(" ")).write_parquet(silent)
+    with pytest.raises(DataError, match="no train reviews with text"):
+        train_run(silent.parent, tmp_path / "run", tiny_config)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("setting", [{"learning_rate": None}, {"moe_layers": [0]}])
+def test_a_resumed_run_names_the_setting_that_differs_whatever_its_type(run_path, dataset_path, tiny_config, setting):
+    other = tiny_config.model_copy(update={"explainer": tiny_config.explainer.model_copy(update=setting)})
+    with pytest.raises(ConfigError, match=f"begun with another explainer.{next(iter(setting))};"):
+        train_run(dataset_path, run_path, other, resume=True)
 
 
 def test_a_run_is_never_overwritten(dataset_path, run_path, tiny_config):

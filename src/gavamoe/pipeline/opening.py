@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Literal
@@ -19,8 +19,17 @@ Stage = Literal["preference", "explainer", "all"]
 
 
 @contextmanager
-def opened(run: RunDirectory, dataset: ReviewDataset, asked: RunCard, stage: Stage, resume: bool) -> Iterator[RunCard]:
+def opened(
+    run: RunDirectory,
+    dataset: ReviewDataset,
+    asked: RunCard,
+    stage: Stage,
+    resume: bool,
+    check: Callable[[RunCard], None] = lambda card: None,
+) -> Iterator[RunCard]:
     """Yield the card that holds for this training, with run.yaml and catalog/ in place; only the leader writes.
+
+    check: raises `InputError` where the card asks for what cannot be; a run that is there is then left as it was.
 
     A new run that turns out to be impossible (`InputError` before anything was trained) leaves nothing behind.
     """
@@ -29,7 +38,7 @@ def opened(run: RunDirectory, dataset: ReviewDataset, asked: RunCard, stage: Sta
         if new:
             card = _new(run, dataset, asked, resume)
         elif leading:
-            card = _existing(run, dataset, asked, stage, resume)
+            card = _existing(run, dataset, asked, stage, resume, check)
         else:
             card = run.read_card()
     try:
@@ -50,7 +59,14 @@ def _new(run: RunDirectory, dataset: ReviewDataset, asked: RunCard, resume: bool
     return card
 
 
-def _existing(run: RunDirectory, dataset: ReviewDataset, asked: RunCard, stage: Stage, resume: bool) -> RunCard:
+def _existing(
+    run: RunDirectory,
+    dataset: ReviewDataset,
+    asked: RunCard,
+    stage: Stage,
+    resume: bool,
+    check: Callable[[RunCard], None],
+) -> RunCard:
     if run.path.is_file():
         raise RunError(f"{run.path} is a file; choose another --out")
     adds_stage = stage == "explainer" and run.has(PREFERENCE_FILES) and not run.has(EXPLAINER_FILES)
@@ -61,11 +77,13 @@ def _existing(run: RunDirectory, dataset: ReviewDataset, asked: RunCard, stage: 
     if resume:
         _check_same_settings(run, kept, asked)
         return kept
+    if run.checkpoints.exists():
+        raise RunError(f"{run.path} holds an unfinished training; go on with --resume, or choose another --out")
     # The stage to come may be configured anew; the one that is done may not.
     config = (asked.config or kept.settings).model_copy(update={"preference": kept.settings.preference})
     preset = kept.preset if asked.config is None else asked.preset
-    card = replace(kept, preset=preset, base_model=asked.base_model, config=config)
-    run.discard_checkpoints()
+    card = replace(kept, preset=preset, base_model=asked.base_model or kept.base_model, config=config)
+    check(card)  # before anything is written
     run.write_card(card)
     return card
 
@@ -80,14 +98,15 @@ def _check_same_data(run: RunDirectory, dataset: ReviewDataset) -> None:
 
 
 def _check_same_settings(run: RunDirectory, kept: RunCard, asked: RunCard) -> None:
-    differing: list[tuple[str, Any]] = []
+    differing: list[str] = []
     if asked.config is not None:
-        differing = sorted(_flat(asked.config.model_dump()).items() ^ _flat(kept.settings.model_dump()).items())
+        begun, now = (_flat(config.model_dump()) for config in (kept.settings, asked.config))
+        differing = [key for key in sorted(begun) if now[key] != begun[key]]
     if asked.base_model != kept.base_model and (asked.config or asked.base_model):
-        differing.insert(0, ("base model", asked.base_model))
+        differing.insert(0, "base model")
     if differing:
         raise ConfigError(
-            f"{run.path} was begun with another {differing[0][0]}; --resume goes on as it was begun: "
+            f"{run.path} was begun with another {differing[0]}; --resume goes on as it was begun: "
             "leave the setting out, or choose another --out"
         )
 

@@ -31,6 +31,8 @@ from gavamoe.preference.selection import choose_clusters
 from gavamoe.run import EXPLAINER_FILES, PREFERENCE_FILES, RunCard, RunDirectory
 from gavamoe.runtime import default_device, leader_first, leads
 
+HAS_TEXT = pl.col("text").is_not_null() & (pl.col("text").str.strip_chars() != "")
+
 
 def train_run(
     data: Path,
@@ -54,8 +56,12 @@ def train_run(
         base_model = str(Path(base_model).resolve())
     asked = RunCard(str(data.resolve()), preset, base_model, config)
     say = on_note if leads() else lambda text: None
-    with opened(run, dataset, asked, stage, resume) as card:
-        _check_explainer(run, card, stage)  # early: what would stop stage 2 should not cost stage 1
+
+    def check(card: RunCard) -> None:
+        _check_explainer(run, dataset, card, stage)
+
+    with opened(run, dataset, asked, stage, resume, check) as card:
+        check(card)  # early: what would stop stage 2 should not cost stage 1
         if stage in ("preference", "all") and not run.has(PREFERENCE_FILES):
             say("stage 1: the preference model learns taste from ratings")
             _train_preference(run, dataset, card.settings, say)
@@ -69,11 +75,14 @@ def train_run(
     return summary(run)
 
 
-def _check_explainer(run: RunDirectory, card: RunCard, stage: Stage) -> None:
+def _check_explainer(run: RunDirectory, dataset: ReviewDataset, card: RunCard, stage: Stage) -> None:
     if stage == "preference":
         return
     config = card.settings
     config.explainer.settled(base=card.base_model is not None)
+    if not run.has(EXPLAINER_FILES):
+        for split in ("train", "valid"):
+            _check_texts(dataset, split)
     if card.base_model is not None and not run.has(EXPLAINER_FILES):
         build.check_base(card.base_model, config.explainer, config.preference.clusters)
 
@@ -181,10 +190,12 @@ def _train_explainer(run: RunDirectory, dataset: ReviewDataset, card: RunCard) -
 
 
 def _texts(dataset: ReviewDataset, split: str) -> pl.DataFrame:
-    frame = dataset.interactions(split).filter(pl.col("text").is_not_null() & (pl.col("text").str.strip_chars() != ""))
-    if frame.is_empty():
+    return dataset.interactions(split).filter(HAS_TEXT)
+
+
+def _check_texts(dataset: ReviewDataset, split: str) -> None:
+    if dataset.scan().filter((pl.col("split") == split) & HAS_TEXT).head(1).collect().is_empty():
         raise DataError(f"{dataset.path} has no {split} reviews with text, and the explainer learns from texts")
-    return frame
 
 
 def _record(run: RunDirectory, stage: str, history: list[dict[str, Any]]) -> None:
