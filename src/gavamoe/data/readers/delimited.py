@@ -107,34 +107,41 @@ class Delimited:
         """
         at = 0
         while at < len(lines):
-            reader = csv.reader(map(lines.__getitem__, range(at, len(lines))), delimiter=self.separator)
             try:
-                row = next(reader)
+                size, row = self._record(lines, at)
             except csv.Error as error:
+                size, row = 1, []
                 self.bad.report(self.path, first + at, f"not a delimited record ({error})")
-                at += 1
-                continue
-            size = reader.line_num
-            if size > 1 and not self._is_one_record(lines[at : at + size], row):
-                size, row = 1, _values(lines[at], self.separator)
-                if len(row) < len(self.columns):
-                    self.bad.report(self.path, first + at, "a quote that does not close")
-                    row = []
             yield first + at, row
             at += size
 
-    def _is_one_record(self, lines: list[str], row: list[str]) -> bool:
-        """Whether lines that a quote joins are a record, and not records that a stray quote would swallow."""
+    def _record(self, lines: list[str], at: int) -> tuple[int, list[str]]:
+        """Return how many lines the record at a place takes, and its values."""
+        if '"' not in lines[at] and "\r" not in lines[at]:
+            return 1, lines[at][:-1].split(self.separator)
+        size, row = self._joined(lines, at, strict=True)
+        if size == 1 or (size and len(row) <= len(self.columns) and not self._are_records(lines[at : at + size])):
+            return size, row
+        # A quote closes in the middle of a value, or swallows records, or never closes: it may reach no other line.
+        row = next(csv.reader([lines[at]], delimiter=self.separator))
+        if len(row) < len(self.columns) and self._joined(lines, at, strict=False)[0] > 1:
+            raise csv.Error("a quote that does not close")
+        return 1, row
+
+    def _joined(self, lines: list[str], at: int, strict: bool) -> tuple[int, list[str]]:
+        """Read a record over as many lines as its quotes join; 0 and nothing where that fails."""
+        rest = map(lines.__getitem__, range(at, len(lines)))
+        reader = csv.reader(rest, delimiter=self.separator, strict=strict)
         try:
-            next(csv.reader(lines, delimiter=self.separator, strict=True))
-        except csv.Error:  # the quote closes in the middle of a value, or not at all
-            return False
-        return len(row) <= len(self.columns) and not self._are_records(lines)
+            row = next(reader)
+        except csv.Error:
+            return 0, []
+        return reader.line_num, row
 
     def _are_records(self, lines: list[str]) -> bool:
         """Whether each line alone has a value for every column, and the same column, as the rating, has numbers."""
         numeric = set(range(len(self.columns)))
-        for line in filter(str.strip, lines):
+        for line in filter(str.strip, reversed(lines)):  # the last is the likeliest not to be one
             row = _values(line, self.separator)
             if len(row) != len(self.columns):
                 return False
