@@ -165,7 +165,7 @@ class ExplainerConfig(_Strict):
 class RunConfig(_Strict):
     """A whole run: both stages and the seed."""
 
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=2**32 - 1)
     preference: PreferenceConfig = PreferenceConfig()
     explainer: ExplainerConfig = ExplainerConfig()
 

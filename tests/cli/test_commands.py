@@ -232,6 +232,24 @@ def test_diagnose_writes_a_table_and_prints_one_object(gavamoe, run_path, tmp_pa
     assert "| cluster | pairs |" in (out / "clusters.md").read_text()
 
 
+def test_diagnose_refuses_data_whose_users_are_not_those_of_the_run(gavamoe, run_path, tmp_path):
+    world, data, out = tmp_path / "world.jsonl.gz", tmp_path / "data", tmp_path / "out"
+    assert gavamoe("simulate", "--out", world, "--users", 30, "--items", 20, "--reviews", 300, "--seed", 5)[0] == 0
+    assert gavamoe("prepare", world, "--out", data)[0] == 0
+    assert refused(gavamoe("diagnose", run_path, "--data", data, "--out", out), "not the data", "--data")
+    assert not out.exists()
+
+
+def test_a_path_that_cannot_be_used_is_one_clear_line(gavamoe, dataset_path, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert refused(gavamoe("train", dataset_path, "--out", tmp_path / "file/run"), str(tmp_path / "file"))
+    assert refused(gavamoe("simulate", "--out", tmp_path / "file/world.jsonl"), str(tmp_path / "file"))
+
+
+def test_a_seed_too_large_for_the_libraries_is_one_clear_line(gavamoe, dataset_path, tmp_path):
+    assert refused(gavamoe("train", dataset_path, "--out", tmp_path / "run", "--seed", 5 * 10**9), "seed")
+
+
 def test_diagnose_without_a_run_is_one_clear_line(gavamoe, tmp_path):
     assert refused(gavamoe("diagnose", tmp_path / "none", "--out", tmp_path / "out"), "there is no run at")
     assert not (tmp_path / "out").exists()

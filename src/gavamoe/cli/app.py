@@ -6,6 +6,7 @@ Modules that a command needs are imported inside the command, so that `gavamoe -
 
 from __future__ import annotations
 
+import errno
 import sys
 from typing import Annotated
 
@@ -13,6 +14,9 @@ import typer
 from typer.exceptions import TyperException
 
 from gavamoe.errors import InputError
+
+# What a person can mend by another path, or by making room.
+UNUSABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOSPC}
 
 app = typer.Typer(
     name="gavamoe",
@@ -37,7 +41,7 @@ def gavamoe(
 
 
 def main() -> None:
-    """Run the command line; every `InputError` and every misuse becomes one line on stderr and exit code 2."""
+    """Run the command line; an `InputError`, misuse, or a path of no use is one line on stderr and exit code 2."""
     import gavamoe.cli.commands  # noqa: F401 - registers the commands
 
     try:
@@ -53,6 +57,10 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+    except OSError as error:
+        if error.filename is None or error.errno not in UNUSABLE:
+            raise
+        _fail(f"{error.filename}: {error.strerror}; choose another path, or make this one usable", 2)
 
 
 def _fail(message: str, code: int) -> None:

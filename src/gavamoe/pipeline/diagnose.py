@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.diagnostics.clusters import assigned, describe, silhouette, stability, to_dict
+from gavamoe.errors import DataError
 from gavamoe.files import staged_file, write_json
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.run import CATALOG_FILES, PREFERENCE_FILES, RunCard, RunDirectory
@@ -25,6 +27,11 @@ def diagnose_run(path: Path, out: Path, data: Path | None = None, seeds: int = 0
     run.require(*PREFERENCE_FILES, *CATALOG_FILES)
     card = run.read_card()
     dataset = ReviewDataset.load(data or card.data)
+    if not Catalog.load(run.catalog).knows_the_same(dataset.catalog):
+        raise DataError(
+            f"{dataset.path} is not the data that this run was trained on: it has other users, items or training "
+            "reviews; name the right one with --data"
+        )
     reviews = dataset.interactions("train")
     model = PreferenceModel.from_pretrained(run.preference).eval()
     cluster = assigned(model, reviews)
