@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from gavamoe.cli import app as cli
+from gavamoe.data.dataset import ReviewDataset
 from gavamoe.run import RunDirectory
 
 EXPLAIN_KEYS = {"user", "item", "text", "rating", "cluster", "responsibilities", "experts", "cold_user", "cold_item"}
@@ -248,6 +249,10 @@ def test_a_path_that_cannot_be_used_is_one_clear_line(gavamoe, dataset_path, tmp
 
 def test_a_seed_too_large_for_the_libraries_is_one_clear_line(gavamoe, dataset_path, tmp_path):
     assert refused(gavamoe("train", dataset_path, "--out", tmp_path / "run", "--seed", 5 * 10**9), "seed")
+
+
+def test_the_model_card_counts_the_reviews_that_were_trained_on(run_path, dataset_path):
+    assert f"{ReviewDataset.load(dataset_path).splits['train']:,} reviews" in (run_path / "README.md").read_text()
 
 
 def test_diagnose_without_a_run_is_one_clear_line(gavamoe, tmp_path):

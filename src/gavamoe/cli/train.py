@@ -65,5 +65,6 @@ def train(
         figures = result["preference"]
         print(f"stage 1: validation RMSE {figures['valid_rmse']:.3f} levels, {figures['live_clusters']} live clusters")
     if "explainer" in result:
-        print(f"stage 2: validation loss {result['explainer']['valid_loss']:.3f} nats a token")
+        loss = result["explainer"]["valid_loss"]
+        print(f"stage 2: validation loss {loss:.3f} nats a token, rating and feature given")
     print(f"next: gavamoe evaluate {out}")

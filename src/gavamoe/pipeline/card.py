@@ -49,7 +49,7 @@ def write_model_card(run: RunDirectory, dataset: ReviewDataset, card: RunCard) -
         preset=card.preset,
         base=f"base model `{_name(card.base_model)}`" if card.base_model else "language model from scratch",
         seed=config.seed,
-        reviews=len(dataset),
+        reviews=dataset.splits["train"],
         users=catalog.n_users,
         items=catalog.n_items,
         low=values[0],
