@@ -179,5 +179,5 @@ class _Training:
 
 
 def _copy(model: TextModel) -> dict[str, Tensor]:
-    """What training changes; a frozen base model is not copied."""
+    """What is kept of a model; a frozen base is not."""
     return {name: tensor.detach().clone() for name, tensor in model.kept()}

@@ -62,9 +62,9 @@ def _show(results: Table) -> None:
     """The metrics that fit a terminal; the files hold the rest."""
     from gavamoe.cli.output import table
     from gavamoe.evaluation.report import LABELS, SHOWN
-    from gavamoe.experiments.grids import ABSENT, section
+    from gavamoe.experiments.grids import ABSENT, title_of
 
-    print(section(results).title)
+    print(title_of(results))
     print(
         f"Split {results.split}, n = {results.n:,}; means over the seeds. Spread, tests and all metrics: in the files."
     )

@@ -69,6 +69,11 @@ class RatingScale:
             raise DataError(f"rating scale {low:g}:{high:g}:{step:g}: the step does not divide the range")
         return cls(count, tuple(float(value) for value in np.linspace(low, high, count)))
 
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Lowest and highest rating."""
+        return self.values[0], self.values[-1]
+
     @classmethod
     def parse(cls, text: str) -> RatingScale:
         """Read a scale written as LOW:HIGH or LOW:HIGH:STEP, for example 1:5 or 0.5:5:0.5."""

@@ -32,7 +32,6 @@ def comparable_outputs(
 
     A row without a reference text counts for ratings only. `item_features`: see `features_of_items`.
     """
-    scale = catalog.scale
     features = reviews["feature"].to_list() if "feature" in reviews.columns else None
     return Outputs(
         [comparable(text).split() for text in texts] if texts is not None else [[]] * len(reviews),
@@ -41,7 +40,7 @@ def comparable_outputs(
         {normalize(feature) for feature in catalog.features},
         predicted=ratings,
         true=reviews["rating"].to_numpy(),
-        scale=(scale.values[0], scale.values[-1]),
+        scale=catalog.scale.bounds,
         described=has_text(reviews).to_numpy(),
         item_features=item_features,
     )

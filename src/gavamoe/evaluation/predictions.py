@@ -102,7 +102,7 @@ def _outputs(rows: list[Row], feature_set: list[str] | None, normalized: bool, s
         known_features,
         predicted=[row.get("predicted_rating") for row in rows],
         true=ratings,
-        scale=(scale.values[0], scale.values[-1]) if scale else _scale(ratings),
+        scale=scale.bounds if scale else _scale(ratings),
         described=[bool(row["reference"].strip()) for row in rows],
     )
 
@@ -111,10 +111,9 @@ def _scale(ratings: list[float | None]) -> tuple[float, float] | None:
     """Lowest and highest rating of the scale that the ratings follow; None where they follow none."""
     known = [rating for rating in ratings if rating is not None]
     try:
-        scale = RatingScale.infer(pl.Series(known, dtype=pl.Float64))
+        low, high = RatingScale.infer(pl.Series(known, dtype=pl.Float64)).bounds
     except DataError:
         return None
-    low, high = scale.values[0], scale.values[-1]
     return (low, high) if low <= min(known) and max(known) <= high else None
 
 

@@ -41,10 +41,14 @@ class Section:
     grids: dict[str, Grid]
 
 
+def title_of(table: Table) -> str:
+    """What its systems may have been told; an oracle is called one."""
+    told = f"rating {table.condition.rating}, feature {table.condition.feature}"
+    return f"Oracle: {told}" if table.condition.oracle else told
+
+
 def section(table: Table) -> Section:
     """All grids of a table."""
-    condition = table.condition
-    title = f"rating {condition.rating}, feature {condition.feature}"
     seeds = max(line.seeds for line in table.lines)
     spread = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
     notes = (
@@ -52,8 +56,7 @@ def section(table: Table) -> Section:
         f"The best is bold. {DIFFERS}: differs from {table.subject}, p < {LEVEL:g} in every seed (paired bootstrap; "
         "randomisation where distinct things are counted)."
     )
-    if condition.oracle:
-        title = f"Oracle: {title}"
+    if table.condition.oracle:
         notes += " Ground truth was in the input: compare with this table's other lines only."
     grids = {
         "Metrics": metrics_grid(table, SHOWN),
@@ -66,7 +69,8 @@ def section(table: Table) -> Section:
         f"What training took; {LOSSES}": training_grid(table),
         f"By epoch, {LOSSES}": losses_grid(table),
     }
-    return Section(title, condition.oracle, notes, {name: grid for name, grid in grids.items() if grid.rows})
+    shown = {name: grid for name, grid in grids.items() if grid.rows}
+    return Section(title_of(table), table.condition.oracle, notes, shown)
 
 
 def metrics_grid(table: Table, shown: dict[str, int]) -> Grid:
