@@ -25,8 +25,8 @@ lint: $(VENV)/.installed
 	$(BIN)/mypy
 
 bench: $(VENV)/.installed
-	$(BIN)/python benchmarks/prepare.py --rows 1000000 --dir benchmarks/out
-	$(BIN)/python benchmarks/explainer.py
+	$(BIN)/python benchmarks/speed/prepare.py --rows 1000000 --dir benchmarks/out
+	$(BIN)/python benchmarks/speed/explainer.py
 
 clean:
 	rm -rf $(VENV) gavamoe-demo

@@ -13,21 +13,21 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from weights import assert_same_weights
-from worlds import TINY
+from helpers.weights import assert_same_weights
+from helpers.worlds import TINY
 
+from gavamoe.conditions import Condition
 from gavamoe.config import ExplainerConfig, PreferenceConfig, parse_config
 from gavamoe.data.dataset import InteractionArrays, ReviewDataset
-from gavamoe.evaluation.protocol import evaluate
 from gavamoe.explainer import build
-from gavamoe.explainer.prompt import EXPLAIN, ITEM, USER, Condition
-from gavamoe.explainer.training import training_arguments
-from gavamoe.moe.block import MoEShape, MultiGateMoE
+from gavamoe.explainer.trainer import training_arguments
+from gavamoe.language.prompt import EXPLAIN, ITEM, USER
+from gavamoe.moe.block import MoEShape, MultiGateMoE, RoutingState
 from gavamoe.moe.experts import ExpertsConfig, FineGrainedExperts
-from gavamoe.moe.routing import RoutingState
-from gavamoe.preference.mixture import MixturePrior
+from gavamoe.pipeline.evaluation import evaluate
 from gavamoe.preference.model import PreferenceModel
-from gavamoe.preference.training import fit
+from gavamoe.preference.prior import MixturePrior
+from gavamoe.preference.trainer import fit_preference
 
 SOURCE = Path(__file__).parents[1] / "src" / "gavamoe"
 
@@ -187,18 +187,23 @@ def test_training_validates_and_gives_back_the_best_weights():
     config = PreferenceConfig(clusters=2, latent=4, embedding=8, hidden=8, pretrain_epochs=8, epochs=8, restarts=1)
     torch.manual_seed(0)
     model = PreferenceModel(30, 20, 5, 2, 4, 8, 8)
-    history = fit(model, *arrays, config)
-    from gavamoe.preference.interactions import Interactions
-    from gavamoe.preference.objective import Shares, validate
+    history = fit_preference(model, *arrays, config)
+    from gavamoe.preference.batches import Interactions
+    from gavamoe.preference.losses import KLWeights
+    from gavamoe.preference.validation import validate
 
     joint = [r for r in history if r["phase"] == "joint" and r["epoch"] >= config.warmup_epochs]
     best = min(joint, key=lambda record: record["valid_objective"])
     train, valid = map(Interactions, arrays)
-    assert validate(model, valid, Shares.of(train, model))["valid_nll"] == pytest.approx(best["valid_nll"], abs=1e-6)
+    assert validate(model, valid, KLWeights.from_interactions(train, model.users, model.items, model.device))[
+        "valid_nll"
+    ] == pytest.approx(best["valid_nll"], abs=1e-6)
 
 
 def test_the_first_epoch_does_not_run_at_learning_rate_zero(tmp_path):
-    arguments = training_arguments(ExplainerConfig().settled(base=False), seed=0, checkpoints=tmp_path, steps=300)
+    arguments = training_arguments(
+        ExplainerConfig().resolve_defaults(base=False), seed=0, checkpoints=tmp_path, steps=300
+    )
     assert 0 < arguments.get_warmup_steps(2000) < 2000 / arguments.num_train_epochs
     from transformers import get_scheduler
 

@@ -1,5 +1,5 @@
 """`python -m gavamoe`, the form that torchrun takes: `torchrun --nproc-per-node 2 -m gavamoe train ...`."""
 
-from gavamoe.cli.app import main
+from gavamoe.cli.main import main
 
 main()

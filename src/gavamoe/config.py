@@ -11,6 +11,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from gavamoe.errors import ConfigError
 
+# Old names of settings, still accepted in files, in --set and in the run.yaml of older runs.
+RENAMED = {
+    "preference": {"vector_rate": "embedding_learning_rate"},
+    "explainer": {
+        "side_width": "soft_token_width",
+        "taste_vectors": "use_preference_vectors",
+        "heard": "mbr_references",
+    },
+}
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,7 +48,7 @@ class PreferenceConfig(_Strict):
     batch_size: int = Field(512, ge=1, description="pairs a step; fewer where there are few reviews")
     learning_rate: float = Field(3e-3, gt=0)
     weight_decay: float = Field(1e-2, ge=0, description="of the networks (AdamW)")
-    vector_rate: float = Field(0.1, gt=0, description="learning rate of the id vectors (sparse Adagrad)")
+    embedding_learning_rate: float = Field(0.1, gt=0, description="learning rate of the id vectors (sparse Adagrad)")
     id_dropout: float = Field(0.05, ge=0, lt=1, description="how often an id becomes unknown, which trains id 0")
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 on a GPU that has it")
 
@@ -53,7 +63,7 @@ class PreferenceConfig(_Strict):
 class ExplainerConfig(_Strict):
     """Stage 2: the language model, its experts and its training.
 
-    Where null is said to be the default, the choice follows from whether there is a base model (`settled`).
+    Where null is said to be the default, the choice follows from whether there is a base model (`resolve_defaults`).
     """
 
     initialisation: Literal["adapter", "partition", "replicate", "random"] | None = Field(
@@ -74,9 +84,12 @@ class ExplainerConfig(_Strict):
     router_jitter: float = Field(0.0, ge=0, lt=1, description="in training, the gate's inputs vary by 1 +- so much")
     balance_weight: float = Field(0.01, ge=0, description="weight of the load-balancing loss")
     z_weight: float = Field(0.001, ge=0, description="weight of the router z loss")
-    side_width: int = Field(64, ge=0, description="dimensions of user and item that the texts teach, after stage 1's")
-    taste_vectors: bool = Field(
-        True, description="whether soft tokens hold stage 1's vectors; without side_width, false leaves only gates"
+    soft_token_width: int = Field(
+        64, ge=0, description="dimensions of user and item that the texts teach, after stage 1's"
+    )
+    use_preference_vectors: bool = Field(
+        True,
+        description="whether soft tokens hold stage 1's vectors; without soft_token_width, false leaves only gates",
     )
     gate_clusters: Literal["model", "random", "kmeans", "one"] = Field(
         "model", description="which clusters choose the gate: stage 1's; the others are ablations"
@@ -103,7 +116,7 @@ class ExplainerConfig(_Strict):
     patience: int = Field(2, ge=1, description="epochs without a better validation loss before stopping")
     max_tokens: int = Field(64, ge=4, description="longest explanation, in tokens; longer training texts are cut")
     candidates: int = Field(8, ge=1, le=64, description="drafts of a text; the one most like the others is kept")
-    heard: int = Field(
+    mbr_references: int = Field(
         16, ge=0, le=64, description="sentences by the user, and about the item, that drafts are compared with; 0: none"
     )
     temperature: float = Field(0.5, ge=0, description="of sampling; 0 always takes the likeliest token")
@@ -115,7 +128,7 @@ class ExplainerConfig(_Strict):
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 on a GPU that has it")
     tensorboard: bool = Field(False, description="write the losses to RUN/tensorboard too")
 
-    def settled(self, base: bool) -> ExplainerConfig:
+    def resolve_defaults(self, base: bool) -> ExplainerConfig:
         """With every null decided for a model around a base, or from scratch; `ConfigError` where that contradicts."""
         defaults: dict[str, Any] = (
             {"initialisation": "adapter", "tuning": "lora", "learning_rate": 2e-4}
@@ -123,27 +136,32 @@ class ExplainerConfig(_Strict):
             else {"initialisation": "random", "tuning": "full", "learning_rate": 2e-3}
         )
         undecided = {key: value for key, value in defaults.items() if getattr(self, key) is None}
-        settled = self.model_copy(update=undecided)
-        if not base and settled.initialisation != "random":
-            raise ConfigError(f"explainer.initialisation={settled.initialisation} starts from a --base-model; name one")
-        if not base and (each := settled.hidden // settled.heads) % 2:
+        resolved = self.model_copy(update=undecided)
+        if not base and resolved.initialisation != "random":
             raise ConfigError(
-                f"explainer.hidden={settled.hidden} gives each of {settled.heads} heads {each} dimensions, and rotary "
-                f"positions take them in pairs; choose a multiple of {2 * settled.heads}"
+                f"explainer.initialisation={resolved.initialisation} starts from a --base-model; name one"
             )
-        if not base and settled.tuning != "full":
+        if not base and (each := resolved.hidden // resolved.heads) % 2:
+            raise ConfigError(
+                f"explainer.hidden={resolved.hidden} gives each of {resolved.heads} heads {each} dimensions, and "
+                f"rotary positions take them in pairs; choose a multiple of {2 * resolved.heads}"
+            )
+        if not base and resolved.tuning != "full":
             raise ConfigError("explainer.tuning=lora trains beside a frozen --base-model; name one")
-        if settled.save == "adapter" and (settled.tuning != "lora" or settled.partition == "clustered"):
+        if resolved.save == "adapter" and (resolved.tuning != "lora" or resolved.partition == "clustered"):
             raise ConfigError(
                 "explainer.save=adapter keeps what LoRA trained on a base that is built again elsewhere: it needs "
                 "explainer.tuning=lora and no clustered partition; or choose explainer.save=merged"
             )
-        if settled.load_in_4bit and (settled.initialisation, settled.save) != ("adapter", "adapter"):
+        if resolved.load_in_4bit and (resolved.initialisation, resolved.save) != (
+            "adapter",
+            "adapter",
+        ):
             raise ConfigError("explainer.load_in_4bit needs initialisation=adapter and save=adapter")
-        low_rank = settled.lora_experts and settled.initialisation in ("partition", "replicate")
-        if settled.tuning == "lora" and low_rank and settled.lora_dropout:
+        low_rank = resolved.lora_experts and resolved.initialisation in ("partition", "replicate")
+        if resolved.tuning == "lora" and low_rank and resolved.lora_dropout:
             raise ConfigError("explainer.lora_dropout must be 0 with low-rank experts; or set lora_experts=false")
-        return settled
+        return resolved
 
     @model_validator(mode="after")
     def _divisible(self) -> ExplainerConfig:
@@ -192,7 +210,7 @@ def load_config(preset: str = "small", config_file: Path | None = None, settings
 def parse_config(tree: dict[str, Any]) -> RunConfig:
     """Check a nested mapping; the first thing wrong becomes a `ConfigError` that names the key."""
     try:
-        return RunConfig.model_validate(tree)
+        return RunConfig.model_validate(with_current_names(tree))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
@@ -241,9 +259,31 @@ def nested(key: str, value: Any) -> dict[str, Any]:
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """Nested mappings as one; where both have a value, that of `over`."""
+    """Merge two nested mappings of settings; where both have a value, `over` wins. Old names become current ones."""
+    return _merge(with_current_names(base), with_current_names(over))
+
+
+def with_current_names(tree: dict[str, Any]) -> dict[str, Any]:
+    """Return the tree with renamed settings under their current names (`RENAMED`).
+
+    Raises:
+        ConfigError: a setting is given under its old and under its current name.
+    """
+    current = dict(tree)
+    for step, names in RENAMED.items():
+        settings = tree.get(step)
+        if not isinstance(settings, dict):
+            continue
+        for old, new in names.items():
+            if old in settings and new in settings:
+                raise ConfigError(f"{step}.{old} is the old name of {step}.{new}; give one of them")
+        current[step] = {names.get(key, key): value for key, value in settings.items()}
+    return current
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in over.items():
-        nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = merge(merged[key], value) if nested else value
+        both_nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both_nested else value
     return merged

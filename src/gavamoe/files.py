@@ -11,6 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
+from gavamoe.errors import InputError, RunError
+
 
 @contextmanager
 def staged_file(path: Path | str) -> Iterator[Path]:
@@ -65,3 +69,14 @@ def _umask() -> int:
     current = os.umask(0)
     os.umask(current)
     return current
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Whatever fails while `path` is read as what we wrote becomes a `RunError` with its name."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, pl.exceptions.PolarsError):
+        raise RunError(f"{path} is damaged or of another version; copy it again from where the run was made") from None

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from gavamoe.runtime import leads
+from gavamoe.distributed import is_main_process
 
 Advance = Callable[[float, str], None]
 
@@ -24,7 +24,9 @@ def track(description: str, total: float) -> Iterator[Advance]:
         TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[text]}"),
     )
-    with Progress(*columns, console=Console(file=sys.stderr), disable=not (sys.stderr.isatty() and leads())) as bar:
+    with Progress(
+        *columns, console=Console(file=sys.stderr), disable=not (sys.stderr.isatty() and is_main_process())
+    ) as bar:
         task = bar.add_task(description, total=total, text="")
 
         def advance(steps: float = 1, text: str = "") -> None:

@@ -3,19 +3,19 @@
 import pytest
 import torch
 
-from gavamoe.baselines.corpus import Corpus
+from gavamoe.baselines.data import TextData
 from gavamoe.data.dataset import ReviewDataset
 
 
 @pytest.fixture(scope="session")
-def corpus(dataset_path, tiny_config):
+def data(dataset_path, tiny_config):
     config = tiny_config.explainer.model_copy(update={"epochs": 2})
-    return Corpus(ReviewDataset.load(dataset_path), config)
+    return TextData(ReviewDataset.load(dataset_path), config)
 
 
 @pytest.fixture
-def batch(corpus):
-    return next(corpus.own.training_batches(seed=0, epoch=0))
+def batch(data):
+    return next(data.own.training_batches(seed=0, epoch=0))
 
 
 @pytest.fixture(autouse=True)

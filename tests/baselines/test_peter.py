@@ -9,8 +9,8 @@ from gavamoe.baselines.peter import ITEM, PETER, USER
 
 
 @pytest.fixture
-def peter(corpus):
-    return PETER(corpus, 32).eval()
+def peter(data):
+    return PETER(data, 32).eval()
 
 
 def test_user_and_item_see_each_other_and_words_see_only_what_came_before(peter):
@@ -51,16 +51,16 @@ def test_the_context_loss_does_not_know_the_order_of_the_words(peter, batch):
     assert torch.allclose(peter._context_loss(hidden, batch.text_BT), peter._context_loss(hidden, shuffled))
 
 
-def test_only_peter_plus_reads_the_feature(corpus, batch):
+def test_only_peter_plus_reads_the_feature(data, batch):
     shown = dataclasses.replace(batch, feature_BF=torch.full_like(batch.feature_BF, 300))
-    hidden = dataclasses.replace(batch, feature_BF=torch.full_like(batch.feature_BF, corpus.own.pad))
+    hidden = dataclasses.replace(batch, feature_BF=torch.full_like(batch.feature_BF, data.own.pad))
     for with_feature in (False, True):
-        model = PETER(corpus, 32, with_feature).eval()
+        model = PETER(data, 32, with_feature).eval()
         same = torch.allclose(model.begin(shown)[0], model.begin(hidden)[0])
         assert same is not with_feature
 
 
-def test_a_withheld_feature_is_not_looked_at(corpus, batch):
-    model = PETER(corpus, 32, with_feature=True).eval()
+def test_a_withheld_feature_is_not_looked_at(data, batch):
+    model = PETER(data, 32, with_feature=True).eval()
     visible = model._visible(dataclasses.replace(batch, feature_BF=torch.full_like(batch.feature_BF, model.pad)), 3)
     assert not model.mask(visible)[:, model.prefix :, 2 : model.prefix].any()

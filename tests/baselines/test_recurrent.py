@@ -8,8 +8,8 @@ from gavamoe.baselines.att2seq import Att2Seq
 from gavamoe.baselines.nrt import NRT
 
 
-def test_att2seq_attends_to_the_three_attributes_at_every_step(corpus, batch):
-    model = Att2Seq(corpus, 32)
+def test_att2seq_attends_to_the_three_attributes_at_every_step(data, batch):
+    model = Att2Seq(data, 32)
     attributes = model._attributes(batch)
     weights = model.attention(torch.randn(len(batch), 7, 32), attributes)
     assert weights.shape == (len(batch), 7, 3)
@@ -17,16 +17,16 @@ def test_att2seq_attends_to_the_three_attributes_at_every_step(corpus, batch):
     assert weights.std(dim=1).max() > 0  # by step
 
 
-def test_each_attribute_changes_what_att2seq_writes(corpus, batch):
-    model = Att2Seq(corpus, 32).eval()
+def test_each_attribute_changes_what_att2seq_writes(data, batch):
+    model = Att2Seq(data, 32).eval()
     first, _ = model.begin(batch)
     for name in ("user_B", "item_B", "level_B"):
         other = dataclasses.replace(batch, **{name: (getattr(batch, name) + 1) % 5})
         assert not torch.allclose(first, model.begin(other)[0])
 
 
-def test_nrts_rating_loss_reaches_the_vectors_that_the_text_starts_from(corpus, batch):
-    model = NRT(corpus, 32)
+def test_nrts_rating_loss_reaches_the_vectors_that_the_text_starts_from(data, batch):
+    model = NRT(data, 32)
     for loss in (model.losses(batch, "").text, model.losses(batch, "").others):
         model.zero_grad()
         loss.backward()
@@ -35,8 +35,8 @@ def test_nrts_rating_loss_reaches_the_vectors_that_the_text_starts_from(corpus, 
             assert table.weight.grad.abs().sum() > 0
 
 
-def test_nrt_writes_by_the_rating_it_is_told(corpus, batch):
-    model = NRT(corpus, 32).eval()
+def test_nrt_writes_by_the_rating_it_is_told(data, batch):
+    model = NRT(data, 32).eval()
     low, high = (dataclasses.replace(batch, level_B=torch.full_like(batch.level_B, level)) for level in (1, 5))
     assert not torch.allclose(model.begin(low)[0], model.begin(high)[0])
     assert torch.equal(model.rate(low.user_B, low.item_B), model.rate(high.user_B, high.item_B))

@@ -7,29 +7,29 @@ import polars as pl
 import pytest
 import torch
 
-from gavamoe.baselines.corpus import Corpus
+from gavamoe.baselines.data import TextData
 from gavamoe.baselines.registry import TEXT_SYSTEMS
-from gavamoe.baselines.training import _Training, train
+from gavamoe.baselines.trainer import _Training, train
 from gavamoe.checkpoint import load_state
-from gavamoe.explainer.prompt import Condition
+from gavamoe.conditions import Condition
 
 SIZE = 60_000
 RATES = {"nrt", "peter", "peter+", "pepler"}
 
 
 @pytest.fixture(scope="module", params=sorted(TEXT_SYSTEMS))
-def fitted(request, corpus, tmp_path_factory):
+def fitted(request, data, tmp_path_factory):
     directory = tmp_path_factory.mktemp(request.param)
     system = TEXT_SYSTEMS[request.param](SIZE)
-    return request.param, system, system.fit(corpus, 0, directory), directory
+    return request.param, system, system.fit(data, 0, directory), directory
 
 
-def test_it_learns_and_says_what_that_took(fitted, corpus):
+def test_it_learns_and_says_what_that_took(fitted, data):
     _, _, training, directory = fitted
     last = [record for record in training.history if record["phase"] == training.history[-1]["phase"]]
     assert training.history[-1]["valid_text"] < training.history[0]["valid_text"]
     assert training.valid_loss in [record["valid_text"] for record in last]
-    assert training.tokens == training.epochs * corpus.own.train.tokens
+    assert training.tokens == training.epochs * data.own.train.tokens
     assert training.seconds > 0
     assert [path.name for path in directory.iterdir()] == ["weights.safetensors"]
 
@@ -40,45 +40,45 @@ def test_it_has_about_the_parameters_it_may_have(fitted):
     assert 0.6 * SIZE < training.parameters < 1.5 * SIZE
 
 
-def test_a_text_belongs_to_its_pair_and_not_to_its_batch(fitted, corpus):
+def test_a_text_belongs_to_its_pair_and_not_to_its_batch(fitted, data):
     _, system, _, _ = fitted
-    pairs = corpus.dataset.interactions("valid").head(12)
+    pairs = data.dataset.interactions("valid").head(12)
     together = system.predict(pairs, Condition())
     alone = [system.predict(pairs[row : row + 1], Condition()).texts[0] for row in range(0, 12, 4)]
     assert together.texts[::4] == alone
     assert system.predict(pairs.reverse(), Condition()).texts == together.texts[::-1]
 
 
-def test_strangers_get_a_text_and_a_rating_within_the_scale(fitted, corpus):
+def test_strangers_get_a_text_and_a_rating_within_the_scale(fitted, data):
     name, system, _, _ = fitted
-    pairs = corpus.dataset.interactions("valid").head(4).with_columns(user_id=pl.lit(0), item_id=pl.lit(0))
+    pairs = data.dataset.interactions("valid").head(4).with_columns(user_id=pl.lit(0), item_id=pl.lit(0))
     predicted = system.predict(pairs, Condition())
     assert len(predicted.texts) == 4
     assert (predicted.ratings is not None) == (name in RATES)
     if predicted.ratings is not None:
-        low, high = corpus.scale.values[0], corpus.scale.values[-1]
+        low, high = data.scale.values[0], data.scale.values[-1]
         assert ((predicted.ratings >= low) & (predicted.ratings <= high)).all()
 
 
-def test_a_condition_reaches_those_who_have_a_place_for_it(fitted, corpus):
+def test_a_condition_reaches_those_who_have_a_place_for_it(fitted, data):
     _, system, _, _ = fitted
-    pairs = corpus.dataset.interactions("valid").filter(pl.col("feature").is_not_null()).head(30)
+    pairs = data.dataset.interactions("valid").filter(pl.col("feature").is_not_null()).head(30)
     texts = {c: system.predict(pairs, Condition(*c)).texts for c in (("none", "none"), ("given", "given"))}
-    assert (texts["none", "none"] == texts["given", "given"]) == (not system.takes)
+    assert (texts["none", "none"] == texts["given", "given"]) == (not system.inputs)
 
 
-def test_it_comes_back_as_it_was(fitted, corpus):
+def test_it_comes_back_as_it_was(fitted, data):
     name, system, _, directory = fitted
     again = TEXT_SYSTEMS[name](SIZE)
-    again.load(corpus, 0, directory)
-    pairs = corpus.dataset.interactions("valid").head(8)
+    again.load(data, 0, directory)
+    pairs = data.dataset.interactions("valid").head(8)
     assert again.predict(pairs, Condition()).texts == system.predict(pairs, Condition()).texts
 
 
 @pytest.mark.parametrize("name", ["peter", "pepler"])  # of one phase and of three
-def test_an_interrupted_training_goes_on_to_the_same_weights(name, corpus, tmp_path, monkeypatch):
+def test_an_interrupted_training_goes_on_to_the_same_weights(name, data, tmp_path, monkeypatch):
     whole = TEXT_SYSTEMS[name](SIZE)
-    whole.fit(corpus, 0, tmp_path / "whole")
+    whole.fit(data, 0, tmp_path / "whole")
     epoch, count = _Training._epoch, [0]
     stop_after = 1 if name == "peter" else 3
 
@@ -90,18 +90,18 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(name, corpus, tmp_p
 
     monkeypatch.setattr(_Training, "_epoch", stopping)
     with pytest.raises(KeyboardInterrupt):
-        TEXT_SYSTEMS[name](SIZE).fit(corpus, 0, tmp_path / "cut")
+        TEXT_SYSTEMS[name](SIZE).fit(data, 0, tmp_path / "cut")
     monkeypatch.setattr(_Training, "_epoch", epoch)
     assert (tmp_path / "cut" / "checkpoint.safetensors").is_file()
     resumed = TEXT_SYSTEMS[name](SIZE)
-    training = resumed.fit(corpus, 0, tmp_path / "cut")
+    training = resumed.fit(data, 0, tmp_path / "cut")
     assert training.epochs == 2 * len(resumed.model.phases)
     expected, found = (load_state(tmp_path / where / "weights.safetensors") for where in ("whole", "cut"))
     assert all(torch.equal(expected[key], found[key]) for key in expected)
 
 
-def test_the_best_epoch_of_validation_is_kept_and_training_stops_after_it(corpus, tmp_path):
-    patient = Corpus(corpus.dataset, corpus.config.model_copy(update={"epochs": 30, "patience": 1}))
+def test_the_best_epoch_of_validation_is_kept_and_training_stops_after_it(data, tmp_path):
+    patient = TextData(data.dataset, data.config.model_copy(update={"epochs": 30, "patience": 1}))
     system = TEXT_SYSTEMS["nrt"](SIZE)
     model = system._begin(patient, 0)
     model.phases = (dataclasses.replace(model.phases[0], learning_rate=0.1),)

@@ -10,7 +10,7 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from gavamoe.cli import app as cli
+from gavamoe.cli import main as cli
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.run import RunDirectory
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from gavamoe.cli import app as cli
+from gavamoe.cli import main as cli
 
 
 @pytest.fixture

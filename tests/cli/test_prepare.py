@@ -16,7 +16,7 @@ def gavamoe(*arguments: object, file_limit: int | None = None) -> subprocess.Com
         if file_limit is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
 
-    command = [sys.executable, "-c", "from gavamoe.cli.app import main; main()", *map(str, arguments)]
+    command = [sys.executable, "-c", "from gavamoe.cli.main import main; main()", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=limit)
 
 

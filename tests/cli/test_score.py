@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from gavamoe.cli import app as cli
+from gavamoe.cli import main as cli
 
 ROWS = [
     {

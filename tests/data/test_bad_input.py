@@ -14,9 +14,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from gavamoe.data.bad_lines import BadLines
 from gavamoe.data.dataset import ReviewDataset
-from gavamoe.data.prepare import PrepareOptions, prepare
+from gavamoe.data.prepare.prepare import PrepareOptions, prepare
+from gavamoe.data.readers.bad_lines import BadLines
 from gavamoe.data.readers.open import ReadOptions, open_reviews
 from gavamoe.data.reviews_file import read_reviews
 from gavamoe.data.scale import RatingScale

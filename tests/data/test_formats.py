@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from gavamoe.data.dataset import ReviewDataset
-from gavamoe.data.prepare import PrepareOptions, prepare
+from gavamoe.data.prepare.prepare import PrepareOptions, prepare
 from gavamoe.data.readers.open import ReadOptions
 from gavamoe.data.reviews_file import read_reviews
 from gavamoe.errors import DataError

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from gavamoe.data.dataset import ReviewDataset
-from gavamoe.data.prepare import PrepareOptions, prepare
+from gavamoe.data.prepare.prepare import PrepareOptions, prepare
 from gavamoe.data.readers.open import ReadOptions
 from gavamoe.data.reviews_file import read_reviews
 from gavamoe.errors import DataError
@@ -128,7 +128,7 @@ def test_bytes_never_pass_for_objects(tmp_path: Path, forged: str) -> None:
     program = """
 import sys
 from pathlib import Path
-from gavamoe.data.readers.frame_pickle import load_frame
+from gavamoe.data.readers.pandas_pickle import load_frame
 from gavamoe.errors import DataError
 try:
     print(load_frame(Path(sys.argv[1]))[0]["text"])

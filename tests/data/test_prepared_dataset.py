@@ -13,7 +13,7 @@ import pytest
 
 from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import FILES, ReviewDataset
-from gavamoe.data.prepare import PrepareOptions, prepare
+from gavamoe.data.prepare.prepare import PrepareOptions, prepare
 from gavamoe.data.reviews_file import read_reviews
 from gavamoe.errors import DataError
 

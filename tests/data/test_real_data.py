@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gavamoe.data.dataset import ReviewDataset
-from gavamoe.data.prepare import PrepareOptions, prepare
+from gavamoe.data.prepare.prepare import PrepareOptions, prepare
 
 
 def test_gift_cards_prepare_with_no_option_and_join_titles(real_data: Callable[[str], Path], tmp_path: Path) -> None:

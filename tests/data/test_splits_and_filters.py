@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gavamoe.data.dataset import ReviewDataset
-from gavamoe.data.filters import k_core
-from gavamoe.data.prepare import PrepareOptions, prepare
-from gavamoe.data.splits import TEST, TRAIN, VALID, split_rows
+from gavamoe.data.prepare.filters import k_core
+from gavamoe.data.prepare.prepare import PrepareOptions, prepare
+from gavamoe.data.prepare.splits import TEST, TRAIN, VALID, split_rows
 from gavamoe.errors import DataError
 
 PAIRS = st.lists(st.tuples(st.integers(0, 12), st.integers(0, 9)), min_size=1, max_size=200, unique=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
+from gavamoe.baselines.simple import RandomSentence
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.evaluation.comparable import comparable, features_of_items
-from gavamoe.evaluation.protocol import evaluate_system
-from gavamoe.evaluation.trivial import RandomSentence
+from gavamoe.pipeline.evaluation import evaluate_system
 
 
 def test_what_training_texts_say_of_an_item_is_found_whatever_their_case_and_punctuation():

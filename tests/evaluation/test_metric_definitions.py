@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import oracle
 import pytest
+from helpers import oracle
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

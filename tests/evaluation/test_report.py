@@ -39,7 +39,7 @@ def pictures() -> list[tuple[str, str, str]]:
     figures = (
         plots.latent_map(rng.normal(size=(60, 2)), {"clusters found": labels, "true groups": labels}),
         plots.loss_curves(RECORDS),
-        plots.expert_use(rng.dirichlet(np.ones(4), (3, 2))),
+        plots.expert_usage(rng.dirichlet(np.ones(4), (3, 2))),
     )
     return [(f"picture {place}", "what one sees", plots.to_svg(figure)) for place, figure in enumerate(figures)]
 
@@ -75,18 +75,18 @@ def test_the_page_needs_nothing_from_elsewhere(page: str) -> None:
 
 def test_every_section_is_there_and_every_tag_is_closed(page: str) -> None:
     class Tags(HTMLParser):
-        void, opened = {"meta"}, []
+        void, open_run = {"meta"}, []
 
         def handle_starttag(self, tag: str, attrs: object) -> None:
             if tag not in self.void:
-                self.opened.append(tag)
+                self.open_run.append(tag)
 
         def handle_endtag(self, tag: str) -> None:
-            assert self.opened.pop() == tag
+            assert self.open_run.pop() == tag
 
     parser = Tags()
     parser.feed(page)
-    assert parser.opened == []
+    assert parser.open_run == []
     for heading in ("How it fares", "What it says", "The clusters", "For whom it works", "picture 2"):
         assert heading in page
 

@@ -10,17 +10,18 @@ import polars as pl
 import pytest
 from transformers import GenerationConfig
 
-from gavamoe.baselines.training import _Training
+from gavamoe.baselines.trainer import _Training
 from gavamoe.data.dataset import ReviewDataset
-from gavamoe.data.prepare import PrepareOptions, prepare
+from gavamoe.data.prepare.prepare import PrepareOptions, prepare
 from gavamoe.errors import ConfigError, DataError, RunError
-from gavamoe.evaluation.predictions import score_file
+from gavamoe.evaluation.score_file import score_file
 from gavamoe.evaluation.significance import Difference
-from gavamoe.experiments import ours, systems
+from gavamoe.experiments import gavamoe as ours
+from gavamoe.experiments import systems
+from gavamoe.experiments.aggregate import max_p_over_seeds
 from gavamoe.experiments.compare import run
+from gavamoe.experiments.config import Recipe, Variant, load_recipe
 from gavamoe.experiments.grids import groups_grid
-from gavamoe.experiments.recipe import Recipe, Variant, load_recipe
-from gavamoe.experiments.results import weakest
 from gavamoe.run import RunDirectory
 
 SETTINGS = {
@@ -32,7 +33,7 @@ SETTINGS = {
     "explainer.heads": 2,
     "explainer.vocabulary": 400,
     "explainer.expert_width": 32,
-    "explainer.side_width": 8,
+    "explainer.soft_token_width": 8,
     "explainer.epochs": 1,
     "explainer.max_tokens": 16,
 }
@@ -154,7 +155,7 @@ def test_another_split_needs_no_training(tables, out, dataset_path, recipe, monk
     def no_training(*arguments, **options):
         raise AssertionError("trained again")
 
-    monkeypatch.setattr("gavamoe.experiments.ours.train_run", no_training)
+    monkeypatch.setattr("gavamoe.experiments.gavamoe.train_run", no_training)
     monkeypatch.setattr("gavamoe.baselines.neural.train", no_training)
     few = recipe.model_copy(update={"models": ("gavamoe", "nrt"), "seeds": 1})
     assert run(dataset_path, out, few, "test", resume=True)[0].split == "test"
@@ -269,17 +270,17 @@ def test_a_difference_holds_only_where_the_seeds_agree_on_its_direction():
     def of_seed(first, second, p):
         return {"FCR": Difference(first, second, None, p, "randomisation")}
 
-    assert weakest([of_seed(0.3, 0.2, 0.001), of_seed(0.4, 0.2, 0.02)]) == {"FCR": 0.02}
-    assert weakest([of_seed(0.3, 0.2, 0.001), of_seed(0.2, 0.4, 0.001)]) == {"FCR": 1.0}
+    assert max_p_over_seeds([of_seed(0.3, 0.2, 0.001), of_seed(0.4, 0.2, 0.02)]) == {"FCR": 0.02}
+    assert max_p_over_seeds([of_seed(0.3, 0.2, 0.001), of_seed(0.2, 0.4, 0.001)]) == {"FCR": 1.0}
 
 
 def test_a_metric_that_one_seed_was_not_scored_with_is_left_out(tables, out, dataset_path, recipe, tmp_path):
     table = shutil.copytree(out, tmp_path / "t")
-    cell = table / "systems/nrt/seed-0" / CONDITION / "result.json"
-    result = json.loads(cell.read_text())
+    trial = table / "systems/nrt/seed-0" / CONDITION / "result.json"
+    result = json.loads(trial.read_text())
     for metrics in (result["metrics"], *(group["metrics"] for group in next(iter(result["groups"].values())).values())):
         del metrics["BLEU-4"]
-    cell.write_text(json.dumps(result))
+    trial.write_text(json.dumps(result))
     lines = {line.model: line for line in run(dataset_path, table, recipe, "valid", resume=True)[0].lines}
     assert "BLEU-4" not in lines["nrt"].figures
     assert "BLEU-4" in lines["peter+"].figures

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from gavamoe.errors import ConfigError
-from gavamoe.experiments.ours import Clock
-from gavamoe.experiments.recipe import Recipe, load_recipe
+from gavamoe.experiments.ablations import ablations, settings_of
+from gavamoe.experiments.config import Recipe, load_recipe
+from gavamoe.experiments.gavamoe import TrainingTimer
 from gavamoe.experiments.systems import check_names
-from gavamoe.experiments.variants import ablations, settings_of
 
-RECIPES = sorted((Path(__file__).parents[2] / "experiments").glob("*.yaml"))
+RECIPES = sorted((Path(__file__).parents[2] / "configs" / "compare").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -57,10 +57,10 @@ def test_a_dense_ffn_has_the_parameters_of_the_experts():
 def test_the_clock_counts_interrupted_sessions_until_their_last_file(tmp_path):
     written = tmp_path / "run"
     written.mkdir()
-    first = Clock(tmp_path / "started", written)
+    first = TrainingTimer(tmp_path / "started", written)
     (written / "file").write_text("x")
     first.path.write_text(f"10 {(written / 'file').stat().st_mtime - 5}")
-    second = Clock(tmp_path / "started", written)
+    second = TrainingTimer(tmp_path / "started", written)
     assert second.before == pytest.approx(15)
     assert second.stop() >= 15
     assert not (tmp_path / "started").exists()

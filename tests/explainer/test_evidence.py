@@ -7,20 +7,21 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from helpers.worlds import TINY
 from hypothesis import given
 from hypothesis import strategies as st
-from worlds import TINY
 
+from gavamoe.conditions import Condition
 from gavamoe.config import parse_config
 from gavamoe.data.dataset import ReviewDataset
-from gavamoe.data.sentences import split_sentences
 from gavamoe.errors import RunError
-from gavamoe.explainer.evidence import FILE, EvidenceIndex, Query
-from gavamoe.explainer.evidence_sentences import EMPTY, information
-from gavamoe.explainer.examples import ExplanationDataset, PairColumns, PromptEncoder
+from gavamoe.explainer.dataset import ExplanationDataset, PairContext
+from gavamoe.explainer.evidence import EMPTY, FILE, EvidenceIndex, Query, information
 from gavamoe.explainer.explainer import Explainer
-from gavamoe.explainer.prompt import EVIDENCE, EXPLAIN, Condition, render
-from gavamoe.pipeline.explain import explain_file
+from gavamoe.features.sentences import split_sentences
+from gavamoe.language.encoding import PromptEncoder
+from gavamoe.language.prompt import EVIDENCE, EXPLAIN, render
+from gavamoe.pipeline.explain_file import explain_file
 from gavamoe.pipeline.train import train_run
 from gavamoe.run import PREFERENCE_FILES, RunDirectory
 
@@ -71,7 +72,7 @@ def test_only_training_sentences_of_the_item_by_others_are_evidence(explainer, d
 def test_no_sentence_of_the_other_splits_is_kept(explainer, dataset_path):
     dataset = ReviewDataset.load(dataset_path)
     train = dataset.interactions("train")
-    kept = explainer.facts.evidence.sentences
+    kept = explainer.context.evidence.sentences
     assert set(kept["text"]) <= {sentence for said in own_words(train).values() for sentence in said}
     pairs = set(train.select("user_id", "item_id").iter_rows())
     assert set(kept.select("user_id", "item_id").iter_rows()) <= pairs
@@ -178,7 +179,7 @@ def test_without_its_file_a_run_has_no_evidence_and_a_damaged_one_is_refused(run
 
 def test_a_prompt_quotes_what_is_returned_as_evidence(quoting):
     explanation = quoting.explain("u01", "i03")
-    pairs, _ = quoting.facts.of(pl.DataFrame({"user": ["u01"], "item": ["i03"]}), Condition())
+    pairs, _ = quoting.context.build(pl.DataFrame({"user": ["u01"], "item": ["i03"]}), Condition())
     quoted = list(pairs.evidence(0, pairs.feature[0]))
     assert quoted == [said.text for said in explanation.evidence[:QUOTED]]
     assert len(quoted) == QUOTED
@@ -189,8 +190,8 @@ def test_the_prompts_of_training_hold_no_word_of_the_pairs_own_review(quoting, d
     train = ReviewDataset.load(dataset_path).interactions("train")
     own = own_words(train)
     names = quoting.catalog.user_names
-    by = dict(quoting.facts.evidence.sentences.group_by("text").agg("user_id").iter_rows())
-    pairs = quoting.facts.of_reviews(train)
+    by = dict(quoting.context.evidence.sentences.group_by("text").agg("user_id").iter_rows())
+    pairs = quoting.context.from_reviews(train)
     for row, (user, item) in enumerate(train.select("user", "item").iter_rows()):
         for text in pairs.evidence(row, None):
             # The very sentence may be another's too, in a world of few sentences; then that other wrote it.
@@ -205,7 +206,7 @@ def test_a_hidden_feature_chooses_no_evidence_and_a_hidden_item_has_none(quoting
         asked.append(feature)
         return ["a sentence by another"]
 
-    pairs = PairColumns(np.ones(60, int), np.ones(60, int), np.zeros(60, int), [3] * 60, ["music"] * 60, evidence)
+    pairs = PairContext(np.ones(60, int), np.ones(60, int), np.zeros(60, int), [3] * 60, ["music"] * 60, evidence)
     config = parse_config({"explainer": {"id_dropout": 0.5, "feature_dropout": 0.5}}).explainer
     rows = ExplanationDataset(pairs, ["fine"] * 60, quoting.tokenizer, config, seed=0, hide=True)
     mark = quoting.tokenizer.convert_tokens_to_ids(EVIDENCE)
@@ -258,7 +259,7 @@ def test_the_lengths_that_group_batches_count_the_evidence(quoting, dataset_path
     train = ReviewDataset.load(dataset_path).interactions("train").head(20)
     config = parse_config(TINY).explainer
     rows = ExplanationDataset(
-        quoting.facts.of_reviews(train), train["text"].to_list(), quoting.tokenizer, config, 0, hide=False
+        quoting.context.from_reviews(train), train["text"].to_list(), quoting.tokenizer, config, 0, hide=False
     )
     spread = torch.tensor(rows.lengths) - torch.tensor([len(rows[row]["input_ids"]) for row in range(20)])
     assert spread.max() - spread.min() <= 2  # what is left is the rating and the feature

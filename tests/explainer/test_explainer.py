@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 
 import gavamoe
+from gavamoe.conditions import Condition
 from gavamoe.errors import DataError, RunError
-from gavamoe.explainer.features import FeaturePredictor
-from gavamoe.explainer.prompt import Condition
+from gavamoe.features.predictor import FeaturePredictor
 from gavamoe.run import RunDirectory
 
 
@@ -59,7 +59,7 @@ def test_strangers_are_explained_and_marked_as_such(explainer):
 def test_a_given_rating_reaches_the_prompt_only_where_it_is_asked_for(explainer):
     pairs = some_pairs().with_columns(rating=pl.lit(1.0))
     assert explainer.explain_batch(pairs) == explainer.explain_batch(some_pairs())
-    columns, _ = explainer.facts.of(pairs, Condition(rating="given"))
+    columns, _ = explainer.context.build(pairs, Condition(rating="given"))
     assert columns.level == [1] * len(pairs)
     with pytest.raises(DataError, match="rating=given needs a column rating"):
         explainer.explain_batch(some_pairs(), Condition(rating="given"))

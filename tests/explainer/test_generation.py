@@ -8,9 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gavamoe.explainer.prompt import Condition
-from gavamoe.explainer.streaming import WordStreamer, stream, to_text
-from gavamoe.explainer.tokenizer import train_tokenizer
+from gavamoe.conditions import Condition
+from gavamoe.explainer.streaming import WordStreamer, stream
+from gavamoe.language.encoding import decode_text
+from gavamoe.language.tokenizer import train_tokenizer
 
 COUNT = 10
 GIVEN = Condition("given", "given")
@@ -52,8 +53,8 @@ def test_no_permutation_and_no_split_changes_a_greedy_text(explainer, pairs, alo
     [{"do_sample": True, "candidates": 4}, GREEDY, GREEDY | {"min_new_tokens": 7}, GREEDY | {"max_new_tokens": 7}],
 )
 def test_a_text_is_the_same_however_many_legs_it_takes(explainer, pairs, monkeypatch, options):
-    def written(leg):
-        monkeypatch.setattr("gavamoe.explainer.decoding.LEG", leg)
+    def written(chunk):
+        monkeypatch.setattr("gavamoe.explainer.generate.CHUNK_TOKENS", chunk)
         return [(e.text, e.finished) for e in explainer.explain_batch(pairs, GIVEN, **options)]
 
     assert written(3) == written(1000)
@@ -131,7 +132,7 @@ def test_words_join_to_the_text_whatever_the_letters(text):
     pieces = []
     while not streamer.pieces.empty():
         pieces.append(streamer.pieces.get())
-    assert "".join(pieces) == to_text(TOKENIZER, ids)
+    assert "".join(pieces) == decode_text(TOKENIZER, ids)
 
 
 def _tensor(ids):

@@ -3,17 +3,18 @@
 import numpy as np
 import pytest
 import torch
+from helpers.weights import assert_same_weights
+from helpers.worlds import TINY
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, GenerationConfig
-from weights import assert_same_weights
-from worlds import TINY
 
 from gavamoe.config import ExplainerConfig
-from gavamoe.explainer import build, decoding, validation
-from gavamoe.explainer.examples import Collator, ExplanationDataset, PairColumns
-from gavamoe.explainer.expert_use import expert_use
-from gavamoe.explainer.generation import Generated
-from gavamoe.explainer.modeling import IGNORED, GavamoeForCausalLM
+from gavamoe.explainer import build, generate, trainer
+from gavamoe.explainer.dataset import Collator, ExplanationDataset, PairContext
+from gavamoe.explainer.expert_usage import expert_usage
+from gavamoe.explainer.generate import Generated
+from gavamoe.explainer.modeling import GavamoeForCausalLM
+from gavamoe.language.encoding import IGNORED
 
 TEXTS = [
     f"a {adjective} film with a {noun}" for adjective in ("fine", "dull", "bold") for noun in ("heart", "hole", "plot")
@@ -66,9 +67,9 @@ def test_tokens_of_a_fact_bear_its_mark_and_those_of_the_text_do_not(model):
     rating, feature, _ = model.config.fact_token_ids
     vectors = model.get_input_embeddings()
     ids = torch.tensor([[model.config.user_token_id, rating, 20, feature, 21, 22, model.config.text_token_id, 21, 20]])
-    opened = [None, None, rating, None, feature, feature, None, None, None]
+    open_run = [None, None, rating, None, feature, feature, None, None, None]
     expected = vectors(ids)
-    for place, mark in enumerate(opened):
+    for place, mark in enumerate(open_run):
         if mark is not None:
             expected[0, place] += vectors.weight[mark]
     read = {}
@@ -115,19 +116,19 @@ def test_generate_makes_logits_of_the_prompts_last_token_alone(model):
 
 @pytest.mark.parametrize(("largest", "expected"), [(0, 1), (2**15, 5)])
 def test_a_whole_prompts_logits_are_made_for_a_small_vocabulary_only(model, monkeypatch, largest, expected):
-    monkeypatch.setattr(decoding, "WHOLE_PROMPT", largest)
+    monkeypatch.setattr(generate, "WHOLE_PROMPT", largest)
     places = places_with_logits(model)
     prompt, generation = torch.randint(7, 60, (2, 5)), GenerationConfig(max_new_tokens=2, eos_token_id=1)
-    decoding.decode(model, prompt, torch.ones_like(prompt), sides(2), generation, torch.arange(2))
+    generate.decode(model, prompt, torch.ones_like(prompt), sides(2), generation, torch.arange(2))
     assert places == [expected, 1]
 
 
 def test_expert_use_makes_no_logits_that_nobody_reads(model):
     places = places_with_logits(model)
     ids = np.arange(3)
-    pairs = PairColumns(ids, ids, ids % 3, [None] * 3, [None] * 3)
+    pairs = PairContext(ids, ids, ids % 3, [None] * 3, [None] * 3)
     written = [Generated("", [7, 8, 9], [20] * (row + 1), finished=True) for row in range(3)]
-    counts_NLE = expert_use(model, pairs, written)
+    counts_NLE = expert_usage(model, pairs, written)
     assert places == [1]
     assert counts_NLE[:, 0].sum(1).tolist() == [model.config.experts_per_token * n for n in (1, 2, 3)]
 
@@ -186,27 +187,27 @@ def rows() -> ExplanationDataset:
     tokenizer = build.train_tokenizer(TEXTS, 400)
     texts = [" ".join(TEXTS[:n]) for n in (1, 4, 2, 1, 3)]
     ids = np.arange(5)
-    pairs = PairColumns(ids, ids, ids % 3, [None] * 5, [None] * 5)
+    pairs = PairContext(ids, ids, ids % 3, [None] * 5, [None] * 5)
     return ExplanationDataset(pairs, texts, tokenizer, CONFIG, seed=0, hide=False)
 
 
 def test_the_validation_loss_does_not_depend_on_batches(model, rows, monkeypatch):
     losses = []
     for batch in (1, 2, 128):
-        monkeypatch.setattr(validation, "BATCH", batch)
-        losses.append(validation.nats_per_token(model, rows, Collator(0), model.device))
+        monkeypatch.setattr(trainer, "VALIDATION_BATCH", batch)
+        losses.append(trainer.validation_loss(model, rows, Collator(0), model.device))
     assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
 
 
 @pytest.mark.parametrize(("room", "expected"), [(2.5, [2, 2, 1]), (0.5, [1] * 5), (None, [5])])
 def test_a_large_vocabulary_is_validated_in_smaller_batches(model, rows, monkeypatch, room, expected):
     if room is not None:
-        monkeypatch.setattr(validation, "LOGITS", int(room * model.config.vocabulary))
+        monkeypatch.setattr(trainer, "MAX_LOGITS", int(room * model.config.vocabulary))
     sizes = []
 
     def collate(batch):
         sizes.append(len(batch))
         return Collator(0)(batch)
 
-    validation.nats_per_token(model, rows, collate, model.device)
+    trainer.validation_loss(model, rows, collate, model.device)
     assert sizes == expected

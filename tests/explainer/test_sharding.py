@@ -19,7 +19,7 @@ def test_a_sharded_model_has_the_gradients_of_the_whole_and_is_saved_whole(tmp_p
         "torch.distributed.run",
         "--standalone",
         "--nproc-per-node=2",
-        str(HERE / "sharded.py"),
+        str(HERE.parent / "helpers" / "sharded.py"),
         str(tmp_path),
     ]
     done = subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True)

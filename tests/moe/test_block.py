@@ -7,11 +7,10 @@ from hypothesis import strategies as st
 from torch.nn.functional import silu
 
 from gavamoe.moe import experts as experts_module
-from gavamoe.moe.block import MoEShape, MultiGateMoE
+from gavamoe.moe.block import MoEShape, MultiGateMoE, RoutingState
 from gavamoe.moe.experts import ExpertsConfig, FineGrainedExperts, grouped_experts_forward
 from gavamoe.moe.gate import ClusterGate
 from gavamoe.moe.losses import balance_loss, z_loss
-from gavamoe.moe.routing import RoutingState
 
 
 def test_gate_weights_are_the_softmax_over_all_renormalised_over_the_selected():

@@ -2,14 +2,13 @@
 
 import pytest
 import torch
-from checkpoints import FAMILIES, save_base
+from helpers.checkpoints import FAMILIES, save_base
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, Qwen2MoeConfig
 
 from gavamoe.errors import ConfigError
-from gavamoe.moe.block import MoEShape, MultiGateMoE
+from gavamoe.moe.block import MoEShape, MultiGateMoE, RoutingState
 from gavamoe.moe.convert import convert, gated_mlps
-from gavamoe.moe.initialise import _clustered_parts, scale_of
-from gavamoe.moe.routing import RoutingState
+from gavamoe.moe.initialise import _clustered_parts, routing_scale
 
 families = pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.model_type)
 # FFNs of 32 neurons; r = 2 refines 4 experts, top 2, into 8, top 4. Shared ones are one or two refined experts.
@@ -29,7 +28,7 @@ def converted(model, initialisation, granularity=2, **other):
     """Logits before and after, and the routing."""
     ids = torch.randint(3, 60, (3, 7))
     routing = RoutingState()
-    shape = MoEShape(3, top_k=4, scale=scale_of(initialisation, 4, granularity), **SHAPES[initialisation])
+    shape = MoEShape(3, top_k=4, scale=routing_scale(initialisation, 4, granularity), **SHAPES[initialisation])
     with torch.no_grad():
         before = model(ids).logits
         layers, partition = other.pop("layers", None), other.pop("partition", "random")
@@ -71,7 +70,7 @@ def test_partitioned_experts_weigh_as_much_as_in_the_dense_model(tmp_path):
     x = torch.randn(2, 5, 16)
     expected = next(mlp for _, _, mlp in gated_mlps(model))(x)
     routing = RoutingState()
-    convert(model, MoEShape(2, 8, 8, 4, scale=scale_of("partition", 8, 2)), routing, "partition")
+    convert(model, MoEShape(2, 8, 8, 4, scale=routing_scale("partition", 8, 2)), routing, "partition")
     block = model.model.layers[0].mlp
     torch.nn.init.zeros_(block.gate.weight_CEH)  # a gate without opinion, every expert selected
     routing.begin(torch.tensor([0, 1]))
@@ -85,7 +84,7 @@ def test_a_partition_is_at_first_nearly_the_dense_ffn_by_its_own_gates_at_any_wi
     model = AutoModelForCausalLM.from_config(LlamaConfig(hidden_size=hidden, intermediate_size=32, **sizes))
     dense, x = model.model.layers[0].mlp, torch.randn(2, 5, hidden)
     expected, routing = dense(x), RoutingState()
-    convert(model, MoEShape(2, 8, 8, 4, scale=scale_of("partition", 8, 2)), routing, "partition")
+    convert(model, MoEShape(2, 8, 8, 4, scale=routing_scale("partition", 8, 2)), routing, "partition")
     block = model.model.layers[0].mlp
     routing.begin(torch.tensor([0, 1]))
     assert (block(x) - expected).norm() < 0.03 * expected.norm()

@@ -4,9 +4,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 
-from gavamoe.moe.block import MoEShape
+from gavamoe.moe.block import MoEShape, RoutingState
 from gavamoe.moe.convert import convert
-from gavamoe.moe.routing import RoutingState
 
 HIDDEN, FFN, LAYERS, HEADS, KV, VOCABULARY = 4096, 14336, 32, 32, 8, 128256
 ATTENTION = 2 * HIDDEN * HIDDEN + 2 * HIDDEN * (HIDDEN // HEADS * KV)  # q and o, k and v

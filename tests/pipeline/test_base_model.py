@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from checkpoints import save_base
+from helpers.checkpoints import save_base
 from safetensors.torch import load_file
 from transformers import Trainer
 

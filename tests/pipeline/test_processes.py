@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from worlds import TINY
+from helpers.worlds import TINY
 from yaml import safe_dump
 
 from gavamoe.config import parse_config
@@ -60,9 +60,9 @@ def test_accumulated_and_checkpointed_batches_take_the_same_steps(dataset_path, 
 
 def test_a_batch_that_cannot_be_shared_is_refused_by_number(dataset_path, tmp_path, monkeypatch):
     from gavamoe.errors import ConfigError
-    from gavamoe.explainer import training
+    from gavamoe.explainer import trainer as training
 
-    monkeypatch.setattr(training, "processes", lambda: 3)
+    monkeypatch.setattr(training, "world_size", lambda: 3)
     with pytest.raises(ConfigError, match="batch_size=32 cannot be shared by 3 processes with accumulation 1"):
         train_run(dataset_path, tmp_path / "run", parse_config(SETTINGS))
 

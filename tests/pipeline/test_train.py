@@ -6,15 +6,15 @@ import sys
 
 import polars as pl
 import pytest
+from helpers.weights import assert_same_weights
 from safetensors.torch import load_file
 from transformers import Trainer
-from weights import assert_same_weights
 
 from gavamoe.config import parse_config
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.errors import ConfigError, DataError, RunError
 from gavamoe.explainer.explainer import Explainer
-from gavamoe.pipeline.opening import opened
+from gavamoe.pipeline.run_setup import open_run
 from gavamoe.pipeline.train import train_run
 from gavamoe.run import RunCard, RunDirectory
 
@@ -97,7 +97,7 @@ def test_an_added_stage_keeps_the_base_model_of_the_run(dataset_path, tiny_confi
     run = RunDirectory(tmp_path / "run")
     train_run(dataset_path, run.path, tiny_config, stage="preference", base_model="some/base")
     asked = RunCard(str(dataset_path), "small", None, None)
-    with opened(run, ReviewDataset.load(dataset_path), asked, "explainer", resume=False) as card:
+    with open_run(run, ReviewDataset.load(dataset_path), asked, "explainer", resume=False) as card:
         assert card.base_model == "some/base"
 
 
@@ -153,7 +153,7 @@ def test_a_run_goes_on_only_as_it_was_begun_and_on_the_same_data(run_path, datas
         train_run(dataset_path, run_path, other, resume=True)
     with pytest.raises(ConfigError, match="begun with another base model"):
         train_run(dataset_path, run_path, base_model="some/model", resume=True)
-    from gavamoe.data.prepare import PrepareOptions, prepare
+    from gavamoe.data.prepare.prepare import PrepareOptions, prepare
 
     prepare([str(dataset_path.parent / "reviews.jsonl.gz")], tmp_path / "other", PrepareOptions(seed=9))
     with pytest.raises(RunError, match="is not the data"):

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 import torch
-from weights import assert_same_weights
+from helpers.weights import assert_same_weights
 
 from gavamoe.config import PreferenceConfig
 from gavamoe.data.dataset import InteractionArrays
 from gavamoe.data.simulate import World, simulate
 from gavamoe.errors import ConfigError
-from gavamoe.preference import training
+from gavamoe.preference import trainer as training
 from gavamoe.preference.model import PreferenceModel
-from gavamoe.preference.training import best_record, fit
+from gavamoe.preference.trainer import best_record, fit_preference
 
 SMALL = PreferenceConfig(
     clusters=2, latent=4, embedding=8, hidden=8, pretrain_epochs=4, epochs=5, warmup_epochs=2, restarts=1
@@ -60,7 +60,7 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_the_callers_randomness_
     models = [a_model(), a_model()]
     torch.manual_seed(7)
     for model in models:
-        fit(model, some_pairs(0, 200), some_pairs(1, 50), SMALL, seed=3)
+        fit_preference(model, some_pairs(0, 200), some_pairs(1, 50), SMALL, seed=3)
     assert torch.equal(torch.rand(1), expected)
     for left, right in zip(*(model.state_dict().values() for model in models), strict=True):
         assert torch.equal(left, right)
@@ -70,7 +70,7 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_the_callers_randomness_
 def test_interrupted_and_resumed_it_ends_with_the_same_weights(tmp_path, monkeypatch, stop_after):
     train, valid = some_pairs(0, 200), some_pairs(1, 50)
     whole = a_model()
-    history = fit(whole, train, valid, SMALL, seed=3)
+    history = fit_preference(whole, train, valid, SMALL, seed=3)
 
     saves = 0
 
@@ -85,9 +85,9 @@ def test_interrupted_and_resumed_it_ends_with_the_same_weights(tmp_path, monkeyp
     monkeypatch.setattr(training, "save_state", save_then_stop)
     path = tmp_path / "state.safetensors"
     with pytest.raises(KeyboardInterrupt):
-        fit(a_model(), train, valid, SMALL, seed=3, checkpoint=path)
+        fit_preference(a_model(), train, valid, SMALL, seed=3, checkpoint=path)
     resumed = a_model()
-    assert fit(resumed, train, valid, SMALL, seed=3, checkpoint=path) == history
+    assert fit_preference(resumed, train, valid, SMALL, seed=3, checkpoint=path) == history
     for left, right in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True):
         assert torch.equal(left, right)
 
@@ -97,20 +97,22 @@ def test_more_clusters_than_users_is_one_clear_line():
     model = PreferenceModel(30, 20, 5, clusters=25, latent=4, embedding=8, hidden=8)
     pairs = InteractionArrays(np.array([1, 2, 3]), np.array([1, 2, 3]), np.array([1, 2, 3]))
     with pytest.raises(ConfigError, match=r"25 clusters need .* preference.clusters"):
-        fit(model, pairs, pairs, config)
+        fit_preference(model, pairs, pairs, config)
 
 
 def test_a_collapsed_training_says_so_and_what_to_change(caplog):
     model = a_model()
-    fit(model, some_pairs(0, 200), some_pairs(1, 50), SMALL.model_copy(update={"beta": 500.0, "learning_rate": 0.05}))
+    fit_preference(
+        model, some_pairs(0, 200), some_pairs(1, 50), SMALL.model_copy(update={"beta": 500.0, "learning_rate": 0.05})
+    )
     assert "stage 1 collapsed" in caplog.text
     assert "lower preference.beta" in caplog.text
 
 
 def test_training_leaves_the_unknown_user_typical():
     model = a_model()
-    fit(model, some_pairs(0, 200), some_pairs(1, 50), SMALL)
-    users, items = model.pair_vectors()
+    fit_preference(model, some_pairs(0, 200), some_pairs(1, 50), SMALL)
+    users, items = model.embedding_tables()
     assert torch.equal(users[0], model.encoder.user.typical_E)
     assert torch.equal(items[0], model.encoder.item.typical_E)
     assert not torch.equal(model.encoder.user.typical_E, torch.zeros(8))
@@ -126,8 +128,8 @@ def test_it_finds_the_groups_of_a_separable_world(clusters):
     level, held = frame["rating"].to_numpy().astype(int), np.random.default_rng(0).random(len(frame)) < 0.1
     learned, checked = (InteractionArrays(user[rows], item[rows], level[rows]) for rows in (~held, held))
     config = PreferenceConfig(clusters=clusters)
-    model = PreferenceModel.sized(int(user.max()), int(item.max()), 5, config)
-    history = fit(model, learned, checked, config)
+    model = PreferenceModel.from_config(int(user.max()), int(item.max()), 5, config)
+    history = fit_preference(model, learned, checked, config)
     found = model.assign(torch.from_numpy(user), torch.from_numpy(item)).numpy()
     assert adjusted_rand_score(frame["cluster"].to_numpy(), found) > 0.9
     assert history[-1]["live_clusters"] == clusters

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gavamoe.baselines.batches import Batch
-from gavamoe.baselines.corpus import Corpus
+from gavamoe.baselines.data import TextData
 from gavamoe.baselines.text_model import Losses, Phase, TextModel, shifted, text_loss
 
 LAYERS, START_STD = 2, 0.3
@@ -26,14 +26,14 @@ class Att2Seq(TextModel):
 
     phases = (Phase("text", learning_rate=5e-3),)
 
-    def __init__(self, corpus: Corpus, width: int):
+    def __init__(self, data: TextData, width: int):
         super().__init__()
-        vocabulary, dropout = corpus.own, corpus.config.dropout
+        vocabulary, dropout = data.own, data.config.dropout
         self.start, self.pad = vocabulary.start, vocabulary.pad
         attribute = max(width // 2, 1)
-        self.user = nn.Embedding(corpus.users + 1, attribute)
-        self.item = nn.Embedding(corpus.items + 1, attribute)
-        self.level = nn.Embedding(corpus.levels + 1, attribute)
+        self.user = nn.Embedding(data.users + 1, attribute)
+        self.item = nn.Embedding(data.items + 1, attribute)
+        self.level = nn.Embedding(data.levels + 1, attribute)
         self.encoder = nn.Linear(3 * attribute, LAYERS * width)
         self.words = nn.Embedding(vocabulary.size, width)
         self.lstm = nn.LSTM(width, width, LAYERS, batch_first=True, dropout=dropout)

@@ -38,7 +38,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Rows:
+class EncodedReviews:
     """Reviews of a split: ids and levels int64 [N], features and texts as token ids."""
 
     user_N: np.ndarray

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from gavamoe.baselines.batches import Batch
-from gavamoe.baselines.corpus import Corpus
+from gavamoe.baselines.data import TextData
 from gavamoe.baselines.text_model import Losses, Phase, shifted, text_loss
-from gavamoe.explainer.base import extend_vocabulary, load_base
+from gavamoe.language.base_model import extend_vocabulary, load_base
 
-READING = Phase("language", learning_rate=2e-3, prefixes=("language.",))
+LM_PRETRAINING = Phase("language", learning_rate=2e-3, prefixes=("language.",))
 
 
 @dataclass
@@ -35,12 +35,12 @@ class State:
 class LanguageModel(nn.Module):
     """Reads vectors, gives logits; `hidden` is their width."""
 
-    def __init__(self, corpus: Corpus, width: int):
+    def __init__(self, data: TextData, width: int):
         super().__init__()
-        vocabulary, config = corpus.of_base, corpus.config
+        vocabulary, config = data.of_base, data.config
         self.start, self.pad = vocabulary.start, vocabulary.pad
-        self.own = corpus.base_model is None
-        if corpus.base_model is None:
+        self.own = data.base_model is None
+        if data.base_model is None:
             self.lm = AutoModelForCausalLM.from_config(
                 LlamaConfig(
                     vocab_size=vocabulary.size,
@@ -58,7 +58,7 @@ class LanguageModel(nn.Module):
                 )
             )
         else:
-            self.lm = load_base(corpus.base_model, torch.float32)
+            self.lm = load_base(data.base_model, torch.float32)
             extend_vocabulary(self.lm, vocabulary.size, list(vocabulary.new_ids))
         self.hidden = int(self.lm.get_input_embeddings().weight.shape[1])
         # From scratch, what is read has unit variance; its tied output vectors must be short.

@@ -11,17 +11,17 @@ import numpy as np
 import polars as pl
 import torch
 
-from gavamoe.baselines.batches import Rows
-from gavamoe.baselines.corpus import Corpus, Vocabulary
+from gavamoe.baselines.base import Predictions, TrainingSummary
+from gavamoe.baselines.batches import EncodedReviews
+from gavamoe.baselines.data import TextData, Vocabulary
+from gavamoe.baselines.generate import generate_texts
 from gavamoe.baselines.sizes import matched_width
-from gavamoe.baselines.system import Predictions, Training
 from gavamoe.baselines.text_model import TextModel
-from gavamoe.baselines.training import train
-from gavamoe.baselines.writing import write
+from gavamoe.baselines.trainer import train
 from gavamoe.checkpoint import load_state, save_state
-from gavamoe.explainer.generation import generation_settings
-from gavamoe.explainer.prompt import Condition
-from gavamoe.runtime import default_device
+from gavamoe.conditions import Condition
+from gavamoe.distributed import default_device
+from gavamoe.language.decoding_config import generation_settings
 
 WRITING_BATCH, RATING_BATCH = 256, 65_536
 WEIGHTS, CHECKPOINT = "weights.safetensors", "checkpoint.safetensors"
@@ -42,26 +42,26 @@ class NeuralSystem:
     def __init__(
         self,
         build: Build,
-        takes: frozenset[str],
+        inputs: frozenset[str],
         on_base: bool,
         parameters: int,
-        prepare: Callable[[Corpus, int], tuple[Any, ...]] = lambda corpus, seed: (),
+        prepare: Callable[[TextData, int], tuple[Any, ...]] = lambda data, seed: (),
     ):
-        self.build, self.takes, self.on_base, self.parameters = build, takes, on_base, parameters
+        self.build, self.inputs, self.on_base, self.parameters = build, inputs, on_base, parameters
         self.prepare = prepare
         self.model: TextModel | None = None
 
-    def fit(self, corpus: Corpus, seed: int, directory: Path) -> Training:
+    def fit(self, data: TextData, seed: int, directory: Path) -> TrainingSummary:
         """As `System.fit`."""
         started = time.perf_counter()
-        model = self._begin(corpus, seed)
+        model = self._begin(data, seed)
         before = time.perf_counter() - started
         checkpoint = directory / CHECKPOINT
         history = train(model, self._vocabulary, seed, directory.parent.name, checkpoint)
         save_state(directory / WEIGHTS, {name: tensor.detach().cpu() for name, tensor in model.kept()})
         checkpoint.unlink(missing_ok=True)
         last = history[-1]["phase"]
-        return Training(
+        return TrainingSummary(
             parameters=model.size(),
             seconds=before + sum(record["seconds"] for record in history),
             tokens=sum(record["tokens"] for record in history),
@@ -70,13 +70,13 @@ class NeuralSystem:
             history=tuple(history),
         )
 
-    def load(self, corpus: Corpus, seed: int, directory: Path) -> None:
+    def load(self, data: TextData, seed: int, directory: Path) -> None:
         """As `System.load`."""
-        model = self._begin(corpus, seed)
+        model = self._begin(data, seed)
         model.load_state_dict(load_state(directory / WEIGHTS), strict=False)
 
     def predict(self, pairs: pl.DataFrame, condition: Condition) -> Predictions:
-        """As `System.predict`. A predicted rating in the input is the system's own, else `Corpus.predicted_level`."""
+        """As `System.predict`. A predicted rating in the input is the system's own, else `TextData.predicted_level`."""
         if self.model is None:
             raise ValueError("fit or load comes before predict")
         rated = self._rate(self.model, *(pairs[name].to_numpy().astype(np.int64) for name in ("user_id", "item_id")))
@@ -85,20 +85,20 @@ class NeuralSystem:
         for start in range(0, len(pairs), WRITING_BATCH):
             chosen = np.arange(start, min(start + WRITING_BATCH, len(pairs)))
             batch = self._vocabulary.batch(rows, chosen).to(self._device)
-            texts += write(self.model, self._vocabulary, batch, self._generation, seed=0)
+            texts += generate_texts(self.model, self._vocabulary, batch, self._generation, seed=0)
         return Predictions(texts, None if rated is None else self._corpus.scale.to_rating(rated))
 
-    def _begin(self, corpus: Corpus, seed: int) -> TextModel:
-        self._corpus, self._device = corpus, torch.device(default_device())
-        self._vocabulary: Vocabulary = corpus.of_base if self.on_base else corpus.own
-        self._generation = generation_settings(corpus.config, self._vocabulary.tokenizer)
-        prepared = self.prepare(corpus, seed)
+    def _begin(self, data: TextData, seed: int) -> TextModel:
+        self._corpus, self._device = data, torch.device(default_device())
+        self._vocabulary: Vocabulary = data.of_base if self.on_base else data.own
+        self._generation = generation_settings(data.config, self._vocabulary.tokenizer)
+        prepared = self.prepare(data, seed)
         width = 0  # a base model has its own
-        if not (self.on_base and corpus.base_model):
-            width = matched_width(lambda w: self.build(corpus, w, *prepared), self.parameters, corpus.config.heads)
+        if not (self.on_base and data.base_model):
+            width = matched_width(lambda w: self.build(data, w, *prepared), self.parameters, data.config.heads)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            self.model = self.build(corpus, width, *prepared).to(self._device)
+            self.model = self.build(data, width, *prepared).to(self._device)
         return self.model
 
     @torch.inference_mode()
@@ -114,17 +114,17 @@ class NeuralSystem:
             rated.append(level_B.cpu().numpy())
         return np.clip(np.concatenate(rated), 1, self._corpus.levels)
 
-    def _stated(self, pairs: pl.DataFrame, rated: np.ndarray | None, condition: Condition) -> Rows:
+    def _stated(self, pairs: pl.DataFrame, rated: np.ndarray | None, condition: Condition) -> EncodedReviews:
         """The pairs with the facts that the condition lets the system state; what it has no place for stays out."""
         user, item = (pairs[name].to_numpy().astype(np.int64) for name in ("user_id", "item_id"))
         level = np.zeros(len(pairs), dtype=np.int64)
-        if "rating" in self.takes and condition.rating == "given":
+        if "rating" in self.inputs and condition.rating == "given":
             level = pairs["level"].to_numpy().astype(np.int64)
-        elif "rating" in self.takes and condition.rating == "predicted":
+        elif "rating" in self.inputs and condition.rating == "predicted":
             level = np.rint(self._corpus.predicted_level(user, item) if rated is None else rated).astype(np.int64)
         feature: list[str | None] = [None] * len(pairs)
-        if "feature" in self.takes and condition.feature == "given":
+        if "feature" in self.inputs and condition.feature == "given":
             feature = pairs["feature"].to_list()
-        elif "feature" in self.takes and condition.feature == "predicted":
+        elif "feature" in self.inputs and condition.feature == "predicted":
             feature = self._corpus.feature_predictor.predict(user, item)
         return self._vocabulary.pairs(user, item, level, feature)

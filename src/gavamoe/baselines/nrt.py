@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from gavamoe.baselines.batches import Batch
-from gavamoe.baselines.corpus import Corpus
+from gavamoe.baselines.data import TextData
 from gavamoe.baselines.text_model import Losses, Phase, TextModel, shifted, text_loss
 
 RATING_WEIGHT, START_STD = 0.1, 0.3
@@ -25,18 +25,18 @@ class NRT(TextModel):
 
     phases = (Phase("text and rating", learning_rate=2e-3),)
 
-    def __init__(self, corpus: Corpus, width: int):
+    def __init__(self, data: TextData, width: int):
         super().__init__()
-        vocabulary, dropout = corpus.own, corpus.config.dropout
+        vocabulary, dropout = data.own, data.config.dropout
         self.start, self.pad, self.levels, self.mean_level = (
             vocabulary.start,
             vocabulary.pad,
-            corpus.levels,
-            corpus.mean_level,
+            data.levels,
+            data.mean_level,
         )
         side = max(width // 2, 1)
-        self.user = nn.Embedding(corpus.users + 1, side)
-        self.item = nn.Embedding(corpus.items + 1, side)
+        self.user = nn.Embedding(data.users + 1, side)
+        self.item = nn.Embedding(data.items + 1, side)
         self.rating = nn.Sequential(
             nn.Dropout(dropout),
             nn.Linear(2 * side, width),
@@ -45,7 +45,7 @@ class NRT(TextModel):
             nn.Sigmoid(),
             nn.Linear(width, 1),
         )
-        self.level = nn.Embedding(corpus.levels + 1, side)
+        self.level = nn.Embedding(data.levels + 1, side)
         self.encoder = nn.Linear(3 * side, width)
         self.words = nn.Embedding(vocabulary.size, width)
         self.gru = nn.GRU(width, width, batch_first=True)

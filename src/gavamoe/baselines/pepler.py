@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from gavamoe.baselines.batches import Batch
-from gavamoe.baselines.corpus import Corpus
-from gavamoe.baselines.language_model import READING, LanguageModel, State
+from gavamoe.baselines.data import TextData
+from gavamoe.baselines.language_model import LM_PRETRAINING, LanguageModel, State
 from gavamoe.baselines.text_model import Losses, Phase, TextModel, text_loss
 
 RATING_WEIGHT = 0.01
@@ -27,26 +27,26 @@ PROMPT_STD, BASE_PROMPT_STD = 0.3, 0.02
 class PEPLER(TextModel):
     """Continuous prompts."""
 
-    def __init__(self, corpus: Corpus, width: int):
+    def __init__(self, data: TextData, width: int):
         super().__init__()
-        self.language = LanguageModel(corpus, width)
-        hidden, self.mean_level = self.language.hidden, corpus.mean_level
-        self.user = nn.Embedding(corpus.users + 1, hidden)
-        self.item = nn.Embedding(corpus.items + 1, hidden)
+        self.language = LanguageModel(data, width)
+        hidden, self.mean_level = self.language.hidden, data.mean_level
+        self.user = nn.Embedding(data.users + 1, hidden)
+        self.item = nn.Embedding(data.items + 1, hidden)
         for table in (self.user, self.item):
             nn.init.normal_(table.weight, std=PROMPT_STD if self.language.own else BASE_PROMPT_STD)
         self.rating = nn.Sequential(
-            nn.Linear(2 * hidden, hidden), nn.Sigmoid(), nn.Dropout(corpus.config.dropout), nn.Linear(hidden, 1)
+            nn.Linear(2 * hidden, hidden), nn.Sigmoid(), nn.Dropout(data.config.dropout), nn.Linear(hidden, 1)
         )
         self.phases = (
-            *((READING,) if self.language.own else ()),
+            *((LM_PRETRAINING,) if self.language.own else ()),
             Phase("prompt", learning_rate=2e-3, prefixes=("user.", "item.", "rating.")),
             Phase("prompt and language", learning_rate=OWN_RATE if self.language.own else BASE_RATE),
         )
 
     def losses(self, batch: Batch, phase: str) -> Losses:
         """Text, and the rating as a regulariser; while the LM still learns to write, text without a prompt."""
-        if phase == READING.name:
+        if phase == LM_PRETRAINING.name:
             return self.language.reading_losses(batch)
         text, tokens = text_loss(self.language.text_logits(self._prompt(batch), batch), batch.text_BT)
         error = nn.functional.mse_loss(self.rate(batch.user_B, batch.item_B), batch.rating_B)

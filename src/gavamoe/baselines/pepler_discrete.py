@@ -12,8 +12,8 @@ import polars as pl
 from torch import Tensor
 
 from gavamoe.baselines.batches import Batch, padded
-from gavamoe.baselines.corpus import Corpus
-from gavamoe.baselines.language_model import READING, LanguageModel, State
+from gavamoe.baselines.data import TextData
+from gavamoe.baselines.language_model import LM_PRETRAINING, LanguageModel, State
 from gavamoe.baselines.pepler import BASE_RATE, OWN_RATE
 from gavamoe.baselines.text_model import Losses, Phase, TextModel, text_loss
 
@@ -23,18 +23,18 @@ PROMPT_WORDS = 8
 class DiscretePEPLER(TextModel):
     """An LM that reads features."""
 
-    def __init__(self, corpus: Corpus, width: int):
+    def __init__(self, data: TextData, width: int):
         super().__init__()
-        self.language = LanguageModel(corpus, width)
-        self.words = {feature: corpus.of_base.words(feature) for feature in corpus.dataset.catalog.features}
-        counts = corpus.feature_predictor.counts
+        self.language = LanguageModel(data, width)
+        self.words = {feature: data.of_base.words(feature) for feature in data.dataset.catalog.features}
+        counts = data.feature_predictor.counts
         self.user_features, self.item_features = named_features(counts, "user"), named_features(counts, "item")
         tuning = Phase("language after words", OWN_RATE if self.language.own else BASE_RATE)
-        self.phases = (*((READING,) if self.language.own else ()), tuning)
+        self.phases = (*((LM_PRETRAINING,) if self.language.own else ()), tuning)
 
     def losses(self, batch: Batch, phase: str) -> Losses:
         """Cross-entropy of the texts alone."""
-        if phase == READING.name:
+        if phase == LM_PRETRAINING.name:
             return self.language.reading_losses(batch)
         prompt_BPH, mask_BP = self._prompt(batch)
         text, tokens = text_loss(self.language.text_logits(prompt_BPH, batch, mask_BP), batch.text_BT)

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from gavamoe.baselines.batches import Batch
-from gavamoe.baselines.corpus import Corpus
+from gavamoe.baselines.data import TextData
 from gavamoe.baselines.text_model import Losses, Phase, TextModel, shifted, text_loss
 from gavamoe.baselines.transformer import Cache, Transformer
-from gavamoe.explainer.modeling import IGNORED
+from gavamoe.language.encoding import IGNORED
 
 CONTEXT_WEIGHT, RATING_WEIGHT = 1.0, 0.1
 PLACE_STD = 0.3
@@ -41,13 +41,13 @@ class PETER(TextModel):
 
     phases = (Phase("text, context, rating", learning_rate=4e-3),)
 
-    def __init__(self, corpus: Corpus, width: int, with_feature: bool = False):
+    def __init__(self, data: TextData, width: int, with_feature: bool = False):
         super().__init__()
-        vocabulary, config = corpus.own, corpus.config
-        self.start, self.pad, self.mean_level = vocabulary.start, vocabulary.pad, corpus.mean_level
+        vocabulary, config = data.own, data.config
+        self.start, self.pad, self.mean_level = vocabulary.start, vocabulary.pad, data.mean_level
         self.features = vocabulary.feature_width if with_feature else 0
-        self.user = nn.Embedding(corpus.users + 1, width)
-        self.item = nn.Embedding(corpus.items + 1, width)
+        self.user = nn.Embedding(data.users + 1, width)
+        self.item = nn.Embedding(data.items + 1, width)
         self.words = nn.Embedding(vocabulary.size, width)
         self.places = nn.Embedding(2 + self.features + config.max_tokens + 2, width)
         self.transformer = Transformer(width, config.layers, config.heads, config.dropout)

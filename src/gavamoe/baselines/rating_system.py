@@ -10,10 +10,10 @@ from typing import Any, Protocol
 import numpy as np
 import polars as pl
 
-from gavamoe.baselines.corpus import Corpus
-from gavamoe.baselines.system import Predictions, Training
+from gavamoe.baselines.base import Predictions, TrainingSummary
+from gavamoe.baselines.data import TextData
+from gavamoe.conditions import Condition
 from gavamoe.data.dataset import InteractionArrays
-from gavamoe.explainer.prompt import Condition
 
 
 class RatingModel(Protocol):
@@ -32,22 +32,22 @@ class RatingSystem:
     make: of users, items and seed, the model.
     """
 
-    takes: frozenset[str] = frozenset()
+    inputs: frozenset[str] = frozenset()
 
     def __init__(self, make: Callable[[int, int, int], RatingModel]):
         self.make = make
 
-    def fit(self, corpus: Corpus, seed: int, directory: Path) -> Training:
+    def fit(self, data: TextData, seed: int, directory: Path) -> TrainingSummary:
         """As `System.fit`."""
         started = time.perf_counter()
-        self.load(corpus, seed, directory)
-        return Training(int(getattr(self.model_, "parameters", 0)), time.perf_counter() - started)
+        self.load(data, seed, directory)
+        return TrainingSummary(int(getattr(self.model_, "parameters", 0)), time.perf_counter() - started)
 
-    def load(self, corpus: Corpus, seed: int, directory: Path) -> None:
+    def load(self, data: TextData, seed: int, directory: Path) -> None:
         """As `System.load`."""
-        self.scale_ = corpus.scale
-        self.model_ = self.make(corpus.users, corpus.items, seed)
-        self.model_.fit(corpus.dataset.arrays("train"), corpus.dataset.arrays("valid"))
+        self.scale_ = data.scale
+        self.model_ = self.make(data.users, data.items, seed)
+        self.model_.fit(data.dataset.arrays("train"), data.dataset.arrays("valid"))
 
     def predict(self, pairs: pl.DataFrame, condition: Condition) -> Predictions:
         """As `System.predict`."""

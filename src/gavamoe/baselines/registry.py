@@ -27,7 +27,7 @@ TEXT_SYSTEMS: dict[str, Callable[[int], NeuralSystem]] = {
     "peter+": partial(NeuralSystem, partial(PETER, with_feature=True), FEATURE, False),
     "pepler": partial(NeuralSystem, PEPLER, NOTHING, True),
     "pepler-d": partial(NeuralSystem, DiscretePEPLER, NOTHING, True),
-    "xrec": partial(NeuralSystem, XRec, NOTHING, True, prepare=lambda corpus, seed: (graph_vectors(corpus, seed),)),
+    "xrec": partial(NeuralSystem, XRec, NOTHING, True, prepare=lambda data, seed: (graph_vectors(data, seed),)),
 }
 
 RATING_SYSTEMS: dict[str, Callable[[], RatingSystem]] = {

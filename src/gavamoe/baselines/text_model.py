@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from gavamoe.baselines.batches import Batch
-from gavamoe.explainer.modeling import IGNORED
+from gavamoe.language.encoding import IGNORED
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from gavamoe.baselines import lightgcn
 from gavamoe.baselines.batches import Batch
-from gavamoe.baselines.corpus import Corpus
-from gavamoe.baselines.language_model import READING, LanguageModel, State
+from gavamoe.baselines.data import TextData
+from gavamoe.baselines.language_model import LM_PRETRAINING, LanguageModel, State
 from gavamoe.baselines.text_model import Losses, Phase, TextModel, text_loss
 from gavamoe.errors import ConfigError
 
@@ -54,19 +54,19 @@ class XRec(TextModel):
     users_NG: Tensor
     items_NG: Tensor
 
-    def __init__(self, corpus: Corpus, width: int, graph: tuple[Tensor, Tensor]):
+    def __init__(self, data: TextData, width: int, graph: tuple[Tensor, Tensor]):
         super().__init__()
-        self.language = LanguageModel(corpus, width)
+        self.language = LanguageModel(data, width)
         # Saved with the adapters, which fit these vectors and no others.
         self.register_buffer("users_NG", graph[0])
         self.register_buffer("items_NG", graph[1])
-        hidden, dropout = self.language.hidden, corpus.config.dropout
+        hidden, dropout = self.language.hidden, data.config.dropout
         words = self.language.lm.get_input_embeddings().weight.detach()
         std = 1.0 if self.language.own else float(words.std())  # as long as the vectors beside them
         self.user, self.item = (Adapter(graph[0].shape[1], hidden, dropout, std) for _ in range(2))
         adapting = Phase("adapters", learning_rate=1e-2, prefixes=("user.", "item."))
-        self.phases = (*((READING,) if self.language.own else ()), adapting)
-        told = [corpus.of_base.words(part) if not self.language.own else [] for part in INSTRUCTION]
+        self.phases = (*((LM_PRETRAINING,) if self.language.own else ()), adapting)
+        told = [data.of_base.words(part) if not self.language.own else [] for part in INSTRUCTION]
         self.before, self.between, self.after = (torch.tensor(ids, dtype=torch.long) for ids in told)
         self.places = (len(told[0]), len(told[0]) + 1 + len(told[1]))
         self.adapted: tuple[Tensor, Tensor] | None = None  # of the batch whose prompt is being read
@@ -75,7 +75,7 @@ class XRec(TextModel):
 
     def losses(self, batch: Batch, phase: str) -> Losses:
         """Cross-entropy of the texts alone."""
-        if phase == READING.name:
+        if phase == LM_PRETRAINING.name:
             return self.language.reading_losses(batch)
         text, tokens = text_loss(self._told(batch, self.language.text_logits, batch), batch.text_BT)
         return Losses(text, 0.0, tokens)
@@ -118,11 +118,11 @@ class XRec(TextModel):
         return ((x_BSH, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": x_BSH})
 
 
-def graph_vectors(corpus: Corpus, seed: int) -> tuple[Tensor, Tensor]:
+def graph_vectors(data: TextData, seed: int) -> tuple[Tensor, Tensor]:
     """LightGCN's vectors at unit variance: users [users + 1, G] and items [items + 1, G]."""
-    dataset = corpus.dataset
+    dataset = data.dataset
     train, valid = dataset.arrays("train"), dataset.arrays("valid")
-    model = lightgcn.fit(train, valid, corpus.users, corpus.items, "ranking", seed, GRAPH_WIDTH)
+    model = lightgcn.fit(train, valid, data.users, data.items, "ranking", seed, GRAPH_WIDTH)
     with torch.no_grad():
         users_NG, items_NG = ((v - v.mean(0)) / v.std(0).clamp_min(1e-6) for v in model.propagate())
     return users_NG, items_NG

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gavamoe.cli.app import app
+from gavamoe.cli.main import app
 
 if TYPE_CHECKING:
-    from gavamoe.experiments.results import Table
+    from gavamoe.experiments.aggregate import Table
 
 EXAMPLE = "Example: gavamoe compare data/reviews --out table --models gavamoe,peter,nrt --seeds 3"
 IN_TERMINAL = {"RMSE", "MAE", "BLEU-1", "BLEU-4", "rouge_1/f_score", "rouge_l/f_score", "USR", "FMR", "FCR"}
@@ -25,7 +25,7 @@ def compare(
     split: Annotated[str, typer.Option(help="The split to report; choose settings on valid, read test at the end.")] = (
         "test"
     ),
-    config: Annotated[Path | None, typer.Option(help="A recipe: YAML, as in experiments/.")] = None,
+    config: Annotated[Path | None, typer.Option(help="A recipe: YAML, as in configs/compare/.")] = None,
     preset: Annotated[str | None, typer.Option(help="Named configuration: small (the default) or tiny.")] = None,
     base_model: Annotated[
         str | None, typer.Option(help="Hub id or directory of the LM that gavamoe, pepler and xrec start from.")
@@ -38,7 +38,7 @@ def compare(
 ) -> None:
     """Train and evaluate systems on the same terms, several seeds each; writes results.csv, .md, .tex, .html."""
     from gavamoe.config import parse_setting
-    from gavamoe.experiments.recipe import load_recipe
+    from gavamoe.experiments.config import load_recipe
 
     given: dict[str, Any] = {"seeds": seeds, "preset": preset, "base_model": base_model}
     given["models"] = tuple(name.strip() for name in models.split(",") if name.strip()) if models is not None else None

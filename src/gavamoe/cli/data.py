@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gavamoe.cli.app import app
+from gavamoe.cli.main import app
 
 if TYPE_CHECKING:
-    from gavamoe.data.named_sets import SetFile
+    from gavamoe.data.public.registry import SetFile
 
 data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(data_app, name="data", help="List and fetch the public review sets.")
@@ -22,7 +22,7 @@ def list_sets(json: Annotated[bool, typer.Option("--json", help="Print one JSON 
     from dataclasses import asdict
 
     from gavamoe.cli.output import emit_json
-    from gavamoe.data.named_sets import SETS
+    from gavamoe.data.public.registry import SETS
 
     if json:
         emit_json({"sets": [asdict(named) for named in SETS]})
@@ -40,7 +40,7 @@ def get(
 ) -> None:
     """Fetch a set; a fetch that was interrupted goes on where it stopped."""
     from gavamoe.cli.output import emit_json, note
-    from gavamoe.data.named_sets import find_set
+    from gavamoe.data.public.registry import find_set
 
     named = find_set(name)
     if not named.files:
@@ -61,7 +61,7 @@ def _fetch(file: SetFile, path: Path) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    from gavamoe.data.download import download
+    from gavamoe.data.public.download import download
 
     console = Console(stderr=True)
     shown = (

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from gavamoe.cli.app import app
-from gavamoe.cli.conditions import Feature, Rating, Source
+from gavamoe.cli.main import app
+from gavamoe.cli.options import Feature, Rating, Source
 
 EXAMPLE = "Example: gavamoe evaluate runs/first --data newer-reviews.jsonl.gz --json"
 
@@ -27,7 +27,7 @@ def evaluate(
 ) -> None:
     """Write explanations for reviews and score them; keeps metrics.json, predictions.jsonl and report.html in RUN."""
     from gavamoe.cli.output import emit_json, metrics_table
-    from gavamoe.explainer.prompt import Condition
+    from gavamoe.conditions import Condition
     from gavamoe.pipeline.evaluate import evaluate_run
     from gavamoe.pipeline.report import write_run_report
     from gavamoe.run import RunDirectory

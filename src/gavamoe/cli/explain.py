@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from gavamoe.cli.app import app
-from gavamoe.cli.conditions import Feature, Rating, Source
+from gavamoe.cli.main import app
+from gavamoe.cli.options import Feature, Rating, Source
 
 EXAMPLE = "Example: gavamoe explain runs/first --user u17 --item i4"
 ORACLE = " (oracle: ground truth was in the prompt)"
@@ -43,9 +43,9 @@ def explain(
     if one and Source.given in (rating, feature):
         raise InputError("--rating given and --feature given need a file with those columns: use --pairs")
     from gavamoe.cli.output import emit_json, note
+    from gavamoe.conditions import Condition
     from gavamoe.explainer.explainer import EVIDENCE, Explainer
-    from gavamoe.explainer.prompt import Condition
-    from gavamoe.pipeline.explain import explain_file
+    from gavamoe.pipeline.explain_file import explain_file
 
     condition = Condition(rating.value, feature.value)
     explainer = Explainer.from_pretrained(run)

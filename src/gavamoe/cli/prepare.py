@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gavamoe.cli.app import app
+from gavamoe.cli.main import app
 
 EXAMPLE = "Example: gavamoe prepare reviews.jsonl.gz --out data/reviews --split temporal"
 
@@ -45,8 +45,8 @@ def prepare(
 ) -> None:
     """Turn reviews of any known shape into a prepared dataset."""
     from gavamoe.cli.output import emit_json
-    from gavamoe.data.prepare import PrepareOptions
-    from gavamoe.data.prepare import prepare as prepare_dataset
+    from gavamoe.data.prepare.prepare import PrepareOptions
+    from gavamoe.data.prepare.prepare import prepare as prepare_dataset
     from gavamoe.data.readers.open import ReadOptions
     from gavamoe.data.scale import RatingScale
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gavamoe.cli.app import app
+from gavamoe.cli.main import app
 
 EXAMPLE = "Example: gavamoe recommend runs/first --user u17 --top 5 --explain"
 

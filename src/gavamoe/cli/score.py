@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gavamoe.cli.app import app
+from gavamoe.cli.main import app
 
 EXAMPLE = "Example: gavamoe score predictions.jsonl --feature-set features.txt --json"
 
@@ -34,7 +34,7 @@ def score(
     """Score texts (and ratings, where they are there) as the field's tables do."""
     from gavamoe.cli.output import emit_json
     from gavamoe.data.scale import RatingScale
-    from gavamoe.evaluation.predictions import score_file
+    from gavamoe.evaluation.score_file import score_file
 
     given_scale = RatingScale.parse(scale) if scale else None
     result = score_file(predictions, feature_set, normalize, similarity_model, given_scale)

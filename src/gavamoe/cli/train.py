@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gavamoe.cli.app import app
+from gavamoe.cli.main import app
 
 DEFAULT_PRESET = "small"
 EXAMPLE = "Example: gavamoe train data/reviews --out runs/first --set explainer.epochs=4"
@@ -50,13 +50,13 @@ def train(
     configuration = None if as_begun else load_config(preset or DEFAULT_PRESET, config, settings)
 
     from gavamoe.cli.output import emit_json, note
+    from gavamoe.distributed import is_main_process
     from gavamoe.pipeline.train import train_run
-    from gavamoe.runtime import leads
 
     result = train_run(
         data, out, configuration, preset or DEFAULT_PRESET, base_model, stage.value, resume, on_note=note
     )
-    if not leads():
+    if not is_main_process():
         return
     if json:
         emit_json(result)

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gavamoe.data.features import FeatureExtractor
 from gavamoe.data.ids import ids_of
 from gavamoe.data.scale import RatingScale
-from gavamoe.data.sentences import read_texts
 from gavamoe.errors import DataError
+from gavamoe.features.extractor import FeatureExtractor
+from gavamoe.features.sentences import read_texts
 from gavamoe.files import write_json
 
 UNKNOWN = "<unknown>"
@@ -79,7 +79,7 @@ class Catalog:
         """Training records by item id, int64 [n_items + 1]; 0 at index 0."""
         return np.concatenate([[0], self.items["n_train"].to_numpy()]).astype(np.int64)
 
-    def knows_the_same(self, other: Catalog) -> bool:
+    def same_data_as(self, other: Catalog) -> bool:
         """Whether ids mean the same and the same reviews were there to learn from."""
         return all(getattr(self, part).equals(getattr(other, part)) for part in ("users", "items", "history"))
 

@@ -15,9 +15,9 @@ import polars as pl
 from numpy.lib.format import open_memmap
 
 from gavamoe.data.catalog import Catalog
-from gavamoe.data.features import FeatureExtractor
 from gavamoe.data.scale import RatingScale
 from gavamoe.errors import DataError
+from gavamoe.features.extractor import FeatureExtractor
 from gavamoe.files import staged_directory
 
 FORMAT_VERSION = 1

@@ -11,12 +11,12 @@ from typing import Any
 
 import polars as pl
 
-from gavamoe.data.bad_lines import BadLines
+from gavamoe.data.readers.bad_lines import BadLines
 from gavamoe.data.readers.layouts import DESCRIBED_BY, SYNONYMS, Layout, describes_items, pick_column
 from gavamoe.data.readers.open import open_rows
 from gavamoe.data.readers.rows import Rows
-from gavamoe.data.texts import clean_texts
 from gavamoe.errors import DataError
+from gavamoe.features.cleaning import clean_texts
 
 ITEM_SCHEMA = {
     "item": pl.String(),
@@ -26,7 +26,7 @@ ITEM_SCHEMA = {
 }
 
 
-def items_beside(reviews: Path) -> Path | None:
+def find_sidecar_metadata(reviews: Path) -> Path | None:
     """Find the metadata that public sets put beside their reviews, such as meta_Books.json.gz or business.json.
 
     Nobody named this file, so one that cannot be read or does not describe items is no mistake: it is passed over.
@@ -53,7 +53,9 @@ def check_items(sources: Iterable[Path], reviews: Layout) -> None:
         _columns(open_rows(path, BadLines()), reviews)
 
 
-def read_items_beside(sources: Iterable[Path], names: pl.Series, reviews: Layout) -> tuple[pl.DataFrame, list[Path]]:
+def read_sidecar_metadata(
+    sources: Iterable[Path], names: pl.Series, reviews: Layout
+) -> tuple[pl.DataFrame, list[Path]]:
     """Read metadata that nobody named; a line that cannot be used, or a whole file, is no mistake and is passed over.
 
     Returns:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import polars as pl
 
-from gavamoe.data.bad_lines import BadLines
-from gavamoe.data.readers.canonical import REVIEW_SCHEMA, Notes
+from gavamoe.data.readers.bad_lines import BadLines
+from gavamoe.data.readers.canonical import REVIEW_SCHEMA, ReadStats
 from gavamoe.data.readers.open import ReadOptions, open_reviews
 from gavamoe.data.readers.rows import LINE
 from gavamoe.errors import DataError
@@ -24,7 +24,7 @@ def read_reviews(path: Path | str) -> pl.DataFrame:
         DataError: the file cannot be read; names the line and what was expected there.
     """
     path = Path(path)
-    bad, notes = BadLines(), Notes()
+    bad, notes = BadLines(), ReadStats()
     source = open_reviews(path, ReadOptions(), bad)
     frame = pl.concat([pl.DataFrame(schema=REVIEW_SCHEMA), *source.reviews(bad, notes)]).drop(LINE)
     if frame.is_empty():

@@ -94,7 +94,7 @@ def silhouette(model: PreferenceModel, reviews: pl.DataFrame, seed: int = 0) -> 
     rows = reviews.select("user_id").with_columns(cluster=pl.Series(assigned(model, reviews)))
     users = rows.filter(pl.col("user_id") > 0).group_by("user_id").agg(pl.col("cluster").mode().min()).sort("user_id")
     users = users.sample(min(SAMPLE, len(users)), seed=seed)
-    latent = model.side_vectors()[0].cpu().numpy()[users["user_id"].to_numpy()]
+    latent = model.latent_means()[0].cpu().numpy()[users["user_id"].to_numpy()]
     found = users["cluster"].to_numpy()
     if not 2 <= len(np.unique(found)) < len(found):
         return None

@@ -82,7 +82,7 @@ def loss_curves(records: dict[str, Records]) -> Figure:
 
 
 @rc_context(STYLE)
-def expert_use(share_CLE: np.ndarray) -> Figure:
+def expert_usage(share_CLE: np.ndarray) -> Figure:
     """Share of each expert by cluster (rows) and layer (panels), [clusters, layers, experts]; even use is white."""
     clusters, layers, experts = share_CLE.shape
     width = max(1.8, 0.26 * experts + 0.4)

@@ -9,17 +9,17 @@ from typing import Any
 
 import yaml
 
-from gavamoe.baselines.corpus import Corpus
+from gavamoe.baselines.data import TextData
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.errors import ConfigError, RunError
-from gavamoe.experiments.cell import Cell, complete
-from gavamoe.experiments.ours import parameters_of
-from gavamoe.experiments.questions import Questions
-from gavamoe.experiments.recipe import Recipe
-from gavamoe.experiments.results import Table, table_of
+from gavamoe.experiments.ablations import settings_of
+from gavamoe.experiments.aggregate import Table, table_of
+from gavamoe.experiments.config import Recipe
+from gavamoe.experiments.eval_set import EvalSet
+from gavamoe.experiments.gavamoe import parameters_of
 from gavamoe.experiments.systems import check_names, check_ready, make
 from gavamoe.experiments.tables import write_tables
-from gavamoe.experiments.variants import settings_of
+from gavamoe.experiments.trial import Trial, complete
 from gavamoe.files import staged_file
 
 CARD, VARIANTS = "compare.yaml", "variants"
@@ -43,24 +43,26 @@ def run(
     """
     dataset = ReviewDataset.load(data)
     check_names(recipe)
-    questions = Questions.of(dataset, split)
+    eval_set = EvalSet.of(dataset, split)
     conditions = sorted((entry.condition for entry in recipe.conditions), key=lambda condition: condition.oracle)
-    check_ready(recipe, questions.reviews, conditions)
+    check_ready(recipe, eval_set.reviews, conditions)
     config = recipe.config(0)
-    corpus = Corpus(dataset, config.explainer, recipe.base_model)
-    parameters = parameters_of(corpus, config)
+    text_data = TextData(dataset, config.explainer, recipe.base_model)
+    parameters = parameters_of(text_data, config)
     _open(out, dataset, recipe, resume)
-    cells = {
-        model: [Cell(out / "systems" / model / f"seed-{seed}", model, seed) for seed in range(recipe.seeds)]
+    trials = {
+        model: [Trial(out / "systems" / model / f"seed-{seed}", model, seed) for seed in range(recipe.seeds)]
         for model in recipe.models
     }
     # Seed by seed, so that a comparison that is not finished has every system once.
     for seed in range(recipe.seeds):
         for model in recipe.models:
             on_note(f"{model}, seed {seed}")
-            complete(cells[model][seed], partial(make, model, recipe, seed, parameters), corpus, questions, conditions)
+            complete(
+                trials[model][seed], partial(make, model, recipe, seed, parameters), text_data, eval_set, conditions
+            )
     ours = {model for model in recipe.models if settings_of(model, recipe) is not None}
-    tables = [table_of(cells, ours, recipe.subject, condition, questions) for condition in conditions]
+    tables = [table_of(trials, ours, recipe.subject, condition, eval_set) for condition in conditions]
     tables = [table for table in tables if table.lines]  # an oracle's has none where nobody is told the truth
     write_tables(out, tables, recipe)
     return tables

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from gavamoe.evaluation.comparable import NORMALIZATION, TRUNCATE_WORDS
 from gavamoe.evaluation.report import LABELS, SHOWN, SHOWN_FURTHER
 from gavamoe.evaluation.score import LOWER_IS_BETTER
-from gavamoe.experiments.results import LEVEL, Figure, Line, Table
+from gavamoe.experiments.aggregate import LEVEL, MetricSummary, SystemResult, Table
 
 ABSENT = "–"
 DIFFERS = "†"
@@ -16,7 +16,7 @@ LOSSES = "validation loss in nats a token, rating and feature as given to those 
 
 
 @dataclass(frozen=True)
-class Entry:
+class TableCell:
     """A field of a grid; `best` of its column."""
 
     text: str
@@ -28,7 +28,7 @@ class Grid:
     """Rows of entries under columns; the first column names the row."""
 
     columns: list[str]
-    rows: list[tuple[str, list[Entry]]] = field(default_factory=list)
+    rows: list[tuple[str, list[TableCell]]] = field(default_factory=list)
 
 
 @dataclass
@@ -81,7 +81,7 @@ def metrics_grid(table: Table, shown: dict[str, int]) -> Grid:
     for line in table.lines:
         if not any(metric in line.figures for metric in metrics):
             continue
-        entries = [Entry(", ".join(f"{fact} {source}" for fact, source in line.told.items()) or ABSENT)]
+        entries = [TableCell(", ".join(f"{fact} {source}" for fact, source in line.told.items()) or ABSENT)]
         entries += [_figure(line, metric, best[metric], shown[metric]) for metric in metrics]
         grid.rows.append((line.model, entries))
     return grid
@@ -97,7 +97,7 @@ def groups_grid(table: Table, metric: str) -> Grid:
     shown = SHOWN[metric]
     for line in known:
         entries = [
-            Entry(ABSENT if value is None else f"{value:.{shown}f}", value is not None and value == least)
+            TableCell(ABSENT if value is None else f"{value:.{shown}f}", value is not None and value == least)
             for value, least in zip(values[line.model], best, strict=True)
         ]
         grid.rows.append((line.model, entries))
@@ -122,7 +122,7 @@ def against_best(table: Table) -> Grid:
             f"{own - theirs:+.{shown}f}",
             ABSENT if p is None else f"{p:.3f}",
         ]
-        entries = [Entry(text, best=better and place == 0) for place, text in enumerate(texts)]
+        entries = [TableCell(text, best=better and place == 0) for place, text in enumerate(texts)]
         grid.rows.append((f"{LABELS.get(metric, metric)} {'↓' if metric in LOWER_IS_BETTER else '↑'}", entries))
     return grid
 
@@ -141,7 +141,7 @@ def training_grid(table: Table) -> Grid:
             (speed, ",.0f"),
             (took["valid_loss"], ".3f"),
         ]
-        grid.rows.append((line.model, [Entry(ABSENT if v is None else format(v, form)) for v, form in values]))
+        grid.rows.append((line.model, [TableCell(ABSENT if v is None else format(v, form)) for v, form in values]))
     return grid
 
 
@@ -152,18 +152,18 @@ def losses_grid(table: Table) -> Grid:
     grid = Grid(["model", *map(str, range(1, epochs + 1))])
     for line in written:
         least = min(loss.mean for loss in line.losses)
-        entries = [Entry(f"{loss.mean:.3f}", loss.mean == least) for loss in line.losses]
-        grid.rows.append((line.model, entries + [Entry(ABSENT)] * (epochs - len(entries))))
+        entries = [TableCell(f"{loss.mean:.3f}", loss.mean == least) for loss in line.losses]
+        grid.rows.append((line.model, entries + [TableCell(ABSENT)] * (epochs - len(entries))))
     return grid
 
 
-def _figure(line: Line, metric: str, best: float | None, decimals: int) -> Entry:
-    figure: Figure | None = line.figures.get(metric)
+def _figure(line: SystemResult, metric: str, best: float | None, decimals: int) -> TableCell:
+    figure: MetricSummary | None = line.figures.get(metric)
     if figure is None:
-        return Entry(ABSENT)
+        return TableCell(ABSENT)
     spread = f" ± {figure.spread:.{decimals}f}" if figure.spread is not None else ""
     mark = DIFFERS if figure.p is not None and figure.p < LEVEL else ""
-    return Entry(f"{figure.mean:.{decimals}f}{spread}{mark}", figure.mean == best)
+    return TableCell(f"{figure.mean:.{decimals}f}{spread}{mark}", figure.mean == best)
 
 
 def _best(values: list[float], metric: str) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from gavamoe.experiments.results import Table
+from gavamoe.experiments.aggregate import Table
 
 
 def to_dict(tables: list[Table], out: Path) -> dict[str, Any]:

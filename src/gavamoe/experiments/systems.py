@@ -10,20 +10,19 @@ from pathlib import Path
 
 import polars as pl
 
-from gavamoe.baselines.corpus import Corpus
+from gavamoe.baselines import simple as trivial
+from gavamoe.baselines.base import Predictions, System, TrainingSummary
+from gavamoe.baselines.data import TextData
 from gavamoe.baselines.matrix_factorisation import require_cornac
 from gavamoe.baselines.rating_system import RatingSystem
 from gavamoe.baselines.registry import RATING_SYSTEMS, TEXT_SYSTEMS
-from gavamoe.baselines.system import Predictions, System, Training
+from gavamoe.conditions import Condition, given_column
 from gavamoe.data.scale import RatingScale
 from gavamoe.errors import ConfigError
-from gavamoe.evaluation import trivial
-from gavamoe.experiments.ours import Gavamoe, PreferenceRatings
-from gavamoe.experiments.recipe import OURS, Recipe
-from gavamoe.experiments.variants import ablations, settings_of, trained_by
+from gavamoe.experiments.ablations import ablations, settings_of, trained_by
+from gavamoe.experiments.config import OURS, Recipe
+from gavamoe.experiments.gavamoe import Gavamoe, PreferenceRatings
 from gavamoe.explainer import build
-from gavamoe.explainer.asking import given
-from gavamoe.explainer.prompt import Condition
 
 TRIVIAL: dict[str, Callable[[pl.DataFrame, RatingScale, int], trivial.System]] = {
     "item-mode": lambda train, scale, seed: trivial.ItemMode.fit(train, scale),
@@ -39,20 +38,20 @@ VARIANT_NAME = re.compile(r"\w[\w.+-]*")  # results lie in a directory of that n
 class Trivial:
     """A baseline that counts, of the evaluation's own."""
 
-    takes: frozenset[str] = frozenset()
+    inputs: frozenset[str] = frozenset()
 
     def __init__(self, name: str):
         self.name = name
 
-    def fit(self, corpus: Corpus, seed: int, directory: Path) -> Training:
+    def fit(self, data: TextData, seed: int, directory: Path) -> TrainingSummary:
         """As `System.fit`."""
         started = time.perf_counter()
-        self.load(corpus, seed, directory)
-        return Training(0, time.perf_counter() - started)
+        self.load(data, seed, directory)
+        return TrainingSummary(0, time.perf_counter() - started)
 
-    def load(self, corpus: Corpus, seed: int, directory: Path) -> None:
+    def load(self, data: TextData, seed: int, directory: Path) -> None:
         """As `System.load`: counted anew."""
-        self.system_ = TRIVIAL[self.name](corpus.dataset.interactions("train"), corpus.scale, seed)
+        self.system_ = TRIVIAL[self.name](data.dataset.interactions("train"), data.scale, seed)
 
     def predict(self, pairs: pl.DataFrame, condition: Condition) -> Predictions:
         """As `System.predict`."""
@@ -93,10 +92,10 @@ def check_names(recipe: Recipe) -> None:
 
 def check_ready(recipe: Recipe, reviews: pl.DataFrame, conditions: Sequence[Condition]) -> None:
     """Find now what would stop a system when its turn comes, perhaps after hours; `InputError` says what."""
-    told = {fact for name in recipe.models for fact in make(name, recipe, 0, 0).takes}
+    told = {fact for name in recipe.models for fact in make(name, recipe, 0, 0).inputs}
     for fact in sorted(told):
         if any(getattr(condition, fact) == "given" for condition in conditions):
-            given(reviews, fact)
+            given_column(reviews, fact)
     if "mf" in recipe.models:
         require_cornac()
     for name in recipe.models:
@@ -104,6 +103,6 @@ def check_ready(recipe: Recipe, reviews: pl.DataFrame, conditions: Sequence[Cond
         if changed is None:
             continue
         config = recipe.config(0, changed)
-        config.explainer.settled(base=recipe.base_model is not None)
+        config.explainer.resolve_defaults(base=recipe.base_model is not None)
         if recipe.base_model is not None:
             build.check_base(recipe.base_model, config.explainer, config.preference.clusters)

@@ -10,10 +10,10 @@ import polars as pl
 from jinja2 import Environment, StrictUndefined, select_autoescape
 
 from gavamoe.evaluation.plots import to_svg
-from gavamoe.experiments.grids import Entry, Section, section
-from gavamoe.experiments.pictures import pictures
-from gavamoe.experiments.recipe import Recipe
-from gavamoe.experiments.results import Line, Table
+from gavamoe.experiments.aggregate import SystemResult, Table
+from gavamoe.experiments.config import Recipe
+from gavamoe.experiments.grids import Section, TableCell, section
+from gavamoe.experiments.plots import pictures
 from gavamoe.files import staged_file
 
 TITLE = "Comparison"
@@ -46,7 +46,7 @@ def csv(tables: list[Table]) -> str:
     return pl.DataFrame(rows, schema=FIGURES).write_csv()
 
 
-def _csv_rows(table: Table, line: Line) -> list[dict[str, Any]]:
+def _csv_rows(table: Table, line: SystemResult) -> list[dict[str, Any]]:
     common = {
         "condition": table.condition.slug,
         "oracle": table.condition.oracle,
@@ -127,7 +127,7 @@ def _tex(text: str) -> str:
     return "".join(TEX.get(letter, letter) for letter in text)
 
 
-def _tex_entry(entry: Entry) -> str:
+def _tex_entry(entry: TableCell) -> str:
     return rf"\textbf{{{_tex(entry.text)}}}" if entry.best else _tex(entry.text)
 
 

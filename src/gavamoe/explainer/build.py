@@ -7,26 +7,35 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor
-from transformers import GenerationConfig, LlamaConfig, PretrainedConfig, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    GenerationConfig,
+    LlamaConfig,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging as transformers_logging
 
 from gavamoe.config import ExplainerConfig
+from gavamoe.distributed import use_bf16
 from gavamoe.errors import ConfigError
-from gavamoe.explainer.base import extend_vocabulary, four_bits, load_base, load_skeleton, load_tokenizer
 from gavamoe.explainer.configuration import GavamoeConfig
 from gavamoe.explainer.modeling import GavamoeForCausalLM
-from gavamoe.explainer.prompt import EXPLAIN, FACTS, ITEM, USER
-from gavamoe.explainer.tokenizer import mark_id, train_tokenizer
+from gavamoe.language.base_model import base_error, extend_vocabulary, four_bits, load_base, load_part, load_tokenizer
+from gavamoe.language.prompt import EXPLAIN, FACT_TOKENS, ITEM, USER
+from gavamoe.language.tokenizer import special_token_id, train_tokenizer
 from gavamoe.moe.block import MoEShape
-from gavamoe.moe.initialise import scale_of
-from gavamoe.runtime import bf16_pays
+from gavamoe.moe.convert import gated_mlps
+from gavamoe.moe.initialise import routing_scale
 
 
 def from_scratch(
-    texts: Iterable[str], config: ExplainerConfig, clusters: int, side_vectors: tuple[Tensor, Tensor]
+    texts: Iterable[str], config: ExplainerConfig, clusters: int, soft_token_vectors: tuple[Tensor, Tensor]
 ) -> tuple[GavamoeForCausalLM, PreTrainedTokenizerBase]:
     """A small Llama, its FFNs experts from the start, with a tokenizer trained on `texts`."""
-    config = config.settled(base=False)
+    config = config.resolve_defaults(base=False)
     tokenizer = train_tokenizer(texts, config.vocabulary)
     text_config = LlamaConfig(
         vocab_size=len(tokenizer),
@@ -42,16 +51,16 @@ def from_scratch(
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
     )
-    ours = model_config(config, text_config, tokenizer, clusters, side_vectors)
-    ours.fact_token_ids = [mark_id(tokenizer, mark) for mark in FACTS]
+    ours = model_config(config, text_config, tokenizer, clusters, soft_token_vectors)
+    ours.fact_token_ids = [special_token_id(tokenizer, mark) for mark in FACT_TOKENS]
     # Tied vectors are as short as output weights must be; read at unit variance, they are heard over the layers' noise.
     ours.embedding_scale = config.hidden**0.5
-    return _ready(GavamoeForCausalLM(ours), tokenizer, side_vectors), tokenizer
+    return _ready(GavamoeForCausalLM(ours), tokenizer, soft_token_vectors), tokenizer
 
 
 def check_base(base: str, config: ExplainerConfig, clusters: int) -> None:
     """Find out at once, without its weights, whether `base` can be had and converted as asked; else `ConfigError`."""
-    config = config.settled(base=True)
+    config = config.resolve_defaults(base=True)
     if config.load_in_4bit:
         four_bits(torch.float32)
     skeleton, nobody = load_skeleton(base), torch.empty(1, 1)
@@ -62,19 +71,19 @@ def check_base(base: str, config: ExplainerConfig, clusters: int) -> None:
 
 
 def from_base(
-    base: str, config: ExplainerConfig, clusters: int, side_vectors: tuple[Tensor, Tensor]
+    base: str, config: ExplainerConfig, clusters: int, soft_token_vectors: tuple[Tensor, Tensor]
 ) -> tuple[GavamoeForCausalLM, PreTrainedTokenizerBase]:
     """A pretrained LM by hub id or directory, its FFNs turned into experts as `config.initialisation` says."""
-    config = config.settled(base=True)
+    config = config.resolve_defaults(base=True)
     tokenizer, new_ids = load_tokenizer(base)
     frozen = config.tuning == "lora"
     # What is frozen may rest in half precision; what is trained needs all of it.
-    dtype = torch.bfloat16 if frozen and bf16_pays(config.precision) else torch.float32
+    dtype = torch.bfloat16 if frozen and use_bf16(config.precision) else torch.float32
     lm = load_base(base, dtype, config.load_in_4bit)
     extend_vocabulary(lm, len(tokenizer), new_ids)
     # A copy: transformers sets attention anew on the parts of a composed configuration, and would unset the LM's own.
-    ours = model_config(config, copy.deepcopy(lm.config), tokenizer, clusters, side_vectors)
-    return _ready(GavamoeForCausalLM(ours, lm), tokenizer, side_vectors), tokenizer
+    ours = model_config(config, copy.deepcopy(lm.config), tokenizer, clusters, soft_token_vectors)
+    return _ready(GavamoeForCausalLM(ours, lm), tokenizer, soft_token_vectors), tokenizer
 
 
 def model_config(
@@ -82,10 +91,10 @@ def model_config(
     text_config: PretrainedConfig,
     tokenizer: PreTrainedTokenizerBase,
     clusters: int,
-    side_vectors: tuple[Tensor, Tensor],
+    soft_token_vectors: tuple[Tensor, Tensor],
 ) -> GavamoeConfig:
     """The model's own configuration from a settled one; sizes after refinement."""
-    users, items = side_vectors
+    users, items = soft_token_vectors
     initialisation = config.initialisation or "random"
     width = _expert_width(config, text_config.get_text_config().intermediate_size)
     shape = MoEShape.refined(clusters, config.experts, config.top_k, width, config.granularity, config.shared_experts)
@@ -96,16 +105,16 @@ def model_config(
         experts_per_token=shape.top_k,
         expert_width=shape.width,
         shared_experts=shape.shared_experts,
-        routing_scale=scale_of(initialisation, shape.top_k, config.granularity),
+        routing_scale=routing_scale(initialisation, shape.top_k, config.granularity),
         initialisation=initialisation,
         partition=config.partition,
         moe_layers=config.moe_layers,
         users=len(users) - 1,
         items=len(items) - 1,
         side_width=users.shape[1],
-        user_token_id=mark_id(tokenizer, USER),
-        item_token_id=mark_id(tokenizer, ITEM),
-        text_token_id=mark_id(tokenizer, EXPLAIN),
+        user_token_id=special_token_id(tokenizer, USER),
+        item_token_id=special_token_id(tokenizer, ITEM),
+        text_token_id=special_token_id(tokenizer, EXPLAIN),
         balance_weight=config.balance_weight,
         z_weight=config.z_weight,
         dropout=config.dropout,
@@ -133,14 +142,30 @@ def _expert_width(config: ExplainerConfig, neurons: int) -> int:
 
 
 def _ready(
-    model: GavamoeForCausalLM, tokenizer: PreTrainedTokenizerBase, side_vectors: tuple[Tensor, Tensor]
+    model: GavamoeForCausalLM, tokenizer: PreTrainedTokenizerBase, soft_token_vectors: tuple[Tensor, Tensor]
 ) -> GavamoeForCausalLM:
     """The vectors of the pair in their place, and generation that stops at the tokenizer's own end token."""
     transformers_logging.set_verbosity_error()
-    users, items = side_vectors
+    users, items = soft_token_vectors
     model.user_token.start_from(users)
     model.item_token.start_from(items)
     model.generation_config = GenerationConfig(
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, do_sample=False
     )
     return model
+
+
+def load_skeleton(base: str) -> PreTrainedModel:
+    """The LM of a hub id or directory without its weights; `ConfigError` where it cannot be had or converted."""
+    config = load_part(base, AutoConfig)
+    try:
+        with torch.device("meta"):
+            skeleton: PreTrainedModel = AutoModelForCausalLM.from_config(config)
+    except ValueError as error:
+        raise base_error(base, error) from None
+    if not any(gated_mlps(skeleton)):
+        raise ConfigError(
+            f"{base} ({type(skeleton).__name__}) has no gated MLP (gate_proj, up_proj, down_proj) to convert; "
+            "choose a base model like Llama, Qwen, Mistral, SmolLM or Gemma"
+        )
+    return skeleton

@@ -21,9 +21,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from gavamoe.data.features import FeatureExtractor
 from gavamoe.errors import RunError
-from gavamoe.explainer.evidence_sentences import COLUMNS, EMPTY, sentences_of
+from gavamoe.features.extractor import FeatureExtractor
+from gavamoe.features.sentences import split_sentences
+from gavamoe.features.tokens import Tokens
 
 FILE = "evidence.parquet"
 
@@ -40,7 +41,7 @@ class Query:
 
 
 @dataclass(frozen=True)
-class Found:
+class EvidenceSentence:
     """A sentence of the index: its author's id, the level and cluster of the review, the parts of its score."""
 
     text: str
@@ -64,7 +65,7 @@ class EvidenceIndex:
     users_UD: np.ndarray
     levels: int
 
-    def find(self, query: Query, count: int) -> list[Found]:
+    def find(self, query: Query, count: int) -> list[EvidenceSentence]:
         """The best sentences, best first: at most one a user, and none twice."""
         if not count or not query.item_id:
             return []
@@ -75,7 +76,7 @@ class EvidenceIndex:
             return []
         parts = self._parts(query, rows)
         order = np.lexsort((rows, -np.mean(list(parts.values()), axis=0)))  # of equals the first
-        best: list[Found] = []
+        best: list[EvidenceSentence] = []
         heard: set[int | str] = set()  # authors and texts
         for at in order:
             found = self._found(rows[at], {name: float(part[at]) for name, part in parts.items()})
@@ -97,9 +98,9 @@ class EvidenceIndex:
     def _texts(self, rows: np.ndarray) -> list[str]:
         return self.sentences["text"][rows.tolist()].to_list()
 
-    def _found(self, row: int, parts: dict[str, float]) -> Found:
+    def _found(self, row: int, parts: dict[str, float]) -> EvidenceSentence:
         at = self.sentences.row(int(row), named=True)
-        return Found(at["text"], at["user_id"], at["level"], at["cluster"], at["feature"], parts)
+        return EvidenceSentence(at["text"], at["user_id"], at["level"], at["cluster"], at["feature"], parts)
 
     def _parts(self, query: Query, rows: np.ndarray) -> dict[str, np.ndarray]:
         away = self.users_UD[self._column["user_id"][rows]] - self.users_UD[query.user_id]
@@ -156,7 +157,7 @@ class EvidenceIndex:
         extractor: FeatureExtractor | None,
     ) -> EvidenceIndex:
         """From training reviews with user_id, item_id, level, text, feature, and the cluster of each."""
-        return cls(sentences_of(train, cluster_N, extractor).lazy(), users_UD, levels)
+        return cls(evidence_sentences(train, cluster_N, extractor).lazy(), users_UD, levels)
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ class PairEvidence:
     cluster: np.ndarray
     level: np.ndarray
 
-    def find(self, row: int, feature: str | None, count: int) -> list[Found]:
+    def find(self, row: int, feature: str | None, count: int) -> list[EvidenceSentence]:
         """The best sentences for a pair, with the feature that its text is to speak of, if any."""
         ids = int(self.user_id[row]), int(self.item_id[row])
         return self.index.find(Query(*ids, int(self.cluster[row]), float(self.level[row]), feature), count)
@@ -180,3 +181,58 @@ class PairEvidence:
     def texts(self, row: int, feature: str | None, count: int) -> tuple[str, ...]:
         """The same, the sentences alone."""
         return tuple(found.text for found in self.find(row, feature, count))
+
+
+FEWEST_WORDS = 3  # a shorter piece of a review says nothing by itself
+
+
+EMPTY = pl.DataFrame(
+    schema={
+        "item_id": pl.Int32,
+        "user_id": pl.Int32,
+        "level": pl.Int8,
+        "cluster": pl.Int32,
+        "feature": pl.String,
+        "information": pl.Float32,
+        "text": pl.String,
+    }
+)
+
+
+COLUMNS = tuple(EMPTY.columns)
+
+
+def evidence_sentences(train: pl.DataFrame, cluster_N: np.ndarray, extractor: FeatureExtractor | None) -> pl.DataFrame:
+    """Sentences sorted by item (COLUMNS) of reviews with user_id, item_id, level, text, feature and cluster [N]."""
+    reviews = train.select("item_id", "user_id", "level", "feature", "text").with_columns(
+        pl.Series("cluster", cluster_N, dtype=pl.Int32)
+    )
+    sentences = (
+        reviews.with_columns(text=split_sentences(reviews["text"]))
+        .explode("text")
+        .with_columns(pl.col("text").str.strip_chars())
+        .filter((pl.col("item_id") > 0) & (pl.col("text").str.count_matches(r"\S+") >= FEWEST_WORDS))
+        .sort("item_id", maintain_order=True)
+    )
+    if sentences.is_empty():
+        return EMPTY
+    if extractor is not None:
+        feature = extractor.extract(sentences["text"])
+    else:  # the source named the feature of the review; it is that of the sentence that has the word
+        said = pl.col("text").str.to_lowercase().str.contains(pl.col("feature").str.to_lowercase(), literal=True)
+        feature = sentences.select(pl.when(said).then("feature").alias("feature"))["feature"]
+    sentences = sentences.with_columns(feature=feature, information=information(sentences["text"]))
+    return sentences.select(pl.col(name).cast(dtype) for name, dtype in EMPTY.schema.items())
+
+
+def information(texts: pl.Series) -> pl.Series:
+    """How much each sentence says, [N] in 0..1: rare words count, and half is what the median sentence says."""
+    tokens = Tokens.from_texts(texts)
+    words = pl.DataFrame({"row": tokens.row, "word": tokens.code}).unique()
+    idf = words.group_by("word").agg((len(texts) / pl.len()).log().alias("idf"))
+    # Rounded, because the order of a parallel sum must not decide between two sentences.
+    found = words.join(idf, on="word").group_by("row").agg(pl.col("idf").sum().round(6))
+    rows = pl.DataFrame({"row": pl.int_range(len(texts), eager=True)})
+    total = rows.join(found, on="row", how="left", maintain_order="left")["idf"].fill_null(0.0)
+    median = float(total.median() or 0.0)  # type: ignore[arg-type]
+    return (total / (total + max(median, 1e-12))).cast(pl.Float32)

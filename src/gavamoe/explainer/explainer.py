@@ -14,24 +14,24 @@ from safetensors import SafetensorError
 from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
+from gavamoe.conditions import Condition, given_column
 from gavamoe.data.catalog import Catalog
+from gavamoe.distributed import default_device
 from gavamoe.errors import DataError, InputError, RunError
-from gavamoe.explainer.asking import as_frame, given, one_pair
-from gavamoe.explainer.examples import PairColumns, PromptEncoder
-from gavamoe.explainer.expert_report import ExpertReport
-from gavamoe.explainer.expert_use import expert_use, text_use
+from gavamoe.explainer.context import ContextBuilder, PreferenceOutput
+from gavamoe.explainer.dataset import PairContext
+from gavamoe.explainer.expert_usage import ExpertReport, expert_usage, usage_of_texts
 from gavamoe.explainer.explanation import Explanation
-from gavamoe.explainer.facts import Facts, Judgement
-from gavamoe.explainer.generation import Generated, drafts_of, generate
+from gavamoe.explainer.generate import Generated, generate
+from gavamoe.explainer.lora import load_model
 from gavamoe.explainer.modeling import GavamoeForCausalLM
-from gavamoe.explainer.prompt import Condition
 from gavamoe.explainer.streaming import WordStreamer
 from gavamoe.explainer.streaming import stream as stream_words
-from gavamoe.explainer.tuning import load_model
+from gavamoe.language.decoding_config import drafts_of
+from gavamoe.language.encoding import PromptEncoder
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.progress import Advance, track
 from gavamoe.run import CATALOG_FILES, EXPLAINER_FILES, PREFERENCE_FILES, RunDirectory
-from gavamoe.runtime import default_device
 
 EVIDENCE = 3  # sentences beside the text of a single pair
 
@@ -41,12 +41,12 @@ class Explainer:
 
     def __init__(
         self,
-        facts: Facts,
+        context: ContextBuilder,
         model: GavamoeForCausalLM,
         tokenizer: PreTrainedTokenizerBase,
     ):
-        self.facts, self.model, self.tokenizer = facts, model.eval(), tokenizer
-        self.preference, self.catalog = facts.preference.eval(), facts.catalog
+        self.context, self.model, self.tokenizer = context, model.eval(), tokenizer
+        self.preference, self.catalog = context.preference.eval(), context.catalog
         self._writing = threading.Lock()  # the model's routing state serves one batch at a time
 
     @classmethod
@@ -66,16 +66,16 @@ class Explainer:
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise RunError(f"the run {run} is damaged: {error}; copy the whole directory again") from None
         catalog = Catalog.load(directory.catalog)
-        facts = Facts.load(directory.explainer, preference, catalog, model.config.evidence)
-        return cls(facts, model, tokenizer)
+        context = ContextBuilder.load(directory.explainer, preference, catalog, model.config.evidence)
+        return cls(context, model, tokenizer)
 
     def prompt_ids(self, level: int | None, feature: str | None) -> list[int]:
         """Token ids of the prompt that states these facts."""
         return PromptEncoder(self.tokenizer)(level, feature)
 
-    def judge(self, user_id: np.ndarray, item_id: np.ndarray) -> Judgement:
+    def predict_preference(self, user_id: np.ndarray, item_id: np.ndarray) -> PreferenceOutput:
         """Rating and cluster of pairs of ids, without writing a text."""
-        return self.facts.judge(user_id, item_id)
+        return self.context.predict_preference(user_id, item_id)
 
     def explain(
         self,
@@ -156,7 +156,7 @@ class Explainer:
         advance: Advance = lambda steps, text: None,
         streamer: WordStreamer | None = None,
     ) -> list[Explanation]:
-        columns, judged = self.facts.of(frame, condition)
+        columns, judged = self.context.build(frame, condition)
         written: dict[int, Generated] = {}
         with self._writing:
             for row, generated in generate(self.model, self.tokenizer, columns, generation, seed, streamer):
@@ -164,7 +164,7 @@ class Explainer:
                 advance(1, "")
             shares = self._expert_shares(columns, written) if experts else None
         ratings = self.catalog.scale.to_rating(judged.level)
-        said = self.facts.evidence_of(columns, judged, evidence)
+        said = self.context.evidence_of(columns, judged, evidence)
         return [
             Explanation(
                 user=user,
@@ -177,7 +177,7 @@ class Explainer:
                 cold_item=bool(columns.item_id[row] == 0),
                 finished=written[row].finished,
                 feature=columns.feature[row],
-                conditions=condition.to_dict() | {"evidence": self.facts.quoted},
+                conditions=condition.to_dict() | {"evidence": self.context.quoted},
                 experts=shares[row] if shares else None,
                 evidence=said[row],
             )
@@ -194,7 +194,7 @@ class Explainer:
         """Items without a training review by the user, best predicted rating first: item_id, item, title, rating."""
         user_id = self.catalog.user_id(user)
         candidates = np.setdiff1d(np.arange(1, self.catalog.n_items + 1), self.catalog.seen(user_id))
-        level = self.judge(np.full(len(candidates), user_id), candidates).level
+        level = self.predict_preference(np.full(len(candidates), user_id), candidates).level
         best = np.argsort(-level, kind="stable")[:top]
         chosen = candidates[best]
         named = self.catalog.items[(chosen - 1).tolist()]
@@ -212,11 +212,36 @@ class Explainer:
         frame = as_frame(reviews)
         if frame.is_empty():
             raise DataError("an expert report needs reviews, and there are none")
-        columns, judged = self.facts.of(frame, Condition(rating="none"))
-        counts_NLE = text_use(self.model, self.tokenizer, columns, given(frame, "text").fill_null("").to_list())
+        columns, judged = self.context.build(frame, Condition(rating="none"))
+        counts_NLE = usage_of_texts(
+            self.model, self.tokenizer, columns, given_column(frame, "text").fill_null("").to_list()
+        )
         layers = self.model.config.moe_layers or list(range(counts_NLE.shape[1]))
         return ExpertReport.count(counts_NLE.numpy(), judged.cluster, sorted(layers))
 
-    def _expert_shares(self, columns: PairColumns, written: dict[int, Generated]) -> list[list[list[float]]]:
-        counts_NLE = expert_use(self.model, columns, [written[row] for row in range(len(columns))])
+    def _expert_shares(self, columns: PairContext, written: dict[int, Generated]) -> list[list[list[float]]]:
+        counts_NLE = expert_usage(self.model, columns, [written[row] for row in range(len(columns))])
         return (counts_NLE / counts_NLE.sum(-1, keepdim=True).clamp_min(1)).tolist()
+
+
+def one_pair(user: Any, item: Any, rating: float | None, feature: str | None) -> tuple[pl.DataFrame, Condition]:
+    """One pair as a frame; what is passed is given."""
+    frame = pl.DataFrame({"user": [str(user)], "item": [str(item)]})
+    if rating is not None:
+        frame = frame.with_columns(rating=pl.lit(float(rating)))
+    if feature is not None:
+        frame = frame.with_columns(feature=pl.lit(feature))
+    return frame, Condition("predicted" if rating is None else "given", "predicted" if feature is None else "given")
+
+
+def as_frame(pairs: pl.DataFrame | Sequence[tuple[Any, Any]]) -> pl.DataFrame:
+    """A frame with user and item as strings; other columns are kept."""
+    if not isinstance(pairs, pl.DataFrame):
+        pairs = pl.DataFrame(
+            {"user": [str(user) for user, _ in pairs], "item": [str(item) for _, item in pairs]},
+            schema={"user": pl.String, "item": pl.String},
+        )
+    for name in ("user", "item"):
+        if name not in pairs.columns:
+            raise DataError(f"pairs need a column {name}; found {', '.join(pairs.columns)}")
+    return pairs.with_columns(pl.col("user", "item").cast(pl.String))

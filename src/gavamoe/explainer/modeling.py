@@ -18,34 +18,13 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.generation import GenerationMixin
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
+from gavamoe.distributed import all_reduce_sum
 from gavamoe.explainer.configuration import GavamoeConfig
+from gavamoe.explainer.soft_tokens import SoftToken
+from gavamoe.language.encoding import IGNORED
+from gavamoe.moe.block import RoutingState
 from gavamoe.moe.convert import convert
-from gavamoe.moe.losses import Total, balance_loss, over_processes, z_loss
-from gavamoe.moe.routing import RoutingState
-
-IGNORED = -100  # the label of a position that takes no part in the loss
-
-
-class SideToken(nn.Module):
-    """A user's or item's vector as one soft token.
-
-    Row 0 is the unknown. The vectors are an ordinary parameter of the model: trained, saved and loaded with it.
-    """
-
-    def __init__(self, rows: int, width: int, hidden: int, dropout: float):
-        super().__init__()
-        self.vectors = nn.Embedding(rows, width)
-        self.dropout = nn.Dropout(dropout)
-        self.projection = nn.Linear(width, hidden)
-
-    def forward(self, id_B: Tensor) -> Tensor:
-        """[B] -> [B, H]."""
-        return self.projection(self.dropout(self.vectors(id_B)))
-
-    @torch.no_grad()
-    def start_from(self, vectors_NV: Tensor) -> None:
-        """Take over vectors [rows, width]."""
-        self.vectors.weight.copy_(vectors_NV)
+from gavamoe.moe.losses import Total, balance_loss, z_loss
 
 
 class GavamoePreTrainedModel(PreTrainedModel):
@@ -74,8 +53,8 @@ class GavamoeForCausalLM(GavamoePreTrainedModel, GenerationMixin):
         self.lm = AutoModelForCausalLM.from_config(config.text_config) if base is None else base
         hidden = config.text_config.get_text_config().hidden_size
         with torch.device(self.lm.device):
-            self.user_token = SideToken(config.users + 1, config.side_width, hidden, config.dropout)
-            self.item_token = SideToken(config.items + 1, config.side_width, hidden, config.dropout)
+            self.user_token = SoftToken(config.users + 1, config.side_width, hidden, config.dropout)
+            self.item_token = SoftToken(config.items + 1, config.side_width, hidden, config.dropout)
         self.input_dropout = nn.Dropout(config.dropout)
         # What the LM ties is tied in the whole too; PEFT looks for it here.
         self._tied_weights_keys = {f"lm.{name}": f"lm.{to}" for name, to in (self.lm._tied_weights_keys or {}).items()}
@@ -168,8 +147,8 @@ class GavamoeForCausalLM(GavamoePreTrainedModel, GenerationMixin):
             return loss + self.router_loss(mask_BS) if self.training else loss
         loss = total / items
         # Of the batches (of processes, of accumulated steps) that make up `items`, each adds its part of the whole.
-        part = over_processes(scored) / items
-        return loss + part * self.router_loss(mask_BS, over_processes) if self.training else loss
+        part = all_reduce_sum(scored) / items
+        return loss + part * self.router_loss(mask_BS, all_reduce_sum) if self.training else loss
 
     def router_loss(self, mask_BS: Tensor | None, total: Total = lambda x: x) -> Tensor:
         """Weighted load balance and z loss of the last forward, a mean over layers; scalar. `total`: see `losses`."""

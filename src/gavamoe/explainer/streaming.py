@@ -15,11 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase, StoppingCriteria
 from transformers.generation.streamers import BaseStreamer
 
-
-def to_text(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
-    """Token ids as text, white space evened out."""
-    # Cleaning up would rewrite words that are already out when a later token comes (" n't" to "n't").
-    return " ".join(tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False).split())
+from gavamoe.language.encoding import decode_text
 
 
 class WordStreamer(BaseStreamer, StoppingCriteria):
@@ -43,11 +39,11 @@ class WordStreamer(BaseStreamer, StoppingCriteria):
             if not self._ended:
                 self._ids.append(token)
         # The last word may still grow, and bytes may still be missing from its last letter.
-        self._send(to_text(self.tokenizer, self._ids).rpartition(" ")[0])
+        self._send(decode_text(self.tokenizer, self._ids).rpartition(" ")[0])
 
     def end(self) -> None:
         """Called by `generate` when the text is complete."""
-        self._send(to_text(self.tokenizer, self._ids))
+        self._send(decode_text(self.tokenizer, self._ids))
 
     def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: Any) -> Tensor:
         """Whether to stop, [B]."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 from transformers.activations import ACT2FN
 
 from gavamoe.moe.experts import ExpertsConfig, FineGrainedExperts
 from gavamoe.moe.gate import ClusterGate
-from gavamoe.moe.routing import RoutingState
 
 
 @dataclass(frozen=True)
@@ -17,7 +16,7 @@ class MoEShape:
     """Sizes of one block after refinement: `experts` of `width`, `top_k` of them a token, one gate per cluster.
 
     scale: what the selected experts' weights sum to. 1 for experts that are whole FFNs; experts that are pieces of
-    one FFN are summed, not averaged (`gavamoe.moe.initialise.scale_of`).
+    one FFN are summed, not averaged (`gavamoe.moe.initialise.routing_scale`).
     """
 
     clusters: int
@@ -103,3 +102,17 @@ class SharedExpert(nn.Module):
     def forward(self, x_BSH: Tensor) -> Tensor:
         """[B, S, H] -> [B, S, H]."""
         return self.down_proj(self.act_fn(self.gate_proj(x_BSH)) * self.up_proj(x_BSH))
+
+
+@dataclass
+class RoutingState:
+    """`cluster_B` int64 [B]; `logits` and `selected`: by layer, router logits [B, S, E] and experts [B, S, K]."""
+
+    cluster_B: Tensor | None = None
+    logits: dict[int, Tensor] = field(default_factory=dict)
+    selected: dict[int, Tensor] = field(default_factory=dict)
+
+    def begin(self, cluster_B: Tensor) -> None:
+        """Start a forward with the clusters of its sequences."""
+        self.cluster_B = cluster_B
+        self.logits, self.selected = {}, {}

@@ -9,9 +9,8 @@ import torch
 from torch import nn
 
 from gavamoe.errors import ConfigError
-from gavamoe.moe.block import MoEShape, MultiGateMoE
+from gavamoe.moe.block import MoEShape, MultiGateMoE, RoutingState
 from gavamoe.moe.initialise import PROJECTIONS, Initialisation, Partition, initialise
-from gavamoe.moe.routing import RoutingState
 
 
 def convert(

@@ -27,7 +27,7 @@ PROJECTIONS = ("gate_proj", "up_proj", "down_proj")
 FAINT = 1e-2  # router logits of a partition at first, so that weights are 1 to a hundredth: apart, it is not the FFN
 
 
-def scale_of(initialisation: Initialisation, top_k: int, granularity: int) -> float:
+def routing_scale(initialisation: Initialisation, top_k: int, granularity: int) -> float:
     """What the weights of the selected experts should sum to, for sizes after refinement.
 
     Pieces of one FFN are summed with weights around 1, as they were in the FFN; whole FFNs are averaged.

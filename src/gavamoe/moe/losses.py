@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 
 Total = Callable[[Tensor], Tensor]
 
@@ -14,7 +14,7 @@ def balance_loss(logits_BSE: Tensor, selected_BSK: Tensor, mask_BS: Tensor, tota
     """Switch Transformer's load balance E * sum_e share_e * probability_e over the real tokens; 1 when even, scalar.
 
     Taken over all clusters together: within one cluster, uneven use is what the gates are for. With `total` =
-    `over_processes` the shares are those of the global batch, and the processes' losses add up to the loss.
+    `all_reduce_sum` the shares are those of the global batch, and the processes' losses add up to the loss.
     """
     weight_BS1 = mask_BS.to(logits_BSE.dtype).unsqueeze(-1)
     chosen_BSE = torch.zeros_like(logits_BSE).scatter_(-1, selected_BSK, 1.0).detach()
@@ -28,12 +28,3 @@ def z_loss(logits_BSE: Tensor, mask_BS: Tensor, total: Total = lambda x: x) -> T
     """ST-MoE's router z loss: mean squared log-sum-exp of the router logits over the real tokens, scalar."""
     square_BS = torch.logsumexp(logits_BSE, dim=-1).square() * mask_BS
     return square_BS.sum() / total(mask_BS.sum()).clamp_min(1)
-
-
-def over_processes(statistic: Tensor) -> Tensor:
-    """The sum of a statistic over the processes that train together; itself where there is one."""
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return statistic
-    summed = statistic.detach().clone()
-    distributed.all_reduce(summed)
-    return summed

@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from sklearn.metrics import adjusted_rand_score
 
+from gavamoe.conditions import Condition
 from gavamoe.config import load_config
 from gavamoe.data.dataset import ReviewDataset
-from gavamoe.data.prepare import PrepareOptions, prepare
+from gavamoe.data.prepare.prepare import PrepareOptions, prepare
 from gavamoe.data.simulate import World, simulate
 from gavamoe.data.tables import write_table
 from gavamoe.errors import InputError
 from gavamoe.evaluation.score import Metrics
 from gavamoe.explainer.explainer import Explainer
-from gavamoe.explainer.prompt import Condition
 from gavamoe.files import write_json
 from gavamoe.pipeline.evaluate import evaluate_run
 from gavamoe.pipeline.report import example_rows, write_run_report

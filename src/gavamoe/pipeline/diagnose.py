@@ -11,6 +11,7 @@ from gavamoe.diagnostics.clusters import assigned, describe, silhouette, stabili
 from gavamoe.errors import DataError
 from gavamoe.files import staged_file, write_json
 from gavamoe.preference.model import PreferenceModel
+from gavamoe.preference.trainer import fit_preference
 from gavamoe.run import CATALOG_FILES, PREFERENCE_FILES, RunCard, RunDirectory
 
 
@@ -27,7 +28,7 @@ def diagnose_run(path: Path, out: Path, data: Path | None = None, seeds: int = 0
     run.require(*PREFERENCE_FILES, *CATALOG_FILES)
     card = run.read_card()
     dataset = ReviewDataset.load(data or card.data)
-    if not Catalog.load(run.catalog).knows_the_same(dataset.catalog):
+    if not Catalog.load(run.catalog).same_data_as(dataset.catalog):
         raise DataError(
             f"{dataset.path} is not the data that this run was trained on: it has other users, items or training "
             "reviews; name the right one with --data"
@@ -56,8 +57,8 @@ def _others(card: RunCard, seeds: int) -> range:
 
 def _again(dataset: ReviewDataset, card: RunCard, seed: int) -> PreferenceModel:
     config, catalog = card.settings.preference, dataset.catalog
-    model = PreferenceModel.sized(catalog.n_users, catalog.n_items, catalog.scale.levels, config, seed)
-    model.fit(dataset.arrays("train"), dataset.arrays("valid"), config, seed)
+    model = PreferenceModel.from_config(catalog.n_users, catalog.n_items, catalog.scale.levels, config, seed)
+    fit_preference(model, dataset.arrays("train"), dataset.arrays("valid"), config, seed)
     return model.eval()
 
 

@@ -9,21 +9,21 @@ from zlib import crc32
 
 import polars as pl
 
+from gavamoe.baselines.simple import ItemMode, RandomSentence
+from gavamoe.conditions import Condition
 from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import FILES as DATASET_FILES
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.data.reviews_file import read_reviews
 from gavamoe.errors import DataError
 from gavamoe.evaluation.groups import TRAINING_REVIEWS
-from gavamoe.evaluation.protocol import Evaluation, evaluate, evaluate_system
 from gavamoe.evaluation.score import Metrics
-from gavamoe.evaluation.trivial import ItemMode, RandomSentence
 from gavamoe.explainer.explainer import Explainer
-from gavamoe.explainer.prompt import Condition
 from gavamoe.files import write_json, write_json_lines
+from gavamoe.pipeline.evaluation import Evaluation, evaluate, evaluate_system
 from gavamoe.run import RunDirectory
 
-OURS = "GaVaMoE"
+SYSTEM_NAME = "GaVaMoE"
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def evaluate_run(
         frame = reviews.frame.with_row_index("_row").sample(limit, seed=0).sort("_row").drop("_row")
         reviews = replace(reviews, frame=frame, about={**reviews.about, "limit": f"{limit} at random"})
     evaluation = evaluate(explainer, reviews.frame, condition, dict(reviews.about), reviews.train)
-    systems = {OURS: {**evaluation.metrics, **evaluation.further}}
+    systems = {SYSTEM_NAME: {**evaluation.metrics, **evaluation.further}}
     if reviews.train is not None:
         scale = explainer.catalog.scale
         for system in (ItemMode.fit(reviews.train, scale), RandomSentence.fit(reviews.train, scale)):
@@ -79,7 +79,7 @@ def load_reviews(run: RunDirectory, explainer: Explainer, data: Path | None, spl
         )
     if source.is_dir():
         dataset = ReviewDataset.load(source)
-        if data is None and not explainer.catalog.knows_the_same(dataset.catalog):
+        if data is None and not explainer.catalog.same_data_as(dataset.catalog):
             raise DataError(
                 f"{source} was prepared anew since this run was trained on it, and its split '{split}' may hold what "
                 "the run has read; evaluate it all the same with --data, or train a new run"
@@ -113,11 +113,11 @@ def _train_of(run: RunDirectory, explainer: Explainer) -> pl.DataFrame | None:
     if not all((path / name).is_file() for name in DATASET_FILES):
         return None
     dataset = ReviewDataset.load(path)
-    return dataset.interactions("train") if explainer.catalog.knows_the_same(dataset.catalog) else None
+    return dataset.interactions("train") if explainer.catalog.same_data_as(dataset.catalog) else None
 
 
 def _write(run: RunDirectory, comparison: Comparison, condition: Condition, catalog: Catalog) -> None:
-    baselines = {name: metrics for name, metrics in comparison.systems.items() if name != OURS}
+    baselines = {name: metrics for name, metrics in comparison.systems.items() if name != SYSTEM_NAME}
     data, *which = comparison.reviews.about.values()
     # Another file of the same name is other data.
     place = f"{crc32(bytes(comparison.reviews.source.resolve())):08x}"

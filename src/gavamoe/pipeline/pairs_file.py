@@ -7,11 +7,11 @@ from pathlib import Path
 
 import polars as pl
 
-from gavamoe.data.bad_lines import BadLines
+from gavamoe.conditions import Condition
+from gavamoe.data.readers.bad_lines import BadLines
 from gavamoe.data.readers.open import open_rows
 from gavamoe.data.readers.rows import LINE, Rows
 from gavamoe.errors import DataError
-from gavamoe.explainer.prompt import Condition
 
 
 def read_pairs(path: Path, condition: Condition) -> pl.DataFrame:

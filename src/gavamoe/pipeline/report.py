@@ -8,12 +8,12 @@ import numpy as np
 import polars as pl
 import torch
 
+from gavamoe.conditions import Condition
 from gavamoe.diagnostics.clusters import assigned, describe
 from gavamoe.evaluation import plots
 from gavamoe.evaluation.report import Report, write_report
-from gavamoe.explainer.expert_use import text_use
+from gavamoe.explainer.expert_usage import usage_of_texts
 from gavamoe.explainer.explainer import Explainer
-from gavamoe.explainer.prompt import Condition
 from gavamoe.pipeline.evaluate import Comparison
 from gavamoe.run import RunDirectory
 
@@ -35,7 +35,7 @@ def write_run_report(
         (
             "Which experts each cluster uses",
             "Share of the routing choices of written texts that went to each expert, by cluster and layer.",
-            plots.to_svg(plots.expert_use(_use_by_cluster(explainer, comparison))),
+            plots.to_svg(plots.expert_usage(_use_by_cluster(explainer, comparison))),
         ),
     ]
     records = run.read_training()
@@ -119,7 +119,7 @@ def _use_by_cluster(explainer: Explainer, comparison: Comparison) -> np.ndarray:
     frame = comparison.reviews.frame[rows]
     cluster = np.array([explanations[row].cluster for row in rows])
     known = comparison.evaluation.conditions
-    pairs, _ = explainer.facts.of(frame, Condition(known["rating"], known["feature"]))
+    pairs, _ = explainer.context.build(frame, Condition(known["rating"], known["feature"]))
     texts = [explanations[row].text for row in rows]
-    counts = text_use(explainer.model, explainer.tokenizer, pairs, texts).numpy()
+    counts = usage_of_texts(explainer.model, explainer.tokenizer, pairs, texts).numpy()
     return plots.shares(counts, cluster, explainer.preference.clusters)

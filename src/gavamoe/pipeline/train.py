@@ -12,24 +12,24 @@ import torch
 
 from gavamoe.config import RunConfig
 from gavamoe.data.dataset import InteractionArrays, ReviewDataset
+from gavamoe.distributed import default_device, is_main_process, main_process_first
 from gavamoe.errors import DataError
 from gavamoe.explainer import build
-from gavamoe.explainer import training as explainer_training
-from gavamoe.explainer.clusters import GateClusters
-from gavamoe.explainer.content import content_vectors, side_vectors
-from gavamoe.explainer.examples import ExplanationDataset
-from gavamoe.explainer.facts import Facts
-from gavamoe.explainer.generation import generation_settings
-from gavamoe.explainer.tuning import merged, save_adapter, with_lora
+from gavamoe.explainer.context import ContextBuilder
+from gavamoe.explainer.dataset import ExplanationDataset
+from gavamoe.explainer.gate_assignment import GateAssignment
+from gavamoe.explainer.lora import add_lora, merge_lora, save_adapter
+from gavamoe.explainer.soft_tokens import item_lsa_vectors, soft_token_init
+from gavamoe.explainer.trainer import fit_explainer
 from gavamoe.files import staged_directory, write_json
-from gavamoe.pipeline.card import write_model_card
-from gavamoe.pipeline.opening import Stage, opened
-from gavamoe.preference import training as preference_training
-from gavamoe.preference.item_text import ItemText
+from gavamoe.language.decoding_config import generation_settings
+from gavamoe.pipeline.model_card import write_model_card
+from gavamoe.pipeline.run_setup import Stage, open_run
+from gavamoe.preference.choose_k import choose_clusters
+from gavamoe.preference.item_features import ItemText
 from gavamoe.preference.model import PreferenceModel
-from gavamoe.preference.selection import choose_clusters
+from gavamoe.preference.trainer import best_record, fit_preference
 from gavamoe.run import EXPLAINER_FILES, PREFERENCE_FILES, RunCard, RunDirectory
-from gavamoe.runtime import default_device, leader_first, leads
 
 HAS_TEXT = pl.col("text").is_not_null() & (pl.col("text").str.strip_chars() != "")
 
@@ -55,12 +55,12 @@ def train_run(
     if base_model is not None and Path(base_model).is_dir():
         base_model = str(Path(base_model).resolve())
     asked = RunCard(str(data.resolve()), preset, base_model, config)
-    say = on_note if leads() else lambda text: None
+    say = on_note if is_main_process() else lambda text: None
 
     def check(card: RunCard) -> None:
         _check_explainer(run, dataset, card, stage)
 
-    with opened(run, dataset, asked, stage, resume, check) as card:
+    with open_run(run, dataset, asked, stage, resume, check) as card:
         check(card)  # early: what would stop stage 2 should not cost stage 1
         if stage in ("preference", "all") and not run.has(PREFERENCE_FILES):
             say("stage 1: the preference model learns taste from ratings")
@@ -70,7 +70,7 @@ def train_run(
     if stage in ("explainer", "all") and not run.has(EXPLAINER_FILES):
         say("stage 2: the language model learns to explain")
         _train_explainer(run, dataset, card)
-    if leads():
+    if is_main_process():
         write_model_card(run, dataset, card)
     return summary(run)
 
@@ -79,7 +79,7 @@ def _check_explainer(run: RunDirectory, dataset: ReviewDataset, card: RunCard, s
     if stage == "preference":
         return
     config = card.settings
-    config.explainer.settled(base=card.base_model is not None)
+    config.explainer.resolve_defaults(base=card.base_model is not None)
     if not run.has(EXPLAINER_FILES):
         for split in ("train", "valid"):
             _check_texts(dataset, split)
@@ -92,7 +92,7 @@ def summary(run: RunDirectory) -> dict[str, Any]:
     records = run.read_training()
     result: dict[str, Any] = {"run": str(run.path)}
     if "preference" in records:
-        best = preference_training.best_record(records["preference"])
+        best = best_record(records["preference"])
         result["preference"] = {key: best[key] for key in ("valid_rmse", "valid_nll", "valid_kl")}
         result["preference"]["live_clusters"] = records["preference"][-1]["live_clusters"]
     losses = [record["eval_loss"] for record in records.get("explainer", []) if "eval_loss" in record]
@@ -108,18 +108,18 @@ def _ids(frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
 def _train_preference(run: RunDirectory, dataset: ReviewDataset, config: RunConfig, say: Callable[[str], None]) -> None:
     preference, seed, catalog = config.preference, config.seed, dataset.catalog
-    with leader_first():
+    with main_process_first():
         arrays = dataset.mapped_arrays(run.checkpoints / "interactions")
     sizes = catalog.n_users, catalog.n_items, catalog.scale.levels
     checkpoint = run.checkpoints / "preference.safetensors"
     if preference.choose_clusters is not None:
         clusters = _chosen(run, arrays, sizes, config, say)
         preference = preference.model_copy(update={"clusters": clusters})
-    model = PreferenceModel.sized(*sizes, preference, seed).to(default_device())
+    model = PreferenceModel.from_config(*sizes, preference, seed).to(default_device())
     if preference.item_features:
-        model.describe_items(ItemText(catalog.items, preference.item_features, seed).vectors(catalog.items))
-    history = preference_training.fit(model, arrays["train"], arrays["valid"], preference, seed, checkpoint)
-    with leader_first() as leading:
+        model.set_item_features(ItemText(catalog.items, preference.item_features, seed).vectors(catalog.items))
+    history = fit_preference(model, arrays["train"], arrays["valid"], preference, seed, checkpoint)
+    with main_process_first() as leading:
         if leading:
             _record(run, "preference", history)
             with staged_directory(run.preference) as staged:
@@ -140,7 +140,7 @@ def _chosen(
     if records is None:
         found = choose_clusters(arrays["train"], arrays["valid"], *sizes, config.preference, criterion, config.seed)
         records = [{"clusters": c.clusters, criterion: c.cost} for c in found]
-        with leader_first() as leading:
+        with main_process_first() as leading:
             if leading:
                 _record(run, "clusters", records)
     clusters = int(records[0]["clusters"])
@@ -149,18 +149,18 @@ def _chosen(
 
 
 def _train_explainer(run: RunDirectory, dataset: ReviewDataset, card: RunCard) -> None:
-    config, seed = card.settings.explainer.settled(base=card.base_model is not None), card.settings.seed
+    config, seed = card.settings.explainer.resolve_defaults(base=card.base_model is not None), card.settings.seed
     preference = PreferenceModel.from_pretrained(run.preference).eval()
     train, valid = (_texts(dataset, split) for split in ("train", "valid"))
     torch.manual_seed(seed)
-    clusters = GateClusters.fit(config.gate_clusters, preference, *_ids(train), seed)
-    facts = Facts.fit(train, dataset.catalog, preference, clusters, config.evidence)
-    users, items = preference.pair_vectors()
-    if not config.taste_vectors:
+    clusters = GateAssignment.fit(config.gate_clusters, preference, *_ids(train), seed)
+    context = ContextBuilder.fit(train, dataset.catalog, preference, clusters, config.evidence)
+    users, items = preference.embedding_tables()
+    if not config.use_preference_vectors:
         users, items = users[:, :0], items[:, :0]
     vectors = (
-        side_vectors(users, torch.zeros(len(users), config.side_width)),
-        side_vectors(items, content_vectors(train, len(items), config.side_width)),
+        soft_token_init(users, torch.zeros(len(users), config.soft_token_width)),
+        soft_token_init(items, item_lsa_vectors(train, len(items), config.soft_token_width)),
     )
     if card.base_model is None:
         model, tokenizer = build.from_scratch(train["text"].to_list(), config, clusters.count, vectors)
@@ -168,24 +168,22 @@ def _train_explainer(run: RunDirectory, dataset: ReviewDataset, card: RunCard) -
         model, tokenizer = build.from_base(card.base_model, config, clusters.count, vectors)
     model.generation_config = generation_settings(config, tokenizer)
     learn, check = (
-        ExplanationDataset(facts.of_reviews(frame), frame["text"].to_list(), tokenizer, config, seed, hide)
+        ExplanationDataset(context.from_reviews(frame), frame["text"].to_list(), tokenizer, config, seed, hide)
         for frame, hide in ((train, True), (valid, False))
     )
-    trained = with_lora(model, tokenizer, config) if config.tuning == "lora" else model
+    trained = add_lora(model, tokenizer, config) if config.tuning == "lora" else model
     logs = run.tensorboard if config.tensorboard else None
-    history = explainer_training.fit(
-        trained, tokenizer, learn, check, config, seed, run.checkpoints / "explainer", logs
-    )
-    if not leads():
+    history = fit_explainer(trained, tokenizer, learn, check, config, seed, run.checkpoints / "explainer", logs)
+    if not is_main_process():
         return
     _record(run, "explainer", history)
     with staged_directory(run.explainer) as staged:
         if config.save == "adapter" and card.base_model is not None:
             save_adapter(trained, card.base_model, staged)
         else:
-            merged(trained).save_pretrained(staged)
+            merge_lora(trained).save_pretrained(staged)
         tokenizer.save_pretrained(staged)
-        facts.save(staged)
+        context.save(staged)
     run.discard_checkpoints()
 
 

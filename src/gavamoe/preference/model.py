@@ -9,8 +9,6 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,21 +16,12 @@ from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from gavamoe.config import PreferenceConfig
-from gavamoe.data.dataset import InteractionArrays
 from gavamoe.errors import ConfigError
-from gavamoe.preference.encoder import PairEncoder, RatingDecoder
-from gavamoe.preference.mixture import MixturePrior
+from gavamoe.preference.losses import PairLosses
+from gavamoe.preference.networks import PairEncoder, RatingDecoder
+from gavamoe.preference.prior import MixturePrior
 
 INFERENCE_BATCH = 65_536
-
-
-@dataclass(frozen=True)
-class PairLosses:
-    """The parts of the negative ELBO, a value a pair [B]. The choice of component counts with the user."""
-
-    nll: Tensor
-    kl_user: Tensor
-    kl_item: Tensor
 
 
 class PreferenceModel(
@@ -67,7 +56,9 @@ class PreferenceModel(
         self.prior = MixturePrior(clusters, latent)
 
     @classmethod
-    def sized(cls, users: int, items: int, levels: int, config: PreferenceConfig, seed: int = 0) -> PreferenceModel:
+    def from_config(
+        cls, users: int, items: int, levels: int, config: PreferenceConfig, seed: int = 0
+    ) -> PreferenceModel:
         """An untrained model of the configured sizes. The caller's random state is left as it was."""
         with torch.random.fork_rng():
             torch.manual_seed(seed)
@@ -89,14 +80,14 @@ class PreferenceModel(
         with contextlib.redirect_stdout(io.StringIO()):
             return super()._from_pretrained(**options)
 
-    def describe_items(self, feature_IF: Tensor) -> None:
+    def set_item_features(self, feature_IF: Tensor) -> None:
         """Say what the items are like before training: a row for each of ids 1..items, [items, F]."""
         expected = self.items, self.encoder.item.features
         if feature_IF.shape != expected:
             raise ConfigError(f"expected item features of shape {expected}, found {tuple(feature_IF.shape)}")
         self.encoder.item.description_NF[1:] = feature_IF
 
-    def extended(self, feature_MF: Tensor) -> PreferenceModel:
+    def with_new_items(self, feature_MF: Tensor) -> PreferenceModel:
         """A copy with M items more, ids items + 1 .. items + M, that nobody has reviewed: known by their features."""
         if not self.encoder.item.features:
             raise ConfigError("the model was trained without item features; set preference.item_features")
@@ -135,19 +126,6 @@ class PreferenceModel(
         half = self.encoder.user_latent
         return PairLosses(nll_B, gaussian_BD[:, :half].sum(-1) + choice_B, gaussian_BD[:, half:].sum(-1))
 
-    def fit(
-        self,
-        train: InteractionArrays,
-        valid: InteractionArrays,
-        config: PreferenceConfig | None = None,
-        seed: int = 0,
-        checkpoint: Path | None = None,
-    ) -> list[dict[str, Any]]:
-        """Train on interactions and return a record an epoch; see `gavamoe.preference.training.fit`."""
-        from gavamoe.preference import training  # training builds on this module
-
-        return training.fit(self, train, valid, config or PreferenceConfig(clusters=self.clusters), seed, checkpoint)
-
     @torch.no_grad()
     def latent(self, user_B: Tensor, item_B: Tensor) -> Tensor:
         """The posterior mean of each pair, [B, D]: deterministic, and independent of the other rows."""
@@ -183,7 +161,7 @@ class PreferenceModel(
         return sum_NK / count_N[:, None]
 
     @torch.no_grad()
-    def side_vectors(self) -> tuple[Tensor, Tensor]:
+    def latent_means(self) -> tuple[Tensor, Tensor]:
         """The latent means of every user [users + 1, D/2] and every item [items + 1, D - D/2]."""
         self.eval()
         users_N = torch.arange(self.users + 1, device=self.device)
@@ -191,7 +169,7 @@ class PreferenceModel(
         return self.encoder.user(users_N)[0], self.encoder.item(items_N)[0]
 
     @torch.no_grad()
-    def pair_vectors(self) -> tuple[Tensor, Tensor]:
+    def embedding_tables(self) -> tuple[Tensor, Tensor]:
         """The vectors of every user [users + 1, E] and every item [items + 1, E]: what stage 2 is given."""
         users_N, items_N = (torch.arange(rows + 1, device=self.device) for rows in (self.users, self.items))
         return self.encoder.user.vectors(users_N), self.encoder.item.vectors(items_N)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import polars as pl
 
-from gavamoe.data.bad_lines import BadLines
+from gavamoe.data.readers.bad_lines import BadLines
 from gavamoe.data.readers.rows import LINE
-from gavamoe.data.texts import clean_texts
+from gavamoe.features.cleaning import clean_texts
 
 REVIEW_SCHEMA = {
     "user": pl.String(),
@@ -29,7 +29,7 @@ SPLIT_NAMES |= {"dev": "valid", "test": "test"}
 TIME_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.fZ")
 DATE_FORMATS = ("%Y-%m-%d", "%m %d, %Y", "%B %d, %Y", "%Y/%m/%d")
 DATE_NUMBERS = (19000101, 20991231)
-# What sites put in the place of a name: such reviews are by as many people. Each gets a name of its own, which `decide`
+# What sites put in the place of a name: such reviews are by as many people. Each gets its own name, which `assign_rows`
 # gives the id of unknown users.
 NO_NAMES = ("a tripadvisor member", "anonymous", "anonymous user")
 ANONYMOUS = "<anonymous "
@@ -38,7 +38,7 @@ EPOCH_UNITS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
 
 
 @dataclass
-class Notes:
+class ReadStats:
     """What reading found worth reporting, counted over all rows and files."""
 
     rows: int = 0
@@ -50,7 +50,7 @@ class Notes:
     empty_files: int = 0
 
 
-def to_reviews(batch: pl.DataFrame, path: Path, bad: BadLines, notes: Notes) -> pl.DataFrame:
+def to_reviews(batch: pl.DataFrame, path: Path, bad: BadLines, notes: ReadStats) -> pl.DataFrame:
     """Give a batch of strings the types of REVIEW_SCHEMA.
 
     Args:
@@ -83,7 +83,7 @@ def to_reviews(batch: pl.DataFrame, path: Path, bad: BadLines, notes: Notes) -> 
     return typed
 
 
-def _note_unread_times(batch: pl.DataFrame, typed: pl.DataFrame, path: Path, notes: Notes) -> None:
+def _note_unread_times(batch: pl.DataFrame, typed: pl.DataFrame, path: Path, notes: ReadStats) -> None:
     unread = (typed["timestamp"].is_null() & batch["timestamp"].is_not_null()).arg_true()
     notes.unread_times += len(unread)
     if len(unread) and not notes.unread_time:
@@ -91,7 +91,7 @@ def _note_unread_times(batch: pl.DataFrame, typed: pl.DataFrame, path: Path, not
         notes.unread_time = f"{batch['timestamp'][row][:40]!r} ({path}: line {batch[LINE][row]})"
 
 
-def _name_apart(typed: pl.DataFrame, notes: Notes) -> pl.DataFrame:
+def _name_apart(typed: pl.DataFrame, notes: ReadStats) -> pl.DataFrame:
     """Give each review whose user is a placeholder a user of its own, numbered over all sources."""
     rows = typed["user"].str.to_lowercase().is_in(NO_NAMES).arg_true()
     if rows.is_empty():

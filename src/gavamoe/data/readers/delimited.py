@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from gavamoe.data.bad_lines import BadLines
+from gavamoe.data.readers.bad_lines import BadLines
 from gavamoe.data.readers.lines import LONGEST_LINE, Chunk, EmptyFileError, chunks, read_start
 from gavamoe.data.readers.rows import LINE, strings
 from gavamoe.errors import DataError

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import polars as pl
 
-from gavamoe.data.ahead import ahead
-from gavamoe.data.bad_lines import BadLines
+from gavamoe.data.readers.bad_lines import BadLines
 from gavamoe.data.readers.json_array import array_chunks, is_array
 from gavamoe.data.readers.lines import Chunk, chunks, read_start
+from gavamoe.data.readers.prefetch import prefetch
 from gavamoe.data.readers.rows import LINE, strings
 from gavamoe.errors import DataError
 
@@ -38,7 +38,7 @@ class JsonLines:
     def batches(self, wanted: Sequence[str]) -> Iterator[pl.DataFrame]:
         """Yield the wanted fields as strings, with `line`; a nested value is its JSON text."""
         fields = strings([name.partition(".")[0] for name in wanted])
-        for chunk in ahead(self._chunks(self.path)):
+        for chunk in prefetch(self._chunks(self.path)):
             frame = self._parse(_from_python(chunk) if self._is_python else chunk, fields)
             yield frame.select(*(_field(name) for name in wanted), pl.col(LINE))
 

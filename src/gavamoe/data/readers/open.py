@@ -9,14 +9,14 @@ from pathlib import Path
 
 import polars as pl
 
-from gavamoe.data.bad_lines import BadLines
-from gavamoe.data.readers.canonical import REVIEW_SCHEMA, Notes, to_reviews
+from gavamoe.data.readers.bad_lines import BadLines
+from gavamoe.data.readers.canonical import REVIEW_SCHEMA, ReadStats, to_reviews
 from gavamoe.data.readers.delimited import Delimited
 from gavamoe.data.readers.json_lines import JsonLines
 from gavamoe.data.readers.layouts import FORMATS, Layout, describes_items, find_layout
 from gavamoe.data.readers.lines import EmptyFileError, read_start
 from gavamoe.data.readers.parquet import ParquetRows
-from gavamoe.data.readers.pickled import PickledRows
+from gavamoe.data.readers.pickle_rows import PickledRows
 from gavamoe.data.readers.rows import LINE, Rows
 from gavamoe.errors import DataError
 
@@ -52,7 +52,7 @@ class ReviewSource:
     rows: Rows
     layout: Layout
 
-    def reviews(self, bad: BadLines, notes: Notes) -> Iterator[pl.DataFrame]:
+    def reviews(self, bad: BadLines, notes: ReadStats) -> Iterator[pl.DataFrame]:
         """Yield the reviews in batches with the columns and types of REVIEW_SCHEMA.
 
         Raises:

@@ -1,0 +1,57 @@
+"""Texts a second of a trained run, eight drafts each, with and without letting the ended ones leave the batch.
+
+    python benchmarks/speed/drafts.py RUN
+
+An untrained model would not do: how much there is to gain depends on how long its texts are.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from timing import seconds
+from transformers.utils import logging as transformers_logging
+
+from gavamoe.explainer import decoding
+from gavamoe.explainer.explainer import Explainer
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run")
+    parser.add_argument("--pairs", type=int, default=160)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    transformers_logging.set_verbosity_error()
+    explainer = Explainer.from_pretrained(options.run)
+    rng = np.random.default_rng(0)
+    names = explainer.catalog.user_names[1:], explainer.catalog.items["item"].to_list()
+    pairs = list(zip(*(rng.choice(of_side, options.pairs) for of_side in names), strict=True))
+
+    def in_legs_of(tokens: int) -> Callable[[], list[str]]:
+        def write() -> list[str]:
+            decoding.CHUNK_TOKENS = tokens
+            return [explanation.text for explanation in explainer.explain_batch(pairs)]
+
+        return write
+
+    ways = {
+        "in legs": in_legs_of(decoding.CHUNK_TOKENS),
+        "in one": in_legs_of(explainer.model.generation_config.max_new_tokens),
+    }
+    texts = {way: write() for way, write in ways.items()}
+    words = np.mean([len(text.split()) for text in texts["in one"]])
+    print(f"the same texts: {texts['in legs'] == texts['in one']}; words: {words:.1f}")
+    taken = seconds(ways, options.rounds)
+    for way, spent in taken.items():
+        print(f"{way}: {options.pairs / spent:.1f} pairs a second")
+    print(f"ratio: {taken['in one'] / taken['in legs']:.2f}")
+
+
+if __name__ == "__main__":
+    main()

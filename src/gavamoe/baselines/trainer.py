@@ -1,0 +1,183 @@
+"""One way of training for every text system: AdamW on a cosine, clipped gradients, early stopping, best weights kept.
+
+Batches, number of epochs, patience, warm-up and weight decay are GaVaMoE's; only learning rates are a system's own.
+State is kept after every epoch, and an epoch's randomness follows from seed, phase and epoch, so that an interrupted
+training that goes on ends with the same weights.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gavamoe.baselines.data import Vocabulary
+from gavamoe.baselines.text_model import Phase, TextModel
+from gavamoe.checkpoint import load_state, save_state
+from gavamoe.progress import track
+
+VALIDATION_BATCH = 128
+CLIP = 1.0
+
+
+@dataclass
+class Progress:
+    """Where training stands, besides weights and optimizer."""
+
+    phase: int = 0
+    epoch: int = 0  # epochs finished in this phase
+    best: float = math.inf
+    stale: int = 0  # epochs since the best
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def train(model: TextModel, vocabulary: Vocabulary, seed: int, name: str, checkpoint: Path) -> list[dict[str, Any]]:
+    """Train `model` in place, phase by phase, and return a record an epoch.
+
+    State is kept in the file `checkpoint`, which is the caller's to delete. A record has phase, epoch, loss (training
+    objective), valid_objective, valid_text (nats a token), tokens and seconds.
+    """
+    with torch.random.fork_rng():
+        return _Training(model, vocabulary, seed, checkpoint).run(name)
+
+
+class _Training:
+    """One training: the pieces that every epoch shares."""
+
+    def __init__(self, model: TextModel, vocabulary: Vocabulary, seed: int, checkpoint: Path):
+        self.model, self.vocabulary, self.seed, self.checkpoint = model, vocabulary, seed, checkpoint
+        self.config = vocabulary.data.config
+        self.device = next(model.parameters()).device
+        self.progress = Progress()
+        self.steps = -(-len(vocabulary.train) // self.config.batch_size)
+        self._begin_phase()
+
+    def run(self, name: str) -> list[dict[str, Any]]:
+        phases, progress = self.model.phases, self.progress
+        if self.checkpoint.is_file():
+            self._restore(load_state(self.checkpoint))
+            progress = self.progress
+        with track(name, len(phases) * self.config.epochs) as advance:
+            while progress.phase < len(phases):
+                record = self._epoch(phases[progress.phase])
+                advance(1, f"{record['phase']}, validation loss {record['valid_text']:.3f}")
+                if progress.epoch >= self.config.epochs or progress.stale >= self.config.patience:
+                    self._end_phase()
+                save_state(self.checkpoint, self._state())
+        return progress.history
+
+    def _begin_phase(self) -> None:
+        phase = self.model.phases[self.progress.phase]
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(phase.trains(name))
+        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        groups = [
+            {"params": [p for p in trained if p.ndim > 1], "weight_decay": self.config.weight_decay},
+            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        self.optimizer = torch.optim.AdamW(groups, lr=phase.learning_rate)
+        self.best = _copy(self.model)
+
+    def _epoch(self, phase: Phase) -> dict[str, Any]:
+        progress, started = self.progress, time.perf_counter()
+        torch.manual_seed(int(np.random.SeedSequence((self.seed, progress.phase, progress.epoch)).generate_state(1)[0]))
+        total, tokens = self._train_epoch(phase)
+        trained = time.perf_counter()
+        objective, text = self._validate(phase)
+        progress.epoch += 1
+        progress.stale = 0 if objective < progress.best else progress.stale + 1
+        if progress.stale == 0:
+            progress.best, self.best = objective, _copy(self.model)
+        record = {
+            "phase": phase.name,
+            "epoch": progress.epoch,
+            "loss": total,
+            "valid_objective": objective,
+            "valid_text": text,
+            "tokens": tokens,
+            "train_seconds": trained - started,
+            "seconds": time.perf_counter() - started,
+        }
+        progress.history.append(record)
+        return record
+
+    def _train_epoch(self, phase: Phase) -> tuple[float, int]:
+        """Mean objective over the steps, and the tokens seen."""
+        self.model.train()
+        total, tokens, step = 0.0, 0, self.progress.epoch * self.steps
+        epoch = self.progress.phase * self.config.epochs + self.progress.epoch
+        for batch in self.vocabulary.training_batches(self.seed, epoch):
+            self._set_learning_rate(phase, step)
+            losses = self.model.losses(batch.to(self.device), phase.name)
+            objective = losses.text + losses.others
+            self.optimizer.zero_grad(set_to_none=True)
+            objective.backward()
+            torch.nn.utils.clip_grad_norm_(
+                [p for p in self.model.parameters() if p.requires_grad], CLIP, error_if_nonfinite=False
+            )
+            self.optimizer.step()
+            total, tokens, step = total + float(objective.detach()), tokens + losses.tokens, step + 1
+        return total / self.steps, tokens
+
+    def _set_learning_rate(self, phase: Phase, step: int) -> None:
+        all_steps = self.steps * self.config.epochs
+        warmup = max(1, math.ceil(self.config.warmup_ratio * all_steps))
+        rate = (
+            (step + 1) / warmup
+            if step < warmup
+            else 0.5 * (1 + math.cos(math.pi * (step - warmup) / (all_steps - warmup)))
+        )
+        for group in self.optimizer.param_groups:
+            group["lr"] = phase.learning_rate * rate
+
+    @torch.inference_mode()
+    def _validate(self, phase: Phase) -> tuple[float, float]:
+        """Objective, and loss of the texts in nats a token, over the validation reviews."""
+        self.model.eval()
+        rows = self.vocabulary.valid
+        order = np.argsort([len(text) for text in rows.texts], kind="stable")
+        objective, text, tokens, count = 0.0, 0.0, 0, 0
+        for start in range(0, len(order), VALIDATION_BATCH):
+            batch = self.vocabulary.batch(rows, order[start : start + VALIDATION_BATCH])
+            losses = self.model.losses(batch.to(self.device), phase.name)
+            text, tokens = text + float(losses.text) * losses.tokens, tokens + losses.tokens
+            objective, count = objective + float(losses.others) * len(batch), count + len(batch)
+        return text / tokens + objective / count, text / tokens
+
+    def _end_phase(self) -> None:
+        self._load(self.best)
+        self.progress.phase += 1
+        self.progress.epoch, self.progress.best, self.progress.stale = 0, math.inf, 0
+        if self.progress.phase < len(self.model.phases):
+            self._begin_phase()
+
+    def _state(self) -> dict[str, Any]:
+        optimizer = self.optimizer.state_dict() if self.progress.phase < len(self.model.phases) else {}
+        return {
+            "progress": vars(self.progress),
+            "weights": _copy(self.model),
+            "best": self.best,
+            "optimizer": optimizer,
+        }
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.progress = Progress(**state["progress"])
+        self._load(state["weights"])
+        if self.progress.phase < len(self.model.phases):
+            self._begin_phase()
+            self.optimizer.load_state_dict(state["optimizer"])
+        self.best = state["best"]
+
+    def _load(self, weights: dict[str, Tensor]) -> None:
+        self.model.load_state_dict(weights, strict=False)
+
+
+def _copy(model: TextModel) -> dict[str, Tensor]:
+    """What is kept of a model; a frozen base is not."""
+    return {name: tensor.detach().clone() for name, tensor in model.kept()}

@@ -1,0 +1,127 @@
+"""The dataset's card: where it came from, what was done to it, and what it holds, as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from gavamoe import __version__
+from gavamoe.data.dataset import FORMAT_VERSION
+from gavamoe.data.prepare.annotate import FeatureAnnotator
+from gavamoe.data.prepare.assign import Assignment
+from gavamoe.data.prepare.ingest import Ingested, sha256
+from gavamoe.data.prepare.splits import SPLITS
+from gavamoe.data.scale import RatingScale
+
+if TYPE_CHECKING:
+    from gavamoe.data.prepare.prepare import PrepareOptions
+
+QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
+
+
+def make_card(
+    directory: Path,
+    ingested: Ingested,
+    assignment: Assignment,
+    scale: RatingScale,
+    features: FeatureAnnotator,
+    metadata: Sequence[Path],
+    options: PrepareOptions,
+) -> dict[str, Any]:
+    """Describe the dataset whose files lie in `directory`; docs/data.md explains each entry."""
+    rows = pl.scan_parquet(directory / "interactions.parquet", glob=False)
+    items = pl.scan_parquet(directory / "items.parquet", glob=False)
+    n_reviews, n_users, n_items = assignment.rows["keep"].sum(), assignment.users.height, assignment.items.height
+    return {
+        "format": FORMAT_VERSION,
+        "gavamoe": __version__,
+        "sources": [_source(source.rows.path, source.layout) for source in ingested.sources],
+        "items": {
+            "sources": [{"name": path.name, "sha256": sha256(path)} for path in metadata],
+            "described": items.filter(pl.any_horizontal(pl.col("title", "description").is_not_null()))
+            .select(pl.len())
+            .collect()
+            .item(),
+        },
+        "counts": {
+            "reviews": n_reviews,
+            "users": n_users,
+            "items": n_items,
+            "density": n_reviews / max(n_users * n_items, 1),
+            **_texts(rows),
+        },
+        "reading": {
+            "rows": ingested.notes.rows,
+            "files without reviews": ingested.notes.empty_files,
+            "bad lines dropped": ingested.bad.count,
+            "bad line examples": ingested.bad.examples,
+            "texts cleaned": ingested.notes.cleaned_texts,
+            "texts empty": ingested.notes.empty_texts,
+            "times not understood": ingested.notes.unread_times,
+            "by anonymous users": ingested.notes.anonymous,
+            "repeated user-item pairs": assignment.repeated,
+        },
+        "filters": {
+            "k_core": options.k_core,
+            "min_words": options.min_words,
+            "language": options.language,
+            "dropped": assignment.dropped,
+        },
+        "scale": scale.to_json(),
+        "ratings": _histogram(rows),
+        "sparsity": {"per user": _quantiles(assignment.users), "per item": _quantiles(assignment.items)},
+        "splits": {"method": options.split, "seed": options.seed, **_splits(assignment)},
+        "features": {
+            "method": features.method,
+            "count": len(features.words),
+            "extractor": features.extractor.to_json() if features.extractor else None,
+        },
+    }
+
+
+def _source(path: Path, layout: Any) -> dict[str, Any]:
+    return {
+        "name": path.name,
+        "sha256": sha256(path),
+        "format": layout.name,
+        "columns": dict(layout.columns),
+        "guessed": list(layout.guessed),
+    }
+
+
+def _texts(rows: pl.LazyFrame) -> dict[str, Any]:
+    found = rows.select(
+        with_text=(pl.col("words") > 0).sum(),
+        with_feature=pl.col("feature").is_not_null().sum(),
+        with_opinion=pl.col("opinion").is_not_null().sum(),
+        with_time=pl.col("timestamp").is_not_null().sum(),
+        mean_words=pl.col("words").mean(),
+        first_time=pl.col("timestamp").min(),
+        last_time=pl.col("timestamp").max(),
+    )
+    return found.collect(engine="streaming").row(0, named=True)
+
+
+def _histogram(rows: pl.LazyFrame) -> dict[str, int]:
+    counts = rows.group_by("level").agg(pl.len()).sort("level").collect(engine="streaming")
+    return {str(level): count for level, count in counts.iter_rows()}
+
+
+def _quantiles(table: pl.DataFrame) -> dict[str, float]:
+    return {f"{share:g}": table["n_train"].quantile(share, "nearest") or 0.0 for share in QUANTILES}
+
+
+def _splits(assignment: Assignment) -> dict[str, Any]:
+    kept = assignment.rows.filter("keep")
+    cold = kept.group_by("split").agg(
+        pl.len(), users=(pl.col("user_id") == 0).sum(), items=(pl.col("item_id") == 0).sum()
+    )
+    found = {SPLITS[row["split"]]: row for row in cold.iter_rows(named=True)}
+    return {
+        "sizes": {name: found[name]["len"] if name in found else 0 for name in SPLITS},
+        "unknown users": {name: found[name]["users"] for name in SPLITS if name in found},
+        "unknown items": {name: found[name]["items"] for name in SPLITS if name in found},
+    }

@@ -1,0 +1,118 @@
+"""The pickles of the field: PETER/PEPLER `reviews.pickle` with its index files, and XRec's frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from gavamoe.data.readers.lines import EmptyFileError
+from gavamoe.data.readers.pandas_pickle import load_frame
+from gavamoe.data.readers.rows import LINE, strings
+from gavamoe.errors import DataError
+
+BATCH_ROWS = 100_000
+# What a PETER record says of its sentence: (feature, opinion, sentence, sentiment).
+TEMPLATE = ("feature", "opinion", "sentence", "sentiment")
+INDEX_FILES = {"train": "train.index", "valid": "validation.index", "test": "test.index"}
+XREC_SPLITS = {"trn": "train", "val": "valid", "tst": "test"}
+
+
+class PickledRows:
+    """Rows of a pickled list of records or of a pickled frame; `line` is the number of the record.
+
+    PETER/PEPLER records get the columns feature, opinion, sentence and sentiment from their template, and `split`
+    from the index files. XRec frames get `split` from their file names, and the rating 1: they hold liked pairs only.
+
+    Args:
+        path: the file.
+        index: the directory of the index files; None to take the first one beside the file, where there is one.
+    """
+
+    def __init__(self, path: Path, index: Path | None = None) -> None:
+        self.path = path
+        value = load_frame(path)
+        if value == []:
+            raise EmptyFileError(f"{path} has no reviews")
+        if isinstance(value, list) and value and all(isinstance(record, dict) for record in value):
+            self._values = _columns_of_records(value)
+            self._add_index(index or _index_beside(path), len(value))
+        elif isinstance(value, dict) and value and all(isinstance(column, list) for column in value.values()):
+            self._values = {str(name): column for name, column in value.items()}
+            self._add_xrec()
+        else:
+            raise DataError(f"{path}: expected a pickled list of review dicts, or a data frame; found {_shape(value)}")
+        self.columns = list(self._values)
+
+    def batches(self, wanted: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """Yield the wanted columns as strings, with `line`, the number of the record from 1."""
+        total = len(next(iter(self._values.values())))
+        for start in range(0, total, BATCH_ROWS):
+            stop = min(start + BATCH_ROWS, total)
+            data = {
+                name: [_text(value) for value in self._values.get(name, [None] * total)[start:stop]] for name in wanted
+            }
+            frame = pl.DataFrame(data, schema=strings(wanted))
+            yield frame.with_columns(pl.int_range(start + 1, stop + 1, dtype=pl.UInt32).alias(LINE))
+
+    def _add_index(self, directory: Path | None, total: int) -> None:
+        if directory is None:
+            return
+        split: list[str | None] = [None] * total
+        for name, file in INDEX_FILES.items():
+            for number in _read_index(directory / file, total):
+                if split[number] is not None:
+                    raise DataError(f"{directory / file}: record {number} is also in the {split[number]} index")
+                split[number] = name
+        self._values["split"] = split
+
+    def _add_xrec(self) -> None:
+        total = len(next(iter(self._values.values())))
+        if {"uid", "iid", "explanation"} <= self._values.keys() and "rating" not in self._values:
+            self._values["rating"] = ["1"] * total
+        split = XREC_SPLITS.get(self.path.name.partition(".")[0])
+        if split and "split" not in self._values:
+            self._values["split"] = [split] * total
+
+
+def _columns_of_records(records: list[dict[Any, Any]]) -> dict[str, list[Any]]:
+    names = dict.fromkeys(name for record in records for name in record)
+    columns = {str(name): [record.get(name) for record in records] for name in names}
+    templates = columns.pop("template", None)
+    if templates:
+        for place, name in enumerate(TEMPLATE):
+            columns[name] = [
+                template[place] if isinstance(template, list | tuple) and place < len(template) else None
+                for template in templates
+            ]
+    return columns
+
+
+def _index_beside(path: Path) -> Path | None:
+    found = [file.parent for pattern in ("*/train.index", "index/*/train.index") for file in path.parent.glob(pattern)]
+    return min(found, key=lambda directory: (len(directory.name), directory.name), default=None)
+
+
+def _read_index(path: Path, total: int) -> list[int]:
+    try:
+        numbers = [int(number) for number in path.read_text(encoding="utf-8").split()]
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read: {error.strerror}; expected the {path.name} of a PEPLER split"
+        ) from error
+    except ValueError:
+        raise DataError(f"{path}: expected record numbers separated by spaces") from None
+    wrong = next((number for number in numbers if not 0 <= number < total), None)
+    if wrong is not None:
+        raise DataError(f"{path}: record {wrong} does not exist: the pickle has {total} records, numbered from 0")
+    return numbers
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None or value != value else str(value)
+
+
+def _shape(value: Any) -> str:
+    return f"an empty {type(value).__name__}" if value in ([], {}, ()) else f"a {type(value).__name__}"

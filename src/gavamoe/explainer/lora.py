@@ -1,0 +1,118 @@
+"""Parameter-efficient training (PEFT): low-rank factors beside frozen weights, merged or kept apart when done.
+
+What is trained: attention through LoRA; gates, soft tokens and the rows of new tokens in full; experts in full where
+they are new (adapter, random), through low-rank factors of their 3-D weights where they were pretrained.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch import nn
+from transformers import GenerationConfig, PreTrainedTokenizerBase
+
+from gavamoe.config import ExplainerConfig
+from gavamoe.errors import RunError
+from gavamoe.explainer.configuration import GavamoeConfig
+from gavamoe.explainer.modeling import GavamoeForCausalLM
+from gavamoe.language.base_model import extend_vocabulary, load_base
+from gavamoe.language.prompt import END, PAD, SPECIAL_TOKENS
+from gavamoe.language.tokenizer import token_name
+from gavamoe.moe.convert import text_decoder
+
+ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+ADAPTER_CONFIG = "adapter_config.json"
+
+
+def add_lora(model: GavamoeForCausalLM, tokenizer: PreTrainedTokenizerBase, config: ExplainerConfig) -> PeftModel:
+    """`model` frozen, with low-rank factors and the parts that are trained in full; `config` settled."""
+    added = tokenizer.get_added_vocab()
+    new_ids = [added[name] for mark in (PAD, END, *SPECIAL_TOKENS) if (name := token_name(tokenizer, mark)) in added]
+    full = ["user_token", "item_token", "gate", *(["shared"] if config.shared_experts else [])]
+    low_rank = config.lora_experts and config.initialisation in ("partition", "replicate")
+    rows = {_name_of(model, table): new_ids for table in (model.get_input_embeddings(), model.get_output_embeddings())}
+    lora = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=config.lora_rank,
+        lora_alpha=config.lora_alpha,
+        lora_dropout=config.lora_dropout,
+        target_modules=_attention_of(model),
+        target_parameters=["experts.gate_up_proj", "experts.down_proj"] if low_rank else None,
+        modules_to_save=full if low_rank else [*full, "experts"],
+        trainable_token_indices=rows,
+    )
+    with _quiet():
+        tuned = get_peft_model(model, lora)
+    for parameter in tuned.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    return tuned
+
+
+def merge_lora(tuned: nn.Module) -> GavamoeForCausalLM:
+    """The model that `tuned` computes, as a plain one in the precision of its base."""
+    if not isinstance(tuned, PeftModel):
+        return tuned  # type: ignore[return-value]
+    dtype = tuned.get_base_model().dtype
+    return tuned.merge_and_unload().to(dtype)
+
+
+def save_adapter(tuned: PeftModel, base: str, directory: Path) -> None:
+    """Write what was trained (adapter_model.safetensors), the model's config.json, and where its base is."""
+    tuned.peft_config["default"].base_model_name_or_path = base
+    tuned.save_pretrained(directory, save_embedding_layers=False)
+    (directory / "README.md").unlink(missing_ok=True)  # PEFT's card; the run has its own
+    model = tuned.get_base_model()
+    model.config.save_pretrained(directory)
+    model.generation_config.save_pretrained(directory)
+
+
+def load_adapter(directory: Path, base: str | None = None) -> GavamoeForCausalLM:
+    """What `save_adapter` wrote, on a fresh base: the one it names, or `base`, the same model elsewhere."""
+    adapter: dict[str, Any] = json.loads((directory / ADAPTER_CONFIG).read_text("utf-8"))
+    base = base or adapter["base_model_name_or_path"]
+    if Path(base).is_absolute() and not Path(base).is_dir():
+        raise RunError(
+            f"the base model of {directory} is not at {base} any more; write its new place into "
+            f"{directory / ADAPTER_CONFIG}, as base_model_name_or_path"
+        )
+    config = GavamoeConfig.from_pretrained(directory)
+    # The precision that it was trained beside, which only the LM's own configuration knows.
+    lm = load_base(base, config.text_config.get_text_config().dtype or torch.float32)
+    extend_vocabulary(lm, config.vocabulary, [])
+    with _quiet():
+        model = merge_lora(PeftModel.from_pretrained(GavamoeForCausalLM(config, lm), directory))
+    model.generation_config = GenerationConfig.from_pretrained(directory)
+    return model
+
+
+def load_model(directory: Path) -> GavamoeForCausalLM:
+    """The explainer's model from a run, whole or as an adapter."""
+    if (directory / ADAPTER_CONFIG).is_file():
+        return load_adapter(directory)
+    return GavamoeForCausalLM.from_pretrained(directory)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """PEFT asks transformers by names that are about to change, and transformers says so to our user."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
+
+
+def _attention_of(model: GavamoeForCausalLM) -> str:
+    """A pattern for the attention of the text decoder: a multimodal base has more, which no text ever reaches."""
+    return rf"{re.escape(_name_of(model, text_decoder(model.lm)))}\..*\.({'|'.join(ATTENTION)})"
+
+
+def _name_of(model: nn.Module, wanted: nn.Module) -> str:
+    return next(name for name, module in model.named_modules() if module is wanted)

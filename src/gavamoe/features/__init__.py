@@ -1,0 +1,1 @@
+"""Aspects of a text."""

@@ -1,0 +1,1 @@
+"""Shared by stage 2 and the baselines."""

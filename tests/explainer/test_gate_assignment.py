@@ -1,0 +1,80 @@
+"""Which gate a pair takes: stage 1's clusters, and what they are compared with."""
+
+import numpy as np
+import pytest
+import torch
+
+from gavamoe.config import parse_config
+from gavamoe.explainer.explainer import Explainer
+from gavamoe.explainer.gate_assignment import GateAssignment
+from gavamoe.pipeline.train import train_run
+from gavamoe.preference.model import PreferenceModel
+
+USER, ITEM = np.arange(40) % 9, np.arange(40) % 7
+
+
+@pytest.fixture
+def preference():
+    torch.manual_seed(0)
+    return PreferenceModel(users=8, items=6, levels=5, clusters=3, latent=4).eval()
+
+
+@pytest.mark.parametrize("source", ["model", "random", "kmeans", "one"])
+def test_a_pairs_gate_is_its_own_whatever_its_batch_and_survives_saving(preference, tmp_path, source):
+    clusters = GateAssignment.fit(source, preference, USER, ITEM, seed=1)
+    gates = clusters.assign(preference, USER, ITEM)
+    assert gates.min() >= 0
+    assert gates.max() < clusters.count == (1 if source == "one" else 3)
+    alone = [int(clusters.assign(preference, USER[[row]], ITEM[[row]])[0]) for row in range(40)]
+    assert alone == gates.tolist()
+    clusters.save(tmp_path)
+    assert GateAssignment.load(tmp_path, preference) == clusters
+
+
+def test_without_a_file_the_clusters_are_those_of_stage_1(preference, tmp_path):
+    clusters = GateAssignment.load(tmp_path, preference)
+    expected = preference.assign(torch.from_numpy(USER), torch.from_numpy(ITEM)).tolist()
+    assert clusters.assign(preference, USER, ITEM).tolist() == expected
+
+
+def test_random_clusters_are_spread_evenly_and_know_nothing_of_user_or_item(preference):
+    user, item = (ids.ravel() for ids in np.meshgrid(np.arange(60), np.arange(60)))
+    gates = GateAssignment("random", 3).assign(preference, user, item)
+    assert np.bincount(gates) / len(gates) == pytest.approx([1 / 3] * 3, abs=0.03)
+    for ids in (user, item):
+        assert all(set(gates[ids == one]) == {0, 1, 2} for one in range(60))
+
+
+def test_kmeans_takes_the_nearest_centre_in_the_latent_space(preference):
+    clusters = GateAssignment.fit("kmeans", preference, USER, ITEM, seed=0)
+    latent = preference.latent(torch.from_numpy(USER), torch.from_numpy(ITEM)).numpy()
+    distance = ((latent[:, None] - np.array(clusters.centres)[None]) ** 2).sum(-1)
+    assert clusters.assign(preference, USER, ITEM).tolist() == distance.argmin(1).tolist()
+
+
+def test_a_run_without_taste_vectors_and_with_one_gate_trains_and_explains(dataset_path, tiny_config, tmp_path):
+    tree = tiny_config.model_dump()
+    tree["explainer"] |= {"gate_clusters": "one", "use_preference_vectors": False, "epochs": 1}
+    train_run(dataset_path, tmp_path / "run", parse_config(tree), preset="tiny")
+    explainer = Explainer.from_pretrained(tmp_path / "run")
+    assert explainer.model.config.clusters == 1
+    assert explainer.model.config.side_width == tree["explainer"]["soft_token_width"]
+    assert {e.cluster for e in explainer.explain_batch([("u01", "i01"), ("u02", "i05"), ("new", "i01")])} == {0}
+
+
+def test_without_any_vector_the_gate_alone_tells_pairs_apart(dataset_path, tiny_config, tmp_path):
+    tree = tiny_config.model_dump()
+    tree["explainer"] |= {
+        "gate_clusters": "random",
+        "use_preference_vectors": False,
+        "soft_token_width": 0,
+        "epochs": 1,
+    }
+    train_run(dataset_path, tmp_path / "run", parse_config(tree), preset="tiny")
+    model = Explainer.from_pretrained(tmp_path / "run").model.eval()
+    ids = torch.tensor([[model.config.user_token_id, model.config.item_token_id, 9, 11]] * 3)
+    user, item, gate = torch.tensor([1, 4, 1]), torch.tensor([2, 3, 2]), torch.tensor([0, 0, 1])
+    with torch.no_grad():
+        one, same_gate, other_gate = model(ids, user_ids=user, item_ids=item, cluster_ids=gate).logits
+    assert torch.equal(one, same_gate)
+    assert not torch.allclose(one, other_gate)

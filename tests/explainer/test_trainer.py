@@ -1,0 +1,114 @@
+"""A training of stage 2 that was interrupted and goes on: early stopping, and checkpoints that were cut off."""
+
+import numpy as np
+import pytest
+import torch
+from helpers.checkpoints import TEXTS
+from helpers.weights import assert_same_weights
+from helpers.worlds import TINY
+from transformers import Trainer
+
+from gavamoe.config import ExplainerConfig
+from gavamoe.explainer import build
+from gavamoe.explainer import trainer as training
+from gavamoe.explainer.dataset import ExplanationDataset, PairContext
+from gavamoe.explainer.trainer import latest_complete_checkpoint
+
+STEPS, EPOCHS = 3, 5  # of an epoch, at most
+WORSE = [3.0, 3.1, 3.2, 3.3, 3.4]  # validation losses, of which patience 2 sees three and patience 1 sees two
+
+
+class Cut(BaseException):
+    """What ends a training from outside."""
+
+
+class Training:
+    """One training in `checkpoints`, its validation losses scripted, that can be cut off and begun again."""
+
+    def __init__(self, checkpoints, patience, monkeypatch):
+        self.checkpoints, self.steps, self.cut_at = checkpoints, 0, None
+        self.losses = iter(WORSE)
+        settings = TINY["explainer"] | {"epochs": EPOCHS, "patience": patience, "batch_size": 4, "dropout": 0.1}
+        self.config = ExplainerConfig(**settings).resolve_defaults(base=False)
+        monkeypatch.setattr(training, "validation_loss", lambda *args: next(self.losses))
+        real_step = Trainer.training_step
+
+        def step(trainer, *args, **kwargs):
+            if self.steps == self.cut_at:
+                raise Cut
+            self.steps += 1
+            return real_step(trainer, *args, **kwargs)
+
+        monkeypatch.setattr(Trainer, "training_step", step)
+
+    def run(self, cut_at=None):
+        """Train on to the end, or to the step where it is cut; return the validation losses and weights."""
+        self.cut_at = cut_at
+        torch.manual_seed(0)
+        model, tokenizer = build.from_scratch(TEXTS, self.config, 3, (torch.randn(9, 4), torch.randn(7, 4)))
+        ids = np.arange(4 * STEPS) % 6
+        pairs = PairContext(ids, ids, ids % 3, [3] * len(ids), [None] * len(ids))
+        rows = ExplanationDataset(pairs, TEXTS[: len(ids)], tokenizer, self.config, seed=0, hide=True)
+        history = training.fit_explainer(model, tokenizer, rows, rows, self.config, 0, self.checkpoints)
+        return [record["eval_loss"] for record in history if "eval_loss" in record], model.state_dict()
+
+
+@pytest.fixture
+def trainings(tmp_path, monkeypatch):
+    """Make trainings, each in a place of its own."""
+
+    def make(patience):
+        return Training(tmp_path / str(len(list(tmp_path.iterdir()))) / "state", patience, monkeypatch)
+
+    return make
+
+
+def test_a_resumed_training_stops_as_early_as_an_uninterrupted_one(trainings):
+    losses, weights = trainings(patience=2).run()
+    assert losses == WORSE[:3]
+    resumed = trainings(patience=2)
+    with pytest.raises(Cut):
+        resumed.run(cut_at=2 * STEPS + 1)  # in the epoch that is to be the last
+    again, its_weights = resumed.run()
+    assert again == losses
+    assert_same_weights(its_weights, weights)
+
+
+@pytest.mark.parametrize("patience", [1, 2])
+def test_a_training_that_had_stopped_takes_no_further_step(trainings, patience, monkeypatch):
+    losses, weights = trainings(patience).run()
+    stopped = trainings(patience)
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_finalize_training", lambda *args: (_ for _ in ()).throw(Cut))
+        with pytest.raises(Cut):
+            stopped.run()
+    steps = stopped.steps
+    again, its_weights = stopped.run()
+    assert stopped.steps == steps == STEPS * (patience + 1)
+    assert again == losses
+    assert_same_weights(its_weights, weights)
+
+
+@pytest.mark.parametrize("left", [None, '{"epoch": 2.0, "best_m'], ids=["none", "half"])
+def test_a_checkpoint_that_was_cut_off_is_deleted_and_the_one_before_it_serves(trainings, left):
+    _, weights = trainings(2).run()
+    resumed = trainings(2)
+    with pytest.raises(Cut):
+        resumed.run(cut_at=2 * STEPS + 1)
+    whole = latest_complete_checkpoint(resumed.checkpoints)
+    assert whole.name == f"checkpoint-{2 * STEPS}"
+    torn = resumed.checkpoints / "checkpoint-999"
+    torn.mkdir()
+    (torn / "model.safetensors").write_bytes((whole / "model.safetensors").read_bytes()[:1000])
+    if left is not None:
+        (torn / "trainer_state.json").write_text(left)
+    _, its_weights = resumed.run()
+    assert not torn.exists()
+    assert_same_weights(its_weights, weights)
+
+
+def test_without_a_whole_checkpoint_training_begins_anew(tmp_path):
+    assert latest_complete_checkpoint(tmp_path / "nothing") is None
+    (tmp_path / "checkpoint-9").mkdir()
+    assert latest_complete_checkpoint(tmp_path) is None
+    assert not list(tmp_path.iterdir())

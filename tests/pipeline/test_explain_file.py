@@ -1,0 +1,142 @@
+"""Files of pairs: any number, interrupted anywhere."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import polars as pl
+import pytest
+
+from gavamoe.conditions import Condition
+from gavamoe.errors import DataError, RunError
+from gavamoe.pipeline.explain_file import explain_file
+from gavamoe.pipeline.pairs_file import read_pairs
+
+COUNT, WINDOW = 240, 8
+PROGRAM = """
+import sys
+from pathlib import Path
+import torch
+from gavamoe.explainer.explainer import Explainer
+from gavamoe.language.prompt import Condition
+from gavamoe.pipeline.explain_file import explain_file
+torch.set_num_threads(1)
+run, pairs, out = map(Path, sys.argv[1:])
+explain_file(Explainer.from_pretrained(run), pairs, out, Condition(), resume=True, window={window})
+"""
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    path = tmp_path / "pairs.csv"
+    users = [f"u{i % 41:02d}" for i in range(COUNT)]  # u00 is a stranger
+    pl.DataFrame({"user": users, "item": [f"i{i % 23:02d}" for i in range(COUNT)]}).write_csv(path)
+    return path
+
+
+def explain(explainer, pairs, out, condition=Condition(), **options):
+    return explain_file(explainer, pairs, out, condition, window=WINDOW, **options)
+
+
+def test_interrupted_and_killed_nothing_is_lost_or_doubled(run_path, explainer, pairs, tmp_path):
+    out, parts = tmp_path / "texts.parquet", tmp_path / ".texts.parquet.parts"
+    done = 0
+    for stop in (signal.SIGINT, signal.SIGKILL):
+        program = PROGRAM.format(window=WINDOW)
+        process = subprocess.Popen([sys.executable, "-c", program, run_path, pairs, out], stderr=subprocess.DEVNULL)
+        while len(list(parts.glob("0*.parquet"))) < done + 2 and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(stop)
+        assert process.wait() != 0
+        done = len(list(parts.glob("0*.parquet")))
+        assert 0 < done < COUNT / WINDOW
+        assert not out.exists()
+    before = {path.name: path.stat().st_mtime_ns for path in parts.glob("0*.parquet")}
+    written = []
+    explain_batch = explainer.explain_batch
+    try:
+        explainer.explain_batch = lambda rows, *args, **kw: (
+            written.append(len(rows)) or explain_batch(rows, *args, **kw)
+        )
+        assert explain(explainer, pairs, out, resume=True)["n"] == COUNT
+    finally:
+        del explainer.explain_batch
+    assert len(written) == COUNT / WINDOW - len(before)  # what was finished was not written again
+    explain(explainer, pairs, tmp_path / "at once.parquet")
+    assert pl.read_parquet(out).equals(pl.read_parquet(tmp_path / "at once.parquet"))
+    assert pl.read_parquet(out).select("user", "item").equals(pl.read_csv(pairs))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["at once.parquet", "pairs.csv", "texts.parquet"]
+
+
+def test_unfinished_work_is_neither_lost_nor_mixed_with_other(explainer, pairs, tmp_path, monkeypatch):
+    out = tmp_path / "texts.jsonl"
+    with monkeypatch.context() as broken:
+        broken.setattr("gavamoe.pipeline.explain_file.write_table", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            explain(explainer, pairs, out)
+    assert not out.exists()
+    with pytest.raises(RunError, match="--resume"):
+        explain(explainer, pairs, out)
+    with pytest.raises(RunError, match="other conditions"):
+        explain(explainer, pairs, out, Condition(rating="none"), resume=True)
+    explain(explainer, pairs, out, resume=True)
+    assert len(pl.read_ndjson(out)) == COUNT
+
+
+def test_ground_truth_in_the_prompt_is_marked_in_every_row(explainer, tmp_path):
+    path, out = tmp_path / "pairs.jsonl", tmp_path / "texts.jsonl"
+    pl.DataFrame({"user": ["u01"], "item": ["i01"], "rating": [4], "feature": ["music"]}).write_ndjson(path)
+    result = explain(explainer, path, out, Condition("given", "given"))
+    row = pl.read_ndjson(out).row(0, named=True)
+    assert result["conditions"]["oracle"] is row["oracle"] is True
+    assert (row["rating_condition"], row["feature_condition"], row["feature"]) == ("given", "given", "music")
+    explain(explainer, path, out)
+    assert pl.read_ndjson(out)["oracle"].to_list() == [False]
+
+
+@pytest.mark.parametrize(
+    ("content", "condition", "words"),
+    [
+        ("user,item\nu01,i01\n", Condition(rating="given"), "no column rating"),
+        ("user,item\nu01,i01\n", Condition(feature="given"), "no column feature"),
+        ("user,item,rating\nu01,i01,4\nu02,i02,9\n", Condition(rating="given"), "row 2: rating 9"),
+        (
+            "user,item,rating\nu01,i01,4\nu02,i02,good\n",
+            Condition(rating="given"),
+            "line 3: no rating that is a number",
+        ),
+        ("user,item\nu01,i01\nu02,\n", Condition(), "line 3: no item"),
+        ("user,movie\nu01,i01\n", Condition(), "no column item"),
+        ("user,item\n", Condition(), "no pairs"),
+    ],
+)
+def test_a_file_that_is_not_one_of_pairs_is_refused_by_name(explainer, tmp_path, content, condition, words):
+    path, out = tmp_path / "pairs.csv", tmp_path / "texts.csv"
+    path.write_text(content)
+    with pytest.raises(DataError, match=words):
+        explain(explainer, path, out, condition)
+    assert [path.name for path in tmp_path.iterdir()] == ["pairs.csv"]
+
+
+def test_a_broken_line_is_named_without_an_option_that_explain_does_not_have(explainer, tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text('{"user": "u01", "item": "i01"}\n{"user": \n')
+    with pytest.raises(DataError, match=r"line 2.*correct the line$"):
+        explain(explainer, path, tmp_path / "texts.csv")
+
+
+def test_names_are_stripped_as_those_of_reviews_are(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text("user, item,rating,feature\n u01 , i01, 4, music \n")
+    assert read_pairs(path, Condition("given", "given")).row(0) == ("u01", "i01", 4.0, "music")
+    path.write_text("user,item\nu01, \n")
+    with pytest.raises(DataError, match="line 2: no item"):
+        read_pairs(path, Condition())
+
+
+def test_names_stay_the_strings_they_are(explainer, tmp_path):
+    (tmp_path / "pairs.csv").write_text("user,item\n007,1e3\n")
+    explain(explainer, tmp_path / "pairs.csv", tmp_path / "texts.parquet")
+    row = pl.read_parquet(tmp_path / "texts.parquet").row(0, named=True)
+    assert (row["user"], row["item"], row["cold_user"], row["cold_item"]) == ("007", "1e3", True, True)

@@ -1,0 +1,101 @@
+"""The order of layers: a module imports only from layers below its own, and nothing imports in a circle."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "src" / "gavamoe"
+ROOT = {
+    *("errors", "_version", "files", "distributed", "checkpoint"),
+    *("progress", "config", "presets", "conditions", "run"),
+}
+# What each folder may import besides itself. `ROOT` stands for the modules beside the folders.
+ALLOWED: dict[str, set[str]] = {
+    "features": ROOT,
+    "data": ROOT | {"features"},
+    "moe": {"errors", "distributed"},
+    "language": ROOT,
+    "preference": ROOT | {"data"},
+    "explainer": ROOT | {"features", "data", "moe", "language", "preference"},
+    "evaluation": ROOT | {"features", "data"},
+    "baselines": ROOT | {"features", "data", "language"},
+    "diagnostics": ROOT | {"data", "preference"},
+}
+BELOW_PIPELINE = ROOT | set(ALLOWED)
+ALLOWED["pipeline"] = set(BELOW_PIPELINE)
+ALLOWED["experiments"] = BELOW_PIPELINE | {"pipeline"}
+ALLOWED["cli"] = BELOW_PIPELINE | {"pipeline", "experiments"}
+
+
+def _modules() -> dict[str, ast.Module]:
+    found = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        name = ".".join(("gavamoe", *parts)).removesuffix(".__init__")
+        found[name] = ast.parse(path.read_text(encoding="utf-8"))
+    return found
+
+
+MODULES = _modules()
+
+
+def _imports(name: str) -> set[str]:
+    """Modules of the package that `name` imports anywhere, except for type checking alone."""
+    found = set()
+    for node in ast.walk(_without_type_checking(MODULES[name])):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            submodules = {f"{node.module}.{alias.name}" for alias in node.names} & MODULES.keys()
+            found |= submodules or {node.module}
+    return {module for module in found if module in MODULES and module not in ("gavamoe", name)}
+
+
+def _without_type_checking(tree: ast.Module) -> ast.Module:
+    kept = [n for n in tree.body if not (isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING")]
+    return ast.Module(body=kept, type_ignores=[])
+
+
+def _layer(module: str) -> str:
+    return module.split(".")[1]
+
+
+@pytest.mark.parametrize("folder", sorted(ALLOWED))
+def test_a_folder_imports_only_from_layers_below_it(folder):
+    wrong = {
+        f"{name} imports {imported}"
+        for name in MODULES
+        if name.startswith(f"gavamoe.{folder}.") or name == f"gavamoe.{folder}"
+        for imported in _imports(name)
+        if _layer(imported) not in ALLOWED[folder] | {folder}
+    }
+    assert not wrong
+
+
+def test_modules_import_each_other_in_one_direction():
+    graph = {name: _imports(name) for name in MODULES}
+    done: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, " -> ".join((*path[path.index(name) :], name))
+        if name not in done:
+            for imported in sorted(graph[name]):
+                visit(imported, (*path, name))
+            done.add(name)
+
+    for name in sorted(graph):
+        visit(name, ())
+
+
+def test_every_folder_says_what_it_holds_and_what_it_may_import():
+    for name, tree in MODULES.items():
+        folder = PACKAGE.joinpath(*name.split(".")[1:])
+        if folder.is_dir() and _layer_name(name) in ALLOWED and len(name.split(".")) == 2:
+            assert "May import" in (ast.get_docstring(tree) or ""), name
+
+
+def _layer_name(name: str) -> str:
+    return name.split(".")[1] if "." in name else ""
