@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 import torch
 from gavamoe.explainer.explainer import Explainer
-from gavamoe.language.prompt import Condition
+from gavamoe.conditions import Condition
 from gavamoe.pipeline.explain_file import explain_file
 torch.set_num_threads(1)
 run, pairs, out = map(Path, sys.argv[1:])
