@@ -3,7 +3,7 @@
 Latent semantic analysis: an item's training texts as one document, TF-IDF, truncated SVD. Left to gradients alone, an
 item with a dozen reviews stays a stranger to the language model for as long as training lasts. Users get no such start:
 half of them have so few texts that the vector would be the very text it is to help predict, and the model would learn
-to trust it (docs/experiments.md).
+to trust it (docs/lab-log.md).
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ SIDES = "user", "item"
 PSEUDO_COUNTS = np.geomspace(1, 1000, 13)
 PAIRS_AT_ONCE, TEXTS_AT_ONCE = 4096, 100_000
 # How much of the habit is taken off a feature's probability. At 0 the commonest feature is foretold of nearly every
-# pair; at 1 a hit in four is lost for features that hardly anybody speaks of (docs/experiments.md).
+# pair; at 1 a hit in four is lost for features that hardly anybody speaks of (docs/lab-log.md).
 BACKGROUND_WEIGHT = 0.8
 
 

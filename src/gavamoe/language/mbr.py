@@ -19,7 +19,7 @@ REFERENCE_WEIGHT = (
     3.0  # what people's texts count against the other drafts: they are less alike, so agree less with any draft
 )
 # Likeness to texts longer than the drafts grows with a draft's length. So a draft loses LENGTH for each factor of e by
-# which its own is off BRIEF of people's (docs/experiments.md).
+# which its own is off BRIEF of people's (docs/lab-log.md).
 LENGTH_WEIGHT, TARGET_LENGTH_RATIO = 0.5, 0.6
 
 
