@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import Enum
 from importlib import import_module
 from importlib.resources import files
@@ -113,7 +113,7 @@ def settings_page() -> str:
     groups: dict[str, list[tuple[str, ...]]] = {}
     for key, field in settings():
         group = key.rpartition(".")[0]
-        groups.setdefault(group, []).append((f"`{key}`", _annotation(field), _value(field), _meaning(field)))
+        groups.setdefault(group, []).append((f"`{key}`", _annotation(field), _value(field), field.description or ""))
     for group, rows in groups.items():
         lines += [f"## {titles.get(group, f'`{group}`')}", _table(("setting", "value", "default", "meaning"), rows)]
     lines += ["## Presets", "A preset is a file of settings that differ from the defaults (`--preset NAME`)."]
@@ -168,11 +168,7 @@ def _value(field: Any) -> str:
     return f"`{yaml.safe_dump(default, default_flow_style=True).splitlines()[0]}`"
 
 
-def _meaning(field: Any) -> str:
-    return field.description or ""
-
-
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
 
