@@ -25,14 +25,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("directory", type=Path)
     parser.add_argument("--reviews", type=int, default=2000)
-    parser.add_argument("--epochs", type=int, default=4, help="of stage 2")
+    parser.add_argument("--set", action="append", default=["explainer.epochs=4"], metavar="KEY=VALUE")
     options = parser.parse_args()
     reviews, data, run = (options.directory / name for name in ("reviews.jsonl.gz", "data", "run"))
     options.directory.mkdir(parents=True, exist_ok=True)
 
     gavamoe("simulate", "--out", reviews, "--users", 80, "--items", 40, "--reviews", options.reviews, "--clusters", 3)
     gavamoe("prepare", reviews, "--out", data)
-    settings = ("--set", "preference.clusters=3", "--set", f"explainer.epochs={options.epochs}")
+    settings = [word for setting in ["preference.clusters=3", *options.set] for word in ("--set", setting)]
     gavamoe("train", data, "--out", run, "--preset", "tiny", *settings)
 
     explainer = Explainer.from_pretrained(run)

@@ -36,7 +36,6 @@ def main() -> None:
         home = ROOT / homes.get(name, f"docs/{name}")
         page.write_text(site_links(page.read_text("utf-8"), home, name), "utf-8")
     config = yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))
-    config["site_dir"] = str(ROOT / "site")
     config["plugins"][1]["mkdocstrings"]["handlers"]["python"]["paths"] = [str(ROOT / "src")]
     (STAGE / "mkdocs.yml").write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
     builder = Path(sys.executable).parent / "zensical"
@@ -46,6 +45,8 @@ def main() -> None:
     print(said)
     if done.returncode or "Warning" in said or "griffe:" in said:
         sys.exit("the site was not built without warnings")
+    shutil.rmtree(ROOT / "site", ignore_errors=True)
+    shutil.move(STAGE / "site", ROOT / "site")
 
 
 def site_links(text: str, home: Path, name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import shlex
 import shutil
@@ -188,15 +189,27 @@ def test_the_site_builds_without_a_warning() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+# Enough to run every line of an example, not to write sentences.
+SHORT = ("explainer.epochs=1", "explainer.candidates=2", "preference.epochs=2", "preference.pretrain_epochs=2")
+
+
 def run_example(*arguments: object) -> str:
-    done = subprocess.run([sys.executable, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, check=False)
+    options = [word for setting in SHORT for word in ("--set", setting)]
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments), *options],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 @pytest.mark.slow
 def test_the_quickstart_example_trains_and_explains(tmp_path: Path) -> None:
-    printed = run_example("examples/quickstart.py", tmp_path, "--reviews", 500, "--epochs", 1)
+    printed = run_example("examples/quickstart.py", tmp_path, "--reviews", 300)
     assert "predicted rating" in printed
     assert "responsibilities" in printed
     assert (tmp_path / "run/run.yaml").is_file()
@@ -204,8 +217,6 @@ def test_the_quickstart_example_trains_and_explains(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_example_of_own_reviews_evaluates_and_explains(tmp_path: Path, reviews_file: Path) -> None:
-    settings = ("explainer.epochs=1", "preference.epochs=3", "preference.pretrain_epochs=3", "explainer.candidates=2")
-    options = [word for setting in settings for word in ("--set", setting)]
-    printed = run_example("examples/own_reviews.py", reviews_file, tmp_path, "--preset", "tiny", *options)
+    printed = run_example("examples/own_reviews.py", reviews_file, tmp_path, "--preset", "tiny")
     assert "unknown: True" in printed
     assert json.loads((tmp_path / "run/metrics.json").read_text("utf-8"))["n"] == 50
