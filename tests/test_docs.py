@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
 import os
@@ -133,6 +134,35 @@ def test_every_concept_names_an_existing_file_and_what_to_look_for_in_it() -> No
         for name in re.findall(r"`(?:[A-Za-z]+\.)?([A-Za-z_]+)`", look_for):
             source = (ROOT / path).read_text("utf-8")
             assert re.search(rf"\b{name}\b", source), (concept, path, name)
+
+
+def arguments_and_fields(node: ast.AST) -> set[str]:
+    """Return what the Args section of a function or class may describe: arguments, and fields of a class."""
+    if isinstance(node, ast.ClassDef):
+        own = [target.target.id for target in node.body if isinstance(target, ast.AnnAssign)]
+        inits = [arguments_and_fields(item) for item in node.body if getattr(item, "name", "") == "__init__"]
+        return {*own, *(name for init in inits for name in init)}
+    if not isinstance(node, ast.FunctionDef):
+        return set()
+    found = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs, node.args.vararg, node.args.kwarg]
+    return {argument.arg for argument in found if argument is not None}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "src").rglob("*.py")), ids=identifier)
+def test_docstrings_describe_arguments_that_exist(path: Path) -> None:
+    wrong = []
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if not isinstance(node, ast.FunctionDef | ast.ClassDef) or not (text := ast.get_docstring(node)):
+            continue
+        section = re.search(r"^Args:\n((?: {4}.*\n?|\n)+)", text, re.MULTILINE)
+        described = (
+            re.findall(r"^ {4}(\*{0,2}\w+(?:, \*{0,2}\w+)*)(?: \([^)]*\))?:", section[1], re.MULTILINE)
+            if section
+            else []
+        )
+        names = [name.lstrip("*") for entry in described for name in entry.split(", ")]
+        wrong += [(node.name, name) for name in names if name not in arguments_and_fields(node)]
+    assert wrong == []
 
 
 @pytest.mark.parametrize("name", sorted(reference.PAGES))
