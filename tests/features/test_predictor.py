@@ -28,9 +28,8 @@ def accuracy(predictor: FeaturePredictor, reviews: pl.DataFrame) -> float:
 
 def test_users_with_few_reviews_do_not_hide_the_feature_of_the_item():
     predictor = FeaturePredictor.fit(simulate_features(2000, by_user=False, seed=0))
-    assert (
-        accuracy(predictor, simulate_features(2000, by_user=False, seed=1)) > 0.3
-    )  # the item's feature is that of 0.32 of the reviews
+    # 0.32 of the reviews have the feature of their item.
+    assert accuracy(predictor, simulate_features(2000, by_user=False, seed=1)) > 0.3
 
 
 def test_users_with_many_reviews_determine_the_feature():

@@ -44,8 +44,8 @@ def find_sidecar_metadata(reviews: Path) -> Path | None:
     stems = {f"meta_{category}", "items", "item", "business"}
     if "review" in stem:
         stems.add(stem.replace("review", "business"))
-    beside = sorted(file for file in reviews.parent.iterdir() if file.is_file() and file != reviews)
-    return next((file for file in beside if file.name.partition(".")[0] in stems and _is_metadata_file(file)), None)
+    siblings = sorted(file for file in reviews.parent.iterdir() if file.is_file() and file != reviews)
+    return next((file for file in siblings if file.name.partition(".")[0] in stems and _is_metadata_file(file)), None)
 
 
 def _is_metadata_file(path: Path) -> bool:

@@ -45,19 +45,12 @@ def make_card(
         The content of card.json.
     """
     rows = pl.scan_parquet(directory / "interactions.parquet", glob=False)
-    items = pl.scan_parquet(directory / "items.parquet", glob=False)
     n_reviews, n_users, n_items = assignment.rows["keep"].sum(), assignment.users.height, assignment.items.height
     return {
         "format": FORMAT_VERSION,
         "gavamoe": __version__,
         "sources": [_source(source.reader.path, source.layout) for source in ingested.sources],
-        "items": {
-            "sources": [{"name": path.name, "sha256": sha256_of_file(path)} for path in metadata],
-            "described": items.filter(pl.any_horizontal(pl.col("title", "description").is_not_null()))
-            .select(pl.len())
-            .collect()
-            .item(),
-        },
+        "items": _metadata(metadata, directory / "items.parquet"),
         "counts": {
             "reviews": n_reviews,
             "users": n_users,
@@ -65,17 +58,7 @@ def make_card(
             "density": n_reviews / max(n_users * n_items, 1),
             **_text_counts(rows),
         },
-        "reading": {
-            "rows": ingested.stats.rows,
-            "files without reviews": ingested.stats.empty_files,
-            "bad lines dropped": ingested.bad.count,
-            "bad line examples": ingested.bad.examples,
-            "texts cleaned": ingested.stats.cleaned_texts,
-            "texts empty": ingested.stats.empty_texts,
-            "times not understood": ingested.stats.unparsed_times,
-            "by anonymous users": ingested.stats.anonymous,
-            "repeated user-item pairs": assignment.repeated,
-        },
+        "reading": {**_reading(ingested), "repeated user-item pairs": assignment.repeated},
         "filters": {
             "k_core": options.k_core,
             "min_words": options.min_words,
@@ -95,12 +78,36 @@ def make_card(
 
 
 def _source(path: Path, layout: Layout) -> dict[str, Any]:
+    """Describe a source file and the layout it was read with."""
     return {
         "name": path.name,
         "sha256": sha256_of_file(path),
         "format": layout.name,
         "columns": dict(layout.columns),
         "guessed": list(layout.guessed),
+    }
+
+
+def _metadata(sources: Sequence[Path], items: Path) -> dict[str, Any]:
+    """Describe the metadata files, and count the items with a title or a description."""
+    described = pl.any_horizontal(pl.col("title", "description").is_not_null())
+    return {
+        "sources": [{"name": path.name, "sha256": sha256_of_file(path)} for path in sources],
+        "described": pl.scan_parquet(items, glob=False).filter(described).select(pl.len()).collect().item(),
+    }
+
+
+def _reading(ingested: Ingested) -> dict[str, Any]:
+    """Return the counts of what was read."""
+    return {
+        "rows": ingested.stats.rows,
+        "files without reviews": ingested.stats.empty_files,
+        "bad lines dropped": ingested.bad.count,
+        "bad line examples": ingested.bad.examples,
+        "texts cleaned": ingested.stats.cleaned_texts,
+        "texts empty": ingested.stats.empty_texts,
+        "times not understood": ingested.stats.unparsed_times,
+        "by anonymous users": ingested.stats.anonymous,
     }
 
 
