@@ -21,8 +21,8 @@ import torch
 from gavamoe.config import PreferenceConfig
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.data.items import read_items
-from gavamoe.data.readers.bad_lines import BadLines
 from gavamoe.data.readers.layouts import Layout
+from gavamoe.data.readers.rows import BadLines
 from gavamoe.preference.item_features import ItemText
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.trainer import fit_preference

@@ -22,7 +22,7 @@ import polars as pl
 
 BATCH = 250_000
 FRAGMENT_WORDS, FRAGMENTS = 10, 6
-IMPORT = "from gavamoe.data.prepare.prepare import PrepareOptions, prepare; "
+IMPORT = "from gavamoe.data.prepare import PrepareOptions, prepare; "
 WAYS = {
     "plain": "import polars as pl; pl.scan_ndjson({source!r}).sink_parquet({out!r} + '.parquet')",
     "prepare --features off": IMPORT + "prepare([{source!r}], {out!r}, PrepareOptions(features='off'))",

@@ -153,7 +153,7 @@ def test_a_run_goes_on_only_as_it_was_begun_and_on_the_same_data(run_path, datas
         train_run(dataset_path, run_path, other, resume=True)
     with pytest.raises(ConfigError, match="begun with another base model"):
         train_run(dataset_path, run_path, base_model="some/model", resume=True)
-    from gavamoe.data.prepare.prepare import PrepareOptions, prepare
+    from gavamoe.data.prepare import PrepareOptions, prepare
 
     prepare([str(dataset_path.parent / "reviews.jsonl.gz")], tmp_path / "other", PrepareOptions(seed=9))
     with pytest.raises(RunError, match="is not the data"):

@@ -45,8 +45,8 @@ def prepare(
 ) -> None:
     """Turn reviews of any known shape into a prepared dataset."""
     from gavamoe.cli.output import emit_json
-    from gavamoe.data.prepare.prepare import PrepareOptions
-    from gavamoe.data.prepare.prepare import prepare as prepare_dataset
+    from gavamoe.data.prepare import PrepareOptions
+    from gavamoe.data.prepare import prepare as prepare_dataset
     from gavamoe.data.readers.open import ReadOptions
     from gavamoe.data.scale import RatingScale
 

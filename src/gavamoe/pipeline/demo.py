@@ -15,7 +15,7 @@ from sklearn.metrics import adjusted_rand_score
 from gavamoe.conditions import Condition
 from gavamoe.config import load_config
 from gavamoe.data.dataset import ReviewDataset
-from gavamoe.data.prepare.prepare import PrepareOptions, prepare
+from gavamoe.data.prepare import PrepareOptions, prepare
 from gavamoe.data.simulate import World, simulate
 from gavamoe.data.tables import write_table
 from gavamoe.errors import InputError

@@ -14,7 +14,7 @@ from gavamoe.conditions import Condition
 from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import FILES as DATASET_FILES
 from gavamoe.data.dataset import ReviewDataset
-from gavamoe.data.reviews_file import read_reviews
+from gavamoe.data.readers.open import read_reviews
 from gavamoe.errors import DataError
 from gavamoe.evaluation.groups import TRAINING_REVIEWS
 from gavamoe.evaluation.score import Metrics

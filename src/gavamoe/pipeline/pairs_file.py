@@ -8,9 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from gavamoe.conditions import Condition
-from gavamoe.data.readers.bad_lines import BadLines
 from gavamoe.data.readers.open import open_rows
-from gavamoe.data.readers.rows import LINE, Rows
+from gavamoe.data.readers.rows import LINE, BadLines, RowReader
 from gavamoe.errors import DataError
 
 
@@ -43,7 +42,7 @@ def read_pairs(path: Path, condition: Condition) -> pl.DataFrame:
     return pairs.drop(LINE)
 
 
-def _batches(rows: Rows, wanted: list[str]) -> Iterator[pl.DataFrame]:
+def _batches(rows: RowReader, wanted: list[str]) -> Iterator[pl.DataFrame]:
     for batch in rows.batches(wanted):
         # Stripped as `prepare` strips them, so that the names of one file are those of the other.
         names = batch.select(pl.col(wanted).str.strip_chars(), pl.col(LINE).cast(pl.String))

@@ -1,3 +1,5 @@
+"""Splits, the k-core and the other filters of `prepare`."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -10,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gavamoe.data.dataset import ReviewDataset
+from gavamoe.data.prepare import PrepareOptions, prepare
 from gavamoe.data.prepare.filters import k_core
-from gavamoe.data.prepare.prepare import PrepareOptions, prepare
 from gavamoe.data.prepare.splits import TEST, TRAIN, VALID, split_rows
 from gavamoe.errors import DataError
 
@@ -33,20 +35,20 @@ def test_random_split_keeps_a_training_record_of_each_user_and_item(pairs: list[
     np.testing.assert_array_equal(split, split_rows(frame, "random", seed))
 
 
-def test_random_split_is_8_1_1_where_records_can_be_spared() -> None:
+def test_random_split_is_8_1_1_with_enough_records() -> None:
     split = split_rows(keys([(user, item) for user in range(50) for item in range(20)]), "random", 0)
     assert [int((split == part).sum()) for part in (TRAIN, VALID, TEST)] == [800, 100, 100]
     assert (split != split_rows(keys([(user, item) for user in range(50) for item in range(20)]), "random", 1)).any()
 
 
-def test_anonymous_reviews_are_tested_on_like_others(
+def test_anonymous_reviews_are_in_the_test_split_like_others(
     write_lines: Callable[..., Path], tmp_path: Path, reviews: list
 ) -> None:
     rows = [{**row, "user": "Anonymous"} if n % 4 else row for n, row in enumerate(reviews)]
     prepare([write_lines("r.jsonl", rows)], tmp_path / "out")
     dataset = ReviewDataset.load(tmp_path / "out")
-    tested = dataset.interactions("test", ["user_id"])["user_id"]
-    assert (len(tested), int((tested == 0).sum()) > 0) == (12, True)
+    test_users = dataset.interactions("test", ["user_id"])["user_id"]
+    assert (len(test_users), int((test_users == 0).sum()) > 0) == (12, True)
     assert dataset.catalog.n_users == len({row["user"] for row in reviews[::4]})
 
 
@@ -61,18 +63,18 @@ def test_temporal_split_never_trains_on_the_future(pairs: list[tuple[int, int]])
 
 
 @given(PAIRS, st.integers(2, 5))
-def test_k_core_is_the_largest_set_in_which_all_have_k(pairs: list[tuple[int, int]], k: int) -> None:
+def test_k_core_is_the_largest_set_with_k_reviews_each(pairs: list[tuple[int, int]], k: int) -> None:
     user, item = (np.array(codes) for codes in zip(*pairs, strict=True))
     keep = k_core(user, item, np.ones(len(pairs), dtype=bool), k)
     rows = set(range(len(pairs)))
-    while True:  # the definition: drop one offending row at a time until there is none
-        offending = next(
+    while True:  # the definition: drop one violating row at a time until there is none
+        violating = next(
             (n for n in rows if min(sum(c[m] == c[n] for m in rows) for c in (user, item)) < k),
             None,
         )
-        if offending is None:
+        if violating is None:
             break
-        rows.remove(offending)
+        rows.remove(violating)
     assert set(np.flatnonzero(keep)) == rows
 
 
@@ -89,20 +91,20 @@ def test_users_and_items_without_a_training_record_get_id_0(
     assert dataset.card["splits"]["unknown users"]["test"] == rows.filter(split="test", user_id=0).height > 0
 
 
-def test_temporal_split_without_times_and_column_split_without_column_say_so(
+def test_temporal_split_without_times_and_column_split_without_column_are_data_errors(
     write_lines: Callable[..., Path], tmp_path: Path
 ) -> None:
     path = write_lines("r.jsonl", [{"user": "a", "item": "b", "rating": 1}])
     with pytest.raises(DataError, match="1 of 1 have none; name the column with --timestamp-col"):
         prepare([path], tmp_path / "out", PrepareOptions(split="temporal"))
     late = write_lines("t.jsonl", [{"user": "a", "item": "b", "rating": 1, "time": "last spring"}])
-    with pytest.raises(DataError, match=r"none that is understood, such as 'last spring' \(.*t.jsonl: line 1\); write"):
+    with pytest.raises(DataError, match=r"none in a known format, such as 'last spring' \(.*t.jsonl: line 1\); write"):
         prepare([late], tmp_path / "out", PrepareOptions(split="temporal"))
     with pytest.raises(DataError, match="--split column needs a column"):
         prepare([path], tmp_path / "out", PrepareOptions(split="column"))
 
 
-def test_of_a_repeated_pair_the_latest_review_counts(write_lines: Callable[..., Path], tmp_path: Path) -> None:
+def test_latest_review_of_a_repeated_pair_is_kept(write_lines: Callable[..., Path], tmp_path: Path) -> None:
     rows = [
         {"user": "a", "item": "b", "rating": 5, "timestamp": 20, "text": "later"},
         {"user": "a", "item": "b", "rating": 1, "timestamp": 10, "text": "earlier"},
@@ -123,7 +125,7 @@ def test_filters_are_applied_and_counted(write_lines: Callable[..., Path], tmp_p
         prepare([write_lines("r.jsonl", rows)], tmp_path / "out", PrepareOptions(k_core=50))
 
 
-def test_language_filter_keeps_the_language_asked_for(write_lines: Callable[..., Path], tmp_path: Path) -> None:
+def test_language_filter_keeps_the_requested_language(write_lines: Callable[..., Path], tmp_path: Path) -> None:
     pytest.importorskip("lingua", reason="the language filter is an extra")
     texts = ["The acting is wonderful and the story is moving", "Das Essen war kalt und die Bedienung unfreundlich"]
     rows = [{"user": f"u{n}", "item": "i", "rating": 1, "text": text} for n, text in enumerate(texts * 3)]

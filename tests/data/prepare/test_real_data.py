@@ -1,4 +1,4 @@
-"""The promises that only real files can keep."""
+"""Preparation of real public files."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gavamoe.data.dataset import ReviewDataset
-from gavamoe.data.prepare.prepare import PrepareOptions, prepare
+from gavamoe.data.prepare import PrepareOptions, prepare
 
 
-def test_gift_cards_prepare_with_no_option_and_join_titles(real_data: Callable[[str], Path], tmp_path: Path) -> None:
+def test_gift_cards_are_prepared_without_options_and_titles_are_joined(
+    real_data: Callable[[str], Path], tmp_path: Path
+) -> None:
     card = prepare([real_data("gift-cards/Gift_Cards_5.json.gz")], tmp_path / "out")
     items = ReviewDataset.load(tmp_path / "out").catalog.items
     assert (card["reading"]["rows"], card["sources"][0]["format"]) == (2972, "amazon")
@@ -21,7 +23,7 @@ def test_gift_cards_prepare_with_no_option_and_join_titles(real_data: Callable[[
     assert ReviewDataset.load(tmp_path / "both").catalog.items.equals(items)
 
 
-def test_rt_critics_keeps_its_split_and_its_features_take_seconds(
+def test_rt_critics_keeps_its_split_and_features_are_mined_in_seconds(
     real_data: Callable[[str], Path], tmp_path: Path
 ) -> None:
     start = time.monotonic()

@@ -1,4 +1,4 @@
-"""Each format is read from files as its source writes them."""
+"""Each format is read from files as the source publishes them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ import polars as pl
 import pytest
 
 from gavamoe.data.dataset import ReviewDataset
-from gavamoe.data.prepare.prepare import PrepareOptions, prepare
-from gavamoe.data.readers.open import ReadOptions
-from gavamoe.data.reviews_file import read_reviews
+from gavamoe.data.prepare import PrepareOptions, prepare
+from gavamoe.data.readers.open import ReadOptions, read_reviews
 from gavamoe.errors import DataError
 
 if sys.version_info >= (3, 14):
@@ -67,18 +66,18 @@ def test_json_formats_give_the_same_review(
         pytest.param(("user_id", "business_id", "stars", "review"), id="not yelp"),
     ],
 )
-def test_a_table_that_resembles_a_format_keeps_its_texts(write_lines: Callable[..., Path], names: tuple) -> None:
+def test_table_that_resembles_a_format_keeps_its_texts(write_lines: Callable[..., Path], names: tuple) -> None:
     values = ("A1", "B1", 4, "fine", "good", 1)
     assert read_reviews(write_lines("r.jsonl", [dict(zip(names, values, strict=False))]))["text"].item() == "fine"
 
 
-def test_what_prepare_wrote_can_be_prepared_again(write_lines: Callable[..., Path], tmp_path: Path) -> None:
+def test_prepared_interactions_can_be_prepared_again(write_lines: Callable[..., Path], tmp_path: Path) -> None:
     rows = [{"user": f"u{n % 3}", "item": f"i{n}", "rating": 4, "text": f"fine {n}"} for n in range(9)]
     prepare([write_lines("r.jsonl", rows)], tmp_path / "out")
     assert read_reviews(tmp_path / "out" / "interactions.parquet")["text"].to_list() == [row["text"] for row in rows]
 
 
-def test_texts_that_are_all_empty_beside_another_column_of_text_are_an_error(tmp_path: Path) -> None:
+def test_empty_text_column_beside_another_text_column_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
     path.write_text("user,item,rating,text,review_body\nA1,B1,4,,fine\n")
     with pytest.raises(DataError, match=r"r.csv has no text .*\(column text\), but a column review_body: .*--text-col"):
@@ -89,7 +88,7 @@ def test_texts_that_are_all_empty_beside_another_column_of_text_are_an_error(tmp
 
 @pytest.mark.parametrize("indent", [None, 2], ids=["one line", "indented"])
 @pytest.mark.parametrize("chunk_bytes", [7, 16 << 20], ids=["cut", "whole"])
-def test_an_array_reads_like_its_elements_as_lines(
+def test_json_array_is_read_like_json_lines(
     write_lines: Callable[..., Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -103,14 +102,14 @@ def test_an_array_reads_like_its_elements_as_lines(
     assert read_reviews(tmp_path / "array.json").equals(lines)
 
 
-def test_a_tripadvisor_hotel_gives_its_reviews(tmp_path: Path) -> None:
+def test_tripadvisor_hotel_file_gives_its_reviews(tmp_path: Path) -> None:
     review = {"Ratings": {"Overall": "4.0"}, "Author": "A1", "Title": "t", "Content": "fine", "Date": "June 17, 2018"}
     for info in ({"HotelID": "B1", "Name": "x"}, {"HotelID": "B1"}):
         (tmp_path / "B1.json").write_text(json.dumps({"Reviews": [review] * 2, "HotelInfo": info}, indent=1))
         assert read_reviews(tmp_path / "B1.json").rows() == [("A1", "B1", 4.0, "fine", 1529193600)] * 2
 
 
-def test_hotels_in_files_of_their_own_have_their_names(tmp_path: Path) -> None:
+def test_one_file_per_hotel_gives_the_hotel_names(tmp_path: Path) -> None:
     ratings, when = {"Overall": "4.0"}, "June 17, 2018"
     for hotel in ("H1", "H2"):
         reviews = [{"Ratings": ratings, "Author": author, "Content": "fine", "Date": when} for author in ("A1", "A2")]
@@ -121,7 +120,7 @@ def test_hotels_in_files_of_their_own_have_their_names(tmp_path: Path) -> None:
     assert ReviewDataset.load(tmp_path / "out").catalog.items["title"].to_list() == ["Inn H1", "Inn H2"]
 
 
-def test_reviews_under_a_placeholder_are_by_as_many_unknown_users(tmp_path: Path) -> None:
+def test_each_anonymous_review_has_its_own_unknown_user(tmp_path: Path) -> None:
     reviews = [
         {"Ratings": {"Overall": 1 + n % 5}, "Author": "A TripAdvisor Member" if n % 2 else "A1", "Content": f"fine {n}"}
         for n in range(8)
@@ -132,7 +131,7 @@ def test_reviews_under_a_placeholder_are_by_as_many_unknown_users(tmp_path: Path
         (tmp_path / f"H{hotel}.json").write_text(json.dumps(hotel_file))
     card = prepare([str(tmp_path / "H*.json")], tmp_path / "out")
     rows = ReviewDataset.load(tmp_path / "out").interactions()
-    assert (card["reading"]["by anonymous users"], rows.height) == (8, 12)  # none is taken for a repetition
+    assert (card["reading"]["by anonymous users"], rows.height) == (8, 12)  # none counts as a repeated pair
     anonymous = rows.filter(pl.col("user") != "A1")
     assert (anonymous["user"].n_unique(), anonymous["user_id"].unique().to_list()) == (8, [0])
     assert ReviewDataset.load(tmp_path / "out").catalog.user_names[1:] == ["A1"]
@@ -156,7 +155,7 @@ def test_csv_with_guessed_columns_and_quoted_line_breaks(tmp_path: Path, pack: C
         pytest.param('u1,i1,3,"great film\nu2,i2,4,fine"', id="to another stray quote"),
     ],
 )
-def test_a_quote_that_never_closes_swallows_no_review(tmp_path: Path, stray: str) -> None:
+def test_unclosed_quote_loses_no_review(tmp_path: Path, stray: str) -> None:
     path = tmp_path / "r.csv"
     path.write_text(f'user,item,rating,text\nu0,i0,5,"one\ntwo"\n{stray}\nu3,i3,2,so so\nu4,i4,1,bad\n')
     users = ["u0", "u1", "u2", "u3", "u4"] if "u2" in stray else ["u0", "u1", "u3", "u4"]
@@ -165,7 +164,7 @@ def test_a_quote_that_never_closes_swallows_no_review(tmp_path: Path, stray: str
     assert read["text"].to_list()[:2] == ["one two", "great film"]
 
 
-def test_a_quote_that_never_closes_is_named_with_its_line(tmp_path: Path) -> None:
+def test_unclosed_quote_is_reported_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
     path.write_text('user,text,item,rating\nu0,"one\ntwo",i0,5\nu1,"great,i1,3\nu2,fine,i2,4\n')
     with pytest.raises(DataError, match=r"line 4: not a delimited record \(a quote that does not close\)"):
@@ -174,13 +173,13 @@ def test_a_quote_that_never_closes_is_named_with_its_line(tmp_path: Path) -> Non
     assert (card["reading"]["rows"], card["reading"]["bad lines dropped"]) == (2, 1)
 
 
-def test_a_quoted_text_may_have_lines_with_as_many_commas_as_a_record(tmp_path: Path) -> None:
+def test_quoted_text_may_contain_lines_with_as_many_commas_as_a_record(tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
     path.write_text('user,item,rating,text\nu1,i1,3,"Great food.\nThe pasta, pizza, wine, and desserts"\n')
     assert read_reviews(path)["text"].to_list() == ["Great food. The pasta, pizza, wine, and desserts"]
 
 
-def test_given_names_tell_the_separator_when_a_text_has_more_commas(tmp_path: Path) -> None:
+def test_given_column_names_determine_the_separator(tmp_path: Path) -> None:
     path = tmp_path / "r.tsv"
     path.write_text("u1\ti1\t3\tgood, bad, ugly, and, well, long\nu2\ti2\t4\tfine\n")
     options = PrepareOptions(read=ReadOptions(header=("user", "item", "rating", "text")))
@@ -188,13 +187,13 @@ def test_given_names_tell_the_separator_when_a_text_has_more_commas(tmp_path: Pa
     assert ReviewDataset.load(tmp_path / "out").interactions()["text"][0] == "good, bad, ugly, and, well, long"
 
 
-def test_tsv(tmp_path: Path) -> None:
+def test_tsv_is_read(tmp_path: Path) -> None:
     path = tmp_path / "reviews.tsv"
     path.write_text("item\tuser\trating\nB1\tA1\t3\n")
     assert read_reviews(path).rows() == [("A1", "B1", 3.0, "")]
 
 
-def test_parquet_with_integer_ids_and_real_times(tmp_path: Path) -> None:
+def test_parquet_with_integer_ids_and_datetimes_is_read(tmp_path: Path) -> None:
     path = tmp_path / "reviews.parquet"
     frame = pl.DataFrame({"userId": [7], "movieId": [9], "rating": [3.5], "date": ["2018-06-17"]})
     frame.with_columns(pl.col("date").str.to_datetime("%Y-%m-%d")).write_parquet(path)
@@ -213,13 +212,13 @@ def test_parquet_with_integer_ids_and_real_times(tmp_path: Path) -> None:
         "20180617",
     ],
 )
-def test_times_are_read_as_utc_however_they_are_written(tmp_path: Path, written: str) -> None:
+def test_times_of_all_formats_are_read_as_utc(tmp_path: Path, written: str) -> None:
     path = tmp_path / "r.csv"
     path.write_text(f"user,item,rating,time\nA1,B1,3,{written}\nA1,B2,3,1529193600\nA1,B3,3,2018-06-17\n")
     assert read_reviews(path)["timestamp"].to_list() == [1529193600] * 3
 
 
-def test_utf8_mark_and_windows_line_ends_are_no_part_of_the_data(tmp_path: Path) -> None:
+def test_utf8_bom_and_windows_line_ends_are_removed(tmp_path: Path) -> None:
     path = tmp_path / "reviews.csv"
     path.write_bytes(b"\xef\xbb\xbfuser,item,rating,split\r\nA1,B1,3,dev\r\n")
     assert read_reviews(path).rows() == [("A1", "B1", 3.0, "", "valid")]
@@ -245,7 +244,7 @@ def test_texts_are_cleaned_of_markup_entities_and_broken_encoding(
     assert read_reviews(path)["text"].item() == clean
 
 
-def test_a_chunk_boundary_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunk_boundaries_do_not_change_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [
         {"user": f"u{n}", "item": "ñ" * (n % 7), "rating": 3, "text": 'a "quoted\nline" ' * (n % 3)}
         for n in range(1, 60)

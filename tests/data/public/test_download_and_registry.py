@@ -1,4 +1,4 @@
-"""Fetching is tested against a server of our own that breaks the connection half-way."""
+"""Downloads are tested against a local server that closes each connection before the file is complete."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ CONTENT = bytes(range(256)) * 4000
 
 
 class BreakingServer(ThreadingHTTPServer):
-    """Serves its content, closing each connection after `bytes_a_go`; may lack ranges, fail, or answer nothing new."""
+    """Serves a file and closes each connection after `bytes_per_connection`; ranges and ETags can be switched off."""
 
     content = CONTENT
-    bytes_a_go = 300_000
+    bytes_per_connection = 300_000
     ranges = True
     tag = '"one"'
-    heeds_if_range = True
+    honours_if_range = True
     status = 200
     requests: list[str | None]
 
@@ -39,14 +39,14 @@ class Handler(BaseHTTPRequestHandler):
     server: BreakingServer
 
     def do_GET(self) -> None:
-        asked = self.headers.get("Range")
-        self.server.requests.append(asked)
+        range_header = self.headers.get("Range")
+        self.server.requests.append(range_header)
         if self.server.status != 200:
             self.send_error(self.server.status)
             return
         content, condition = self.server.content, self.headers.get("If-Range")
-        found = re.match(r"bytes=(\d+)-", asked or "")
-        changed = self.server.heeds_if_range and condition not in (None, self.server.tag)
+        found = re.match(r"bytes=(\d+)-", range_header or "")
+        changed = self.server.honours_if_range and condition not in (None, self.server.tag)
         start = int(found.group(1)) if found and self.server.ranges and not changed else 0
         if start >= len(content):
             self.send_response(416)
@@ -60,7 +60,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("ETag", self.server.tag)
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
-        self.wfile.write(content[start : start + self.server.bytes_a_go])
+        self.wfile.write(content[start : start + self.server.bytes_per_connection])
 
     def log_message(self, format: str, *arguments: object) -> None:
         pass
@@ -77,7 +77,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[BreakingServer]:
     served.server_close()
 
 
-def test_a_connection_that_breaks_is_resumed_where_it_broke(server: BreakingServer, tmp_path: Path) -> None:
+def test_broken_connection_is_resumed_at_the_same_byte(server: BreakingServer, tmp_path: Path) -> None:
     seen: list[tuple[int, int | None]] = []
     path = tmp_path / "raw" / "reviews.jsonl.gz"
     download(server.url, path, hashlib.sha256(CONTENT).hexdigest(), lambda done, total: seen.append((done, total)))
@@ -87,69 +87,74 @@ def test_a_connection_that_breaks_is_resumed_where_it_broke(server: BreakingServ
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
-def interrupted(server: BreakingServer, path: Path) -> None:
-    """Fetch the first 300,000 bytes and give up."""
+def interrupt_download(server: BreakingServer, path: Path) -> None:
+    """Download the first 300,000 bytes and fail."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(downloads, "FRUITLESS_ATTEMPTS", 0)
+        patch.setattr(downloads, "MAX_FAILED_ATTEMPTS", 0)
         with pytest.raises(DataError, match="300,000 bytes are kept, run the command again"):
             download(server.url, path)
     server.requests.clear()
 
 
-def test_a_later_call_goes_on_with_what_an_earlier_one_left(server: BreakingServer, tmp_path: Path) -> None:
+def test_later_call_resumes_a_partial_download(server: BreakingServer, tmp_path: Path) -> None:
     path = tmp_path / "r"
-    interrupted(server, path)
-    server.bytes_a_go = len(CONTENT)
+    interrupt_download(server, path)
+    server.bytes_per_connection = len(CONTENT)
     download(server.url, path)
     assert (path.read_bytes(), server.requests) == (CONTENT, ["bytes=300000-"])
     assert [file.name for file in tmp_path.iterdir()] == ["r"]
 
 
 @pytest.mark.parametrize(
-    ("tag", "heeds_if_range", "content"),
+    ("tag", "honours_if_range", "content"),
     [
-        ('"two"', True, CONTENT[::-1]),  # the server sends the whole of a changed file
-        ('"two"', False, CONTENT[::-1]),  # it does not, but says whose rest it sends
-        ("", False, CONTENT[::-1] + b"more"),  # nothing but the size tells
-        ("", False, CONTENT[:1000]),  # the part is longer than the file is now
+        ('"two"', True, CONTENT[::-1]),  # the server sends the whole changed file
+        ('"two"', False, CONTENT[::-1]),  # the server sends a range of the changed file, with its ETag
+        ("", False, CONTENT[::-1] + b"more"),  # only the size shows the change
+        ("", False, CONTENT[:1000]),  # the part is longer than the changed file
     ],
 )
-def test_the_rest_of_a_changed_file_is_never_put_behind_an_old_beginning(
-    server: BreakingServer, tmp_path: Path, tag: str, heeds_if_range: bool, content: bytes
+def test_changed_file_is_downloaded_from_the_start(
+    server: BreakingServer, tmp_path: Path, tag: str, honours_if_range: bool, content: bytes
 ) -> None:
     path = tmp_path / "r"
     server.tag = tag and server.tag
-    interrupted(server, path)
-    server.tag, server.heeds_if_range, server.content, server.bytes_a_go = tag, heeds_if_range, content, len(content)
+    interrupt_download(server, path)
+    server.tag, server.honours_if_range, server.content, server.bytes_per_connection = (
+        tag,
+        honours_if_range,
+        content,
+        len(content),
+    )
     download(server.url, path)
     assert path.read_bytes() == content
 
 
-def test_a_part_of_which_nothing_is_known_is_fetched_again(server: BreakingServer, tmp_path: Path) -> None:
-    server.bytes_a_go = len(CONTENT)
+def test_part_of_unknown_version_is_downloaded_again(server: BreakingServer, tmp_path: Path) -> None:
+    server.bytes_per_connection = len(CONTENT)
     (tmp_path / "r.part").write_bytes(b"something else")
     download(server.url, tmp_path / "r")
     assert (tmp_path / "r").read_bytes() == CONTENT
 
 
-def test_a_server_without_ranges_starts_again(server: BreakingServer, tmp_path: Path) -> None:
-    interrupted(server, tmp_path / "r")
+def test_server_without_ranges_restarts_the_download(server: BreakingServer, tmp_path: Path) -> None:
+    interrupt_download(server, tmp_path / "r")
     server.ranges = False
-    server.bytes_a_go = len(CONTENT)
+    server.bytes_per_connection = len(CONTENT)
     download(server.url, tmp_path / "r")
     assert (tmp_path / "r").read_bytes() == CONTENT
 
 
-def test_a_server_that_gives_nothing_is_given_up_with_what_came_kept(server: BreakingServer, tmp_path: Path) -> None:
-    interrupted(server, tmp_path / "r")
-    server.bytes_a_go = 0
+def test_server_that_sends_no_bytes_fails_and_keeps_the_part(server: BreakingServer, tmp_path: Path) -> None:
+    interrupt_download(server, tmp_path / "r")
+    server.bytes_per_connection = 0
     with pytest.raises(DataError, match=r"300,000 bytes are kept, run the command again"):
         download(server.url, tmp_path / "r")
     assert not (tmp_path / "r").exists()
 
 
-def test_a_missing_file_and_a_wrong_checksum_say_so(server: BreakingServer, tmp_path: Path) -> None:
-    server.bytes_a_go = len(CONTENT)
+def test_missing_file_and_wrong_checksum_are_data_errors(server: BreakingServer, tmp_path: Path) -> None:
+    server.bytes_per_connection = len(CONTENT)
     with pytest.raises(DataError, match="expected 0000"):
         download(server.url, tmp_path / "r", "0000")
     assert list(tmp_path.iterdir()) == []
@@ -158,7 +163,7 @@ def test_a_missing_file_and_a_wrong_checksum_say_so(server: BreakingServer, tmp_
         download(server.url, tmp_path / "r")
 
 
-def test_every_set_says_where_it_lives_under_what_terms_and_how_to_get_it() -> None:
+def test_every_set_has_a_page_terms_and_a_way_to_get_it() -> None:
     assert len({named.name for named in SETS}) == len(SETS)
     for named in SETS:
         assert find_set(named.name) is named

@@ -1,3 +1,5 @@
+"""Prefetching preserves order and errors, and leaves no thread."""
+
 from __future__ import annotations
 
 import threading
@@ -13,7 +15,7 @@ def failing_after(count: int) -> Iterator[int]:
     raise ValueError("the source broke")
 
 
-def test_elements_and_errors_arrive_in_their_order() -> None:
+def test_elements_and_errors_keep_their_order() -> None:
     assert list(prefetch(iter(range(100)))) == list(range(100))
     seen: list[int] = []
     with pytest.raises(ValueError, match="the source broke"):
@@ -21,7 +23,7 @@ def test_elements_and_errors_arrive_in_their_order() -> None:
     assert seen == list(range(5))
 
 
-def test_leaving_early_leaves_no_thread_behind() -> None:
+def test_early_exit_leaves_no_thread() -> None:
     before = threading.active_count()
     for element in prefetch(iter(range(1000))):
         if element == 3:

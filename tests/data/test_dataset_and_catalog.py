@@ -13,8 +13,8 @@ import pytest
 
 from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import FILES, ReviewDataset
-from gavamoe.data.prepare.prepare import PrepareOptions, prepare
-from gavamoe.data.reviews_file import read_reviews
+from gavamoe.data.prepare import PrepareOptions, prepare
+from gavamoe.data.readers.open import read_reviews
 from gavamoe.errors import DataError
 
 
@@ -28,7 +28,7 @@ def dataset(write_lines: Callable[..., Path], tmp_path: Path, reviews: list) -> 
     return ReviewDataset.load(tmp_path / "out")
 
 
-def test_raw_reviews_are_encoded_with_the_texts_and_features_that_prepare_wrote(
+def test_encoding_raw_reviews_gives_the_prepared_texts_and_features(
     write_lines: Callable[..., Path], tmp_path: Path, reviews: list
 ) -> None:
     filler = "We went there on a Monday and it rained all day long. " * 8
@@ -47,7 +47,7 @@ def test_raw_reviews_are_encoded_with_the_texts_and_features_that_prepare_wrote(
         assert encoded.equals(prepared)
 
 
-def test_columns_and_types_are_the_documented_ones(dataset: ReviewDataset) -> None:
+def test_columns_and_types_are_as_documented(dataset: ReviewDataset) -> None:
     assert dict(dataset.interactions().schema) == {
         "user": pl.String,
         "item": pl.String,
@@ -65,13 +65,13 @@ def test_columns_and_types_are_the_documented_ones(dataset: ReviewDataset) -> No
     }
 
 
-def test_every_source_row_is_there_once_in_order(dataset: ReviewDataset, reviews: list) -> None:
+def test_every_source_row_occurs_once_in_order(dataset: ReviewDataset, reviews: list) -> None:
     rows = dataset.interactions(columns=["user", "item", "rating", "timestamp"])
     assert rows.rows() == [(r["user"], r["item"], r["rating"], r["timestamp"]) for r in reviews]
     assert len(dataset) == len(reviews) == sum(dataset.splits.values())
 
 
-def test_ids_name_the_training_users_and_items_in_order(dataset: ReviewDataset) -> None:
+def test_ids_are_given_to_training_users_and_items_in_name_order(dataset: ReviewDataset) -> None:
     catalog = dataset.catalog
     rows = dataset.interactions()
     assert catalog.user_names == ["<unknown>", *sorted(set(rows.filter(split="train")["user"]))]
@@ -85,7 +85,8 @@ def test_ids_name_the_training_users_and_items_in_order(dataset: ReviewDataset) 
 def test_counts_history_and_arrays_agree(dataset: ReviewDataset) -> None:
     catalog, train = dataset.catalog, dataset.arrays("train")
     np.testing.assert_array_equal(catalog.user_counts, np.bincount(train.user_id, minlength=catalog.n_users + 1))
-    np.testing.assert_array_equal(catalog.item_counts, np.bincount(train.item_id, minlength=catalog.n_items + 1))
+    item_counts = [0, *catalog.items["n_train"]]
+    np.testing.assert_array_equal(item_counts, np.bincount(train.item_id, minlength=catalog.n_items + 1))
     for user in range(catalog.n_users + 1):
         np.testing.assert_array_equal(catalog.seen(user), np.sort(train.item_id[train.user_id == user]))
     assert train.level.dtype == np.int64
@@ -94,7 +95,7 @@ def test_counts_history_and_arrays_agree(dataset: ReviewDataset) -> None:
         catalog.seen(99)
 
 
-def test_item_metadata_beside_the_reviews_is_joined(dataset: ReviewDataset) -> None:
+def test_sidecar_metadata_is_joined(dataset: ReviewDataset) -> None:
     items = dataset.catalog.items.sort("item")
     assert items["title"].to_list() == [f"Item {n}" for n in range(8)] + [None, None]
     assert items["categories"][0].to_list() == ["A", "B"]
@@ -102,7 +103,7 @@ def test_item_metadata_beside_the_reviews_is_joined(dataset: ReviewDataset) -> N
     assert dataset.card["items"]["described"] == 8
 
 
-def test_the_card_for_people_has_the_counts_and_three_plots(drawn_cards: None, dataset: ReviewDataset) -> None:
+def test_card_page_has_the_counts_and_three_plots(with_card_page: None, dataset: ReviewDataset) -> None:
     page = (dataset.path / "card.md").read_text()
     assert "120 reviews by 12 known users of 10 known items" in page
     assert f"| train | {dataset.splits['train']} | 0 | 0 |" in page
@@ -111,8 +112,8 @@ def test_the_card_for_people_has_the_counts_and_three_plots(drawn_cards: None, d
         assert (dataset.path / plot).stat().st_size > 1000
 
 
-def test_names_of_directories_are_no_patterns(
-    drawn_cards: None, write_lines: Callable[..., Path], tmp_path: Path, reviews: list
+def test_glob_characters_in_directory_names_are_literal(
+    with_card_page: None, write_lines: Callable[..., Path], tmp_path: Path, reviews: list
 ) -> None:
     path = tmp_path / "run [1]*?"
     prepare([write_lines("r.jsonl", reviews)], path / "data")
@@ -130,13 +131,15 @@ def test_preparing_again_gives_the_same_bytes(dataset: ReviewDataset, tmp_path: 
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_missing_file_is_named_with_what_to_do(dataset: ReviewDataset, name: str) -> None:
+def test_missing_file_is_named_in_the_error(dataset: ReviewDataset, name: str) -> None:
     (dataset.path / name).unlink()
     with pytest.raises(DataError, match=f"lacks {name}: make the dataset with `gavamoe prepare"):
         ReviewDataset.load(dataset.path)
 
 
-def test_a_directory_that_is_absent_or_of_another_format(dataset: ReviewDataset, tmp_path: Path) -> None:
+def test_missing_directory_unknown_split_and_other_format_are_data_errors(
+    dataset: ReviewDataset, tmp_path: Path
+) -> None:
     with pytest.raises(DataError, match="not a directory"):
         ReviewDataset.load(tmp_path / "absent")
     with pytest.raises(DataError, match="split 'dev' is unknown"):
@@ -146,7 +149,7 @@ def test_a_directory_that_is_absent_or_of_another_format(dataset: ReviewDataset,
         ReviewDataset.load(dataset.path)
 
 
-def test_catalog_survives_saving_without_the_dataset(dataset: ReviewDataset, tmp_path: Path) -> None:
+def test_saved_catalog_loads_without_the_dataset(dataset: ReviewDataset, tmp_path: Path) -> None:
     dataset.catalog.save(tmp_path / "run" / "catalog")
     loaded = Catalog.load(tmp_path / "run" / "catalog")
     for name in ("users", "items", "history"):
@@ -158,7 +161,7 @@ def test_catalog_survives_saving_without_the_dataset(dataset: ReviewDataset, tmp
         Catalog.load(tmp_path / "run" / "catalog")
 
 
-def test_encode_gives_the_ids_levels_and_features_of_preparation(dataset: ReviewDataset) -> None:
+def test_encode_gives_the_prepared_ids_levels_and_features(dataset: ReviewDataset) -> None:
     rows = dataset.interactions()
     encoded = dataset.catalog.encode(rows.select("user", "item", "rating", "text"))
     assert encoded.select("user_id", "item_id", "level", "feature").equals(
@@ -166,7 +169,9 @@ def test_encode_gives_the_ids_levels_and_features_of_preparation(dataset: Review
     )
 
 
-def test_encode_knows_numbers_as_names_and_strangers_as_0(write_lines: Callable[..., Path], tmp_path: Path) -> None:
+def test_encode_accepts_numeric_names_and_maps_unknown_ones_to_0(
+    write_lines: Callable[..., Path], tmp_path: Path
+) -> None:
     rows = [{"user": n % 3, "item": 10 + n % 4, "rating": 1 + n % 5} for n in range(12)]
     prepare([write_lines("r.jsonl", rows)], tmp_path / "out")
     catalog = ReviewDataset.load(tmp_path / "out").catalog
@@ -187,7 +192,7 @@ def test_reviews_without_text_have_no_features_and_are_counted(
     assert ReviewDataset.load(tmp_path / "out").catalog.features == []
 
 
-def test_several_files_and_globs_are_one_source(
+def test_several_files_and_globs_make_one_dataset(
     write_lines: Callable[..., Path], tmp_path: Path, reviews: list
 ) -> None:
     for part in range(3):

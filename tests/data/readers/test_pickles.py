@@ -1,4 +1,4 @@
-"""Pickles are read without being run, and the field's pickles give the reviews and the published split."""
+"""Pickles are read without running code, and those of PEPLER and XRec give the reviews and the published split."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ import numpy as np
 import pytest
 
 from gavamoe.data.dataset import ReviewDataset
-from gavamoe.data.prepare.prepare import PrepareOptions, prepare
-from gavamoe.data.readers.open import ReadOptions
-from gavamoe.data.reviews_file import read_reviews
+from gavamoe.data.prepare import PrepareOptions, prepare
+from gavamoe.data.readers.open import ReadOptions, read_reviews
 from gavamoe.errors import DataError
 
 SPLITS = {"train": "train.index", "valid": "validation.index", "test": "test.index"}
 
 
 class Danger:
+    """Unpickles as a call of os.mkdir."""
+
     def __init__(self, mark: Path) -> None:
         self.mark = mark
 
@@ -62,7 +63,7 @@ def pepler(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("number", [None, 2])
 def test_pepler_round_trip(pepler: Path, tmp_path: Path, number: int | None) -> None:
     index = pepler.parent / "index" / str(number) if number else None
-    source = pepler if number else pepler.parent  # the directory will do: it holds reviews.pickle
+    source = pepler if number else pepler.parent  # the directory is accepted, since it contains reviews.pickle
     card = prepare([source], tmp_path / "out", PrepareOptions(read=ReadOptions(index=index), split="column"))
     dataset = ReviewDataset.load(tmp_path / "out")
     records = pickle.loads(pepler.read_bytes())
@@ -79,8 +80,8 @@ def test_pepler_round_trip(pepler: Path, tmp_path: Path, number: int | None) -> 
     assert dataset.catalog.features == ["front desk", "staff"]
 
 
-class As:
-    """Pickles as the call it is made of, for writing what a library of another version would write."""
+class Call:
+    """Pickles as a given call, to write the pickles of other library versions."""
 
     def __init__(self, *call: Any) -> None:
         self.call = call
@@ -90,38 +91,38 @@ class As:
 
 
 @pytest.mark.parametrize("protocol", [2, 4, 5])
-def test_frames_of_pandas_before_1_3_keep_their_blocks_in_the_state(tmp_path: Path, protocol: int) -> None:
-    pandas = pytest.importorskip("pandas", reason="its names are what such a pickle asks for")
+def test_frames_of_pandas_before_1_3_are_read(tmp_path: Path, protocol: int) -> None:
+    pandas = pytest.importorskip("pandas", reason="the pickle refers to names of pandas")
     from pandas.core.indexes.base import _new_Index
     from pandas.core.internals.managers import BlockManager
 
     columns = np.array(["uid", "explanation", "iid"], dtype=object)
     numbers, texts = np.array([[1, 2], [7, 8]]), np.array([["likes the plot", "likes the cast"]], dtype=object)
-    axes = [As(_new_Index, (pandas.Index, {"data": columns, "name": None})), As(pandas.RangeIndex, (0, 2, 1))]
+    axes = [Call(_new_Index, (pandas.Index, {"data": columns, "name": None})), Call(pandas.RangeIndex, (0, 2, 1))]
     blocks = [{"values": numbers, "mgr_locs": slice(0, 3, 2)}, {"values": texts, "mgr_locs": slice(1, 2, 1)}]
     state = (axes, [numbers, texts], [], {"0.14.1": {"axes": axes, "blocks": blocks}})
-    frame = As(pandas.DataFrame, (), {"_data": As(BlockManager, (), state), "_typ": "dataframe"})
+    frame = Call(pandas.DataFrame, (), {"_data": Call(BlockManager, (), state), "_typ": "dataframe"})
     (tmp_path / "trn.pkl").write_bytes(pickle.dumps(frame, protocol=protocol))
     read = read_reviews(tmp_path / "trn.pkl")
     assert read.select("user", "item", "text").rows() == [("1", "7", "likes the plot"), ("2", "8", "likes the cast")]
 
 
-def forged_arrays() -> dict[str, As]:
-    """Arrays that take eight raw bytes for an object: by the type, and by a field that the type's flags deny."""
+def forged_arrays() -> dict[str, Call]:
+    """Return arrays that use eight raw bytes as an object: by their type, or by a field that the type's flags hide."""
     from numpy._core.numeric import _frombuffer
 
-    hidden = As(np.dtype, ("V8", False, True), (3, "|", None, ("a",), {"a": (np.dtype(object), 0)}, 8, 1, 0))
+    hidden = Call(np.dtype, ("V8", False, True), (3, "|", None, ("a",), {"a": (np.dtype(object), 0)}, 8, 1, 0))
     state = (1, (1,), np.dtype(object), False, b"A" * 8)
     return {
-        "called": As(np.ndarray, ((1,), np.dtype(object), b"A" * 8)),
-        "field": As(_frombuffer, (b"A" * 8, hidden, (1,), "C")),
-        "buffer": As(_frombuffer, (b"A" * 8, np.dtype(object), (1,), "C")),
-        "state": As(np._core.multiarray._reconstruct, (np.ndarray, (0,), b"b"), state),
+        "called": Call(np.ndarray, ((1,), np.dtype(object), b"A" * 8)),
+        "field": Call(_frombuffer, (b"A" * 8, hidden, (1,), "C")),
+        "buffer": Call(_frombuffer, (b"A" * 8, np.dtype(object), (1,), "C")),
+        "state": Call(np._core.multiarray._reconstruct, (np.ndarray, (0,), b"b"), state),
     }
 
 
 @pytest.mark.parametrize("forged", ["called", "field", "buffer", "state"])
-def test_bytes_never_pass_for_objects(tmp_path: Path, forged: str) -> None:
+def test_raw_bytes_are_never_read_as_objects(tmp_path: Path, forged: str) -> None:
     path = tmp_path / "reviews.pickle"
     record = {"user": "a", "item": "b", "rating": 3, "text": forged_arrays()[forged]}
     path.write_bytes(pickle.dumps([record]))
@@ -135,14 +136,14 @@ try:
 except DataError as error:
     print(error)
 """
-    # In a process of its own, since what this protects from ends the process.
+    # In a separate process, since a failure would crash the process.
     done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     expected = "_Recorded object" if forged == "called" else "is not a pickle that can be read: an array of"
     assert expected in done.stdout
 
 
-def test_a_pickle_with_code_is_refused_by_name_and_not_run(tmp_path: Path) -> None:
+def test_pickle_with_code_is_refused_and_not_run(tmp_path: Path) -> None:
     path = tmp_path / "reviews.pickle"
     path.write_bytes(pickle.dumps([{"user": "a", "item": "b", "rating": Danger(tmp_path / "ran")}]))
     with pytest.raises(DataError, match=r"refused: the pickle asks for posix\.mkdir"):
@@ -151,7 +152,7 @@ def test_a_pickle_with_code_is_refused_by_name_and_not_run(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", ["builtins.eval", "builtins.getattr", "os.system", "numpy.load", "pandas.read_pickle"])
-def test_no_name_that_could_run_code_is_let_through(tmp_path: Path, name: str) -> None:
+def test_names_that_could_run_code_are_refused(tmp_path: Path, name: str) -> None:
     module, _, function = name.partition(".")
     path = tmp_path / "reviews.pickle"
     path.write_bytes(b"c" + module.encode() + b"\n" + function.encode() + b"\n.")
@@ -162,7 +163,7 @@ def test_no_name_that_could_run_code_is_let_through(tmp_path: Path, name: str) -
 @pytest.mark.parametrize(
     ("content", "expected"), [("0 99", "record 99 does not exist"), ("0 a", "expected record numbers")]
 )
-def test_a_wrong_index_is_one_clear_line(pepler: Path, content: str, expected: str) -> None:
+def test_wrong_index_file_is_a_data_error(pepler: Path, content: str, expected: str) -> None:
     (pepler.parent / "index" / "1" / "test.index").write_text(content)
     with pytest.raises(DataError, match=expected):
         read_reviews(pepler)
@@ -170,9 +171,7 @@ def test_a_wrong_index_is_one_clear_line(pepler: Path, content: str, expected: s
 
 @pytest.mark.parametrize("protocol", [2, 4, 5])
 @pytest.mark.parametrize("dtype", ["object", "str"])
-def test_xrec_frames_are_read_without_pandas_and_split_by_their_names(
-    tmp_path: Path, protocol: int, dtype: str
-) -> None:
+def test_xrec_frames_are_read_without_pandas_and_split_by_file_name(tmp_path: Path, protocol: int, dtype: str) -> None:
     pandas = pytest.importorskip("pandas", reason="pandas writes the frames that the reader is tested on")
     for name, first in (("trn", 0), ("val", 8), ("tst", 10)):
         rows = range(first, {"trn": 8, "val": 10, "tst": 12}[name])

@@ -1,4 +1,4 @@
-"""Whatever a file holds, a reader gives a frame of reviews or one line of DataError, never another exception."""
+"""For any file content, a reader returns reviews or raises a one-line DataError, never another exception."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gavamoe.data.readers.canonical import REVIEW_SCHEMA
-from gavamoe.data.reviews_file import read_reviews
+from gavamoe.data.readers.open import read_reviews
 from gavamoe.errors import DataError
 
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -55,13 +55,13 @@ def read(name: str, content: bytes) -> pl.DataFrame | None:
 
 @QUICK
 @given(st.sampled_from(BEGINNINGS), st.binary(max_size=300), st.sampled_from(["r.jsonl", "r.csv", "r.pickle", "r"]))
-def test_random_bytes(beginning: bytes, rest: bytes, name: str) -> None:
+def test_random_bytes_give_reviews_or_a_data_error(beginning: bytes, rest: bytes, name: str) -> None:
     read(name, beginning + rest)
 
 
 @QUICK
 @given(st.binary(max_size=80), st.integers(0, 2000), st.integers(0, 2000))
-def test_parquet_with_random_bytes_in_it(noise: bytes, start: int, length: int) -> None:
+def test_damaged_parquet_gives_reviews_or_a_data_error(noise: bytes, start: int, length: int) -> None:
     buffer = io.BytesIO()
     pl.DataFrame({"user": ["a", "b"], "item": ["x", "y"], "rating": [1.0, 2.0], "text": ["t", None]}).write_parquet(
         buffer
@@ -97,13 +97,13 @@ MOSTLY_GOOD = st.lists(
 
 @QUICK
 @given(RECORDS | MOSTLY_GOOD)
-def test_random_rows_as_json_lines(records: list[dict]) -> None:
+def test_random_json_lines_give_reviews_or_a_data_error(records: list[dict]) -> None:
     read("r.jsonl", "\n".join(json.dumps(record) for record in records).encode())
 
 
 @QUICK
 @given(RECORDS | MOSTLY_GOOD)
-def test_random_rows_as_a_pickle(records: list[dict]) -> None:
+def test_random_pickles_give_reviews_or_a_data_error(records: list[dict]) -> None:
     read("r.pickle", pickle.dumps(records))
 
 
@@ -113,7 +113,7 @@ def test_random_rows_as_a_pickle(records: list[dict]) -> None:
     st.lists(st.lists(st.text(max_size=6), max_size=6), max_size=6),
     st.sampled_from(",\t;"),
 )
-def test_random_rows_as_csv(header: list[str], rows: list[list[str]], separator: str) -> None:
+def test_random_csv_gives_reviews_or_a_data_error(header: list[str], rows: list[list[str]], separator: str) -> None:
     text = io.StringIO()
     writer = csv.writer(text, delimiter=separator)
     writer.writerows([["user", "item", "rating", *header], *rows])
@@ -128,7 +128,7 @@ REVIEWS = st.lists(
 
 @settings(QUICK, max_examples=50)
 @given(REVIEWS)
-def test_good_reviews_are_the_same_from_every_kind_of_file(rows: list[tuple]) -> None:
+def test_valid_reviews_are_equal_from_every_file_format(rows: list[tuple]) -> None:
     frame = pl.DataFrame(rows, schema=["user", "item", "rating", "text"], orient="row")
     parquet, delimited = io.BytesIO(), io.BytesIO()
     frame.write_parquet(parquet)

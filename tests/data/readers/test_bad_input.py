@@ -1,4 +1,4 @@
-"""Every fault of a file is one line that names the file, the place and what was expected."""
+"""Every error in a file gives one line that names the file, the place and what was expected."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ import polars as pl
 import pytest
 
 from gavamoe.data.dataset import ReviewDataset
-from gavamoe.data.prepare.prepare import PrepareOptions, prepare
-from gavamoe.data.readers.bad_lines import BadLines
-from gavamoe.data.readers.open import ReadOptions, open_reviews
-from gavamoe.data.reviews_file import read_reviews
+from gavamoe.data.prepare import PrepareOptions, prepare
+from gavamoe.data.readers.open import ReadOptions, open_reviews, read_reviews
+from gavamoe.data.readers.rows import BadLines
 from gavamoe.data.scale import RatingScale
 from gavamoe.errors import DataError
 
@@ -28,7 +27,7 @@ EMPTY = [b"", b"\n\n", gzip.compress(b"", mtime=0), b"[]", pickle.dumps([]), NO_
 GOOD = b'{"user": "a", "item": "b", "rating": 3, "text": "x"}\n'
 
 
-def line_of(path: Path) -> str:
+def error_line(path: Path) -> str:
     with pytest.raises(DataError) as caught:
         read_reviews(path)
     message = str(caught.value)
@@ -62,7 +61,7 @@ def line_of(path: Path) -> str:
         (b"user,item,rating\na,b,3\na,b,3,4\n", "line 3: 4 values for 3 columns"),
         (b"user,item,rating\na,b,3\n\xff\xfe,b,3\n", "line 3: not UTF-8"),
         (b'user,item,rating,text\na,b,3,"x\ny"\na,b,z,w\n', "line 4: rating 'z'"),
-        (b"user,user,item,rating\na,a,b,3\n", "the column user is there twice"),
+        (b"user,user,item,rating\na,a,b,3\n", "the column user occurs twice"),
         (b"user,item,rating,split\na,b,3,holdout\n", "line 2: split 'holdout' is unknown"),
         (b"a,b,3\n", "no column that could be the user; found a, b, 3; .*--columns"),
         (b"user,item,rating\n", "no reviews"),
@@ -75,27 +74,27 @@ def line_of(path: Path) -> str:
         (b"\x7fELF\x00\x00\x01\x02", "not UTF-8 text|no column"),
     ],
 )
-def test_a_bad_file_is_one_clear_line(tmp_path: Path, content: bytes, expected: str) -> None:
+def test_bad_file_gives_a_one_line_error(tmp_path: Path, content: bytes, expected: str) -> None:
     path = tmp_path / "reviews.data"
     path.write_bytes(content)
-    assert re.search(expected, line_of(path))
+    assert re.search(expected, error_line(path))
 
 
-def test_a_missing_file_and_a_directory(tmp_path: Path) -> None:
-    assert "does not exist" in line_of(tmp_path / "absent.jsonl")
-    assert "is a directory" in line_of(tmp_path)
+def test_missing_file_and_directory_are_data_errors(tmp_path: Path) -> None:
+    assert "does not exist" in error_line(tmp_path / "absent.jsonl")
+    assert "is a directory" in error_line(tmp_path)
 
 
-def test_zstd_cut_short(tmp_path: Path) -> None:
+def test_truncated_zstd_is_a_data_error(tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl.zst"
     frame = pl.DataFrame([json.loads(GOOD)] * 2000)
     frame.write_ndjson(path, compression="zstd", check_extension=False)
     path.write_bytes(path.read_bytes()[:-5])
-    assert "cut short" in line_of(path)
+    assert "cut short" in error_line(path)
 
 
 @pytest.mark.parametrize("empty", EMPTY)
-def test_an_empty_file_among_others_is_passed_over_and_counted(
+def test_empty_file_among_others_is_ignored_and_counted(
     write_lines: Callable[..., Path], tmp_path: Path, reviews: list, empty: bytes
 ) -> None:
     (tmp_path / "part-0").write_bytes(empty)
@@ -121,7 +120,7 @@ def test_skip_bad_drops_and_counts_up_to_n_lines(tmp_path: Path) -> None:
     ("row", "expected"),
     [({"rating": 11}, "line 41: rating 11 is out of range"), ({"rating": -1}, "line 41: rating -1 is out of range")],
 )
-def test_a_rating_out_of_range_is_named_with_its_line(
+def test_rating_out_of_range_is_reported_with_its_line(
     write_lines: Callable[..., Path], tmp_path: Path, row: dict[str, Any], expected: str
 ) -> None:
     good = [{"user": f"u{n}", "item": "i", "rating": 1 + n % 5} for n in range(40)]
@@ -134,7 +133,7 @@ def test_a_rating_out_of_range_is_named_with_its_line(
 def test_skip_bad_drops_ratings_out_of_range(
     write_lines: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scale: RatingScale | None
 ) -> None:
-    monkeypatch.setattr("gavamoe.data.readers.lines.CHUNK_BYTES", 500)  # so that there are parts without and with them
+    monkeypatch.setattr("gavamoe.data.readers.lines.CHUNK_BYTES", 500)  # some parts contain bad ratings, others none
     rows = [{"user": f"u{n}", "item": "i", "rating": 1 + n % 5, "text": f"fine {n}"} for n in range(40)]
     rows[20]["rating"], rows[30]["rating"], rows[31]["rating"] = 11, 12, -1
     path = write_lines("r.jsonl", rows)
@@ -147,7 +146,7 @@ def test_skip_bad_drops_ratings_out_of_range(
         prepare([path], tmp_path / "out", PrepareOptions(skip_bad=2, scale=scale))
 
 
-def test_what_is_there_at_out_survives_a_failure(
+def test_existing_dataset_survives_a_failed_preparation(
     write_lines: Callable[..., Path], tmp_path: Path, reviews: list
 ) -> None:
     out = tmp_path / "out"
@@ -162,7 +161,7 @@ def test_what_is_there_at_out_survives_a_failure(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.jsonl", "good.jsonl", "out"]
 
 
-def test_a_directory_that_is_no_dataset_is_not_replaced(
+def test_directory_that_is_no_dataset_is_not_replaced(
     write_lines: Callable[..., Path], tmp_path: Path, reviews: list
 ) -> None:
     out = tmp_path / "thesis"
@@ -173,7 +172,7 @@ def test_a_directory_that_is_no_dataset_is_not_replaced(
     assert (out / "chapter.tex").exists()
 
 
-def test_an_unknown_format_and_a_file_of_another_format(write_lines: Callable[..., Path], reviews: list) -> None:
+def test_unknown_format_and_mismatched_format_are_data_errors(write_lines: Callable[..., Path], reviews: list) -> None:
     with pytest.raises(DataError, match="format 'netflix' is unknown: expected auto, amazon"):
         ReadOptions(format="netflix")
     with pytest.raises(DataError, match=r"not in the yelp format: .* columns user_id\+business_id\+stars\+text"):
