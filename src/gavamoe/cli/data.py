@@ -46,14 +46,8 @@ def get(
             _fetch(file, out / file.name)
     files = [out / file.name for file in dataset.files]
     if json:
-        emit_json(
-            {
-                "name": dataset.name,
-                "files": list(map(str, files)),
-                "by_hand": dataset.by_hand,
-                "licence": dataset.licence,
-            }
-        )
+        result = {"name": dataset.name, "files": list(map(str, files))}
+        emit_json({**result, "by_hand": dataset.by_hand, "licence": dataset.licence})
     elif files:
         print(f"{dataset.about}; terms: {dataset.licence}\ngavamoe prepare {files[0]} --out DATA")
 

@@ -23,7 +23,7 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(min=1, help="Evaluate on this many reviews, drawn at random.")] = None,
     json: Json = False,
 ) -> None:
-    """Write explanations for reviews and score them; writes metrics.json, predictions.jsonl and report.html into RUN."""
+    """Write explanations for reviews and score them; adds metrics.json, predictions.jsonl and report.html to RUN."""
     from gavamoe.cli.output import emit_json, metrics_table
     from gavamoe.conditions import Condition
     from gavamoe.pipeline.evaluate import evaluate_run

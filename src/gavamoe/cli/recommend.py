@@ -26,7 +26,7 @@ def recommend(
     explainer = Explainer.from_pretrained(run)
     if explainer.catalog.user_id(user) == 0:
         raise InputError(
-            f"user '{user}' has no training review in {run}, so nothing is known of the user's taste; check the spelling"
+            f"user '{user}' has no training review in {run}, so the user's taste is unknown; check the spelling"
         )
     rows = explainer.recommend(user, top).to_dicts()
     if explain:

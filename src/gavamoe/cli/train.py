@@ -30,7 +30,7 @@ def train(
     ] = None,
     base_model: Annotated[
         str | None,
-        typer.Option(help="Hub id or directory of a pretrained causal LM to start from, instead of from scratch."),
+        typer.Option(help="Hub id or directory of a pretrained causal LM to start from; default: none."),
     ] = None,
     stage: Annotated[Stage, typer.Option(help="Which stages to train.")] = Stage.all,
     config: Annotated[Path | None, typer.Option(help="YAML file with settings that override the preset.")] = None,

@@ -19,7 +19,7 @@ from gavamoe.data.prepare.prepare import PrepareOptions, prepare
 from gavamoe.data.simulate import World, simulate
 from gavamoe.data.tables import write_table
 from gavamoe.errors import InputError
-from gavamoe.evaluation.score import Metrics
+from gavamoe.evaluation.row_scores import Metrics
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.files import write_json
 from gavamoe.pipeline.evaluate import evaluate_run
