@@ -58,7 +58,8 @@ def main() -> None:
             if any(cell.result(options.split, condition) is None for cell in cells):
                 continue
             ours, theirs = (_few(cell.predictions(options.split, condition), rows) for cell in cells)
-            metrics = [m for m in METRICS if not m.requires_reference or (ours.texts is not None and theirs.texts is not None)]
+            both_write = ours.texts is not None and theirs.texts is not None
+            metrics = [metric for metric in METRICS if both_write or not metric.requires_reference]
             for name, gap in compare(asked.outputs(ours), asked.outputs(theirs), metrics).items():
                 found.setdefault(name, []).append((gap.first, gap.second, gap.p))
             seeds += 1
