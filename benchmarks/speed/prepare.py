@@ -3,8 +3,8 @@
     python benchmarks/speed/prepare.py --rows 1000000 --dir benchmarks/out
 
 Writes simulated reviews of about 60 words as JSON lines, then runs each variant in a separate process and prints one
-JSON object per line: seconds, rows per second, peak resident memory and the time relative to the plain variant; and the same
-for processor time, which other work on the machine changes less.
+JSON object per line: seconds, rows per second, peak resident memory and the time relative to the plain variant; and the
+same for processor time, which other work on the machine changes less.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def simulate(path: Path, rows: int, seed: int = 0) -> None:
             parts = [fragments.gather(rng.integers(0, len(fragments), size)) for _ in range(FRAGMENTS)]
             frame = pl.DataFrame(
                 {
-                    # Few pairs repeat, although some users write far more than others: repeats are dropped and cost less.
+                    # Some users write far more than others, but few pairs repeat: repeats are dropped and cost less.
                     "user": (max(rows // 15, 1) * rng.random(size) ** 2).astype(int).astype(str),
                     "item": (max(rows // 100, 1) * rng.random(size) ** 2).astype(int).astype(str),
                     "rating": rng.choice([1, 2, 3, 4, 5], size, p=[0.05, 0.08, 0.17, 0.3, 0.4]),
