@@ -5,8 +5,8 @@
 Each variant trains by the ELBO on simulated pairs in batches of 4,096. Rows per second are the median over ROUNDS
 turns, in which the variants alternate. The published encoder is reimplemented from its description: user and item
 vectors of 768 dimensions, a Transformer encoder layer whose sequence is the BATCH, two linear heads; mixture and
-decoder as in GaVaMoE. GaVaMoE's variants run the whole training step: memory-mapped columns, block shuffle, id dropout, loss,
-both optimizers.
+decoder as in GaVaMoE. GaVaMoE's variants run the whole training step: memory-mapped columns, block shuffle, id
+dropout, loss, both optimizers.
 """
 
 from __future__ import annotations
