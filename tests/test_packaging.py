@@ -142,6 +142,7 @@ def test_the_installed_command_says_version_and_help(outside: Outside):
 
 
 def test_the_installed_command_does_the_main_job(outside: Outside):
+    """The steps of `gavamoe demo`, smaller: the demo has no option for its size and takes minutes on one core."""
     directory = outside.directory
     (directory / "tiny.yaml").write_text(yaml.safe_dump(TINY))
     sizes = ["--users", "40", "--items", "20", "--reviews", "500", "--clusters", "3"]
