@@ -20,6 +20,8 @@ import polars as pl
 from gavamoe.baselines.data import TextData
 from gavamoe.conditions import Condition
 
+SUMMARY = "training.json"  # the file in which a comparison keeps a system's TrainingSummary
+
 
 @dataclass(frozen=True)
 class Predictions:

@@ -41,10 +41,7 @@ class PEPLER(TextModel):
         self.phases = (
             *((LM_PRETRAINING,) if self.language.from_scratch else ()),
             Phase("prompt", learning_rate=2e-3, prefixes=("user.", "item.", "rating.")),
-            Phase(
-                "prompt and language",
-                learning_rate=SCRATCH_LEARNING_RATE if self.language.from_scratch else BASE_LEARNING_RATE,
-            ),
+            Phase("prompt and language", learning_rate=learning_rate),
         )
 
     def losses(self, batch: TextBatch, phase: str) -> Losses:

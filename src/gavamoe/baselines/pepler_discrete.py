@@ -28,9 +28,8 @@ class DiscretePEPLER(TextModel):
         self.words = {feature: data.base_vocabulary.encode_words(feature) for feature in data.catalog.features}
         counts = data.feature_predictor.counts
         self.user_features, self.item_features = ranked_features(counts, "user"), ranked_features(counts, "item")
-        tuning = Phase(
-            "language after words", SCRATCH_LEARNING_RATE if self.language.from_scratch else BASE_LEARNING_RATE
-        )
+        learning_rate = SCRATCH_LEARNING_RATE if self.language.from_scratch else BASE_LEARNING_RATE
+        tuning = Phase("language after words", learning_rate)
         self.phases = (*((LM_PRETRAINING,) if self.language.from_scratch else ()), tuning)
 
     def losses(self, batch: TextBatch, phase: str) -> Losses:

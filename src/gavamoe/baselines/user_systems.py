@@ -47,10 +47,11 @@ def load_user_system(reference: str) -> RegisteredSystem:
     """
     source, _, name = reference.rpartition(":")
     module = _import(source, reference)
-    system: Any = getattr(module, name, None)
-    if not inspect.isclass(system):
+    found = getattr(module, name, None)
+    if not inspect.isclass(found):
         classes = [key for key, value in vars(module).items() if inspect.isclass(value) and not key.startswith("_")]
         raise ConfigError(f"{source} has no class '{name}'; it has {', '.join(classes) or 'none'}")
+    system: Any = found  # a class of the user's, of which the checks below tell whether it is a System
     missing = [method for method in METHODS if not callable(getattr(system, method, None))]
     missing += sorted(getattr(system, "__abstractmethods__", ()))
     missing += [] if hasattr(system, "inputs") else ["inputs"]
