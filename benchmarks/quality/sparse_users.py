@@ -20,8 +20,8 @@ from gavamoe.conditions import Condition
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.evaluation.score import STANDARD_METRICS
 from gavamoe.evaluation.significance import compare
-from gavamoe.experiments.eval_set import EvalSet
-from gavamoe.experiments.trial import Cell
+from gavamoe.experiments.trial import Trial
+from gavamoe.pipeline.eval_set import EvalSet
 
 SHOWN = ("BLEU-1", "BLEU-4", "rouge_1/f_score", "rouge_l/f_score", "USR", "FMR", "FCR", "RMSE")
 METRICS = [metric for metric in STANDARD_METRICS if metric.name in SHOWN]
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--split", default="test")
     parser.add_argument("--feature", default="predicted")
     options = parser.parse_args()
-    questions = EvalSet.of(ReviewDataset.load(options.data), options.split)
+    questions = EvalSet.from_dataset(ReviewDataset.load(options.data), options.split)
     condition = Condition("predicted", options.feature)
     few_N = np.array(questions.catalog.training_reviews(questions.reviews)) <= options.most
     rows = np.flatnonzero(few_N)
@@ -52,7 +52,7 @@ def main() -> None:
         for of_seed in sorted(directory.glob("seed-*")):
             seed = int(of_seed.name.removeprefix("seed-"))
             cells = [
-                Cell(options.table / "systems" / name / of_seed.name, name, seed)
+                Trial(options.table / "systems" / name / of_seed.name, name, seed)
                 for name in (options.subject, directory.name)
             ]
             if any(cell.result(options.split, condition) is None for cell in cells):
