@@ -25,6 +25,7 @@ from gavamoe.language.encoding import PromptEncoder
 from gavamoe.language.prompt import EXPLAIN, ITEM, USER
 from gavamoe.moe.block import MoEShape, MultiGateMoE, RoutingState
 from gavamoe.moe.experts import ExpertsConfig, FineGrainedExperts
+from gavamoe.pipeline.eval_set import EvalSet
 from gavamoe.pipeline.evaluation import evaluate
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.prior import MixturePrior
@@ -173,11 +174,11 @@ def test_the_true_rating_and_feature_do_not_reach_the_default_prompt(explainer):
 
 def test_every_row_is_scored_and_an_empty_output_is_kept(explainer, dataset_path, monkeypatch):
     reviews = ReviewDataset.load(dataset_path).interactions("test")
-    full = evaluate(explainer, reviews, Condition(), {})
+    full = evaluate(explainer, EvalSet.from_reviews(reviews, explainer.catalog), Condition(), {})
     assert full.n == len(reviews) == len(full.explanations)
     silent = [type(e)(**{**e.to_dict(), "text": ""}) for e in full.explanations]
     monkeypatch.setattr(type(explainer), "explain_batch", lambda *args, **kwargs: silent)
-    empty = evaluate(explainer, reviews, Condition(), {})
+    empty = evaluate(explainer, EvalSet.from_reviews(reviews, explainer.catalog), Condition(), {})
     assert empty.n == len(reviews)
     assert empty.conditions["empty"] == len(reviews)
     assert empty.metrics["BLEU-1"] == empty.metrics["rouge_1/f_score"] == 0

@@ -20,8 +20,8 @@ from gavamoe.conditions import Condition
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.evaluation.score import STANDARD_METRICS
 from gavamoe.evaluation.significance import compare
-from gavamoe.experiments.eval_set import EvalSet
 from gavamoe.experiments.trial import Trial
+from gavamoe.pipeline.eval_set import EvalSet
 
 SHOWN = ("BLEU-1", "BLEU-4", "rouge_1/f_score", "rouge_l/f_score", "USR", "FMR", "FCR", "RMSE")
 METRICS = [metric for metric in STANDARD_METRICS if metric.name in SHOWN]
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--split", default="test")
     parser.add_argument("--feature", default="predicted")
     options = parser.parse_args()
-    eval_set = EvalSet.of(ReviewDataset.load(options.data), options.split)
+    eval_set = EvalSet.from_dataset(ReviewDataset.load(options.data), options.split)
     condition = Condition("predicted", options.feature)
     is_sparse_N = np.array(eval_set.catalog.training_reviews(eval_set.reviews)) <= options.most
     rows = np.flatnonzero(is_sparse_N)

@@ -7,9 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gavamoe.baselines.data import TextData
 from gavamoe.baselines.simple import RandomSentence
+from gavamoe.config import ExplainerConfig
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.evaluation.comparable import features_of_items, normalize, normalize_and_truncate, truncate
+from gavamoe.pipeline.eval_set import EvalSet
 from gavamoe.pipeline.evaluation import evaluate_system
 
 settings.register_profile("patient", deadline=None)
@@ -57,12 +60,14 @@ def test_features_of_items_ignore_case_and_punctuation():
 def test_a_training_sentence_of_the_item_has_no_hallucination(explainer, dataset_path):
     dataset = ReviewDataset.load(dataset_path)
     train, test = dataset.interactions("train"), dataset.interactions("test")
-    system = RandomSentence.fit(train, explainer.catalog.scale)
+    system = RandomSentence()
+    system.train(TextData(train, train.clear(), explainer.catalog, ExplainerConfig()), seed=0)
     reviewed = train.select("item_id").unique()
-    metrics = evaluate_system(system, explainer, test.join(reviewed, on="item_id"), train)
+    metrics = evaluate_system(system, EvalSet.from_reviews(test.join(reviewed, on="item_id"), explainer.catalog, train))
     assert metrics["feature hallucination"] == 0
     swapped = test.with_columns(item_id=pl.col("item_id").reverse())
-    assert evaluate_system(system, explainer, swapped, train.head(1))["feature hallucination"] > 0
+    one = EvalSet.from_reviews(swapped, explainer.catalog, train.head(1))
+    assert evaluate_system(system, one)["feature hallucination"] > 0
 
 
 @pytest.mark.parametrize("text", ["It's 2.5 stars!", "", "word " * 30])
