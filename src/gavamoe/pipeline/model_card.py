@@ -60,7 +60,7 @@ def write_model_card(run: RunDirectory, dataset: ReviewDataset, card: RunCard) -
         experts=f"have {experts} beside them" if beside else f"are {experts}",
         top_k=config.explainer.top_k * config.explainer.granularity,
     )
-    with staged_file(run.path / "README.md") as staged:
+    with staged_file(run.model_card) as staged:
         staged.write_text(text, encoding="utf-8")
 
 

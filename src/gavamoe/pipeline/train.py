@@ -109,9 +109,9 @@ def _ids(frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 def _train_preference(run: RunDirectory, dataset: ReviewDataset, config: RunConfig, say: Callable[[str], None]) -> None:
     preference, seed, catalog = config.preference, config.seed, dataset.catalog
     with main_process_first():
-        arrays = dataset.mapped_arrays(run.checkpoints / "interactions")
+        arrays = dataset.mapped_arrays(run.interactions)
     sizes = catalog.n_users, catalog.n_items, catalog.scale.levels
-    checkpoint = run.checkpoints / "preference.safetensors"
+    checkpoint = run.preference_checkpoint
     if preference.choose_clusters is not None:
         clusters = _chosen(run, arrays, sizes, config, say)
         preference = preference.model_copy(update={"clusters": clusters})
@@ -173,7 +173,7 @@ def _train_explainer(run: RunDirectory, dataset: ReviewDataset, card: RunCard) -
     )
     trained = add_lora(model, tokenizer, config) if config.tuning == "lora" else model
     logs = run.tensorboard if config.tensorboard else None
-    history = fit_explainer(trained, tokenizer, learn, check, config, seed, run.checkpoints / "explainer", logs)
+    history = fit_explainer(trained, tokenizer, learn, check, config, seed, run.explainer_checkpoints, logs)
     if not is_main_process():
         return
     _record(run, "explainer", history)
