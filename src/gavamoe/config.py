@@ -120,7 +120,9 @@ class ExplainerConfig(_Strict):
         True,
         description="give stage 1's vectors to the soft tokens; with false and soft_token_width=0 only gates know them",
     )
-    evidence: int = Field(0, ge=0, le=8, description="sentences by other users of similar taste that the prompt quotes")
+    evidence: int = Field(
+        0, ge=0, le=8, description="sentences by other users of the same cluster that the prompt quotes"
+    )
     rating_dropout: float = Field(0.1, ge=0, le=1, description="share of training prompts without the rating")
     feature_dropout: float = Field(0.2, ge=0, le=1, description="share of training prompts without the feature")
     id_dropout: float = Field(0.05, ge=0, lt=1, description="share of ids replaced with the unknown id 0 in training")
