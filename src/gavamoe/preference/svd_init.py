@@ -116,8 +116,8 @@ def _biases(
 def _shrink_and_standardise(sum_NF: np.ndarray, count_N: np.ndarray) -> np.ndarray:
     """Return the shrunk mean of each id, scaled to unit standard deviation over the ids."""
     mean_NF: np.ndarray = sum_NF / (count_N[:, None] + SHRINKAGE)
-    deviation_F: np.ndarray = np.maximum(mean_NF.std(0), 1e-9)
-    return mean_NF / deviation_F
+    unit_NF: np.ndarray = mean_NF / np.maximum(mean_NF.std(0), 1e-9)
+    return unit_NF
 
 
 @torch.no_grad()
