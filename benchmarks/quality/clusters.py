@@ -24,7 +24,7 @@ from gavamoe.config import PreferenceConfig
 from gavamoe.data.dataset import InteractionArrays
 from gavamoe.data.simulate import World, simulate
 from gavamoe.preference.batches import Interactions
-from gavamoe.preference.mixture_fit import fit_users, known_users
+from gavamoe.preference.mixture_fit import fit_user_mixture, observed_user_latents
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.trainer import fit_preference, pretrain
 
@@ -64,7 +64,7 @@ def assign(way: str, pairs: Pairs, clusters: int, seed: int) -> np.ndarray:
         return model.assign(torch.from_numpy(pairs.user), torch.from_numpy(pairs.item)).numpy()
     pretrain(model, pairs.train, pairs.valid, config, seed)
     counts = Interactions(pairs.train).counts(model.users, model.items)[0]
-    mixture = fit_users(known_users(model, counts), clusters, config.restarts, seed)
+    mixture = fit_user_mixture(observed_user_latents(model, counts), clusters, config.restarts, seed)
     return mixture.predict(model.latent_means()[0].double().numpy())[pairs.user]
 
 

@@ -88,8 +88,8 @@ def run_demo(out: Path, seed: int, on_note: Callable[[str], None]) -> DemoResult
         systems=comparison.systems,
         examples=example_rows(comparison, 5),
         agreement=agreement(explainer, ReviewDataset.load(out / "data"), truth),
-        report=str(run.path / "report.html"),
-        picture=str(run.path / "latent_map.png"),
+        report=str(run.report),
+        picture=str(run.latent_map),
     )
     write_json(out / RESULT, result.to_dict())
     return result

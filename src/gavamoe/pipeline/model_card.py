@@ -67,7 +67,7 @@ def write_model_card(run: RunDirectory, dataset: ReviewDataset, card: RunCard) -
         experts=f"are kept, with {experts} added" if keeps_ffn else f"are {experts}",
         top_k=config.explainer.top_k * config.explainer.granularity,
     )
-    with staged_file(run.path / "README.md") as staged:
+    with staged_file(run.model_card) as staged:
         staged.write_text(text, encoding="utf-8")
 
 

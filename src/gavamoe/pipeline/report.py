@@ -36,7 +36,7 @@ def write_run_report(
     reviews = comparison.reviews
     shown = reviews.train if reviews.train is not None else reviews.frame
     latent = _latent_map(explainer, shown, truth)
-    plots.save_png(latent, run.path / "latent_map.png")
+    plots.save_png(latent, run.latent_map)
     pictures = [
         ("Latent map", "Latent vectors of pairs, coloured by the cluster that was found.", plots.to_svg(latent)),
         (
@@ -68,7 +68,7 @@ def write_run_report(
         clusters=cluster_rows(explainer, shown),
         pictures=pictures,
     )
-    write_report(run.path / "report.html", report)
+    write_report(run.report, report)
 
 
 def example_rows(comparison: Comparison, count: int) -> list[dict[str, Any]]:

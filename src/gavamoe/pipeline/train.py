@@ -114,9 +114,9 @@ def _train_preference(run: RunDirectory, dataset: ReviewDataset, config: RunConf
     """Train stage 1 and save it in the run."""
     preference, seed, catalog = config.preference, config.seed, dataset.catalog
     with main_process_first():
-        arrays = dataset.mapped_arrays(run.checkpoints / "interactions")
+        arrays = dataset.mapped_arrays(run.interactions)
     sizes = catalog.n_users, catalog.n_items, catalog.scale.levels
-    checkpoint = run.checkpoints / "preference.safetensors"
+    checkpoint = run.preference_checkpoint
     if preference.choose_clusters is not None:
         clusters = _chosen_clusters(run, arrays, sizes, config, say)
         preference = preference.model_copy(update={"clusters": clusters})
@@ -162,7 +162,7 @@ def _train_explainer(run: RunDirectory, dataset: ReviewDataset, card: RunCard) -
         PreferenceModel.from_pretrained(run.preference).eval(),
         card.settings.explainer,
         card.settings.seed,
-        run.checkpoints / "explainer",
+        run.explainer_checkpoints,
         card.base_model,
         run.tensorboard,
     )
