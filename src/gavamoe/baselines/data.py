@@ -25,7 +25,7 @@ from transformers import PreTrainedTokenizerBase
 
 from gavamoe.config import ExplainerConfig
 from gavamoe.data.catalog import Catalog
-from gavamoe.data.dataset import InteractionArrays, ReviewDataset
+from gavamoe.data.dataset import HAS_TEXT, InteractionArrays, ReviewDataset
 from gavamoe.data.scale import RatingScale
 from gavamoe.errors import DataError
 from gavamoe.features.predictor import FeaturePredictor
@@ -281,15 +281,9 @@ def pad_rows(rows: Sequence[Sequence[int]], value: int, width: int = 0, left: bo
     return torch.from_numpy(padded)
 
 
-def pair_ids(pairs: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Return user_id and item_id of the rows as int64 [N]."""
-    user_N, item_N = (pairs[name].to_numpy().astype(np.int64) for name in ("user_id", "item_id"))
-    return user_N, item_N
-
-
 def _arrays(reviews: pl.DataFrame) -> InteractionArrays:
     return InteractionArrays(*(reviews[name].to_numpy().astype(np.int64) for name in ("user_id", "item_id", "level")))
 
 
 def _with_text(reviews: pl.DataFrame) -> pl.DataFrame:
-    return reviews.filter(pl.col("text").fill_null("").str.strip_chars() != "")
+    return reviews.filter(HAS_TEXT)

@@ -17,13 +17,14 @@ import polars as pl
 import torch
 
 from gavamoe.baselines.base import Predictions, TrainingSummary
-from gavamoe.baselines.data import EncodedReviews, TextData, Vocabulary, pair_ids
+from gavamoe.baselines.data import EncodedReviews, TextData, Vocabulary
 from gavamoe.baselines.generate import generate_texts
 from gavamoe.baselines.rating_system import RatingModelFactory
 from gavamoe.baselines.text_model import TextModel
 from gavamoe.baselines.trainer import train
 from gavamoe.checkpoint import load_state, save_state
 from gavamoe.conditions import Condition
+from gavamoe.data.dataset import id_arrays
 from gavamoe.distributed import default_device
 from gavamoe.language.decoding_config import DecodingConfig
 
@@ -91,7 +92,7 @@ class NeuralSystem:
         """
         if self.model is None:
             raise ValueError("fit or load comes before predict")
-        levels = self._predict_levels(self.model, *pair_ids(pairs))
+        levels = self._predict_levels(self.model, *id_arrays(pairs))
         encoded = self._encode(pairs, levels, condition)
         texts: list[str] = []
         for start in range(0, len(pairs), DECODING_BATCH):
@@ -129,7 +130,7 @@ class NeuralSystem:
 
     def _encode(self, pairs: pl.DataFrame, levels: np.ndarray | None, condition: Condition) -> EncodedReviews:
         """Encode the pairs with the rating and the feature that the condition allows as input."""
-        user, item = pair_ids(pairs)
+        user, item = id_arrays(pairs)
         level = np.zeros(len(pairs), dtype=np.int64)
         if "rating" in self.inputs and condition.rating == "given":
             level = pairs["level"].to_numpy().astype(np.int64)

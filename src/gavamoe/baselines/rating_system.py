@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 
 from gavamoe.baselines.base import Predictions, RefittedSystem
-from gavamoe.baselines.data import TextData, pair_ids
+from gavamoe.baselines.data import TextData
 from gavamoe.conditions import Condition
-from gavamoe.data.dataset import InteractionArrays
+from gavamoe.data.dataset import InteractionArrays, id_arrays
 
 
 class RatingModel(Protocol):
@@ -50,4 +50,4 @@ class RatingSystem(RefittedSystem):
 
     def predict(self, pairs: pl.DataFrame, condition: Condition) -> Predictions:
         """Predict ratings alone, which depend on no condition."""
-        return Predictions(None, self.scale_.to_rating(self.model_.predict(*pair_ids(pairs))))
+        return Predictions(None, self.scale_.to_rating(self.model_.predict(*id_arrays(pairs))))

@@ -15,6 +15,7 @@ import torch
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from gavamoe.data.catalog import Catalog
+from gavamoe.data.dataset import id_arrays
 from gavamoe.preference.model import PreferenceModel
 
 SILHOUETTE_USERS = 5_000  # users in the sample of the silhouette
@@ -51,7 +52,7 @@ class ClusterSummary:
 
 def id_tensors(reviews: pl.DataFrame) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the columns user_id and item_id as int64 tensors, [n] each."""
-    user, item = (torch.from_numpy(reviews[name].to_numpy().astype(np.int64)) for name in ("user_id", "item_id"))
+    user, item = map(torch.from_numpy, id_arrays(reviews))
     return user, item
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from gavamoe.data.catalog import Catalog
+from gavamoe.data.dataset import HAS_TEXT
 from gavamoe.evaluation.outputs import Outputs
 
 TRUNCATE_WORDS = 20  # as in the published figures on the field's short-text datasets
@@ -73,7 +74,7 @@ def comparable_outputs(
 
 def has_text(reviews: pl.DataFrame) -> pl.Series:
     """Return whether each row has a text that is not blank, [n] booleans."""
-    return reviews["text"].fill_null("").str.strip_chars() != ""
+    return reviews.select(HAS_TEXT).to_series()
 
 
 def features_of_items(

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from jinja2 import Environment, StrictUndefined, select_autoescape
 
 from gavamoe.evaluation.plots import to_svg
+from gavamoe.evaluation.report import render_page
 from gavamoe.experiments.aggregate import SystemResult, Table
 from gavamoe.experiments.grids import Section, TableCell, make_section
 from gavamoe.experiments.plots import draw_plots
 from gavamoe.experiments.systems import SystemSpec
 from gavamoe.files import staged_file
+from gavamoe.markdown import markdown_table
 
 TITLE = "Comparison"
 TEX = {"&": r"\&", "%": r"\%", "_": r"\_", "±": r"$\pm$", "†": r"$^\dagger$", "↑": r"$\uparrow$", "↓": r"$\downarrow$"}
@@ -84,8 +84,7 @@ def markdown(sections: list[Section]) -> str:
         parts += [f"## {section.title}", section.notes]
         for caption, grid in section.grids.items():
             rows = [[name, *(f"**{c.text}**" if c.best else c.text for c in cells)] for name, cells in grid.rows]
-            lines = [grid.columns, ["---"] * len(grid.columns), *rows]
-            parts += [f"### {caption}", "\n".join(f"| {' | '.join(line)} |" for line in lines)]
+            parts += [f"### {caption}", markdown_table(grid.columns, rows)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -117,11 +116,7 @@ def latex(sections: list[Section]) -> str:
 
 def html(sections: list[Section], plots: dict[str, str]) -> str:
     """Return one self-contained page with the tables and the plots (SVG by title)."""
-    environment = Environment(
-        autoescape=select_autoescape(default=True), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    source = files("gavamoe.experiments").joinpath("templates", "results.html").read_text("utf-8")
-    return environment.from_string(source).render(title=TITLE, sections=sections, plots=plots)
+    return render_page("gavamoe.experiments", "results.html", title=TITLE, sections=sections, plots=plots)
 
 
 def _tex(text: str) -> str:

@@ -23,7 +23,7 @@ from gavamoe.data.tables import check_suffix, write_table
 from gavamoe.errors import RunError
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.explainer.explanation import Explanation
-from gavamoe.files import staged_file, write_json
+from gavamoe.files import sha256_of_file, staged_file, write_json
 from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.pipeline.pairs_file import read_pairs
 from gavamoe.progress import track
@@ -65,7 +65,7 @@ def explain_file(
     table = read_pairs(pairs, condition, explainer.catalog.scale)
     decoding = decoding or explainer.decoding
     plan = {
-        "pairs": _file_digest(pairs),
+        "pairs": sha256_of_file(pairs),
         "model": _model_digest(explainer),
         "conditions": condition.to_dict(),
         "decoding": decoding.to_generation_config().to_diff_dict(),
@@ -171,12 +171,6 @@ def _flat_cells(texts: pl.LazyFrame) -> pl.LazyFrame:
     if "evidence" in texts.collect_schema():
         cells.append(pl.col("evidence").list.eval(pl.element().struct.field("text")).list.join(" | "))
     return texts.with_columns(cells)
-
-
-def _file_digest(path: Path) -> str:
-    """Return the file's SHA-256."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _model_digest(explainer: Explainer) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from gavamoe.config import RunConfig
-from gavamoe.data.dataset import InteractionArrays, ReviewDataset
+from gavamoe.data.dataset import HAS_TEXT, InteractionArrays, ReviewDataset
 from gavamoe.distributed import default_device, is_main_process, main_process_first
 from gavamoe.errors import DataError
 from gavamoe.explainer import build
@@ -25,8 +25,6 @@ from gavamoe.preference.item_features import ItemText
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.trainer import best_record, fit_preference
 from gavamoe.run import EXPLAINER_FILES, PREFERENCE_FILES, RunCard, RunDirectory
-
-HAS_TEXT = pl.col("text").is_not_null() & (pl.col("text").str.strip_chars() != "")
 
 
 def train_run(
