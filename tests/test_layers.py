@@ -102,7 +102,7 @@ def _layer_name(name: str) -> str:
 
 
 # Public classes that share a name with a class elsewhere in the package, each with the reason why both keep it.
-# To be finalised when all folders have their names: every entry must then still be needed.
+# Every entry must still be needed.
 SAME_NAME_ALLOWED: dict[str, str] = {}
 
 SHORTEST_MODULE = 40  # lines

@@ -138,13 +138,11 @@ def test_a_query_retrieves_only_sentences_of_its_item_and_cluster_by_others(rows
     count=st.integers(0, 5),
 )
 def test_references_are_by_the_user_on_other_items_and_by_others_on_the_item(rows, user, item, count):
-    rows_with_text = [(i, u, f"{n} {i} {u}") for n, (i, u) in enumerate(sorted(rows))]
-    frame = pl.DataFrame(
-        [(i, u, 3, 0, None, 0.5, text) for i, u, text in rows_with_text], schema=EMPTY.schema, orient="row"
-    )
+    written = [(i, u, f"{n} {i} {u}") for n, (i, u) in enumerate(sorted(rows))]
+    frame = pl.DataFrame([(i, u, 3, 0, None, 0.5, text) for i, u, text in written], schema=EMPTY.schema, orient="row")
     index = EvidenceIndex(frame.lazy(), np.zeros((5, 2)), 5)
-    elsewhere = [text for i, u, text in rows_with_text if u == user and i != item]
-    others = [text for i, u, text in rows_with_text if i == item and u != user]
+    elsewhere = [text for i, u, text in written if u == user and i != item]
+    others = [text for i, u, text in written if i == item and u != user]
     assert index.reference_sentences(user, item, count) == (elsewhere[:count], others[:count])
 
 

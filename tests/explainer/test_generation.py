@@ -21,7 +21,7 @@ GREEDY = {"do_sample": False}
 @pytest.fixture(scope="module")
 def pairs() -> pl.DataFrame:
     """Return pairs with prompts of several lengths, so that batches are padded."""
-    features = ["music", "", "the cast of strangers", "pace", "a very long feature indeed"] * 2
+    features = ["music", "", "the cast of extras", "pace", "a very long feature indeed"] * 2
     return pl.DataFrame(
         {
             "user": [f"u{i + 1:02d}" for i in range(COUNT)],

@@ -18,11 +18,9 @@ def bleu(predictions: Texts, references: Texts, order: int) -> float:
     for n in range(1, order + 1):
         matched = predicted = 0
         for prediction, reference in zip(predictions, references, strict=True):
-            predicted_words, reference_words = grams(prediction.split(), n), grams(reference.split(), n)
-            predicted += len(predicted_words)
-            matched += sum(
-                min(predicted_words.count(gram), reference_words.count(gram)) for gram in set(predicted_words)
-            )
+            candidate, target = grams(prediction.split(), n), grams(reference.split(), n)
+            predicted += len(candidate)
+            matched += sum(min(candidate.count(gram), target.count(gram)) for gram in set(candidate))
         if matched == 0:
             return 0.0
         log_precisions.append(math.log(matched / predicted))
@@ -40,18 +38,18 @@ def subsequence(left: list[str], right: list[str]) -> int:
 
 
 def rouge_n(prediction: str, reference: str, n: int) -> tuple[float, float, float]:
-    predicted_words, reference_words = set(grams(prediction.split(), n)), set(grams(reference.split(), n))
-    precision = len(predicted_words & reference_words) / len(predicted_words) if predicted_words else 0.0
-    recall = len(predicted_words & reference_words) / len(reference_words) if reference_words else 0.0
+    candidate, target = set(grams(prediction.split(), n)), set(grams(reference.split(), n))
+    precision = len(candidate & target) / len(candidate) if candidate else 0.0
+    recall = len(candidate & target) / len(target) if target else 0.0
     return 2 * precision * recall / (precision + recall + 1e-8), recall, precision
 
 
 def rouge_l(prediction: str, reference: str) -> tuple[float, float, float]:
-    predicted_words, reference_words = prediction.split(), reference.split()
-    if not predicted_words or not reference_words:
+    candidate, target = prediction.split(), reference.split()
+    if not candidate or not target:
         return 0.0, 0.0, 0.0
-    common = subsequence(predicted_words, reference_words)
-    recall, precision = common / len(reference_words), common / len(predicted_words)
+    common = subsequence(candidate, target)
+    recall, precision = common / len(target), common / len(candidate)
     beta = precision / (recall + 1e-12)
     return (1 + beta**2) * recall * precision / (recall + beta**2 * precision + 1e-12), recall, precision
 

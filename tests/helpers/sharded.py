@@ -28,9 +28,7 @@ batch = {"input_ids": ids, "labels": ids} | {
 }
 scored = torch.tensor(20)
 whole = build_model().train()
-whole(
-    **batch, num_items_in_batch=scored
-).loss.backward()  # before the process group exists, so that only this process counts
+whole(**batch, num_items_in_batch=scored).loss.backward()  # before the process group exists
 
 init_process_group("gloo")
 sharded, mesh = build_model().train(), init_device_mesh("cpu", (2,))
@@ -38,9 +36,7 @@ for layer in sharded.lm.model.layers:
     fully_shard(layer, mesh=mesh)
 fully_shard(sharded, mesh=mesh)
 own = {name: tensor[2 * get_rank() :][:2] for name, tensor in batch.items()}
-(
-    2 * sharded(**own, num_items_in_batch=scored).loss
-).backward()  # doubled, because FSDP averages gradients over two processes
+(2 * sharded(**own, num_items_in_batch=scored).loss).backward()  # FSDP averages over two processes
 for (name, parameter), (_, expected) in zip(sharded.named_parameters(), whole.named_parameters(), strict=True):
     torch.testing.assert_close(parameter.grad.full_tensor(), expected.grad, rtol=1e-4, atol=1e-6, msg=name)
 

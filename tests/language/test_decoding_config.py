@@ -106,12 +106,16 @@ def state() -> tuple[int, int, bool]:
 
 
 def test_transformers_is_quiet_only_inside_the_block(talkative):
-    with pytest.raises(ZeroDivisionError), quiet_transformers():  # noqa: PT012 - the state inside is what is tested
+    @quiet_transformers()
+    def fail():
         with quiet_transformers():
             pass
         assert transformers_logging.get_verbosity() == transformers_logging.ERROR
         assert not transformers_logging.is_progress_bar_enabled()
         raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert state() == talkative
 
 

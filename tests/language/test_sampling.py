@@ -33,9 +33,7 @@ def test_only_tokens_of_the_nucleus_are_sampled():
 
 def test_a_sample_does_not_depend_on_a_sequence_in_the_batch_with_a_wide_nucleus():
     torch.manual_seed(0)
-    logits = torch.randn(8, 1000) * torch.tensor(
-        [[8.0]] * 7 + [[0.1]]
-    )  # the last row's nucleus is nearly the whole vocabulary
+    logits = torch.randn(8, 1000) * torch.tensor([[8.0]] * 7 + [[0.1]])  # the last row's is wide
     keys = pair_keys(torch.arange(8), torch.zeros(8, dtype=torch.long), seed=0)
     written = torch.zeros(8, 1, dtype=torch.long)
     together = PairSampling(keys, 1, 1.0, 0.9)(written, logits)

@@ -206,7 +206,6 @@ class ContextBuilder:
         return self.evidence.reference_sentences(user_id, item_id, count)
 
 
-
 def pair_frame(pairs: pl.DataFrame | Sequence[tuple[Any, Any]]) -> pl.DataFrame:
     """Return pairs as a frame with user and item as strings; other columns of a frame are kept.
 
