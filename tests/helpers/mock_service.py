@@ -37,12 +37,33 @@ OPENINGS = {
     2: "not quite for me",
     1: "a waste of an evening",
 }
-TITLES = (
-    "The Long Harbour,Paper Lanterns,North of Winter,A Quiet Engine,Saltwater,The Cartographer's Daughter,Ninth Street,"
-    "Ordinary Weather,The Understudy,Glass Orchard,Half a Kingdom,Late Trains,The Violin Room,Small Hours,Copper Sun,"
-    "A House on Fire Island,The Second Witness,Marble,Tomorrow's Bread,The Salt Road,Blue Hour,Kestrel,"
-    "Letters to Nobody,The Year of the Fox,Undertow"
-).split(",")
+TITLES = [
+    "The Long Harbour",
+    "Paper Lanterns",
+    "North of Winter",
+    "A Quiet Engine",
+    "Saltwater",
+    "The Cartographer's Daughter",
+    "Ninth Street",
+    "Ordinary Weather",
+    "The Understudy",
+    "Glass Orchard",
+    "Half a Kingdom",
+    "Late Trains",
+    "The Violin Room",
+    "Small Hours",
+    "Copper Sun",
+    "A House on Fire Island",
+    "The Second Witness",
+    "Marble",
+    "Tomorrow's Bread",
+    "The Salt Road",
+    "Blue Hour",
+    "Kestrel",
+    "Letters to Nobody",
+    "The Year of the Fox",
+    "Undertow",
+]
 GENRES = ["drama", "comedy", "thriller", "documentary", "romance"]
 
 
@@ -50,7 +71,7 @@ GENRES = ["drama", "comedy", "thriller", "documentary", "romance"]
 class Faults:
     """What shall go wrong, set by a test between requests."""
 
-    word_delay: float = 0.02
+    word_delay: float = 0.01
     delay: float = 0.0  # before any answer
     status: dict[str, int] = field(default_factory=dict)  # path prefix -> status
     break_stream_after: int | None = None  # words
@@ -247,7 +268,9 @@ def _profiles(app: FastAPI, world: World) -> None:
     def items(prefix: str = "", limit: int = 20) -> Any:
         low = prefix.lower()
         found = [
-            item_row(item) for item, title in world.items.items() if item.startswith(low) or title.lower().startswith(low)
+            item_row(item)
+            for item, title in world.items.items()
+            if item.startswith(low) or title.lower().startswith(low)
         ]
         return {"items": sorted(found, key=lambda row: -row["reviews"])[:limit]}
 
@@ -295,7 +318,8 @@ def _profiles(app: FastAPI, world: World) -> None:
                     "dislikes": [GENRES[(k + 2) % 5]],
                     "typical_users": typical[:5],
                     "words": [
-                        {"word": word, "log_odds": 3.1 - 0.4 * n} for n, word in enumerate([*LIKED[k], "evening", "fine"])
+                        {"word": word, "log_odds": 3.1 - 0.4 * n}
+                        for n, word in enumerate([*LIKED[k], "evening", "fine"])
                     ],
                     "length": 14.2 + 2 * k,
                 }
@@ -361,7 +385,9 @@ def _answers(app: FastAPI, world: World, faults: Faults) -> None:
                     "title": world.items[item],
                     "rating": round(world.quality[item], 2),
                     "cluster": world.cluster(user, item),
-                    **({} if user in world.taste else {"why": "the user is unknown: items ranked by their mean rating"}),
+                    **(
+                        {} if user in world.taste else {"why": "the user is unknown: items ranked by their mean rating"}
+                    ),
                 }
                 for item in best
             ],

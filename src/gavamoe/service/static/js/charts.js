@@ -77,6 +77,10 @@ function segment(share, k) {
   });
 }
 
+/** The clusters' sizes as one bar. */
+export const stack = (clusters, label) =>
+  h("div", { class: "stack", role: "img", "aria-label": label }, clusters.map(({ share, cluster }) => segment(share, cluster)));
+
 /** What the colours mean, each with what the cluster speaks of and a link to it. */
 export function legend(numbers, clusters) {
   const known = new Map((clusters ?? []).map((cluster) => [cluster.cluster, cluster]));

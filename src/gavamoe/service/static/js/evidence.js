@@ -19,6 +19,7 @@ export function evidenceList({ evidence, conditions }) {
 
 function sentence({ user, text, rating, score, parts, feature, cluster }, quoted) {
   const why = Object.entries(parts ?? {}).map(([name, value]) => `${name.replaceAll("_", " ")} ${format.score(value)}`);
+  const reason = why.length ? `the mean of ${format.list(why)}` : "how well the sentence fits";
   return h(
     "li",
     { vars: { "--hue": format.hue(cluster) } },
@@ -33,8 +34,7 @@ function sentence({ user, text, rating, score, parts, feature, cluster }, quoted
       quoted && h("span", { class: "tag", "data-tip": "The model read this sentence before it wrote." }, "read by the model"),
       h(
         "span",
-        { class: "score", tabindex: "0", "data-tip": why.length ? `score: mean of ${format.list(why)}` : "score of the evidence" },
-        h("span", { class: "hidden" }, "score "),
+        { class: "score", role: "img", tabindex: "0", "data-tip": reason, "aria-label": `score ${format.score(score)}; ${reason}` },
         format.score(score),
         meter(score),
       ),

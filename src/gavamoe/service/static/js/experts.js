@@ -3,6 +3,7 @@
 import { h } from "./dom.js";
 import * as format from "./format.js";
 
+const SPACES = /^[\s▁Ġ]+|\s+$/gu;
 const NUMBERED = 12; // experts up to which a cell shows its percentage
 
 /** Build the table; `highlight(layers)` marks the experts chosen for a word, `highlight(null)` shows the shares again. */
@@ -66,7 +67,7 @@ function grid(rows, caption, look) {
 const cell = ({ tip, shade, hue, text }, width) =>
   h(
     "td",
-    { "data-tip": tip, vars: { "--share": `${Math.round(88 * shade)}%`, "--hue": hue } },
+    { "data-tip": tip, vars: { "--share": shade.toFixed(3), "--hue": hue } },
     h("span", { class: width <= NUMBERED ? "" : "hidden" }, text),
   );
 
@@ -81,16 +82,23 @@ export function wordsOf(text, tokens) {
   const words = [];
   let position = 0;
   for (const token of tokens) {
-    const piece = token.text.replace(/^[\s▁Ġ]+|\s+$/gu, "");
-    if (!piece) continue;
+    if (!token.text.replace(SPACES, "")) continue;
+    // As it stands, else without the marks with which tokenizers write spaces.
+    const forms = [token.text.trim(), token.text.replace(SPACES, "")];
+    const piece = forms.find((form) => follows(text, form, position));
+    if (piece === undefined) return null;
     const found = text.indexOf(piece, position);
-    if (found < 0 || text.slice(position, found).trim()) return null;
     const gap = found > position || words.length === 0;
     position = found + piece.length;
     if (gap) words.push({ text: piece, layers: token.layers.map((chosen) => [...chosen]) });
     else join(words.at(-1), piece, token.layers);
   }
   return words.length && !text.slice(position).trim() ? words : null;
+}
+
+function follows(text, piece, position) {
+  const found = text.indexOf(piece, position);
+  return found >= 0 && !text.slice(position, found).trim();
 }
 
 function join(word, piece, layers) {

@@ -7,6 +7,7 @@ import { hide, showAt } from "./tip.js";
 const WIDTH = 480;
 const HEIGHT = 340;
 const PADDING = 22;
+const LONGEST = 20; // letters of a name beside a mark
 const NEAR = 14; // pixels of the drawing within which the pointer means a dot
 
 /**
@@ -20,7 +21,7 @@ export function latentMap({ points, method }, marks, clusters) {
   const placed = marks.filter((mark) => mark.at?.length === 2);
   const scale = fit([...points.map((p) => [p.x, p.y]), ...placed.map((mark) => mark.at)]);
   const numbers = [...new Set(points.map((p) => p.cluster))].sort((a, b) => a - b);
-  const own = new Set(placed.map((mark) => mark.cluster));
+  const own = new Set(marks.map((mark) => mark.cluster)); // a mark without a place still says which cluster matters
   const layers = numbers.map((k) => dots(points.filter((p) => p.cluster === k), k, scale, own.size === 0 || own.has(k)));
   const titleId = uid("map");
   const drawing = s(
@@ -75,9 +76,11 @@ function pin({ at, cluster, name }, scale) {
     s("circle", { r: 11, class: "pin-halo" }),
     s("circle", { r: 8.5, class: "pin-ring" }),
     s("circle", { r: 4.5, class: "pin-core" }),
-    s("text", { x: left ? -16 : 16, y: 4.5, "text-anchor": left ? "end" : "start" }, name),
+    s("text", { x: left ? -16 : 16, y: 4.5, "text-anchor": left ? "end" : "start" }, shorten(name)),
   );
 }
+
+const shorten = (name) => (name.length > LONGEST ? `${name.slice(0, LONGEST - 1)}…` : name);
 
 function point(event, drawing, screen) {
   const box = drawing.getBoundingClientRect();

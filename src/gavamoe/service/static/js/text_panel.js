@@ -88,7 +88,7 @@ export function textPanel({ onfinal, onword, onagain, level = "h2" }) {
     );
     put(words, h("span", { class: "waiting" }, "The model is reading the pair"));
     words.classList.add("writing");
-    words.removeAttribute("role");
+    for (const name of ["role", "aria-label", "aria-orientation"]) words.removeAttribute(name);
     element.setAttribute("aria-busy", "true");
     put(spoken);
     put(readout);
@@ -148,10 +148,11 @@ export function textPanel({ onfinal, onword, onagain, level = "h2" }) {
     }
     if (!found) return;
     put(readout, HINT);
-    showWords(words, found, (word) => {
+    const onselect = (word) => {
       onword(word?.layers ?? null);
       put(readout, word ? [h("strong", {}, word.text), ` — ${inWords(word.layers)}`] : HINT);
-    });
+    };
+    showWords(words, found, onselect, signal);
   }
 
   return { element, run, stop };
@@ -178,7 +179,7 @@ function speaker(region) {
 }
 
 /** Turn a text into words that can be pointed at, tapped and walked with the arrow keys. */
-function showWords(element, words, onword) {
+function showWords(element, words, onselect, signal) {
   element.setAttribute("role", "listbox");
   element.setAttribute("aria-orientation", "horizontal");
   element.setAttribute("aria-label", "The explanation, word by word");
@@ -192,7 +193,7 @@ function showWords(element, words, onword) {
   put(element, spans.map((span, n) => [n > 0 && closeUp(` ${words[n].text}`).startsWith(" ") ? " " : "", span]));
   const select = (index) => {
     spans.forEach((span, n) => span.setAttribute("aria-selected", String(n === index)));
-    onword(words[index] ?? null);
+    onselect(words[index] ?? null);
   };
   spans.forEach((span, n) => {
     span.addEventListener("pointerenter", () => select(n));
@@ -202,16 +203,18 @@ function showWords(element, words, onword) {
     });
   });
   const focused = () => spans.indexOf(document.activeElement);
-  element.onpointerleave = () => select(focused());
-  element.onfocusout = (event) => !element.contains(event.relatedTarget) && select(-1);
-  element.onkeydown = (event) => {
+  // The signal of the request: the next text takes these listeners away.
+  const listen = (type, listener) => element.addEventListener(type, listener, { signal });
+  listen("pointerleave", () => select(focused()));
+  listen("focusout", (event) => !element.contains(event.relatedTarget) && select(-1));
+  listen("keydown", (event) => {
     const now = focused();
     const next = { ArrowRight: now + 1, ArrowDown: now + 1, ArrowLeft: now - 1, ArrowUp: now - 1, Home: 0, End: spans.length - 1 }[event.key];
     if (event.key === "Escape") document.activeElement.blur();
     if (next === undefined || !spans[next]) return;
     event.preventDefault();
     spans[next].focus();
-  };
+  });
 }
 
 function chips({ feature, conditions = {}, source: from }) {

@@ -1,7 +1,7 @@
 // Who the clusters are: size, what they like, how they write, typical users.
 
 import { getKept } from "../api.js";
-import { bars } from "../charts.js";
+import { bars, stack } from "../charts.js";
 import { card, h, notice, put, skeleton } from "../dom.js";
 import * as format from "../format.js";
 import { latentMap } from "../map.js";
@@ -36,44 +36,21 @@ export function create() {
 }
 
 function overview(clusters, map) {
+  const sizes = clusters.map((cluster) => `cluster ${cluster.cluster}: ${format.percent(cluster.share)}`).join(", ");
   return [
     h(
+      "p",
+      { class: "lead" },
+      "Stage 1 sorts each pair of a user and an item into a cluster, from ratings alone. In stage 2 each cluster has its own gate to the experts, so one model writes differently for different tastes.",
+    ),
+    h(
       "div",
-      { class: "two" },
-      h(
-        "div",
-        {},
-        h("p", { class: "lead" }, "Stage 1 sorts each pair of a user and an item into a cluster, from ratings alone. In stage 2, each cluster has its own gate to the experts: so the same model writes differently for different tastes."),
-        sizeCard(clusters),
-      ),
+      { class: "beside" },
+      h("div", {}, stack(clusters, `Sizes: ${sizes}`), clusters.map(clusterCard)),
       map?.points.length > 0 && mapCard(map, [], clusters),
     ),
-    h("div", { class: "cards" }, clusters.map(clusterCard)),
   ];
 }
-
-function sizeCard(clusters) {
-  const part = card("How large they are", { note: "Share of the pairs." });
-  put(
-    part.body,
-    h(
-      "ul",
-      { class: "bars sizes" },
-      clusters.map(({ cluster, share, users }) =>
-        h(
-          "li",
-          { vars: { "--hue": format.hue(cluster) } },
-          h("a", { class: "bar-text", href: clusterLink(cluster) }, `Cluster ${cluster}`),
-          h("span", { class: "bar", "aria-hidden": "true" }, h("span", { vars: { width: `${(100 * share) / largest(clusters)}%` } })),
-          h("span", { class: "bar-value" }, `${format.percent(share)}, ${format.plural(users, "user")}`),
-        ),
-      ),
-    ),
-  );
-  return part;
-}
-
-const largest = (clusters) => Math.max(...clusters.map((cluster) => cluster.share), 1e-9);
 
 function mapCard(map, marks, clusters) {
   const part = card("The latent map", { name: "map" });
@@ -84,13 +61,17 @@ function mapCard(map, marks, clusters) {
 function clusterCard(cluster) {
   const part = card(`Cluster ${cluster.cluster}`, { name: "cluster" });
   part.style.setProperty("--hue", format.hue(cluster.cluster));
-  put(part.querySelector("h2"), h("span", { class: "swatch", "aria-hidden": "true" }), h("a", { href: clusterLink(cluster.cluster) }, `Cluster ${cluster.cluster}`));
+  put(part.querySelector("h2"), h("a", { href: clusterLink(cluster.cluster) }, `Cluster ${cluster.cluster}`));
   put(
     part.body,
-    h("p", { class: "big" }, h("strong", {}, format.percent(cluster.share)), ` of the pairs, ${format.plural(cluster.users, "user")}`),
-    facts(cluster),
-    voice(cluster, WORDS),
-    people(cluster),
+    h(
+      "div",
+      {},
+      h("p", { class: "big" }, h("strong", {}, format.percent(cluster.share)), ` of the pairs, ${format.plural(cluster.users, "user")}`),
+      facts(cluster),
+      people(cluster),
+    ),
+    h("div", {}, voice(cluster, WORDS)),
   );
   return part;
 }
@@ -106,10 +87,9 @@ function detail(cluster, clusters, map) {
   );
   const writing = card("How they write", { name: "voice" });
   put(writing.body, voice(cluster, 20) || h("p", { class: "empty" }, "No word of this cluster stands out from the others."));
-  const own = map && { ...map, points: [...map.points] };
   return [
-    h("p", {}, h("a", { href: link("clusters") }, "← All clusters")),
-    h("div", { class: "two" }, h("div", {}, part, writing), own?.points.length > 0 && mapCard(own, [{ cluster: cluster.cluster, name: "" }], clusters)),
+    h("p", { class: "up" }, h("a", { href: link("clusters") }, "All clusters")),
+    h("div", { class: "two" }, h("div", {}, part, writing), map?.points.length > 0 && mapCard(map, [{ cluster: cluster.cluster, name: "" }], clusters)),
   ];
 }
 
@@ -134,7 +114,7 @@ function facts({ rating, above, features, genres, likes, dislikes, length }) {
 function voice({ cluster, words }, most) {
   if (!words?.length) return null;
   const rows = words.slice(0, most).map(({ word, log_odds: odds }) => ({ text: word, value: Math.max(odds, 0), shown: format.signed(odds) }));
-  return [h("h3", {}, "Words that stand out ", h("span", { class: "note" }, "log-odds against the other clusters")), bars(rows, { hue: format.hue(cluster), label: "Words by log-odds against the other clusters" })];
+  return [h("h3", {}, "Words that stand out ", h("span", { class: "note" }, "log-odds")), bars(rows, { hue: format.hue(cluster), label: "Words by log-odds against the other clusters" })];
 }
 
 function people({ typical_users: users }) {

@@ -75,15 +75,16 @@ export function create() {
     }
   }
 
-  /** Offer the typical users of two clusters, who differ most. */
+  /** Fill empty fields with typical users of two clusters and the most reviewed item: a comparison one click away. */
   async function offer(params, signal) {
-    const { clusters } = await getKept("v1/clusters");
+    const [{ clusters }, { items }] = await Promise.all([getKept("v1/clusters"), getKept("v1/items?prefix=&limit=1")]);
     const typical = clusters.map((cluster) => cluster.typical_users?.[0]).filter(Boolean);
     const pair = [params.a || typical[0], params.b || typical[1]];
     if (signal.aborted || !pair[0] || !pair[1]) return;
     left.set(pair[0]);
     right.set(pair[1]);
-    stage.append(h("p", { class: "note" }, `${pair[0]} and ${pair[1]} are typical users of two clusters: a good first comparison.`));
+    if (!params.item && items.length) item.set(items[0].item, items[0].title);
+    stage.append(h("p", { class: "note" }, `For a start: ${pair[0]} and ${pair[1]} are typical users of two clusters.`));
   }
 
   async function show(params, signal) {

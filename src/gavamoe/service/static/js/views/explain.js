@@ -171,12 +171,12 @@ function whatIf() {
   const element = h(
     "details",
     { class: "whatif" },
-    h("summary", {}, "What if"),
+    h("summary", {}, "What if the rating or the feature were another?"),
     h(
       "div",
       { class: "whatif-fields" },
-      h("div", { class: "field" }, h("label", { for: "what-rating" }, "the rating were"), rating),
-      h("div", { class: "field" }, h("label", { for: "what-feature" }, "it spoke of"), feature, features),
+      h("div", { class: "field" }, h("label", { for: "what-rating" }, "Rating"), rating),
+      h("div", { class: "field" }, h("label", { for: "what-feature" }, "Feature"), feature, features),
     ),
   );
   return {

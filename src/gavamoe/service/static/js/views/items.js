@@ -28,13 +28,17 @@ export function create() {
   let timer = 0;
   let shownFor = null;
   let current = "";
+  let latest = null;
 
   field.addEventListener("input", () => {
     clearTimeout(timer);
     timer = setTimeout(() => go(link("items", { q: field.value.trim() }, current), true), PAUSE_MS);
   });
 
-  async function update({ id, params }) {
+  const again = () => update(latest);
+
+  async function update(route) {
+    const { id, params } = (latest = route);
     const q = params.q ?? (id && shownFor !== null ? shownFor : "");
     current = id;
     body.classList.toggle("has-profile", Boolean(id));
@@ -53,7 +57,7 @@ export function create() {
       put(found, items.length ? list(items, q) : h("p", { class: "empty" }, `No item's title or id begins with “${q}”.`));
       mark();
     } catch (error) {
-      if (error.name !== "AbortError") put(found, notice(error.message, { kind: "error", retry: () => search(q) }));
+      if (error.name !== "AbortError") put(found, notice(error.message, { kind: "error", retry: again }));
     }
   }
 
@@ -74,7 +78,7 @@ export function create() {
       return put(profile, itemProfile(item, clusters));
     } catch (error) {
       if (error.name === "AbortError") return null;
-      return put(profile, notice(error.message, { kind: "error", retry: () => show(id) }));
+      return put(profile, notice(error.message, { kind: "error", retry: again }));
     }
   }
 
