@@ -23,6 +23,7 @@ FLAGS = [
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
+    "--disable-dev-shm-usage",
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
@@ -30,7 +31,6 @@ FLAGS = [
     "--disable-sync",
     "--hide-scrollbars",
     "--force-color-profile=srgb",
-    "--disable-dev-shm-usage",
 ]
 LAPTOP, PHONE, NARROW = (1280, 800), (390, 844), (360, 740)
 PATIENCE = 20.0
@@ -101,7 +101,8 @@ class Page:
         """Evaluate an expression over a module of the page, as `m`, and `args`."""
         script = (
             f"const done = arguments[arguments.length - 1], args = [...arguments].slice(0, -1);"
-            f"import('/static/js/{name}').then((m) => done({{value: {expression}}}), (e) => done({{error: String(e)}}));"
+            f"import('/static/js/{name}')"
+            f".then((m) => done({{value: {expression}}}), (e) => done({{error: String(e)}}));"
         )
         answer = self.driver.execute_async_script(script, *arguments)
         assert "error" not in answer, answer["error"]

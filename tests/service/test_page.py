@@ -75,7 +75,7 @@ def test_the_rating_clusters_map_experts_and_evidence_are_those_of_the_answer(pa
     page.open(explain_address(*pair))
     page.wait(".pin")
     page.wait(DONE)
-    assert page.texts(".rating-value strong") == [f"{answer['rating']:.1f}"]
+    assert float(page.texts(".rating-value strong")[0]) == pytest.approx(answer["rating"], abs=0.051)
     assert len(page.all(".column")) == len(answer["rating_distribution"])
     shares = page.js("return [...document.querySelectorAll('.mixture .segment')].map((e) => +e.style.flexGrow)")
     assert shares[: run["clusters"]] == pytest.approx(answer["responsibilities"], abs=1e-4)
@@ -145,9 +145,8 @@ def test_a_user_alone_gets_recommendations_that_lead_to_explanations(page, pair)
     page.wait("button", "Recommend").click()
     page.wait(".ranking li")
     assert page.texts(".ranking-name a") == [row["title"] or row["item"] for row in best]
-    assert page.texts(".ranking-rating") == [f"predicted rating {row['rating']:.1f}" for row in best] or [
-        text.split()[-1] for text in page.texts(".ranking-rating")
-    ] == [f"{row['rating']:.1f}" for row in best]
+    ratings = [text.split()[-1] for text in page.texts(".ranking-rating")]
+    assert [float(text) for text in ratings] == pytest.approx([row["rating"] for row in best], abs=0.051)
     keep_screenshot(page, "recommend-laptop-light")
     page.wait(".ranking .button").click()
     page.wait(DONE)
