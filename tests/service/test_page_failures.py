@@ -55,6 +55,18 @@ def test_a_view_that_cannot_be_filled_says_so(mock_page, faults, view):
         assert not mock_page.all(".notice-error")
 
 
+def test_cards_that_wait_for_a_refused_text_say_so(mock_page, faults):
+    faults.status = {"/v1/explain": 500}
+    mock_page.open(PAIR)
+    mock_page.wait(".card-rating .empty", "Comes with the text")
+    mock_page.wait(".card-map .map")
+    assert "North of Winter" in mock_page.texts(".card-text h2")[0]
+    assert not mock_page.all(".skeleton, .waiting")
+    mock_page.go("#/compare?item=i02&a=u01&b=u02")
+    mock_page.wait(".card-difference .empty", "Comes with both texts")
+    assert not mock_page.all(".verdict .skeleton")
+
+
 def test_a_text_that_breaks_off_keeps_its_words_and_says_why(mock_page, faults):
     faults.break_stream_after = 4
     mock_page.open(PAIR)

@@ -73,6 +73,9 @@ export function skeleton(lines = 3) {
   );
 }
 
+/** A grey field as large as what is about to come, so that nothing jumps. */
+export const blank = (height) => h("div", { class: "skeleton", "aria-hidden": "true" }, h("span", { class: "blank", vars: { "--height": height } }));
+
 /** A sentence about something that went wrong or is empty, with what to do next. */
 export function notice(text, { retry, kind = "info" } = {}) {
   return h(

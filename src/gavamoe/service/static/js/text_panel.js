@@ -26,11 +26,13 @@ export function requestFor({ user, item, rating, feature, seed }) {
 /**
  * Build the panel.
  *
- * @param {object} hooks onfinal(explanation); onword(layers or null); onagain() of the button for another wording
+ * @param {object} hooks onfinal(explanation); onfail() where there will be none; onword(layers or null); onagain() of the
+ *   button for another wording
  */
-export function textPanel({ onfinal, onword, onagain, level = "h2" }) {
+export function textPanel({ onfinal, onfail, onword, onagain }) {
   const headingId = uid("text");
-  const heading = h(level, { id: headingId });
+  const heading = h("h2", { id: headingId });
+  const itemName = h("a", {});
   const words = h("div", { class: "words" });
   const spoken = h("div", { class: "hidden", role: "log", "aria-live": "polite", "aria-label": "The text, as it is written" });
   const readout = h("p", { class: "readout" });
@@ -54,11 +56,11 @@ export function textPanel({ onfinal, onword, onagain, level = "h2" }) {
     request = null;
   }
 
-  async function run(question, title) {
+  async function run(question) {
     stop();
     request = new AbortController();
     const { signal } = request;
-    begin(question, title);
+    begin(question);
     const voice = speaker(spoken);
     try {
       const answer = await write(question, voice, signal);
@@ -73,19 +75,16 @@ export function textPanel({ onfinal, onword, onagain, level = "h2" }) {
       words.classList.remove("writing");
       if (error.name === "AbortError") return;
       put(tools);
-      put(details, notice(error.message, { kind: "error", retry: () => run(question, title) }));
-      if (!words.textContent.trim()) put(words);
+      if (words.querySelector(".waiting")) put(words);
+      put(details, notice(error.message, { kind: "error", retry: () => run(question) }));
+      onfail?.();
     }
   }
 
-  function begin({ user, item }, title) {
-    put(
-      heading,
-      "Why ",
-      h("a", { href: itemLink(item) }, title || item),
-      " for ",
-      h("a", { href: userLink(user) }, user),
-    );
+  function begin({ user, item }) {
+    itemName.href = itemLink(item);
+    itemName.textContent ||= item;
+    put(heading, "Why ", itemName, " for ", h("a", { href: userLink(user) }, user));
     put(words, h("span", { class: "waiting" }, "The model is reading the pair"));
     words.classList.add("writing");
     for (const name of ["role", "aria-label", "aria-orientation"]) words.removeAttribute(name);
@@ -155,7 +154,7 @@ export function textPanel({ onfinal, onword, onagain, level = "h2" }) {
     showWords(words, found, onselect, signal);
   }
 
-  return { element, run, stop };
+  return { element, run, stop, name: (title) => (itemName.textContent = title) };
 }
 
 // Corpora put spaces before commas; the page does not.

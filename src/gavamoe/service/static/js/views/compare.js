@@ -2,7 +2,7 @@
 
 import { getKept } from "../api.js";
 import { mixtures, ratingChart } from "../charts.js";
-import { card, h, notice, put, skeleton } from "../dom.js";
+import { blank, card, h, notice, put, skeleton } from "../dom.js";
 import { differenceTable, expertTable, overlap } from "../experts.js";
 import * as format from "../format.js";
 import { latentMap } from "../map.js";
@@ -88,44 +88,49 @@ export function create() {
   }
 
   async function show(params, signal) {
-    const sides = [side(params.a), side(params.b)];
-    const verdict = h("p", { class: "verdict", role: "status" }, skeleton(1));
+    const verdict = h("p", { class: "verdict", role: "status" });
     const map = card("Where the two pairs lie", { name: "map" });
-    put(map.body, skeleton(5));
-    panels = sides.map(({ panel }) => panel);
     const routing = card("Where the routing differs", { name: "difference", note: "First user minus second, in percentage points." });
-    put(routing.body, skeleton(5));
+    let known = null;
+    const sides = [side(params.a, refresh), side(params.b, refresh)];
+    panels = sides.map(({ panel }) => panel);
+    put(map.body, blank("400px"));
     put(
       stage,
       verdict,
       h("div", { class: "sides" }, sides.map(({ element: column }) => column)),
       h("div", { class: "two" }, map, routing),
     );
-    const about = profile("items", params.item, signal);
-    const answers = sides.map(({ panel, done }, n) => {
-      panel.run({ user: [params.a, params.b][n], item: params.item });
-      return done;
-    });
+
+    function refresh() {
+      const answers = sides.map(({ answer }) => answer());
+      const both = answers.every(Boolean);
+      const failed = sides.some((one) => one.failed());
+      put(verdict, both ? summary(answers) : failed ? "" : skeleton(1));
+      put(routing.body, both ? differenceOf(answers) : failed ? h("p", { class: "empty" }, "Comes with both texts.") : blank("140px"));
+      if (!known) return;
+      const marks = answers.filter(Boolean).map((answer) => ({ at: answer.map, cluster: answer.cluster, name: answer.user }));
+      if (known.points?.points.length) put(map.body, latentMap(known.points, marks, known.clusters));
+      else put(map.body, h("p", { class: "empty" }, "This run has no map of its pairs."));
+    }
+
+    refresh();
+    sides.forEach(({ panel }, n) => panel.run({ user: [params.a, params.b][n], item: params.item }));
     const [run, { clusters }, points, found, ...people] = await Promise.all([
       getKept("v1/run"),
       getKept("v1/clusters"),
       getKept("v1/map").catch(() => null),
-      about,
+      profile("items", params.item, signal),
       profile("users", params.a, signal),
       profile("users", params.b, signal),
     ]);
     if (found?.title) {
       item.set(params.item, found.title);
-      for (const { panel } of sides) panel.element.querySelector("h2 a").textContent = found.title;
+      panels.forEach((panel) => panel.name(found.title));
     }
+    known = { points, clusters };
     sides.forEach((one, n) => one.know({ run, clusters, person: people[n] }));
-    const both = await Promise.all(answers);
-    if (signal.aborted) return;
-    put(verdict, summary(both));
-    put(routing.body, differenceOf(both));
-    const marks = both.map((answer) => ({ at: answer.map, cluster: answer.cluster, name: answer.user }));
-    if (points?.points.length) put(map.body, latentMap(points, marks, clusters));
-    else put(map.body, h("p", { class: "empty" }, "This run has no map of its pairs."));
+    refresh();
   }
 
   function halt() {
@@ -137,47 +142,49 @@ export function create() {
   return { element, update, destroy: halt };
 }
 
-/** One person's column: text, rating, taste, experts. */
-function side(user) {
-  const rating = card("Predicted rating", { level: "h3" });
-  const mixture = card("Taste", { level: "h3" });
-  const experts = card("Experts that spoke", { level: "h3" });
-  for (const part of [rating, mixture, experts]) put(part.body, skeleton(3));
+/** One person's column: text, rating, taste, experts; `onchange` is called when its answer comes or fails to. */
+function side(user, onchange) {
+  const rating = card("Predicted rating");
+  const mixture = card("Taste");
+  const experts = card("Experts that spoke");
+  put(rating.body, blank("188px"));
+  put(mixture.body, blank("100px"));
+  put(experts.body, blank("140px"));
   let table = null;
   let answer = null;
+  let failed = false;
   let known = null;
-  let finished;
-  const done = new Promise((resolve) => (finished = resolve));
 
   function draw() {
-    if (!answer || !known) return;
-    put(rating.body, ratingChart(answer, known.run.scale));
-    put(
-      mixture.body,
-      mixtures(
-        [
-          { name: "This pair", shares: answer.responsibilities },
-          { name: user, href: userLink(user), shares: known.person?.clusters },
-        ],
-        known.clusters,
-      ),
-    );
+    if (!known) return;
+    if (answer) put(rating.body, ratingChart(answer, known.run.scale));
+    const rows = [
+      { name: "This pair", shares: answer?.responsibilities },
+      { name: user, href: userLink(user), shares: known.person?.clusters },
+    ];
+    put(mixture.body, mixtures(rows, known.clusters));
   }
 
   const panel = textPanel({
     onfinal(found) {
-      answer = found;
+      [answer, failed] = [found, false];
       table = found.experts?.length ? expertTable(found) : null;
       put(experts.body, table?.element ?? h("p", { class: "empty" }, "No expert spoke: this text was not written by the model just now."));
       draw();
-      finished(found);
+      onchange();
+    },
+    onfail() {
+      failed = true;
+      for (const part of [rating, experts]) put(part.body, h("p", { class: "empty" }, "Comes with the text."));
+      onchange();
     },
     onword: (layers) => table?.highlight(layers),
   });
   return {
     panel,
-    done,
     element: h("div", { class: "side" }, panel.element, rating, mixture, experts),
+    answer: () => answer,
+    failed: () => failed,
     know(found) {
       known = found;
       draw();

@@ -2,7 +2,7 @@
 
 import { get, getKept } from "../api.js";
 import { mixtures, ratingChart } from "../charts.js";
-import { card, h, notice, put, skeleton } from "../dom.js";
+import { blank, card, h, notice, put, skeleton } from "../dom.js";
 import { evidenceList } from "../evidence.js";
 import { expertTable } from "../experts.js";
 import * as format from "../format.js";
@@ -81,16 +81,17 @@ export function create() {
     const parts = pairLayout();
     panel = textPanel({
       onfinal: (answer) => parts.fill(answer),
+      onfail: () => parts.fail(),
       onword: (layers) => parts.highlight(layers),
       onagain: () => go(explainLink(params.user, params.item, { ...params, seed: Number(params.seed || 0) + 1 })),
     });
     const found = profile("items", params.item, signal);
     put(stage, parts.around(panel.element));
-    const writing = panel.run(params, null);
+    const writing = panel.run(params);
     const about = await found;
     if (about?.title) {
       item.set(params.item, about.title);
-      panel.element.querySelector("h2 a").textContent = about.title;
+      panel.name(about.title);
     }
     const [run, clusters, map, person] = await Promise.all([
       getKept("v1/run"),
@@ -98,7 +99,7 @@ export function create() {
       getKept("v1/map").catch(() => null),
       profile("users", params.user, signal),
     ]);
-    parts.know({ run, clusters, map, person, about });
+    parts.know({ run, clusters, map, person, about, user: params.user, item: params.item });
     await writing;
   }
 
@@ -190,39 +191,49 @@ function whatIf() {
   };
 }
 
-/** The cards around the text; each fills when both the answer and what it needs of the run are there. */
+/** The cards around the text. What the run knows comes first; what belongs to the pair comes with its answer. */
 function pairLayout() {
   const rating = card("Predicted rating", { name: "rating" });
   const mixture = card("Taste", { name: "mixture", note: "Shares of the clusters." });
   const map = card("Where the pair lies", { name: "map" });
   const experts = card("Experts that spoke", { name: "experts", note: "Share of the text's routing, in per cent." });
   const evidence = card("What others wrote", { name: "evidence", note: "Sentences from training reviews of the item." });
-  for (const [part, lines] of [[rating, 4], [mixture, 3], [map, 5], [experts, 4], [evidence, 4]]) put(part.body, skeleton(lines));
+  put(mixture.body, blank("140px"));
+  put(map.body, blank("330px"));
+  expect();
   let table = null;
   let answer = null;
   let known = null;
 
+  function expect() {
+    put(rating.body, blank("188px"));
+    put(experts.body, blank("140px"));
+    put(evidence.body, skeleton(5));
+  }
+
   function draw() {
-    if (!answer || !known) return;
+    if (!known) return;
     const { run, clusters, person, about } = known;
-    put(rating.body, ratingChart(answer, run.scale));
-    put(
-      mixture.body,
-      mixtures(
-        [
-          { name: "This pair", shares: answer.responsibilities },
-          { name: answer.user, href: userLink(answer.user), shares: person?.clusters },
-          { name: about?.title || answer.item, href: itemLink(answer.item), shares: about?.clusters },
-        ],
-        clusters,
-      ),
-    );
-    if (known.map?.points.length) put(map.body, latentMap(known.map, [{ at: answer.map, cluster: answer.cluster, name: "this pair" }], clusters));
+    if (answer) put(rating.body, ratingChart(answer, run.scale));
+    const rows = [
+      { name: "This pair", shares: answer?.responsibilities },
+      { name: known.user, href: userLink(known.user), shares: person?.clusters },
+      { name: about?.title || known.item, href: itemLink(known.item), shares: about?.clusters },
+    ];
+    put(mixture.body, mixtures(rows, clusters));
+    const marks = answer ? [{ at: answer.map, cluster: answer.cluster, name: "this pair" }] : [];
+    if (known.map?.points.length) put(map.body, latentMap(known.map, marks, clusters));
     else put(map.body, h("p", { class: "empty" }, "This run has no map of its pairs."));
   }
 
   return {
-    around: (text) => h("div", { class: "pair" }, h("div", { class: "column-main" }, text, experts, evidence), h("div", { class: "column-side" }, rating, mixture, map)),
+    around: (text) =>
+      h(
+        "div",
+        { class: "pair" },
+        h("div", { class: "column-main" }, text, experts, evidence),
+        h("div", { class: "column-side" }, rating, mixture, map),
+      ),
     know(found) {
       known = found;
       draw();
@@ -233,6 +244,9 @@ function pairLayout() {
       put(experts.body, table?.element ?? h("p", { class: "empty" }, "No expert spoke: this text was not written by the model just now."));
       put(evidence.body, evidenceList(found));
       draw();
+    },
+    fail() {
+      for (const part of [rating, experts, evidence]) put(part.body, h("p", { class: "empty" }, "Comes with the text."));
     },
     highlight: (layers) => table?.highlight(layers),
   };
