@@ -1,11 +1,12 @@
-# make demo: the main job on a simulated world; make test: the tests; make lint: style and types; make bench: the benchmarks
+# make demo: simulate, train and evaluate; make test: the tests; make lint: style and types; make bench: the benchmarks;
+# make docs: the documentation site
 VENV ?= .venv
 PYTHON ?= python3
-# A CPU build is enough. For CUDA, or another build of torch: make demo TORCH="torch --index-url ..."
+# A CPU build is enough. To install another build of torch, such as one for CUDA: make demo TORCH="torch --index-url ..."
 TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench docs clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -28,5 +29,13 @@ bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/speed/prepare.py --rows 1000000 --dir benchmarks/out
 	$(BIN)/python benchmarks/speed/explainer.py
 
+$(VENV)/.docs: $(VENV)/.installed pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[docs]'
+	touch $@
+
+docs: $(VENV)/.docs
+	$(BIN)/python scripts/write_reference.py
+	$(BIN)/python scripts/build_docs.py
+
 clean:
-	rm -rf $(VENV) gavamoe-demo
+	rm -rf $(VENV) gavamoe-demo build/docs-site site

@@ -43,7 +43,7 @@ def reviews_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def dataset_path(reviews_file: Path) -> Path:
-    from gavamoe.data.prepare.prepare import PrepareOptions, prepare
+    from gavamoe.data.prepare import PrepareOptions, prepare
 
     path = reviews_file.parent / "data"
     prepare([str(reviews_file)], path, PrepareOptions())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -63,6 +64,12 @@ def write_json_lines(path: Path | str, rows: Iterable[Any]) -> None:
     with staged_file(path) as staged, staged.open("w", encoding="utf-8") as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def sha256_of_file(path: Path | str) -> str:
+    """Return the SHA-256 of a file's bytes as stored (compressed if the file is), in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _umask() -> int:

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of data and features."""
+"""Fixtures of the data tests."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def undrawn_cards(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the card's page, whose plots take longer than preparing a few reviews; `drawn_cards` keeps it."""
-    if "drawn_cards" not in request.fixturenames:
-        monkeypatch.setattr("gavamoe.data.prepare.prepare.write_card_page", lambda directory, card: None)
+def skip_card_page(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Skip card.md and its plots, which take longer than preparing a few reviews; `with_card_page` keeps them."""
+    if "with_card_page" not in request.fixturenames:
+        monkeypatch.setattr("gavamoe.data.prepare.pipeline.write_card_page", lambda directory, card: None)
 
 
 @pytest.fixture
-def drawn_cards() -> None:
-    """Ask for the card's page."""
+def with_card_page() -> None:
+    """Request card.md and its plots."""

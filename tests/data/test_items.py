@@ -1,4 +1,4 @@
-"""Item metadata is found, read in each format, and joined by the item's own column."""
+"""Item metadata is found, read in each format, and joined by the item column."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from gavamoe.data.dataset import ReviewDataset
-from gavamoe.data.prepare.prepare import PrepareOptions, prepare
+from gavamoe.data.prepare import PrepareOptions, prepare
 from gavamoe.data.readers.open import ReadOptions
 from gavamoe.errors import DataError
 
@@ -38,7 +38,7 @@ def described(path: Path) -> tuple:
         ("Cards.jsonl", "items.jsonl", json.dumps(META_2018)),
     ],
 )
-def test_amazon_metadata_beside_the_reviews(
+def test_amazon_sidecar_metadata_is_joined(
     write_lines: Callable[..., Path], tmp_path: Path, reviews: str, meta: str, line: str
 ) -> None:
     (tmp_path / meta).write_text(line + "\n" + line.replace("B1", "B2") + "\n")
@@ -52,7 +52,7 @@ def test_parquet_metadata_with_lists_is_read_like_json(write_lines: Callable[...
     assert described(tmp_path / "out") == JOINED
 
 
-def test_yelp_business_given_as_a_source(write_lines: Callable[..., Path], tmp_path: Path) -> None:
+def test_yelp_businesses_may_be_given_as_a_source(write_lines: Callable[..., Path], tmp_path: Path) -> None:
     review = {"user_id": "A1", "business_id": "B1", "stars": 4.0, "text": "fine", "date": "2018-06-17 00:00:00"}
     business = {"business_id": "B1", "name": "Cafe", "stars": 3.5, "categories": "Coffee, Tea", "city": "x"}
     sources = [write_lines("a.json", [business]), write_lines("b.json", [review])]
@@ -63,7 +63,7 @@ def test_yelp_business_given_as_a_source(write_lines: Callable[..., Path], tmp_p
         prepare(sources[:1], tmp_path / "out")
 
 
-def test_a_review_is_no_description_because_its_user_has_an_unknown_name(tmp_path: Path) -> None:
+def test_reviews_with_an_unknown_user_column_are_not_taken_as_metadata(tmp_path: Path) -> None:
     for name in ("a.csv", "b.csv"):
         (tmp_path / name).write_text("nickname,product_id,stars,title,body\nA1,B1,4,Yes,fine\n")
     (tmp_path / "c.csv").write_text("user,item,rating,text\nA1,B1,4,fine\n")
@@ -74,14 +74,14 @@ def test_a_review_is_no_description_because_its_user_has_an_unknown_name(tmp_pat
     assert card["reading"]["rows"] == 2
 
 
-def test_an_unrelated_file_beside_the_reviews_is_passed_over(write_lines: Callable[..., Path], tmp_path: Path) -> None:
+def test_unrelated_file_beside_the_reviews_is_ignored(write_lines: Callable[..., Path], tmp_path: Path) -> None:
     (tmp_path / "items.json").write_text('[{"what": "an array"}]')
     (tmp_path / "item.csv").write_text("colour,size\nred,3\n")
     card = prepare([write_lines("r.jsonl", [AMAZON])], tmp_path / "out")
     assert card["items"] == {"sources": [], "described": 0}
 
 
-def test_a_fault_of_a_file_that_nobody_named_is_passed_over(write_lines: Callable[..., Path], tmp_path: Path) -> None:
+def test_errors_in_sidecar_metadata_are_ignored(write_lines: Callable[..., Path], tmp_path: Path) -> None:
     reviews, meta = write_lines("Cards_5.json", [AMAZON]), tmp_path / "meta_Cards.json"
     meta.write_text(json.dumps(META_2018) + "\n" + '{"asin": "B2", \n')
     prepare([reviews], tmp_path / "out")
@@ -94,7 +94,7 @@ def test_a_fault_of_a_file_that_nobody_named_is_passed_over(write_lines: Callabl
         prepare([reviews], tmp_path / "out", PrepareOptions(items=(meta,)))
 
 
-def test_a_bad_review_of_a_hotel_is_counted_once(tmp_path: Path) -> None:
+def test_bad_review_in_a_hotel_file_is_counted_once(tmp_path: Path) -> None:
     review = {"Ratings": {"Overall": "4"}, "Author": "A1", "Content": "fine", "Date": "June 17, 2018"}
     info = {"HotelID": "H1", "Name": "Inn"}
     (tmp_path / "H1.json").write_text(json.dumps({"Reviews": [review, 3], "HotelInfo": info}))
@@ -103,7 +103,7 @@ def test_a_bad_review_of_a_hotel_is_counted_once(tmp_path: Path) -> None:
     assert described(tmp_path / "out")[0] == "Inn"
 
 
-def test_metadata_that_is_not_there_is_said_before_anything_is_read(
+def test_missing_metadata_file_is_reported_before_any_review_is_read(
     write_lines: Callable[..., Path], tmp_path: Path
 ) -> None:
     rows: list[int] = []
@@ -113,7 +113,7 @@ def test_metadata_that_is_not_there_is_said_before_anything_is_read(
     assert rows == []
 
 
-def test_items_may_be_joined_by_what_describes_them(tmp_path: Path) -> None:
+def test_items_may_be_joined_by_title(tmp_path: Path) -> None:
     (tmp_path / "r.csv").write_text("user,title,rating\nA1,A film,4\n")
     (tmp_path / "films.csv").write_text("title,genres\nA film,Drama\n")
     options = PrepareOptions(read=ReadOptions(columns={"item": "title"}), items=(tmp_path / "films.csv",))
@@ -121,7 +121,9 @@ def test_items_may_be_joined_by_what_describes_them(tmp_path: Path) -> None:
     assert described(tmp_path / "out") == ("A film", ["Drama"], None)
 
 
-def test_metadata_named_by_option_with_another_item_column(write_lines: Callable[..., Path], tmp_path: Path) -> None:
+def test_metadata_given_as_option_may_have_another_item_column(
+    write_lines: Callable[..., Path], tmp_path: Path
+) -> None:
     path = tmp_path / "films.csv"
     path.write_text("movieId,title,genres\nB1,A film,Drama|War\n")
     prepare([write_lines("r.jsonl", [AMAZON])], tmp_path / "out", PrepareOptions(items=(path,)))

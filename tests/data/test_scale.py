@@ -1,3 +1,5 @@
+"""Rating scales: levels and ratings, inference, and ratings outside the scale."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -27,19 +29,19 @@ def test_levels_and_ratings_are_inverse_on_the_values(scale: RatingScale) -> Non
 
 
 @pytest.mark.parametrize("scale", SCALES, ids=str)
-def test_scale_survives_json(scale: RatingScale) -> None:
+def test_scale_is_rebuilt_from_json(scale: RatingScale) -> None:
     assert RatingScale.from_json(scale.to_json()) == scale
 
 
 @given(st.sampled_from(SCALES), st.floats(0, 1))
-def test_level_is_the_nearest(scale: RatingScale, share: float) -> None:
+def test_level_is_the_nearest_one(scale: RatingScale, share: float) -> None:
     rating = scale.values[0] + share * (scale.values[-1] - scale.values[0])
     level = scale.to_level(pl.Series([rating])).item()
     distances = [abs(rating - value) for value in scale.values]
     assert distances[level - 1] == pytest.approx(min(distances), abs=1e-6)
 
 
-def test_expected_level_becomes_a_rating_between_its_neighbours() -> None:
+def test_fractional_level_is_interpolated() -> None:
     assert RatingScale.between(0, 10, 2).to_rating(2.5) == pytest.approx(3.0)
 
 
@@ -62,25 +64,25 @@ def test_scale_is_inferred_from_the_ratings(ratings: list[float], values: tuple[
 
 
 @pytest.mark.parametrize("stray", [7, 0, -1, 99, 1e6])
-def test_a_stray_rating_is_an_error_that_names_its_row_not_a_wider_scale(stray: float) -> None:
+def test_single_outlier_is_an_error_with_its_row_not_a_wider_scale(stray: float) -> None:
     with pytest.raises(RatingOutOfRangeError, match="row 31") as caught:
         RatingScale.infer(pl.Series([1.0, 2, 3, 4, 5] * 6 + [stray]))
     assert caught.value.row == 30
 
 
-def test_a_rating_outside_the_scale_is_named_with_its_row() -> None:
+def test_rating_outside_the_scale_is_reported_with_its_row() -> None:
     with pytest.raises(DataError, match=r"row 2: rating 6 .* 1\.\.5"):
         RatingScale.between(1, 5).to_level(pl.Series([5, 6]))
 
 
 @pytest.mark.parametrize("text", ["1", "5:1", "a:b", "1:5:0", "1:2:3:4", "1:5:3", "0:1e9"])
-def test_a_scale_that_cannot_be_is_refused(text: str) -> None:
+def test_invalid_scale_is_a_data_error(text: str) -> None:
     with pytest.raises(DataError):
         RatingScale.parse(text)
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False, width=32), max_size=20))
-def test_inferring_gives_a_scale_that_fits_or_one_line(ratings: list[float]) -> None:
+def test_inferred_scale_covers_the_ratings_or_a_one_line_error_is_raised(ratings: list[float]) -> None:
     series = pl.Series(ratings, dtype=pl.Float32)
     try:
         scale = RatingScale.infer(series)

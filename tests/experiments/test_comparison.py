@@ -12,7 +12,7 @@ from transformers import GenerationConfig
 
 from gavamoe.baselines.trainer import _Training
 from gavamoe.data.dataset import ReviewDataset
-from gavamoe.data.prepare.prepare import PrepareOptions, prepare
+from gavamoe.data.prepare import PrepareOptions, prepare
 from gavamoe.errors import ConfigError, DataError, RunError
 from gavamoe.evaluation.score_file import score_file
 from gavamoe.evaluation.significance import Difference

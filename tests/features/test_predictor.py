@@ -1,4 +1,4 @@
-"""The feature a text is likely to speak of."""
+"""Feature prediction: smoothing, leave-one-out choice of pseudo-counts, and saving."""
 
 import numpy as np
 import polars as pl
@@ -8,8 +8,11 @@ from gavamoe.features.predictor import FeaturePredictor
 FEATURES, ITEMS, USERS = 40, 30, 1000
 
 
-def spoken(reviews: int, by_user: bool, seed: int) -> pl.DataFrame:
-    """Reviews whose feature is their item's (or user's) own three times in ten, else any; users write about two."""
+def simulate_features(reviews: int, by_user: bool, seed: int) -> pl.DataFrame:
+    """Simulate reviews: with probability 0.3 the feature is that of the item (or user), else it is uniform.
+
+    With 2000 reviews, a user has about two.
+    """
     rng = np.random.default_rng(seed)
     user, item = rng.integers(1, USERS + 1, reviews), rng.integers(1, ITEMS + 1, reviews)
     own = (user if by_user else item) % FEATURES
@@ -18,29 +21,30 @@ def spoken(reviews: int, by_user: bool, seed: int) -> pl.DataFrame:
     return pl.DataFrame({"user_id": user, "item_id": item, "feature": feature, "text": ["so it was"] * reviews})
 
 
-def hits(predictor: FeaturePredictor, reviews: pl.DataFrame) -> float:
+def accuracy(predictor: FeaturePredictor, reviews: pl.DataFrame) -> float:
     predicted = predictor.predict(reviews["user_id"].to_numpy(), reviews["item_id"].to_numpy())
     return float(np.mean([left == right for left, right in zip(predicted, reviews["feature"], strict=True)]))
 
 
-def test_users_who_say_little_do_not_drown_what_the_item_says():
-    predictor = FeaturePredictor.fit(spoken(2000, by_user=False, seed=0))
-    assert hits(predictor, spoken(2000, by_user=False, seed=1)) > 0.3  # the item's own is 0.32 of them
+def test_users_with_few_reviews_do_not_hide_the_feature_of_the_item():
+    predictor = FeaturePredictor.fit(simulate_features(2000, by_user=False, seed=0))
+    # 0.32 of the reviews have the feature of their item.
+    assert accuracy(predictor, simulate_features(2000, by_user=False, seed=1)) > 0.3
 
 
-def test_users_who_say_much_are_heard():
-    predictor = FeaturePredictor.fit(spoken(20_000, by_user=True, seed=0))
-    assert hits(predictor, spoken(2000, by_user=True, seed=1)) > 0.3
+def test_users_with_many_reviews_determine_the_feature():
+    predictor = FeaturePredictor.fit(simulate_features(20_000, by_user=True, seed=0))
+    assert accuracy(predictor, simulate_features(2000, by_user=True, seed=1)) > 0.3
 
 
-def test_a_feature_is_foretold_where_it_is_rare_elsewhere_and_not_because_it_is_common():
+def test_predicted_feature_is_frequent_for_the_item_relative_to_the_background():
     common = pl.DataFrame({"user_id": range(1, 41), "item_id": [2] * 40, "feature": ["story"] * 40})
     both = {"user_id": range(41, 61), "item_id": [1] * 20, "feature": ["story"] * 11 + ["music"] * 9}
     train = pl.concat([common, pl.DataFrame(both)]).with_columns(text=pl.lit("so it was"))
     assert FeaturePredictor.fit(train).predict(np.array([0, 0, 0]), np.array([1, 2, 0])) == ["music", "story", "story"]
 
 
-def test_texts_that_name_a_feature_are_evidence_of_it_as_whole_words():
+def test_texts_that_name_a_feature_as_whole_words_count_as_mentions():
     about = {"user_id": [1, 2, 3, 4], "item_id": [1, 2, 3, 4], "feature": ["front desk", "bar", None, None]}
     text = ["so it was", "so it was", "The FRONT, desk", "barely a front-desk bar."]
     counts = FeaturePredictor.fit(pl.DataFrame({**about, "text": text})).counts
@@ -48,8 +52,8 @@ def test_texts_that_name_a_feature_are_evidence_of_it_as_whole_words():
     assert named == [(3, "front desk", 1), (4, "bar", 1), (4, "front desk", 1)]
 
 
-def test_what_was_learned_comes_back_as_it_was(tmp_path):
-    predictor = FeaturePredictor.fit(spoken(500, by_user=True, seed=0))
+def test_saved_predictor_is_loaded_unchanged(tmp_path):
+    predictor = FeaturePredictor.fit(simulate_features(500, by_user=True, seed=0))
     predictor.save(tmp_path)
     pairs = np.arange(60), np.arange(60) % (ITEMS + 1)
     assert np.array_equal(FeaturePredictor.load(tmp_path).probabilities(*pairs), predictor.probabilities(*pairs))

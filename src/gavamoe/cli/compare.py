@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gavamoe.cli.main import app
-
 if TYPE_CHECKING:
     from gavamoe.experiments.aggregate import Table
 
@@ -16,7 +14,6 @@ EXAMPLE = "Example: gavamoe compare data/reviews --out table --models gavamoe,pe
 IN_TERMINAL = {"RMSE", "MAE", "BLEU-1", "BLEU-4", "rouge_1/f_score", "rouge_l/f_score", "USR", "FMR", "FCR"}
 
 
-@app.command(epilog=EXAMPLE)
 def compare(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="A dataset made by `gavamoe prepare`.")],
     out: Annotated[Path, typer.Option(help="The directory of the comparison.")],

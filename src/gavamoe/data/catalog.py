@@ -1,4 +1,7 @@
-"""The catalog: who and what a trained run knows, so that ids have names and raw reviews can be encoded again."""
+"""The catalog of a run: its users, items, rating scale, features and training history.
+
+A run keeps its catalog, so that ids map to names and raw reviews are encoded as they were for training.
+"""
 
 from __future__ import annotations
 
@@ -6,36 +9,40 @@ import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 
-from gavamoe.data.ids import ids_of
 from gavamoe.data.scale import RatingScale
 from gavamoe.errors import DataError
 from gavamoe.features.extractor import FeatureExtractor
-from gavamoe.features.sentences import read_texts
+from gavamoe.features.sentences import annotate_reviews
 from gavamoe.files import write_json
 
 UNKNOWN = "<unknown>"
 FILES = ("users.parquet", "items.parquet", "history.parquet", "features.json", "catalog.json")
 
 
+def encode_names(names: pl.Series, known: pl.Series) -> pl.Series:
+    """Map names to ids: the position of each name among the known names, from 1, or 0 if it is unknown; Int32 [n]."""
+    table = pl.DataFrame({"name": known, "id": pl.int_range(1, len(known) + 1, dtype=pl.Int32, eager=True)})
+    return names.to_frame("name").join(table, on="name", how="left", maintain_order="left")["id"].fill_null(0)
+
+
 @dataclass(frozen=True)
 class Catalog:
     """Users, items, rating scale, features and training history of a prepared dataset.
 
-    Id 0 is "unknown"; ids 1..N belong to the users and items with at least one training record.
+    Id 0 is "unknown". Ids 1..N belong to the users and items with at least one training record.
 
     Args:
-        users: one row per known user in order of `user_id`: user_id, user, n_train, mean_rating.
-        items: one row per known item in order of `item_id`: item_id, item, n_train, mean_rating, title, categories,
+        users: one row per known user, sorted by `user_id`: user_id, user, n_train, mean_rating.
+        items: one row per known item, sorted by `item_id`: item_id, item, n_train, mean_rating, title, categories,
             description.
         history: the training interactions: user_id, item_id, level.
         scale: the rating scale of the source.
-        features: the sorted feature words; empty when the reviews were prepared without features.
-        extractor: finds the feature a text speaks of; None when there are no features.
+        features: the sorted feature words; empty if the reviews were prepared without features.
+        extractor: finds the feature of a text; None if there are no features.
     """
 
     users: pl.DataFrame
@@ -47,53 +54,56 @@ class Catalog:
 
     @property
     def n_users(self) -> int:
-        """Number of known users; their ids are 1..n_users."""
+        """Number of known users, whose ids are 1..n_users."""
         return self.users.height
 
     @property
     def n_items(self) -> int:
-        """Number of known items; their ids are 1..n_items."""
+        """Number of known items, whose ids are 1..n_items."""
         return self.items.height
 
     @cached_property
     def user_names(self) -> list[str]:
-        """Names by user id, length n_users + 1; index 0 is "<unknown>"."""
+        """User names by id, length n_users + 1; the name of id 0 is "<unknown>"."""
         return [UNKNOWN, *self.users["user"].to_list()]
 
     @cached_property
     def item_names(self) -> list[str]:
-        """Names by item id, length n_items + 1; index 0 is "<unknown>"."""
+        """Item names by id, length n_items + 1; the name of id 0 is "<unknown>"."""
         return [UNKNOWN, *self.items["item"].to_list()]
 
     @cached_property
     def user_counts(self) -> np.ndarray:
-        """Training records by user id, int64 [n_users + 1]; 0 at index 0."""
+        """Number of training records by user id, int64 [n_users + 1]; 0 for id 0."""
         return np.concatenate([[0], self.users["n_train"].to_numpy()]).astype(np.int64)
 
     def training_reviews(self, reviews: pl.DataFrame) -> list[int]:
-        """How many training reviews the user of each review (`user_id`) has."""
-        return self.user_counts[reviews["user_id"].to_numpy()].tolist()
-
-    @cached_property
-    def item_counts(self) -> np.ndarray:
-        """Training records by item id, int64 [n_items + 1]; 0 at index 0."""
-        return np.concatenate([[0], self.items["n_train"].to_numpy()]).astype(np.int64)
+        """Return how many training reviews the user of each review has, given the reviews' `user_id` column."""
+        counts: list[int] = self.user_counts[reviews["user_id"].to_numpy()].tolist()
+        return counts
 
     def same_data_as(self, other: Catalog) -> bool:
-        """Whether ids mean the same and the same reviews were there to learn from."""
+        """Return whether both catalogs have the same ids and the same training interactions."""
         return all(getattr(self, part).equals(getattr(other, part)) for part in ("users", "items", "history"))
 
-    def user_id(self, name: Any) -> int:
-        """Return the id of the user with this name, 0 when unknown; names are compared as strings."""
+    def user_id(self, name: object) -> int:
+        """Return the id of the user with this name, 0 if unknown; names are compared as strings."""
         return self._user_ids.get(str(name), 0)
 
-    def item_id(self, name: Any) -> int:
-        """Return the id of the item with this name, 0 when unknown; names are compared as strings."""
+    def item_id(self, name: object) -> int:
+        """Return the id of the item with this name, 0 if unknown; names are compared as strings."""
         return self._item_ids.get(str(name), 0)
 
     def seen(self, user_id: int) -> np.ndarray:
-        """Return the ids of the items that the user has in the training split, ascending, int64 [n]; empty for id 0."""
-        if user_id == 0:  # what strangers have, among them the anonymous, is nobody's history
+        """Return the ids of the items in the user's training history.
+
+        Returns:
+            int64 [n], ascending; empty for id 0.
+
+        Raises:
+            DataError: there is no user with this id.
+        """
+        if user_id == 0:  # id 0 stands for all unknown users, the anonymous ones included: it has no history
             return np.zeros(0, dtype=np.int64)
         items, starts = self._history_by_user
         if not 0 <= user_id <= self.n_users:
@@ -101,34 +111,34 @@ class Catalog:
         return items[starts[user_id] : starts[user_id + 1]]
 
     def encode(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Add user_id, item_id and level to raw reviews, and feature where it is absent and features are known.
+        """Add user_id, item_id and level to raw reviews, and feature if it is missing and the catalog has features.
 
-        A text whose feature is found here is read as `prepare` read it: a long review becomes its best sentence.
+        If a feature is added, texts are shortened as `prepare` shortens them: a long review becomes its best sentence.
 
         Args:
             frame: raw reviews with user, item, rating and optionally text, feature; other columns are kept.
 
         Returns:
-            The same rows in the same order; user_id and item_id Int32 (0 when unknown), level Int8 in 1..R.
+            The same rows in the same order; user_id and item_id Int32 (0 if unknown), level Int8 in 1..R.
 
         Raises:
-            DataError: a needed column is absent, or a rating is outside the scale (names its row).
+            DataError: a required column is missing, or a rating is outside the scale (names its row).
         """
         missing = [name for name in ("user", "item", "rating") if name not in frame.columns]
         if missing:
             raise DataError(f"reviews lack the column {missing[0]}; found {', '.join(frame.columns)}")
         named = frame.with_columns(pl.col("user", "item").cast(pl.String))
         encoded = named.with_columns(
-            user_id=ids_of(named["user"], self.users["user"]),
-            item_id=ids_of(named["item"], self.items["item"]),
+            user_id=encode_names(named["user"], self.users["user"]),
+            item_id=encode_names(named["item"], self.items["item"]),
             level=self.scale.to_level(named["rating"]),
         )
         if self.extractor is None or "feature" in frame.columns or "text" not in frame.columns:
             return encoded
-        return encoded.with_columns(read_texts(encoded["text"], self.extractor).select("text", "feature"))
+        return encoded.with_columns(annotate_reviews(encoded["text"], self.extractor).select("text", "feature"))
 
     def save(self, directory: Path | str) -> None:
-        """Write the catalog's files into `directory`, which is created where needed."""
+        """Write the catalog's files into `directory`, which is created if needed."""
         directory = Path(directory)
         directory.mkdir(parents=True, exist_ok=True)
         self.users.write_parquet(directory / "users.parquet")
@@ -140,7 +150,7 @@ class Catalog:
 
     @classmethod
     def load(cls, directory: Path | str) -> Catalog:
-        """Read what `save` wrote.
+        """Read the files that `save` wrote.
 
         Raises:
             DataError: a file is missing or unreadable; names it.
@@ -172,7 +182,7 @@ class Catalog:
 
     @cached_property
     def _history_by_user(self) -> tuple[np.ndarray, np.ndarray]:
-        """Item ids sorted by user, and where each user's begin: [n_train], [n_users + 2]."""
+        """Item ids sorted by user, [n_train], and the position where each user's items start, [n_users + 2]."""
         pairs = self.history.select("user_id", "item_id").sort("user_id", "item_id")
         counts = np.bincount(pairs["user_id"].to_numpy(), minlength=self.n_users + 1)
         return pairs["item_id"].to_numpy().astype(np.int64), np.concatenate([[0], np.cumsum(counts)])

@@ -1,8 +1,12 @@
-"""A prepared dataset: the directory that `gavamoe prepare` writes, read lazily."""
+"""A prepared dataset: the directory that `gavamoe prepare` writes, read lazily.
+
+card.json              format version, sources, counts, splits, rating scale, feature extractor
+interactions.parquet   one review a row: user_id, item_id, level, text, feature, split, ...
+users.parquet, items.parquet, features.json
+"""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,17 +22,24 @@ from gavamoe.data.catalog import Catalog
 from gavamoe.data.scale import RatingScale
 from gavamoe.errors import DataError
 from gavamoe.features.extractor import FeatureExtractor
-from gavamoe.files import staged_directory
+from gavamoe.files import sha256_of_file, staged_directory
 
 FORMAT_VERSION = 1
 SPLITS = ("train", "valid", "test")
 COLUMNS = {"user_id": np.int32, "item_id": np.int32, "level": np.uint8}
 FILES = ("card.json", "interactions.parquet", "users.parquet", "items.parquet", "features.json")
+# Whether a review has a text: the text is neither null nor white space.
+HAS_TEXT = pl.col("text").fill_null("").str.strip_chars() != ""
+
+
+def id_arrays(frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return the columns user_id and item_id of interactions as int64 arrays, [n] each."""
+    return frame["user_id"].to_numpy().astype(np.int64), frame["item_id"].to_numpy().astype(np.int64)
 
 
 @dataclass(frozen=True)
 class InteractionArrays:
-    """The interactions of a split as integers [n], in memory or memory-mapped; id 0 is an unknown user or item."""
+    """Interactions as integer arrays [n], in memory or memory-mapped; id 0 is an unknown user or item."""
 
     user_id: np.ndarray
     item_id: np.ndarray
@@ -41,10 +52,10 @@ class InteractionArrays:
 class ReviewDataset:
     """Reviews with ids, rating levels and a split.
 
-    Nothing but the card is read on loading: `interactions` and `arrays` read the columns and rows they return.
+    Loading reads only the card. `interactions` and `arrays` read the columns and rows that they return.
 
     Args:
-        path: the directory.
+        path: the dataset's directory.
         card: the content of its card.json.
     """
 
@@ -58,7 +69,7 @@ class ReviewDataset:
         """Open a prepared dataset.
 
         Raises:
-            DataError: the directory or one of its files is missing, or another version of gavamoe wrote it.
+            DataError: the directory or one of its files is missing, or its format version is another one.
         """
         path = Path(path)
         if not path.is_dir():
@@ -94,28 +105,30 @@ class ReviewDataset:
 
     @property
     def splits(self) -> dict[str, int]:
-        """Number of interactions of train, valid and test."""
+        """Number of interactions in train, valid and test."""
         return dict(self.card["splits"]["sizes"])
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the interactions, by which a dataset that was prepared anew is known."""
-        with (self.path / "interactions.parquet").open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        """SHA-256 of the interactions; it changes if the dataset is prepared again with other content."""
+        return sha256_of_file(self.path / "interactions.parquet")
 
     def __len__(self) -> int:
         return sum(self.splits.values())
 
     def scan(self) -> pl.LazyFrame:
-        """Return the interactions as a lazy frame, for work that should not hold them all in memory."""
+        """Return the interactions as a lazy frame, for processing that does not hold them all in memory."""
         return pl.scan_parquet(self.path / "interactions.parquet", glob=False)
 
     def interactions(self, split: str | None = None, columns: Sequence[str] | None = None) -> pl.DataFrame:
-        """Read interactions, in the order of the source.
+        """Read interactions in the order of the source.
 
         Args:
             split: train, valid or test; None for all.
             columns: the columns to read; None for all.
+
+        Raises:
+            DataError: the split is unknown.
         """
         rows = self.scan()
         if split is not None:
@@ -125,14 +138,19 @@ class ReviewDataset:
         return (rows if columns is None else rows.select(columns)).collect()
 
     def arrays(self, split: str | None = None) -> InteractionArrays:
-        """Read the ids and levels of a split (None for all) as int64 arrays of equal length."""
+        """Read the ids and levels of a split (None for all) as int64 arrays, [n] each."""
         rows = self.interactions(split, list(COLUMNS))
-        return InteractionArrays(*(rows[name].to_numpy().astype(np.int64) for name in rows.columns))
+        return InteractionArrays(*id_arrays(rows), rows["level"].to_numpy().astype(np.int64))
 
     def mapped_arrays(self, directory: Path) -> dict[str, InteractionArrays]:
-        """The same of every split, memory-mapped: int32, int32 and uint8 [n] in .npy files in `directory`.
+        """Return the ids and levels of every split as memory-mapped arrays, so that a split may exceed the memory.
 
-        However long a split, what is in memory is what is being read. A directory that is there is taken as it is.
+        Args:
+            directory: where the .npy files are written: user_id int32, item_id int32, level uint8, [n] each. An
+                existing directory is used as it is.
+
+        Returns:
+            The arrays by split.
         """
         if not directory.exists():
             with staged_directory(directory) as staged:

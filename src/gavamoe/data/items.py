@@ -1,4 +1,7 @@
-"""Item metadata: titles, categories and descriptions, from whatever file describes the items."""
+"""Item metadata: read titles, categories and descriptions from files of any known format.
+
+Metadata files are named by the user, or found beside the reviews (sidecar metadata, as public sets ship it).
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,9 @@ from typing import Any
 
 import polars as pl
 
-from gavamoe.data.readers.bad_lines import BadLines
-from gavamoe.data.readers.layouts import DESCRIBED_BY, SYNONYMS, Layout, describes_items, pick_column
+from gavamoe.data.readers.layouts import METADATA_SYNONYMS, SYNONYMS, Layout, is_item_metadata, pick_column
 from gavamoe.data.readers.open import open_rows
-from gavamoe.data.readers.rows import Rows
+from gavamoe.data.readers.rows import BadLines, RowReader
 from gavamoe.errors import DataError
 from gavamoe.features.cleaning import clean_texts
 
@@ -27,28 +29,39 @@ ITEM_SCHEMA = {
 
 
 def find_sidecar_metadata(reviews: Path) -> Path | None:
-    """Find the metadata that public sets put beside their reviews, such as meta_Books.json.gz or business.json.
+    """Find the metadata file that public sets ship beside their reviews, such as meta_Books.json.gz or business.json.
 
-    Nobody named this file, so one that cannot be read or does not describe items is no mistake: it is passed over.
+    Sidecar metadata is best-effort: a file that cannot be read, or that is no item metadata, is ignored.
+
+    Args:
+        reviews: the file of reviews.
+
+    Returns:
+        The metadata file in the same directory, None if there is none.
     """
     stem = reviews.name.partition(".")[0]
     category = stem.removeprefix("reviews_").removesuffix("_5")
     stems = {f"meta_{category}", "items", "item", "business"}
     if "review" in stem:
         stems.add(stem.replace("review", "business"))
-    beside = sorted(file for file in reviews.parent.iterdir() if file.is_file() and file != reviews)
-    return next((file for file in beside if file.name.partition(".")[0] in stems and _describes(file)), None)
+    siblings = sorted(file for file in reviews.parent.iterdir() if file.is_file() and file != reviews)
+    return next((file for file in siblings if file.name.partition(".")[0] in stems and _is_metadata_file(file)), None)
 
 
-def _describes(path: Path) -> bool:
+def _is_metadata_file(path: Path) -> bool:
+    """Return whether a file can be read and its columns are those of item metadata."""
     try:
-        return describes_items(open_rows(path, BadLines()).columns)
+        return is_item_metadata(open_rows(path, BadLines()).columns)
     except DataError:
         return False
 
 
-def check_items(sources: Iterable[Path], reviews: Layout) -> None:
-    """Raise DataError where a metadata file cannot be read or has no column of items: best before the long work."""
+def check_metadata(sources: Iterable[Path], reviews: Layout) -> None:
+    """Check metadata files before the reviews are read.
+
+    Raises:
+        DataError: a file cannot be read or has no item column.
+    """
     for path in sources:
         _columns(open_rows(path, BadLines()), reviews)
 
@@ -56,10 +69,15 @@ def check_items(sources: Iterable[Path], reviews: Layout) -> None:
 def read_sidecar_metadata(
     sources: Iterable[Path], names: pl.Series, reviews: Layout
 ) -> tuple[pl.DataFrame, list[Path]]:
-    """Read metadata that nobody named; a line that cannot be used, or a whole file, is no mistake and is passed over.
+    """Read sidecar metadata; it is best-effort: unusable lines, or whole files, are ignored.
+
+    Args:
+        sources: metadata files found beside the reviews.
+        names: the items to look up.
+        reviews: layout of the reviews.
 
     Returns:
-        As `read_items` does; and the files that could be read.
+        The metadata, as returned by `read_items`, and the files that could be read.
     """
     known, read = [pl.DataFrame(schema=ITEM_SCHEMA)], []
     for path in sources:
@@ -72,63 +90,69 @@ def read_sidecar_metadata(
 
 
 def read_items(sources: Iterable[Path], names: pl.Series, reviews: Layout, bad: BadLines) -> pl.DataFrame:
-    """Read what is known of the named items.
+    """Read the metadata of items.
 
     Args:
         sources: metadata files.
-        names: the items wanted.
-        reviews: layout of the reviews; its item column is looked for first.
-        bad: where unusable lines are reported.
+        names: the items to look up.
+        reviews: layout of the reviews; its item column is tried first as the item column of the metadata.
+        bad: collects the unusable lines.
 
     Returns:
-        item, title, categories, description; at most one row per item, the first that describes it.
+        item, title, categories, description; one row per item found, the first one in the files.
 
     Raises:
-        DataError: a file cannot be read or has no column of items.
+        DataError: a file cannot be read or has no item column.
     """
     known = [pl.DataFrame(schema=ITEM_SCHEMA)]
     for path in sources:
-        rows = open_rows(path, bad)
-        columns = _columns(rows, reviews)
-        for batch in rows.batches(list(dict.fromkeys(columns.values()))):  # the title may be what items are joined by
+        reader = open_rows(path, bad)
+        columns = _columns(reader, reviews)
+        for batch in reader.batches(list(dict.fromkeys(columns.values()))):  # the title may also be the item column
             found = batch.select(pl.col(source).alias(column) for column, source in columns.items())
             found = found.filter(pl.col("item").str.strip_chars().is_in(names.implode()))
             known.append(_typed(found.unique("item", keep="first", maintain_order=True)))
     return pl.concat(known).unique("item", keep="first", maintain_order=True)
 
 
-def _columns(rows: Rows, reviews: Layout) -> dict[str, str]:
-    own = reviews.columns["item"]
-    item = own if own in rows.columns else pick_column(rows.columns, SYNONYMS["item"])
+def _columns(reader: RowReader, reviews: Layout) -> dict[str, str]:
+    """Return the source column of item, title, categories and description."""
+    review_column = reviews.columns["item"]
+    item = review_column if review_column in reader.columns else pick_column(reader.columns, SYNONYMS["item"])
     if item is None:
-        raise DataError(f"{rows.path} has no column {own} to join items by; found {', '.join(rows.columns)}")
+        raise DataError(
+            f"{reader.path} has no column {review_column} to join items by; found {', '.join(reader.columns)}"
+        )
     columns = {"item": item}
-    for column, names in DESCRIBED_BY.items():
-        source = pick_column(rows.columns, names)
+    for column, names in METADATA_SYNONYMS.items():
+        source = pick_column(reader.columns, names)
         if source is not None:
             columns[column] = source
     return columns
 
 
 def _typed(found: pl.DataFrame) -> pl.DataFrame:
+    """Convert strings to the types of ITEM_SCHEMA."""
     absent = [pl.lit(None, pl.String).alias(name) for name in ITEM_SCHEMA if name not in found.columns]
     found = found.with_columns(absent)
-    descriptions = pl.Series([_joined(value) for value in found["description"]], dtype=pl.String)
+    descriptions = pl.Series([_parse_description(value) for value in found["description"]], dtype=pl.String)
     return pl.DataFrame(
         {
             "item": found["item"].str.strip_chars(),
             "title": clean_texts(found["title"]).replace("", None),
-            "categories": pl.Series([_listed(value) for value in found["categories"]], dtype=pl.List(pl.String)),
+            "categories": pl.Series(
+                [_parse_categories(value) for value in found["categories"]], dtype=pl.List(pl.String)
+            ),
             "description": clean_texts(descriptions).replace("", None),
         }
     )
 
 
-def _listed(value: str | None) -> list[str] | None:
-    """Read categories written as a JSON list (of strings or of paths), or divided by commas or bars."""
+def _parse_categories(value: str | None) -> list[str] | None:
+    """Parse categories: a JSON list (of strings or of paths), or names separated by commas or bars."""
     if not value:
         return None
-    parsed = _parsed(value)
+    parsed = _parse_json_list(value)
     if isinstance(parsed, list):
         flat = [name for part in parsed for name in (part if isinstance(part, list) else [part])]
     else:
@@ -136,12 +160,14 @@ def _listed(value: str | None) -> list[str] | None:
     return list(dict.fromkeys(plain for name in flat if (plain := html.unescape(str(name)).strip()))) or None
 
 
-def _joined(value: str | None) -> str | None:
-    parsed = _parsed(value or "")
+def _parse_description(value: str | None) -> str | None:
+    """Join the parts of a JSON list; any other text is returned unchanged."""
+    parsed = _parse_json_list(value or "")
     return " ".join(str(part) for part in parsed) if isinstance(parsed, list) else value
 
 
-def _parsed(value: str) -> Any:
+def _parse_json_list(value: str) -> Any:
+    """Parse a JSON list; None if the text is not one. The value is arbitrary JSON, hence Any."""
     try:
         return json.loads(value) if value.startswith("[") else None
     except ValueError:

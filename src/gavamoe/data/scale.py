@@ -1,31 +1,31 @@
-"""The rating scale: how the ratings of a source become levels 1..R, and how a level becomes a rating again."""
+"""The rating scale: maps source ratings to levels 1..R and levels back to ratings, and infers the scale."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn, overload
 
 import numpy as np
 import polars as pl
 
 from gavamoe.errors import DataError
 
-# A wider scale is believed only when the ratings beyond the narrower one are many and varied: a lone 7 among stars is
-# a mistake to report, not a reason to read 1..5 as the lower half of 0..10.
+# A wider scale is inferred only if the ratings beyond the narrower one are frequent and varied. A single 7 among star
+# ratings is an error to report, not evidence that 1..5 is the lower half of 0..10.
 HIGHEST_RATINGS = (5, 10, 100)
 SHARE_BEYOND = 0.10
 VALUES_BEYOND = 3
-# Zero often stands for "not rated" in star ratings, so it too must be frequent before it is a level of its own.
+# Zero often means "not rated" in star ratings, so it is a level only if it is frequent.
 ZERO_SHARE, ZERO_ROWS = 0.01, 20
-MOST_LEVELS = 11
+MAX_LEVELS = 11
 
 
 class RatingOutOfRangeError(DataError):
-    """A rating that the scale does not hold.
+    """A rating that is outside the scale.
 
     Attributes:
-        row: its place in the column, from 0.
-        rows: the places of all that are wrong in the same way, int64 [n].
+        row: its row in the column, from 0.
+        rows: the rows of all ratings with the same error, int64 [n].
     """
 
     def __init__(self, ratings: pl.Series, wrong: pl.Series, why: str) -> None:
@@ -36,7 +36,7 @@ class RatingOutOfRangeError(DataError):
         super().__init__(f"row {self.row + 1}: {self.problem(self.row)}")
 
     def problem(self, row: int) -> str:
-        """Return what is wrong with one of the rows, without its place."""
+        """Describe the error of one row, without the row number."""
         rating = self._ratings[row]
         shown = "missing" if rating is None or np.isnan(rating) else f"{rating:g}"
         return f"rating {shown} is out of range ({self._why})"
@@ -44,24 +44,28 @@ class RatingOutOfRangeError(DataError):
 
 @dataclass(frozen=True)
 class RatingScale:
-    """R rating levels and the source rating each stands for.
+    """R rating levels and the source rating of each.
 
     Args:
         levels: R, the number of levels.
-        values: the source rating of levels 1..R, strictly increasing, length R.
+        values: the source rating of each level 1..R, strictly increasing, length R.
     """
 
     levels: int
     values: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        rising = all(low < high for low, high in zip(self.values, self.values[1:], strict=False))
-        if self.levels < 1 or len(self.values) != self.levels or not rising:
+        increasing = all(low < high for low, high in zip(self.values, self.values[1:], strict=False))
+        if self.levels < 1 or len(self.values) != self.levels or not increasing:
             raise DataError(f"a rating scale needs one increasing value per level, found {self.levels}: {self.values}")
 
     @classmethod
     def between(cls, low: float, high: float, step: float = 1.0) -> RatingScale:
-        """Return the scale low, low + step, ..., high."""
+        """Return the scale low, low + step, ..., high.
+
+        Raises:
+            DataError: the bounds or the step make no scale.
+        """
         if not (step > 0 and low < high):
             raise DataError(f"a rating scale needs low < high and a positive step, found {low}:{high}:{step}")
         count = round((high - low) / step) + 1
@@ -76,7 +80,11 @@ class RatingScale:
 
     @classmethod
     def parse(cls, text: str) -> RatingScale:
-        """Read a scale written as LOW:HIGH or LOW:HIGH:STEP, for example 1:5 or 0.5:5:0.5."""
+        """Parse a scale written as LOW:HIGH or LOW:HIGH:STEP, for example 1:5 or 0.5:5:0.5.
+
+        Raises:
+            DataError: the text is not such a scale.
+        """
         try:
             numbers = [float(part) for part in text.split(":")]
             return cls.between(*numbers)
@@ -87,15 +95,14 @@ class RatingScale:
 
     @classmethod
     def infer(cls, ratings: pl.Series) -> RatingScale:
-        """Find the scale that a column of source ratings follows.
+        """Infer the scale of a column of source ratings.
 
-        The highest rating is 5, 10 or 100, the smallest of them that holds the ratings; the lowest is 1, or what is
-        seen below it. Whole and half steps become one level each; a scale of more than 11 steps is cut into 10 equal
-        ones. Ratings that are all 0 or 1 are two levels.
+        The highest rating of the scale is the smallest of 5, 10 and 100 that covers the ratings. The lowest is 1, or
+        the lowest rating found if that is below 1. Whole and half steps become one level each; a scale of more than 11
+        steps is divided into 10 equal ones. Ratings that are all 0 or 1 have two levels.
 
         Raises:
-            RatingOutOfRangeError: a few ratings lie outside the scale that the others follow; names
-                the first and its row.
+            RatingOutOfRangeError: a few ratings lie outside the scale of the others; names the first one and its row.
         """
         if ratings.is_empty():
             raise DataError("there are no ratings to find a scale from")
@@ -106,7 +113,7 @@ class RatingScale:
         halves = bool((ratings * 2 == (ratings * 2).round()).all())
         whole = bool((ratings == ratings.round()).all())
         step = 0.5 if halves and not whole else 1.0
-        if (high - low) / step + 1 > MOST_LEVELS:
+        if (high - low) / step + 1 > MAX_LEVELS:
             low, step = (0.0, 10.0) if high == 100 else (float(round(low)), 1.0)
         elif step == 1.0:
             low = max(round(low), 0)
@@ -132,21 +139,35 @@ class RatingScale:
         midpoints = (np.asarray(self.values[1:]) + np.asarray(self.values[:-1])) / 2
         return pl.Series(rating.name, np.searchsorted(midpoints, given, side="right") + 1, dtype=pl.Int8)
 
-    def to_rating(self, level: Any) -> Any:
-        """Map levels, whole or fractional (an expectation), back to the source scale by linear interpolation.
+    @overload
+    def to_rating(self, level: float) -> float: ...
 
-        Takes and returns a number or an array of any shape; levels beyond 1..R take the nearest end.
+    @overload
+    def to_rating(self, level: np.ndarray) -> np.ndarray: ...
+
+    def to_rating(self, level: float | np.ndarray) -> float | np.ndarray:
+        """Map levels back to the source scale by linear interpolation.
+
+        Args:
+            level: a number or an array of any shape; expected levels may be fractional.
+
+        Returns:
+            Ratings, a number or an array of the same shape; levels outside 1..R give the nearest end of the scale.
         """
         rating = np.interp(np.asarray(level, dtype=np.float64), np.arange(1, self.levels + 1), self.values)
         return float(rating) if np.ndim(level) == 0 else rating
 
     def to_json(self) -> dict[str, Any]:
-        """Return {"levels": R, "values": [source rating of each level]}."""
+        """Return the scale as a JSON value: {"levels": R, "values": [source rating of each level]}."""
         return {"levels": self.levels, "values": list(self.values)}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> RatingScale:
-        """Rebuild the scale from what `to_json` gave."""
+        """Rebuild the scale from the value that `to_json` returned.
+
+        Raises:
+            DataError: the value is not a scale.
+        """
         try:
             return cls(int(value["levels"]), tuple(float(rating) for rating in value["values"]))
         except (KeyError, TypeError, ValueError) as error:
@@ -161,28 +182,30 @@ class RatingScale:
 
 
 def _highest(ratings: pl.Series) -> int:
+    """Return the smallest of HIGHEST_RATINGS that covers the ratings."""
     for high in HIGHEST_RATINGS:
         beyond = ratings.filter(ratings > high)
         if beyond.is_empty():
             return high
         share = len(beyond) / len(ratings)
         if share < 0.5 and (share < SHARE_BEYOND or beyond.n_unique() < VALUES_BEYOND):
-            _refuse(ratings, ratings > high, f"the others end at {high}", f"0:{HIGHEST_RATINGS[1]}")
-    _refuse(ratings, ratings > HIGHEST_RATINGS[-1], "ratings are expected to end at 5, 10 or 100", "0:1000:100")
-    raise AssertionError("unreachable")
+            _raise_out_of_range(ratings, ratings > high, f"the others end at {high}", f"0:{HIGHEST_RATINGS[1]}")
+    beyond_all = ratings > HIGHEST_RATINGS[-1]
+    _raise_out_of_range(ratings, beyond_all, "ratings are expected to end at 5, 10 or 100", "0:1000:100")
 
 
 def _lowest(ratings: pl.Series, high: int) -> float:
-    _refuse(ratings, ratings < 0, "ratings are expected to start at 0 or 1", f"-{high}:{high}")
+    """Return the lowest rating of the scale that ends at `high`."""
+    if (ratings < 0).any():
+        _raise_out_of_range(ratings, ratings < 0, "ratings are expected to start at 0 or 1", f"-{high}:{high}")
     low = float(ratings.min())  # type: ignore[arg-type]
     if low >= 1 or high == 100:
         return 1.0 if high != 100 else 0.0
     zeros = int((ratings == 0).sum())
     if high == HIGHEST_RATINGS[0] and zeros and (zeros < ZERO_ROWS or zeros / len(ratings) < ZERO_SHARE):
-        _refuse(ratings, ratings == 0, "the others start above 0", f"0:{high}")
+        _raise_out_of_range(ratings, ratings == 0, "the others start above 0", f"0:{high}")
     return low if low * 2 == round(low * 2) else 0.0
 
 
-def _refuse(ratings: pl.Series, wrong: pl.Series, why: str, scale: str) -> None:
-    if wrong.any():
-        raise RatingOutOfRangeError(ratings, wrong, f"{why}; another scale is named as in --scale {scale}")
+def _raise_out_of_range(ratings: pl.Series, wrong: pl.Series, why: str, scale: str) -> NoReturn:
+    raise RatingOutOfRangeError(ratings, wrong, f"{why}; set another scale, for example --scale {scale}")

@@ -1,12 +1,12 @@
-"""A small world of reviews whose truth is known: users with tastes in K groups, items with aspects, ratings and
-sentences that follow from both.
+"""Simulate reviews with a known ground truth: users in K taste groups, items with aspects, ratings and sentences.
 
-    group k  -> taste weights over the aspects (what its users care for)
-    item i   -> how good it is at each aspect, and in general
+    group k  -> taste weights over the aspects (what its users care about)
+    item i   -> quality of each aspect, and overall quality
     rating   = level of  base + leniency_u + quality_i + taste_u . aspect_i + noise
-    sentence = speaks of the aspect that moved this user most on this item, in words that fit the rating
+    sentence = names the aspect that contributed most to this rating, in words that fit the rating
 
-The group of each user is the truth that the clusters of the preference model are held against.
+The group of each user is the ground truth for the clusters of the preference model.
+Array suffixes: U users, I items, A aspects, N reviews.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ OPENINGS: dict[int, tuple[str, ...]] = {
     4: ("well worth seeing ,", "i enjoyed this ,", "a fine evening ,"),
     5: ("i loved every minute ,", "a new favourite ,", "simply wonderful ,"),
 }
-# How the aspect joins the opening: it speaks for the rating, or against it.
+# Link between opening and aspect: the aspect supports the rating (REASONS) or contradicts it (CONCESSIONS).
 REASONS = (
     "above all because the {feature} is {opinion}",
     "and the {feature} is {opinion}",
@@ -52,10 +52,17 @@ LEVELS = 5
 
 @dataclass(frozen=True)
 class World:
-    """How large the simulated world is and how clearly its groups differ.
+    """Size of the simulation, and how clearly its taste groups differ.
 
-    `separation` scales how much taste moves a rating against `noise`, the standard deviation (in levels) of what
-    nothing explains; `taste_spread` is how far a user strays from the taste of its group.
+    Args:
+        users: number of users.
+        items: number of items.
+        reviews: number of reviews, each of another (user, item) pair.
+        clusters: number of taste groups, K.
+        seed: seed of all random draws.
+        separation: scale of the effect of taste on a rating.
+        noise: standard deviation of the unexplained part of a rating, in levels.
+        taste_spread: standard deviation of a user's taste weights around those of the group.
     """
 
     users: int = 400
@@ -81,7 +88,11 @@ class World:
 
 
 def simulate(world: World) -> pl.DataFrame:
-    """Draw the world; one row a review: user, item, rating 1..5, text, feature, timestamp, cluster (the truth)."""
+    """Draw the reviews of a world.
+
+    Returns:
+        One row per review: user, item, rating (1..5), text, feature, timestamp, cluster (the user's true group).
+    """
     rng = np.random.default_rng(world.seed)
     group_U = rng.permutation(np.arange(world.users) % world.clusters)
     taste_UA = _group_tastes(world, rng)[group_U] + world.taste_spread * rng.normal(size=(world.users, len(ASPECTS)))
@@ -92,7 +103,7 @@ def simulate(world: World) -> pl.DataFrame:
     appeal_NA = world.separation * taste_UA[user] * aspect_IA[item]
     score = 3.2 + leniency_U[user] + quality_I[item] + appeal_NA.sum(1) + world.noise * rng.normal(size=len(user))
     rating = np.clip(np.rint(score), 1, LEVELS).astype(int)
-    aspect = _spoken_aspect(appeal_NA, rating, rng)
+    aspect = _choose_aspect(appeal_NA, rating, rng)
     praise = aspect_IA[item, aspect] > 0
     order = np.argsort(rng.random(len(user)))
     frame = pl.DataFrame(
@@ -111,17 +122,17 @@ def simulate(world: World) -> pl.DataFrame:
 
 
 def _group_tastes(world: World, rng: np.random.Generator) -> np.ndarray:
-    """[clusters, aspects] weights: each group cares for three aspects, no two groups for the same three if they can."""
+    """Draw taste weights, [clusters, aspects]: each group likes three aspects, different ones per group if possible."""
     tastes = np.zeros((world.clusters, len(ASPECTS)))
     for k in range(world.clusters):
-        cares = (3 * k + np.arange(3) + k // len(ASPECTS)) % len(ASPECTS)
-        tastes[k, cares] = rng.uniform(1.0, 1.4, 3)
-        tastes[k, (cares[-1] + 1) % len(ASPECTS)] = -0.6  # and dislikes what others may seek
+        liked = (3 * k + np.arange(3) + k // len(ASPECTS)) % len(ASPECTS)
+        tastes[k, liked] = rng.uniform(1.0, 1.4, 3)
+        tastes[k, (liked[-1] + 1) % len(ASPECTS)] = -0.6  # each group also dislikes an aspect that others may like
     return tastes
 
 
 def _draw_pairs(world: World, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct (user, item) pairs; activity and popularity are skewed, as in life."""
+    """Draw distinct (user, item) pairs, [N] each, with log-normal user activity and item popularity."""
     user_weight, item_weight = rng.lognormal(0, 0.8, world.users), rng.lognormal(0, 0.6, world.items)
     user_weight, item_weight = user_weight / user_weight.sum(), item_weight / item_weight.sum()
     pairs = np.empty(0, dtype=np.int64)
@@ -132,22 +143,27 @@ def _draw_pairs(world: World, rng: np.random.Generator) -> tuple[np.ndarray, np.
         draw = 2 * missing + 100
         users = rng.choice(world.users, draw, p=user_weight)
         items = rng.choice(world.items, draw, p=item_weight)
-        fresh = np.concatenate([pairs, users.astype(np.int64) * world.items + items])
-        pairs = fresh[np.sort(np.unique(fresh, return_index=True)[1])][: world.reviews]
-    if len(pairs) < world.reviews:  # a dense world: fill up with the pairs nobody drew
+        drawn = np.concatenate([pairs, users.astype(np.int64) * world.items + items])
+        pairs = drawn[np.sort(np.unique(drawn, return_index=True)[1])][: world.reviews]
+    if len(pairs) < world.reviews:  # a dense world: fill up with pairs that were not drawn
         rest = np.setdiff1d(np.arange(world.users * world.items), pairs)
         pairs = np.concatenate([pairs, rng.choice(rest, world.reviews - len(pairs), replace=False)])
     return pairs // world.items, pairs % world.items
 
 
-def _spoken_aspect(appeal_NA: np.ndarray, rating: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The aspect that moved the user most, in the direction the rating went; a middling rating takes the largest."""
+def _choose_aspect(appeal_NA: np.ndarray, rating: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Choose the aspect of each review, [N]: the one that contributed most in the direction of the rating.
+
+    For the middle rating it is the largest contribution in either direction. Gumbel noise randomises near ties.
+    """
     direction = np.sign(rating - 3)[:, None]
-    pull = np.where(direction == 0, np.abs(appeal_NA), appeal_NA * direction)
-    return np.argmax(pull + 0.1 * rng.gumbel(size=pull.shape), axis=1)
+    contribution = np.where(direction == 0, np.abs(appeal_NA), appeal_NA * direction)
+    aspect_N: np.ndarray = np.argmax(contribution + 0.1 * rng.gumbel(size=contribution.shape), axis=1)
+    return aspect_N
 
 
 def _sentences(rating: np.ndarray, aspect: np.ndarray, praise: np.ndarray, rng: np.random.Generator) -> list[str]:
+    """Write one sentence per review: an opening for the rating, a link, the aspect and an opinion of it."""
     picks = rng.integers(0, 3, size=(len(rating), 3))
     sentences = []
     for level, a, good, (i, j, k) in zip(

@@ -1,7 +1,8 @@
-"""Tables in the formats people exchange, chosen by the suffix."""
+"""Write tables: JSON lines, CSV or Parquet files chosen by the suffix, and Markdown."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -14,16 +15,25 @@ SUFFIXES = (".jsonl", ".csv", ".parquet")
 
 
 def check_suffix(path: Path | str) -> None:
-    """Raise `ConfigError` unless `write_table` can tell the format by the suffix."""
+    """Check that `write_table` knows the format of this suffix.
+
+    Raises:
+        ConfigError: the suffix is not .jsonl, .csv, .jsonl.gz, .csv.gz or .parquet.
+    """
     name = Path(path).name
     if not name.removesuffix(".gz").endswith(SUFFIXES) or name.endswith(".parquet.gz"):
         raise ConfigError(f"cannot tell the format of {name}: end it in .jsonl, .csv (or with .gz), or .parquet")
 
 
 def write_table(frame: pl.DataFrame | pl.LazyFrame, path: Path | str) -> None:
-    """Write .jsonl, .jsonl.gz, .csv, .csv.gz or .parquet; whole or not at all. `ConfigError` for another suffix.
+    """Write a frame to .jsonl, .jsonl.gz, .csv, .csv.gz or .parquet; a failure leaves no partial file.
 
-    A lazy frame is streamed: it is never in memory as a whole.
+    Args:
+        frame: the rows; a lazy frame is streamed, so that it need not fit in memory.
+        path: the file to write; its suffix selects the format.
+
+    Raises:
+        ConfigError: the suffix is another one.
     """
     path = Path(path)
     check_suffix(path)
@@ -37,3 +47,8 @@ def write_table(frame: pl.DataFrame | pl.LazyFrame, path: Path | str) -> None:
             rows.sink_csv(staged, compression=compression, check_extension=False)
         else:
             rows.sink_parquet(staged)
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of a Markdown table whose cells are already text."""
+    return [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows)]

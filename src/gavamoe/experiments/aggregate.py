@@ -168,7 +168,7 @@ def _tests(
 
 def _common_metrics(first: Predictions, second: Predictions) -> list[Metric]:
     both_write = first.texts is not None and second.texts is not None
-    return [metric for metric in TESTED if both_write or not metric.of_texts]
+    return [metric for metric in TESTED if both_write or not metric.requires_reference]
 
 
 def max_p_over_seeds(by_seed: Sequence[Mapping[str, Difference]]) -> dict[str, float]:

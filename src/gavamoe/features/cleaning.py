@@ -1,4 +1,7 @@
-"""Texts as people write them, made plain: no markup, no entities, no broken encoding, single spaces."""
+"""Clean raw texts: remove markup, entities and repeated white space, and repair broken encodings.
+
+Only the texts that may need it are cleaned: cheap searches over all texts find them first.
+"""
 
 from __future__ import annotations
 
@@ -9,26 +12,33 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-# Known tags only: "a < b and c > d" is no markup. Amazon links videos and products in double brackets.
+# Only known tags are removed: "a < b and c > d" is no markup. Amazon links videos and products in double brackets.
 TAGS = "a|b|br|i|p|em|strong|span|div|ul|ol|li|u|h[1-6]|img|font|video|input"
 MARKUP = rf"(?i)</?(?:{TAGS})\b[^<>]*>|\[\[(?:VIDEOID|ASIN):[^\]]*\]\]"
 SPACES = r"[\s\p{Cc}\u{200b}\u{feff}]+"
-# What any of the above needs to be there, in texts of other than ASCII letters and in all; what follows the first
-# expression is searched for a character or two at a time, which is many times faster than by one expression for all.
+# A text needs cleaning only if it contains one of these. SUSPECT applies to texts with non-ASCII letters, SUSPECT_ASCII
+# to all texts. Several searches for one or two characters are many times faster than one expression for all of them.
 SUSPECT = r"[ÃâÂ\u{80}-\u{a0}\u{1680}\u{2000}-\u{200b}\u{2028}-\u{205f}\u{3000}\u{feff}]"
 SUSPECT_ASCII = (r"[&<\x7f]", r"[\n\r\t]", r"\[\[", "  ")
 
-# Windows-1252 leaves five bytes undefined; what reads it passes them through as control characters.
+# Windows-1252 leaves five bytes undefined; decoders pass them through as control characters.
 WINDOWS_1252 = {ord(bytes([byte]).decode("cp1252", errors="ignore") or chr(byte)): byte for byte in range(256)}
 
-# Texts whose bytes are looked at together: few enough to stay within a processor's cache.
+# Number of texts whose bytes are processed together: few enough to stay within a processor's cache.
 BLOCK = 8_192
 
 
 def clean_texts(texts: pl.Series) -> pl.Series:
-    """Return the texts without markup, entities, mojibake and repeated white space; null becomes empty; [n] to [n]."""
+    """Return the texts without markup, entities, mojibake and repeated white space.
+
+    Args:
+        texts: [n] strings; null becomes the empty string.
+
+    Returns:
+        [n] strings whose words are separated by single spaces.
+    """
     texts = texts.fill_null("")
-    rows = _suspect(texts)
+    rows = _suspect_rows(texts)
     if rows.is_empty():
         return texts
     suspects = pl.Series([_repair(text) for text in texts.gather(rows)], dtype=pl.String)
@@ -37,32 +47,35 @@ def clean_texts(texts: pl.Series) -> pl.Series:
 
 
 def count_words(texts: pl.Series) -> pl.Series:
-    """Count the words of cleaned texts, which single spaces divide; [n] to UInt32 [n]."""
+    """Count the words of cleaned texts, which are separated by single spaces; [n] strings to UInt32 [n]."""
     counts = [
-        np.diff(np.searchsorted(np.flatnonzero(data == ord(" ")), ends), prepend=0) for _, data, ends in _bytes(texts)
+        np.diff(np.searchsorted(np.flatnonzero(data == ord(" ")), ends), prepend=0)
+        for _, data, ends in _byte_blocks(texts)
     ]
     spaces = pl.Series("words", np.concatenate([np.zeros(0, dtype=np.int64), *counts]), dtype=pl.UInt32)
     return spaces + (texts != "").cast(pl.UInt32)
 
 
-def _suspect(texts: pl.Series) -> pl.Series:
-    """Return the rows of the texts that may need work."""
+def _suspect_rows(texts: pl.Series) -> pl.Series:
+    """Return the row numbers of the texts that may need cleaning."""
     text = pl.col("text").str
-    looks = [text.starts_with(" "), text.ends_with(" "), *(text.contains(expression) for expression in SUSPECT_ASCII)]
-    looked = texts.to_frame("text").select(found=pl.any_horizontal(looks), other=text.len_bytes() != text.len_chars())
-    found, other = looked["found"], looked["other"].arg_true()
-    if not other.is_empty():
-        found[other] |= texts.gather(other).str.contains(SUSPECT)
-    for first, data, ends in _bytes(texts):
+    checks = [text.starts_with(" "), text.ends_with(" "), *(text.contains(expression) for expression in SUSPECT_ASCII)]
+    checked = texts.to_frame("text").select(
+        suspect=pl.any_horizontal(checks), non_ascii=text.len_bytes() != text.len_chars()
+    )
+    suspect, non_ascii = checked["suspect"], checked["non_ascii"].arg_true()
+    if not non_ascii.is_empty():
+        suspect[non_ascii] |= texts.gather(non_ascii).str.contains(SUSPECT)
+    for first, data, ends in _byte_blocks(texts):
         control = np.flatnonzero(data < ord(" "))
-        if len(control) > len(ends):  # more than the line break behind each text
+        if len(control) > len(ends):  # more control characters than the line break after each text
             rows = np.searchsorted(ends, np.setdiff1d(control, ends - 1, assume_unique=True), side="right")
-            found[np.unique(first + rows)] = True
-    return found.arg_true()
+            suspect[np.unique(first + rows)] = True
+    return suspect.arg_true()
 
 
-def _bytes(texts: pl.Series) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Yield blocks of texts: the row of the first, the bytes of all with a line break behind each, and their ends."""
+def _byte_blocks(texts: pl.Series) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Yield blocks of texts: the first row number, the bytes with a line break after each text, and the text ends."""
     for first in range(0, len(texts), BLOCK):
         block = texts[first : first + BLOCK]
         data = np.frombuffer((block.str.join("\n").item() + "\n").encode(), dtype=np.uint8)
@@ -70,7 +83,7 @@ def _bytes(texts: pl.Series) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
 
 
 def _repair(text: str) -> str:
-    """Undo entities, and UTF-8 that was read as Windows-1252."""
+    """Decode entities, and UTF-8 that was read as Windows-1252."""
     if "&" in text:
         text = html.unescape(text)
     if "Ã" in text or "â" in text or "Â" in text:

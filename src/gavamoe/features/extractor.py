@@ -1,8 +1,8 @@
-"""Features: the aspect of an item that a text speaks of, such as acting or breakfast, and what it says of it.
+"""Find the feature of a text, such as acting or breakfast, and the opinion that the text gives of it.
 
-A text's feature is the feature word closest to an opinion word in the same sentence; among equals the one with the
-higher weight. Only the few words that matter (features, opinions, negations, ends of sentences) are looked at: they are
-found in all texts at once, and everything after that is arithmetic on their places.
+A text's feature is the feature word closest to an opinion word in the same sentence; ties go to the higher weight.
+Only the known words matter (features, opinion words, negations, ends of sentences). They are located in all texts at
+once; everything after that is arithmetic on their positions.
 """
 
 from __future__ import annotations
@@ -16,28 +16,31 @@ import numpy as np
 import polars as pl
 
 from gavamoe.errors import DataError
-from gavamoe.features.lexicon import NEGATIONS, SENTENCE_ENDS
-from gavamoe.features.phrases import ends_its_phrase
+from gavamoe.features.lexicon import CLOSED, NEGATIONS, SENTENCE_ENDS
 from gavamoe.features.tokens import END_OF_TEXT, Lookup, Tokens
 
-# An opinion further from its feature than this many words speaks of something else; a negation, from its opinion.
-REACH, NEGATION_REACH = 5, 3
-# What an opinion beside the feature adds to its score, against a weight of 0..1.
+# Greatest distance, in words, between an opinion word and its feature, and between a negation and its opinion word.
+OPINION_DISTANCE, NEGATION_DISTANCE = 5, 3
+# Score that an adjacent opinion word adds to a feature; the weight of a feature is 0..1.
 OPINION_SCORE = 3.0
-# Texts searched at a time: their arrays stay within a processor's cache.
+# Number of texts processed together: their arrays stay within a processor's cache.
 BLOCK = 8_192
-FOUND_SCHEMA = {"feature": pl.String(), "opinion": pl.String(), "sentiment": pl.Int8(), "score": pl.Float32()}
+ANNOTATION_SCHEMA = {"feature": pl.String(), "opinion": pl.String(), "sentiment": pl.Int8(), "score": pl.Float32()}
+# Words that can follow the end of a noun phrase.
+CLOSED_WORDS = Lookup(sorted(CLOSED))
+S, Y, D, E, L = b"sydel"
 
 
 @dataclass(frozen=True)
 class FeatureExtractor:
-    """Finds the feature that a text speaks of.
+    """Find the feature of a text.
 
     Args:
-        features: weight of each feature word or phrase, 0..1; decides between equals.
-        opinions: 1 for each word of praise, -1 for each of complaint.
-        learned: whether the features were learned from texts. Then a feature counts only where it ends its phrase (not
-            "music" in "music video"), and of a long review only its best sentence (`sentences.read_texts`).
+        features: weight of each feature word or phrase, 0..1; it decides between equally close features.
+        opinions: 1 for each word of praise, -1 for each word of complaint.
+        learned: whether the features were learned from texts. A learned feature counts only where it ends its noun
+            phrase (not "music" in "music video"), and a long review is shortened to its best sentence
+            (`sentences.annotate_reviews`).
     """
 
     features: Mapping[str, float]
@@ -45,33 +48,33 @@ class FeatureExtractor:
     learned: bool = False
 
     def extract(self, texts: pl.Series) -> pl.Series:
-        """Return the feature of each text, null where none is found; [n] strings to [n] strings."""
-        return self.find(texts)["feature"]
+        """Return the feature of each text, null if none is found; [n] strings to [n] strings."""
+        return self.annotate(texts)["feature"]
 
-    def find(self, texts: pl.Series) -> pl.DataFrame:
-        """Find what each text says.
+    def annotate(self, texts: pl.Series) -> pl.DataFrame:
+        """Find the feature and the opinion of each text.
 
         Args:
             texts: [n] strings.
 
         Returns:
-            [n] rows: feature (null where none), opinion (null where none is near), sentiment of the opinion (1, -1,
-            negation counted) and score (higher where an opinion stands close; 0 without a feature).
+            [n] rows of ANNOTATION_SCHEMA: feature (null if none), opinion (null if none is near), sentiment of the
+            opinion (1 or -1, negation included) and score (higher for a closer opinion; 0 without a feature).
         """
         texts = self._join_phrases(texts)
-        blocks = [self._find(texts[start : start + BLOCK]) for start in range(0, len(texts), BLOCK)]
-        return pl.concat([pl.DataFrame(schema=FOUND_SCHEMA), *blocks])
+        blocks = [self._annotate_block(texts[start : start + BLOCK]) for start in range(0, len(texts), BLOCK)]
+        return pl.concat([pl.DataFrame(schema=ANNOTATION_SCHEMA), *blocks])
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `from_json` needs."""
+        """Return the extractor as a JSON value: features, opinions, learned."""
         return {"features": dict(self.features), "opinions": dict(self.opinions), "learned": self.learned}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> FeatureExtractor:
-        """Rebuild the extractor from what `to_json` gave.
+        """Rebuild the extractor from the value that `to_json` returned.
 
         Raises:
-            DataError: the value is something else.
+            DataError: the value is not an extractor.
         """
         try:
             features = {str(name): float(weight) for name, weight in value["features"].items()}
@@ -84,39 +87,41 @@ class FeatureExtractor:
     def _known(self) -> _KnownWords:
         return _KnownWords(self.features, self.opinions)
 
-    def _find(self, texts: pl.Series) -> pl.DataFrame:
-        """Find what a block of texts says; all arrays are over the known words in it, [n_marks], in reading order."""
+    def _annotate_block(self, texts: pl.Series) -> pl.DataFrame:
+        """Annotate one block of texts; all arrays are over its known words in reading order, [n_known]."""
         known = self._known
         tokens = Tokens.from_texts(texts)
-        place, word = known.lookup.find(tokens.code)
+        position, word = known.lookup.locate(tokens.code)
         ends_text = word == known.end_of_text
         row = np.cumsum(ends_text) - ends_text
-        segment = np.cumsum(known.ends[word])
-        nearest, distance = _nearest(known.polarity[word] != 0, place, segment)
-        score = known.weight[word] + np.where(distance <= REACH, OPINION_SCORE / np.maximum(distance, 1), 0.0)
+        sentence = np.cumsum(known.ends[word])
+        nearest, distance = _nearest(known.polarity[word] != 0, position, sentence)
+        score = known.weight[word] + np.where(
+            distance <= OPINION_DISTANCE, OPINION_SCORE / np.maximum(distance, 1), 0.0
+        )
         candidates = np.flatnonzero(known.feature[word] >= 0)
         if self.learned:
-            candidates = candidates[ends_its_phrase(tokens, place[candidates])]
-        best = _best_of_each_text(candidates, row, score)
-        said, spoken = distance[best] <= REACH, nearest[best]
-        negated = _negated(spoken, known.negates[word], place, segment)
-        sentiment = np.where(negated, -1, 1) * known.polarity[word[spoken]]
+            candidates = candidates[_ends_phrase(tokens, position[candidates])]
+        best = _best_per_text(candidates, row, score)
+        has_opinion, opinion = distance[best] <= OPINION_DISTANCE, nearest[best]
+        negated = _negated(opinion, known.negates[word], position, sentence)
+        sentiment = np.where(negated, -1, 1) * known.polarity[word[opinion]]
         columns = {
             "feature": known.features.gather(known.feature[word[best]]),
-            "opinion": known.words.gather(word[spoken]),
+            "opinion": known.words.gather(word[opinion]),
             "sentiment": sentiment,
             "score": score[best],
         }
-        found = pl.DataFrame({**columns, "said": said})
-        found = found.with_columns(pl.when("said").then(pl.col("opinion", "sentiment"))).drop("said")
-        at = np.full(len(texts), len(best))
-        at[row[best]] = np.arange(len(best))
-        nothing = pl.DataFrame({"score": [0.0]})
-        rows = pl.concat([found, nothing], how="diagonal")[at]
-        return rows.select(pl.col(name).cast(dtype) for name, dtype in FOUND_SCHEMA.items())
+        found = pl.DataFrame({**columns, "has_opinion": has_opinion})
+        found = found.with_columns(pl.when("has_opinion").then(pl.col("opinion", "sentiment"))).drop("has_opinion")
+        # Texts without a feature take the extra last row.
+        result_row = np.full(len(texts), len(best))
+        result_row[row[best]] = np.arange(len(best))
+        rows = pl.concat([found, pl.DataFrame({"score": [0.0]})], how="diagonal")[result_row]
+        return rows.select(pl.col(name).cast(dtype) for name, dtype in ANNOTATION_SCHEMA.items())
 
     def _join_phrases(self, texts: pl.Series) -> pl.Series:
-        """Hyphenate features of several words, so that each is one word to look up."""
+        """Hyphenate features of several words, so that each of them is one token."""
         phrases = [feature for feature in self.features if " " in feature]
         if not phrases:
             return texts
@@ -126,16 +131,17 @@ class FeatureExtractor:
 
 
 class _KnownWords:
-    """The words that finding looks for, and arrays that say of each what it is.
+    """The words that annotation looks for, with one array per property, [n_words].
 
     Attributes:
         features: the names of the features.
         words: every known word.
-        feature: place in `features`, -1 for other words.
-        weight: the feature's, 0 for other words.
-        polarity: 1 or -1 for an opinion, else 0.
-        negates, ends: whether it is a negation, whether it ends a sentence.
-        end_of_text: the number of the mark that ends each text.
+        lookup: finds the known words among tokens.
+        feature: position in `features`, -1 for other words.
+        weight: weight of the feature, 0 for other words.
+        polarity: 1 or -1 for an opinion word, else 0.
+        negates, ends: whether the word is a negation; whether it ends a sentence.
+        end_of_text: number of the token that ends each text.
     """
 
     def __init__(self, features: Mapping[str, float], opinions: Mapping[str, int]) -> None:
@@ -153,37 +159,63 @@ class _KnownWords:
         self.end_of_text = words.index(END_OF_TEXT)
 
 
-def _nearest(marked: np.ndarray, place: np.ndarray, segment: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Find, for each word, the nearest other marked word of its sentence: its number, and the distance (inf if none).
+def _ends_phrase(tokens: Tokens, position: np.ndarray) -> np.ndarray:
+    """Return whether the nouns at `position` end their noun phrases, bool [n].
 
-    Of two at the same distance it is the one before.
+    A noun that is the first half of a compound ("music video") does not end its phrase. The next token must be
+    punctuation, a word of a closed class, an adverb or a participle (a story told well), or a verb that agrees with the
+    noun: "the story works" but not "the story line". Plurals count as ends, since they hardly ever begin a compound.
     """
-    last = _last(marked)
+    following = position + 1  # at most the token that ends the text
+    closed = np.zeros(len(position), dtype=bool)
+    closed[CLOSED_WORDS.locate(tokens.code[following])[0]] = True
+    last, before_last = _last_letters(tokens, following)
+    verb_or_adverb = (
+        ((last == S) & (before_last != S)) | ((last == Y) & (before_last == L)) | ((last == D) & (before_last == E))
+    )
+    return closed | verb_or_adverb | (_last_letters(tokens, position)[0] == S)
+
+
+def _last_letters(tokens: Tokens, position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the last byte of each token and the byte before it, in lower case; two [n]."""
+    data = np.frombuffer(tokens.data, dtype=np.uint8)
+    end = tokens.start[position] + tokens.length[position] - 1
+    return data[end] | 32, data[np.maximum(end - 1, 0)] | 32
+
+
+def _nearest(marked: np.ndarray, position: np.ndarray, sentence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Find, for each known word, the nearest other marked word of its sentence; ties go to the one before.
+
+    Returns:
+        The index of that word, and its distance in tokens (inf if there is none); two [n_known].
+    """
+    last = _last_marked(marked)
     before = np.concatenate([[-1], last[:-1]])[: len(marked)]
-    after = len(marked) - 1 - np.concatenate([[-1], _last(marked[::-1])[:-1]])[: len(marked)][::-1]
+    after = len(marked) - 1 - np.concatenate([[-1], _last_marked(marked[::-1])[:-1]])[: len(marked)][::-1]
     distances = []
     for other in (before, after):
         inside = (other >= 0) & (other < len(marked))
         other = np.where(inside, other, 0)
-        distances.append(np.where(inside & (segment[other] == segment), np.abs(place - place[other]), np.inf))
+        distance = np.abs(position - position[other])
+        distances.append(np.where(inside & (sentence[other] == sentence), distance, np.inf))
     closer = distances[0] <= distances[1]
     nearest = np.clip(np.where(closer, before, after), 0, max(len(marked) - 1, 0))
     return nearest, np.where(closer, distances[0], distances[1])
 
 
-def _last(marked: np.ndarray) -> np.ndarray:
-    """Return, for each word, the number of the last marked one up to it, -1 where there is none."""
+def _last_marked(marked: np.ndarray) -> np.ndarray:
+    """Return, for each known word, the index of the last marked word up to and including it, -1 if there is none."""
     return np.maximum.accumulate(np.where(marked, np.arange(len(marked)), -1))
 
 
-def _best_of_each_text(candidates: np.ndarray, row: np.ndarray, score: np.ndarray) -> np.ndarray:
-    """Return the number of the best candidate of each text that has one; the first among equals."""
+def _best_per_text(candidates: np.ndarray, row: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Return the candidate with the highest score of each text that has one; ties go to the first."""
     order = candidates[np.lexsort((candidates, -score[candidates], row[candidates]))]
     return order[np.unique(row[order], return_index=True)[1]]
 
 
-def _negated(opinion: np.ndarray, negates: np.ndarray, place: np.ndarray, segment: np.ndarray) -> np.ndarray:
-    """Whether one of the three words before each opinion, in its sentence, negates it."""
-    last = _last(negates)[np.maximum(opinion - 1, 0)]
-    near = (last >= 0) & (last < opinion) & (place[opinion] - place[last] <= NEGATION_REACH)
-    return near & (segment[last] == segment[opinion])
+def _negated(opinion: np.ndarray, negates: np.ndarray, position: np.ndarray, sentence: np.ndarray) -> np.ndarray:
+    """Return whether one of the three words before each opinion word, in its sentence, is a negation."""
+    last = _last_marked(negates)[np.maximum(opinion - 1, 0)]
+    near = (last >= 0) & (last < opinion) & (position[opinion] - position[last] <= NEGATION_DISTANCE)
+    return near & (sentence[last] == sentence[opinion])

@@ -1,4 +1,18 @@
-"""The feature a text may best speak of, before it is written: what item and user are spoken of for more than others."""
+"""Predict the feature of a (user, item) pair's text before it is written, from what their training reviews mention.
+
+A smoothed naive Bayes estimate over F features:
+
+    background     p(f)     = share of the training reviews with a feature whose feature is f
+    user, item     p(f | u) = (n_uf + s p(f)) / (n_u + s), and p(f | i) in the same way
+    pair           p(f | u, i) proportional to p(f | u) p(f | i) / p(f)
+
+n_uf counts the mentions of f in the reviews of u, and n_u all mentions in them. p(f | u) is the posterior mean of a
+categorical distribution under a Dirichlet prior: its mean is the background and its concentration is s, the
+pseudo-count. Users and items are taken as conditionally independent given the feature. There is one s for users and
+one for items, chosen by leave-one-out likelihood.
+
+Array suffixes: N pairs, F features (in the order of the background), U distinct ids.
+"""
 
 from __future__ import annotations
 
@@ -15,22 +29,25 @@ from gavamoe.files import reading, write_json
 
 FILES = COUNTS, PRIOR_FILE = "features.parquet", "features.json"
 SIDES = "user", "item"
-# Words seen with a single item or user say little, so sightings of the corpus-wide habit are mixed in: as many of these
-# as foretell each training review best from the others.
-PSEUDO_COUNTS = np.geomspace(1, 1000, 13)
-PAIRS_AT_ONCE, TEXTS_AT_ONCE = 4096, 100_000
-# How much of the habit is taken off a feature's probability. At 0 the commonest feature is foretold of nearly every
-# pair; at 1 a hit in four is lost for features that hardly anybody speaks of (docs/lab-log.md).
+# Candidates for the pseudo-count. A feature mentioned with a single item or user says little, so the estimate is
+# smoothed towards the background distribution.
+PSEUDO_COUNT_GRID = np.geomspace(1, 1000, 13)
+PAIRS_PER_CHUNK, TEXTS_PER_CHUNK = 4096, 100_000
+# Share of the background probability that `predict` subtracts from a feature's probability. At 0 the most common
+# feature is predicted for nearly every pair. At 1 a quarter of the hits is lost to features that hardly any review
+# mentions (docs/lab-log.md).
 BACKGROUND_WEIGHT = 0.8
 
 
 @dataclass(frozen=True)
 class FeaturePredictor:
-    """What training reviews of each user and item spoke of.
+    """Feature counts of the users and items of the training split, and the prior that smooths them.
 
-    counts: side ("user", "item"), id, feature, count: reviews that are about the feature, and reviews that name it.
-    habit: feature, share: of the reviews about any feature, how many are about this one.
-    mixed_in: by side, how many sightings of the habit are added to the counts of one user or item.
+    Args:
+        counts: side ("user", "item"), id, feature, count: how often the reviews of this user or item have the feature
+            in their feature column, plus how often their texts name it.
+        background: feature, share: the background distribution, over the reviews that have a feature; sorted by name.
+        pseudo_counts: by side, the weight of the background distribution, as a number of mentions.
     """
 
     counts: pl.DataFrame
@@ -39,37 +56,48 @@ class FeaturePredictor:
 
     @classmethod
     def fit(cls, train: pl.DataFrame) -> FeaturePredictor:
-        """From training reviews with user_id, item_id, text, feature (None where a review is about none)."""
+        """Count the features of training reviews and choose the pseudo-counts.
+
+        Args:
+            train: reviews with user_id, item_id, text, feature (null if a review has none).
+        """
         train = train.with_columns(pl.int_range(pl.len()).alias("row"))
         known = train.select("row", "user_id", "item_id", "feature").drop_nulls("feature")
         background = known.group_by("feature").agg(share=pl.len() / max(len(known), 1)).sort("feature")
-        named = _named(train, background["feature"].to_list()).join(train.drop("feature"), on="row")
-        seen = pl.concat([known, named.select(known.columns)])
-        counts = pl.concat([_counts(seen, side) for side in SIDES]).sort("side", "id", "feature")
-        pseudo_counts = {side: _best_strength(seen, known, background, side) for side in SIDES}
+        named = _named_features(train, background["feature"].to_list()).join(train.drop("feature"), on="row")
+        mentions = pl.concat([known, named.select(known.columns)])
+        counts = pl.concat([_count_features(mentions, side) for side in SIDES]).sort("side", "id", "feature")
+        pseudo_counts = {side: _choose_pseudo_count(mentions, known, background, side) for side in SIDES}
         return cls(counts, background, pseudo_counts)
 
     def predict(self, user_id: np.ndarray, item_id: np.ndarray) -> list[str | None]:
-        """The feature of each pair whose probability exceeds `BACKGROUND_WEIGHT` times the corpus-wide share most.
+        """Predict the feature of each pair: argmax over f of p(f | u, i) - BACKGROUND_WEIGHT p(f).
 
-        The likeliest would be the corpus' commonest nearly always, and say nothing of the pair. None when training had
-        no features.
+        The most probable feature would nearly always be the most common one of the corpus, which says nothing about
+        the pair.
+
+        Args:
+            user_id: [N] user ids; 0 is unknown.
+            item_id: [N] item ids; 0 is unknown.
+
+        Returns:
+            N features; None if training had no features.
         """
         if self._share_F.size == 0:
             return [None] * len(user_id)
         features = self.background["feature"]
         predicted: list[str | None] = []
-        for start in range(0, len(user_id), PAIRS_AT_ONCE):
-            chunk = slice(start, start + PAIRS_AT_ONCE)
+        for start in range(0, len(user_id), PAIRS_PER_CHUNK):
+            chunk = slice(start, start + PAIRS_PER_CHUNK)
             gain_NF = self.probabilities(user_id[chunk], item_id[chunk]) - BACKGROUND_WEIGHT * self._share_F
             predicted += features.gather(gain_NF.argmax(1)).to_list()
         return predicted
 
     def probabilities(self, user_id: np.ndarray, item_id: np.ndarray) -> np.ndarray:
-        """Return p(f | user, item), proportional to p(f | item) p(f | user) / p(f), of each feature of `background`, [N, F]."""
+        """Return p(f | u, i) for [N] pairs and each feature of `background`, [N, F]; the rows sum to 1."""
         score_NF = -np.log(self._share_F)[None]
         for side, ids in (("user", user_id), ("item", item_id)):
-            count_NF = self._counts_of(side, ids) + self.pseudo_counts[side] * self._share_F
+            count_NF = self._gather_counts(side, ids) + self.pseudo_counts[side] * self._share_F
             score_NF = score_NF + np.log(count_NF / count_NF.sum(1, keepdims=True))
         weight_NF = np.exp(score_NF - score_NF.max(1, keepdims=True))
         return weight_NF / weight_NF.sum(1, keepdims=True)
@@ -83,8 +111,8 @@ class FeaturePredictor:
         known = self.counts.filter(pl.col("id") > 0).sort("id")
         return {side: known.filter(pl.col("side") == side) for side in SIDES}
 
-    def _counts_of(self, side: str, ids: np.ndarray) -> np.ndarray:
-        """[len(ids), F]; an unknown user or item, id 0, has none."""
+    def _gather_counts(self, side: str, ids: np.ndarray) -> np.ndarray:
+        """Return the counts of users or items, [len(ids), F]; all 0 for the unknown id 0."""
         unique, position = np.unique(ids, return_inverse=True)
         rows = self._by_side[side].filter(pl.col("id").is_in(unique.tolist()))
         column = self.background["feature"].search_sorted(rows["feature"]).to_numpy()
@@ -93,14 +121,19 @@ class FeaturePredictor:
         return count_UF[position]
 
     def save(self, directory: Path) -> None:
-        """Write features.parquet and features.json."""
+        """Write features.parquet (counts) and features.json (pseudo-counts, background) into a directory."""
         self.counts.write_parquet(directory / COUNTS)
         background = dict(zip(self.background["feature"].to_list(), self.background["share"].to_list(), strict=True))
+        # Keys of the run format: "mixed_in" holds the pseudo-counts, "habit" the background distribution.
         write_json(directory / PRIOR_FILE, {"mixed_in": self.pseudo_counts, "habit": background})
 
     @classmethod
     def load(cls, directory: Path) -> FeaturePredictor:
-        """Read what `save` wrote; `RunError` when it is not there, or damaged."""
+        """Read the files that `save` wrote.
+
+        Raises:
+            RunError: a file is missing or damaged.
+        """
         for name in FILES:
             if not (directory / name).is_file():
                 raise RunError(f"the run {directory.parent} is not complete: {directory.name}/{name} is missing")
@@ -114,40 +147,45 @@ class FeaturePredictor:
         return cls(counts, background, pseudo_counts)
 
 
-def _named(train: pl.DataFrame, features: list[str]) -> pl.DataFrame:
-    """row, feature: which texts name which features, as whole words, whatever their case; each once a text."""
+def _named_features(train: pl.DataFrame, features: list[str]) -> pl.DataFrame:
+    """Find which texts name which features as whole words, ignoring case; row, feature, each pair once."""
     found = [pl.DataFrame(schema={"row": pl.Int64, "feature": pl.String})]
-    spelt = pl.DataFrame({"feature": features}, schema={"feature": pl.String})
-    spelt = spelt.with_columns(spelling=_spelt(pl.col("feature"))).filter(pl.col("spelling").str.strip_chars() != "")
-    texts = train.select("row", text=_spelt(pl.col("text").fill_null("")))
-    for rows in texts.iter_slices(TEXTS_AT_ONCE) if len(spelt) else ():
-        hits = pl.col("text").str.extract_many(spelt["spelling"].to_list(), overlapping=True)
+    spellings = pl.DataFrame({"feature": features}, schema={"feature": pl.String})
+    spellings = spellings.with_columns(spelling=_spelling(pl.col("feature")))
+    spellings = spellings.filter(pl.col("spelling").str.strip_chars() != "")
+    texts = train.select("row", text=_spelling(pl.col("text").fill_null("")))
+    for rows in texts.iter_slices(TEXTS_PER_CHUNK) if len(spellings) else ():
+        hits = pl.col("text").str.extract_many(spellings["spelling"].to_list(), overlapping=True)
         named = rows.select("row", spelling=hits).explode("spelling", empty_as_null=True).drop_nulls().unique()
-        found.append(named.join(spelt, on="spelling").select("row", "feature"))
+        found.append(named.join(spellings, on="spelling").select("row", "feature"))
     return pl.concat(found)
 
 
-def _spelt(text: pl.Expr) -> pl.Expr:
-    """Words in lower case with one blank around each."""
+def _spelling(text: pl.Expr) -> pl.Expr:
+    """Lower the case, and put single spaces between, before and after the words."""
     return " " + text.str.to_lowercase().str.replace_all(r"[^\p{L}\p{N}]+", " ").str.strip_chars() + " "
 
 
-def _counts(seen: pl.DataFrame, side: str) -> pl.DataFrame:
+def _count_features(mentions: pl.DataFrame, side: str) -> pl.DataFrame:
+    """Count the mentions of each feature by user or by item; side, id, feature, count."""
     return (
-        seen.group_by(pl.col(f"{side}_id").cast(pl.Int64).alias("id"), "feature")
+        mentions.group_by(pl.col(f"{side}_id").cast(pl.Int64).alias("id"), "feature")
         .agg(count=pl.len().cast(pl.Int64))
         .select(pl.lit(side).alias("side"), "id", "feature", "count")
     )
 
 
-def _best_strength(seen: pl.DataFrame, about: pl.DataFrame, background: pl.DataFrame, side: str) -> float:
-    """How many sightings of the habit foretell what each review is about best from the side's other reviews."""
+def _choose_pseudo_count(mentions: pl.DataFrame, known: pl.DataFrame, background: pl.DataFrame, side: str) -> float:
+    """Choose the pseudo-count of PSEUDO_COUNT_GRID that maximises the leave-one-out likelihood.
+
+    The likelihood is that of the feature of each review in `known`, given the other reviews of its user or item.
+    """
     identity = f"{side}_id"
-    # What a review itself adds to the counts of its user or item does not foretell it.
-    of_feature, of_all = (seen.group_by(keys).agg(n=pl.len()) for keys in ([identity, "feature"], [identity]))
-    own_feature, own_all = (seen.group_by(keys).agg(own=pl.len()) for keys in (["row", "feature"], ["row"]))
+    # A review's own mentions are subtracted from the counts of its user or item.
+    of_feature, of_all = (mentions.group_by(keys).agg(n=pl.len()) for keys in ([identity, "feature"], [identity]))
+    own_feature, own_all = (mentions.group_by(keys).agg(own=pl.len()) for keys in (["row", "feature"], ["row"]))
     rows = (
-        about.join(of_feature, on=[identity, "feature"])
+        known.join(of_feature, on=[identity, "feature"])
         .join(of_all, on=identity, suffix="_all")
         .join(own_feature, on=["row", "feature"])
         .join(own_all, on="row", suffix="_all")
@@ -155,5 +193,5 @@ def _best_strength(seen: pl.DataFrame, about: pl.DataFrame, background: pl.DataF
         .select("share", count=pl.col("n") - pl.col("own"), total=pl.col("n_all") - pl.col("own_all"))
     )
     share, count, total = (rows[name].to_numpy() for name in ("share", "count", "total"))
-    likelihood = [np.log((count + s * share) / (total + s)).sum() for s in PSEUDO_COUNTS]
-    return float(PSEUDO_COUNTS[int(np.argmax(likelihood))])
+    likelihood = [np.log((count + s * share) / (total + s)).sum() for s in PSEUDO_COUNT_GRID]
+    return float(PSEUDO_COUNT_GRID[int(np.argmax(likelihood))])

@@ -14,10 +14,10 @@ from gavamoe.conditions import Condition
 from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import FILES as DATASET_FILES
 from gavamoe.data.dataset import ReviewDataset
-from gavamoe.data.reviews_file import read_reviews
+from gavamoe.data.readers.open import read_reviews
 from gavamoe.errors import DataError
 from gavamoe.evaluation.groups import TRAINING_REVIEWS
-from gavamoe.evaluation.score import Metrics
+from gavamoe.evaluation.row_scores import Metrics
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.files import write_json, write_json_lines
 from gavamoe.pipeline.evaluation import Evaluation, evaluate, evaluate_system

@@ -1,4 +1,4 @@
-"""Which features a dataset has, and the pass over its texts that finds them."""
+"""Choose the features of a dataset, from the source or learned from the texts, and annotate the reviews with them."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ from gavamoe.data.prepare.ingest import Ingested
 from gavamoe.data.prepare.splits import TRAIN
 from gavamoe.errors import DataError
 from gavamoe.features.extractor import FeatureExtractor
-from gavamoe.features.mining import MOST_WORDS, mine_features
-from gavamoe.features.opinion_words import SEEDS
-from gavamoe.features.sentences import FOUND, SAID, read_texts
-
-FEATURE_MODES = ("auto", "column", "off")
+from gavamoe.features.lexicon import SEED_OPINIONS
+from gavamoe.features.mining import MAX_CORPUS_WORDS, mine_features
+from gavamoe.features.sentences import ANNOTATED_SCHEMA, ANNOTATIONS, annotate_reviews
 
 
 @dataclass(frozen=True)
 class FeatureAnnotator:
-    """How features come into a dataset.
+    """The features of a dataset, and how its reviews get them.
 
-    Attributes:
+    Args:
         method: off, column or learned.
-        extractor: finds features in other texts later; None where there are none.
+        extractor: finds the features in texts; None if there are no features.
+        words: the sorted feature words.
     """
 
     method: str
@@ -34,36 +33,38 @@ class FeatureAnnotator:
     words: list[str] = field(default_factory=list)
 
     def apply(self, rows: pl.LazyFrame) -> pl.LazyFrame:
-        """Give interactions their feature, opinion and sentiment, and long reviews their best sentence."""
-        if self.method == "learned":
-            text = pl.struct("text", "words")
-            said = text.map_batches(self._say, return_dtype=pl.Struct(SAID), is_elementwise=True)
-            return rows.drop(FOUND).with_columns(said.alias("said")).drop("text", "words").unnest("said")
-        return (
-            rows
-            if self.method == "column"
-            else rows.with_columns(pl.lit(None, SAID[name]).alias(name) for name in FOUND)
-        )
+        """Set the feature, opinion and sentiment of interactions; learned features also shorten long reviews."""
+        if self.method == "column":
+            return rows
+        if self.method == "off":
+            return rows.with_columns(pl.lit(None, ANNOTATED_SCHEMA[name]).alias(name) for name in ANNOTATIONS)
+        text = pl.struct("text", "words")
+        annotated = text.map_batches(self._annotate, return_dtype=pl.Struct(ANNOTATED_SCHEMA), is_elementwise=True)
+        rows = rows.drop(ANNOTATIONS).with_columns(annotated.alias("annotated"))
+        return rows.drop("text", "words").unnest("annotated")
 
-    def _say(self, texts: pl.Series) -> pl.Series:
+    def _annotate(self, texts: pl.Series) -> pl.Series:
         assert self.extractor is not None
-        return read_texts(texts.struct["text"], self.extractor, texts.struct["words"]).to_struct("said")
+        annotated = annotate_reviews(texts.struct["text"], self.extractor, texts.struct["words"])
+        return annotated.to_struct("annotated")
 
 
 def choose_features(ingested: Ingested, assignment: Assignment, mode: str) -> FeatureAnnotator:
-    """Take the features of the source's column, or learn them from the training texts.
+    """Choose the features: those of the source's column, or learned from the training texts.
 
     Args:
-        mode: off; column; or auto, which learns them where the source has no column.
+        ingested: the reviews of all sources.
+        assignment: which reviews are kept, and their splits.
+        mode: off, column, or auto (learn them if the source has no feature column).
 
     Raises:
-        DataError: the mode is column and the source has none.
+        DataError: the mode is column and the source has no feature column.
     """
     if mode == "off":
         return FeatureAnnotator("off")
-    given = _given(ingested, assignment)
+    given = _count_given(ingested, assignment)
     if given:
-        return FeatureAnnotator("column", FeatureExtractor(_rarity(given), SEEDS), sorted(given))
+        return FeatureAnnotator("column", FeatureExtractor(_rarity_weights(given), SEED_OPINIONS), sorted(given))
     if mode == "column":
         raise DataError(
             "--features column needs a column `feature`; name it with --feature-col, or use --features auto"
@@ -73,28 +74,29 @@ def choose_features(ingested: Ingested, assignment: Assignment, mode: str) -> Fe
     return FeatureAnnotator("learned", extractor, sorted(extractor.features)) if extractor else FeatureAnnotator("off")
 
 
-def _given(ingested: Ingested, assignment: Assignment) -> dict[str, int]:
-    """Count the features of the reviews that stay."""
-    rows = _marked(ingested, "feature", marked=assignment.rows["keep"])
+def _count_given(ingested: Ingested, assignment: Assignment) -> dict[str, int]:
+    """Count the features of the kept reviews in the source's column."""
+    rows = _select_rows(ingested, "feature", mask=assignment.rows["keep"])
     counts = rows.drop_nulls().group_by("feature").agg(pl.len())
     return dict(counts.collect(engine="streaming").iter_rows())
 
 
-def _marked(ingested: Ingested, *columns: str, marked: pl.Series) -> pl.LazyFrame:
-    """Return columns of the marked reviews, bool [n], lazily."""
-    rows = pl.concat([ingested.scan().select(columns), marked.to_frame("marked").lazy()], how="horizontal")
-    return rows.filter("marked").drop("marked")
+def _select_rows(ingested: Ingested, *columns: str, mask: pl.Series) -> pl.LazyFrame:
+    """Return columns of the reviews that a mask, bool [n], selects, as a lazy frame."""
+    rows = pl.concat([ingested.scan().select(columns), mask.to_frame("mask").lazy()], how="horizontal")
+    return rows.filter("mask").drop("mask")
 
 
-def _rarity(counts: Mapping[str, int]) -> dict[str, float]:
-    most = np.log(max(max(counts.values()), 2))
-    return {feature: round(float(1 - np.log(count) / most), 4) for feature, count in sorted(counts.items())}
+def _rarity_weights(counts: Mapping[str, int]) -> dict[str, float]:
+    """Weight each feature by rarity: 1 - log(count) / log(greatest count)."""
+    log_max = np.log(max(max(counts.values()), 2))
+    return {feature: round(float(1 - np.log(count) / log_max), 4) for feature, count in sorted(counts.items())}
 
 
 def _training_sample(ingested: Ingested, assignment: Assignment) -> pl.DataFrame:
-    """Read the texts and ratings of as many training reviews as learning features takes, chosen evenly."""
+    """Read texts and ratings of evenly spaced training reviews, as many as mining needs."""
     train = np.flatnonzero(assignment.rows["split"].to_numpy() == TRAIN)
-    most = max(1, int(MOST_WORDS / max(ingested.scan().select(pl.col("words").mean()).collect().item(), 1)))
+    limit = max(1, int(MAX_CORPUS_WORDS / max(ingested.scan().select(pl.col("words").mean()).collect().item(), 1)))
     chosen = np.zeros(assignment.rows.height, dtype=bool)
-    chosen[train[:: max(1, -(-len(train) // most))]] = True
-    return _marked(ingested, "text", "rating", marked=pl.Series(chosen)).collect(engine="streaming")
+    chosen[train[:: max(1, -(-len(train) // limit))]] = True
+    return _select_rows(ingested, "text", "rating", mask=pl.Series(chosen)).collect(engine="streaming")

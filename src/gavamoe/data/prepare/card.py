@@ -1,23 +1,22 @@
-"""The dataset's card: where it came from, what was done to it, and what it holds, as JSON."""
+"""The data card as JSON: the sources of a dataset, how it was prepared, and statistics of its content."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
 from gavamoe import __version__
-from gavamoe.data.dataset import FORMAT_VERSION
+from gavamoe.data.dataset import FORMAT_VERSION, SPLITS
 from gavamoe.data.prepare.annotate import FeatureAnnotator
 from gavamoe.data.prepare.assign import Assignment
-from gavamoe.data.prepare.ingest import Ingested, sha256
-from gavamoe.data.prepare.splits import SPLITS
+from gavamoe.data.prepare.ingest import Ingested
+from gavamoe.data.prepare.options import PrepareOptions
+from gavamoe.data.readers.layouts import Layout
 from gavamoe.data.scale import RatingScale
-
-if TYPE_CHECKING:
-    from gavamoe.data.prepare.prepare import PrepareOptions
+from gavamoe.files import sha256_of_file
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
 
@@ -31,39 +30,35 @@ def make_card(
     metadata: Sequence[Path],
     options: PrepareOptions,
 ) -> dict[str, Any]:
-    """Describe the dataset whose files lie in `directory`; docs/data.md explains each entry."""
+    """Describe a dataset; docs/data.md explains each entry.
+
+    Args:
+        directory: the directory that contains interactions.parquet and items.parquet.
+        ingested: the sources, and counts of what was read.
+        assignment: the kept reviews, and the known users and items.
+        scale: the rating scale.
+        features: the features and how they were chosen.
+        metadata: the files of item metadata that were used.
+        options: the options of the preparation.
+
+    Returns:
+        The content of card.json.
+    """
     rows = pl.scan_parquet(directory / "interactions.parquet", glob=False)
-    items = pl.scan_parquet(directory / "items.parquet", glob=False)
     n_reviews, n_users, n_items = assignment.rows["keep"].sum(), assignment.users.height, assignment.items.height
     return {
         "format": FORMAT_VERSION,
         "gavamoe": __version__,
-        "sources": [_source(source.rows.path, source.layout) for source in ingested.sources],
-        "items": {
-            "sources": [{"name": path.name, "sha256": sha256(path)} for path in metadata],
-            "described": items.filter(pl.any_horizontal(pl.col("title", "description").is_not_null()))
-            .select(pl.len())
-            .collect()
-            .item(),
-        },
+        "sources": [_source(source.reader.path, source.layout) for source in ingested.sources],
+        "items": _metadata(metadata, directory / "items.parquet"),
         "counts": {
             "reviews": n_reviews,
             "users": n_users,
             "items": n_items,
             "density": n_reviews / max(n_users * n_items, 1),
-            **_texts(rows),
+            **_text_counts(rows),
         },
-        "reading": {
-            "rows": ingested.notes.rows,
-            "files without reviews": ingested.notes.empty_files,
-            "bad lines dropped": ingested.bad.count,
-            "bad line examples": ingested.bad.examples,
-            "texts cleaned": ingested.notes.cleaned_texts,
-            "texts empty": ingested.notes.empty_texts,
-            "times not understood": ingested.notes.unread_times,
-            "by anonymous users": ingested.notes.anonymous,
-            "repeated user-item pairs": assignment.repeated,
-        },
+        "reading": {**_reading(ingested), "repeated user-item pairs": assignment.repeated},
         "filters": {
             "k_core": options.k_core,
             "min_words": options.min_words,
@@ -82,17 +77,42 @@ def make_card(
     }
 
 
-def _source(path: Path, layout: Any) -> dict[str, Any]:
+def _source(path: Path, layout: Layout) -> dict[str, Any]:
+    """Describe a source file and the layout it was read with."""
     return {
         "name": path.name,
-        "sha256": sha256(path),
+        "sha256": sha256_of_file(path),
         "format": layout.name,
         "columns": dict(layout.columns),
         "guessed": list(layout.guessed),
     }
 
 
-def _texts(rows: pl.LazyFrame) -> dict[str, Any]:
+def _metadata(sources: Sequence[Path], items: Path) -> dict[str, Any]:
+    """Describe the metadata files, and count the items with a title or a description."""
+    described = pl.any_horizontal(pl.col("title", "description").is_not_null())
+    return {
+        "sources": [{"name": path.name, "sha256": sha256_of_file(path)} for path in sources],
+        "described": pl.scan_parquet(items, glob=False).filter(described).select(pl.len()).collect().item(),
+    }
+
+
+def _reading(ingested: Ingested) -> dict[str, Any]:
+    """Return the counts of what was read."""
+    return {
+        "rows": ingested.stats.rows,
+        "files without reviews": ingested.stats.empty_files,
+        "bad lines dropped": ingested.bad.count,
+        "bad line examples": ingested.bad.examples,
+        "texts cleaned": ingested.stats.cleaned_texts,
+        "texts empty": ingested.stats.empty_texts,
+        "times not understood": ingested.stats.unparsed_times,
+        "by anonymous users": ingested.stats.anonymous,
+    }
+
+
+def _text_counts(rows: pl.LazyFrame) -> dict[str, Any]:
+    """Count texts, features, opinions and times; the values are numbers or None, as polars returns them."""
     found = rows.select(
         with_text=(pl.col("words") > 0).sum(),
         with_feature=pl.col("feature").is_not_null().sum(),
@@ -106,15 +126,18 @@ def _texts(rows: pl.LazyFrame) -> dict[str, Any]:
 
 
 def _histogram(rows: pl.LazyFrame) -> dict[str, int]:
+    """Count the reviews of each rating level."""
     counts = rows.group_by("level").agg(pl.len()).sort("level").collect(engine="streaming")
     return {str(level): count for level, count in counts.iter_rows()}
 
 
 def _quantiles(table: pl.DataFrame) -> dict[str, float]:
+    """Return quantiles of the number of training records per user or item."""
     return {f"{share:g}": table["n_train"].quantile(share, "nearest") or 0.0 for share in QUANTILES}
 
 
 def _splits(assignment: Assignment) -> dict[str, Any]:
+    """Count the reviews of each split, and those of unknown (cold) users and items."""
     kept = assignment.rows.filter("keep")
     cold = kept.group_by("split").agg(
         pl.len(), users=(pl.col("user_id") == 0).sum(), items=(pl.col("item_id") == 0).sum()

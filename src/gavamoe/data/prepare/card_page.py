@@ -1,17 +1,19 @@
-"""The data card that a person reads: card.md, with three plots beside it."""
+"""The data card for people: card.md with three plots."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from gavamoe.data.tables import markdown_table
+
 FIGURE_INCHES, DOTS_PER_INCH = (5.0, 3.2), 110
 BLUE, ORANGE, GREY = "tab:blue", "tab:orange", "0.35"
-MOST_LABELLED, LONGEST_SHOWN = 11, 200
+MAX_LABELLED, MAX_LENGTH = 11, 200
 
 
 def write_card_page(directory: Path, card: dict[str, Any]) -> None:
@@ -23,6 +25,7 @@ def write_card_page(directory: Path, card: dict[str, Any]) -> None:
 
 
 def _page(card: dict[str, Any]) -> str:
+    """Return the Markdown text of the card."""
     counts, splits, features = card["counts"], card["splits"], card["features"]
     scale = ", ".join(f"{value:g}" for value in card["scale"]["values"])
     sources = [
@@ -41,8 +44,10 @@ def _page(card: dict[str, Any]) -> str:
         (name, size, splits["unknown users"].get(name, 0), splits["unknown items"].get(name, 0))
         for name, size in splits["sizes"].items()
     ]
-    sparsity = [(f"reviews {which}", *(f"{n:g}" for n in of.values())) for which, of in card["sparsity"].items()]
-    quantiles = [f"{float(share):.0%}" for share in card["sparsity"]["per user"]]
+    sparsity = [
+        (f"reviews {which}", *(f"{n:g}" for n in quantiles.values())) for which, quantiles in card["sparsity"].items()
+    ]
+    shares = [f"{float(share):.0%}" for share in card["sparsity"]["per user"]]
     return "\n".join(
         [
             "# Data card",
@@ -68,7 +73,7 @@ def _page(card: dict[str, Any]) -> str:
             "",
             "## Sparsity (quantiles over training records)",
             "",
-            *_table(("", *quantiles), sparsity),
+            *_table(("", *shares), sparsity),
             "",
             "![ratings](ratings.png) ![reviews per user and item](sparsity.png) ![lengths](lengths.png)",
             "",
@@ -76,30 +81,31 @@ def _page(card: dict[str, Any]) -> str:
     )
 
 
-def _table(header: Iterable[str], rows: Iterable[Iterable[Any]]) -> list[str]:
-    header = list(header)
-    cells = [[f"{value:,}" if isinstance(value, int) else str(value) for value in row] for row in rows]
-    return [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *cells)]
+def _table(header: Sequence[str], rows: Iterable[Sequence[str | int]]) -> list[str]:
+    """Return the lines of a Markdown table, with thousands separators in the numbers."""
+    return markdown_table(header, [[f"{cell:,}" if isinstance(cell, int) else cell for cell in row] for row in rows])
 
 
 def _plot_ratings(path: Path, card: dict[str, Any]) -> None:
+    """Draw the histogram of the rating levels."""
     names = [f"{value:g}" for value in card["scale"]["values"]]
     counts = [card["ratings"].get(str(level), 0) for level in range(1, len(names) + 1)]
     figure, axes = _figure("Ratings", "rating", "reviews")
     bars = axes.bar(names, counts, color=BLUE)
-    if len(names) <= MOST_LABELLED:
+    if len(names) <= MAX_LABELLED:
         shares = [count / max(sum(counts), 1) for count in counts]
         axes.bar_label(bars, ["<1%" if 0 < share < 0.005 else f"{share:.0%}" for share in shares], color=GREY)
     figure.savefig(path)
 
 
 def _plot_sparsity(path: Path, directory: Path) -> None:
+    """Draw the share of users, and of items, with at least n training records."""
     figure, axes = _figure("Training records of a user, of an item", "records", "share with at least as many")
     for name, color in (("users", BLUE), ("items", ORANGE)):
         table = pl.read_parquet(directory / f"{name}.parquet", columns=["n_train"], glob=False)
         counts = table["n_train"].to_numpy()
         records, first = np.unique(np.sort(counts), return_index=True)
-        # The curve keeps its height from the count before up to a count: all who have that many are still there.
+        # where="pre": the curve keeps its height up to each count, since all users with that count are still included.
         axes.step(records, 1 - first / max(len(counts), 1), where="pre", label=name, color=color)
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -110,22 +116,25 @@ def _plot_sparsity(path: Path, directory: Path) -> None:
 
 
 def _plot_lengths(path: Path, directory: Path) -> None:
-    words = pl.col("words").clip(upper_bound=LONGEST_SHOWN)
+    """Draw the histogram of the text lengths."""
+    words = pl.col("words").clip(upper_bound=MAX_LENGTH)
     rows = pl.scan_parquet(directory / "interactions.parquet", glob=False)
     found = rows.group_by(words).agg(pl.len()).sort("words").collect(engine="streaming")
-    together = f" ({LONGEST_SHOWN} and more together)" if found["words"].max() == LONGEST_SHOWN else ""
-    figure, axes = _figure("Lengths of the texts", f"words{together}", "reviews")
+    open_ended = f" ({MAX_LENGTH} and more together)" if found["words"].max() == MAX_LENGTH else ""
+    figure, axes = _figure("Lengths of the texts", f"words{open_ended}", "reviews")
     axes.bar(*found.to_numpy().T, width=1.0, color=BLUE)
     axes.set_xlim(left=-0.5)
     figure.savefig(path)
 
 
 def _figure(title: str, x: str, y: str) -> tuple[Any, Any]:
-    from matplotlib.figure import Figure  # without pyplot there is no global state and no window
+    """Create a figure with one set of axes; matplotlib is untyped, hence Any."""
+    from matplotlib.figure import Figure  # not pyplot, which has global state and may open windows
     from matplotlib.ticker import EngFormatter
 
     figure = Figure(figsize=FIGURE_INCHES, dpi=DOTS_PER_INCH)
-    figure.subplots_adjust(left=0.15, right=0.97, bottom=0.16, top=0.91)  # a layout engine takes as long as the drawing
+    # Fixed margins: a layout engine would take as long as the drawing.
+    figure.subplots_adjust(left=0.15, right=0.97, bottom=0.16, top=0.91)
     axes = figure.add_subplot()
     axes.set_title(title, loc="left", fontsize="medium")
     axes.set_xlabel(x)
@@ -133,5 +142,5 @@ def _figure(title: str, x: str, y: str) -> tuple[Any, Any]:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="0.9")
     axes.set_axisbelow(True)
-    axes.yaxis.set_major_formatter(EngFormatter(sep=""))  # 12k, 3M: as wide for any number of reviews
+    axes.yaxis.set_major_formatter(EngFormatter(sep=""))  # 12k, 3M: the same width for any number of reviews
     return figure, axes

@@ -1,8 +1,7 @@
-"""Ingesting: every source file, batch by batch, into typed Parquet parts; the only pass that parses text."""
+"""Ingest every source file, batch by batch, into typed Parquet parts; the only pass that parses the sources."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,11 +9,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from gavamoe.data.readers.bad_lines import BadLines
 from gavamoe.data.readers.canonical import ReadStats
 from gavamoe.data.readers.open import ReviewSource
 from gavamoe.data.readers.prefetch import prefetch
-from gavamoe.data.readers.rows import LINE
+from gavamoe.data.readers.rows import LINE, BadLines
 from gavamoe.errors import DataError
 from gavamoe.features.cleaning import count_words
 
@@ -26,38 +24,39 @@ class Ingested:
     """The reviews of all sources as Parquet parts, in the order of the sources.
 
     Attributes:
-        directory: holds the parts.
-        sources: the files; a row's `file` is the place in this list.
-        notes, bad: what reading found.
+        directory: the directory of the parts.
+        sources: the files; the column `file` of a row is a position in this list.
+        stats: counts of what was read.
+        bad: the unusable lines.
     """
 
     directory: Path
     sources: list[ReviewSource]
-    notes: ReadStats = field(default_factory=ReadStats)
+    stats: ReadStats = field(default_factory=ReadStats)
     bad: BadLines = field(default_factory=BadLines)
 
     def scan(self) -> pl.LazyFrame:
-        """Return all rows, lazily: the columns of REVIEW_SCHEMA, `file` and `words`."""
+        """Return all rows as a lazy frame with the columns of REVIEW_SCHEMA, `file` and `words`."""
         return pl.scan_parquet(self._paths(), glob=False)
 
     def parts(self) -> Iterator[pl.DataFrame]:
-        """Yield the rows, a part at a time, without what was only needed to decide on them."""
+        """Yield the rows part by part, without the columns that only the assignment needs."""
         for path in self._paths():
             yield pl.read_parquet(path, glob=False).drop("split", FILE, LINE)
 
     def drop(self, rows: np.ndarray) -> None:
-        """Take rows, by their places in all, out of the parts that hold them."""
+        """Remove rows, given by their positions among all rows, from the parts."""
         start = 0
         for path in self._paths():
             size = pl.scan_parquet(path, glob=False).select(pl.len()).collect().item()
-            places = rows[(rows >= start) & (rows < start + size)] - start
+            positions = rows[(rows >= start) & (rows < start + size)] - start
             start += size
-            if len(places):
+            if len(positions):
                 part = pl.read_parquet(path, glob=False)
                 kept = np.ones(size, dtype=bool)
-                kept[places] = False
-                self.notes.rows -= len(places)
-                self.notes.empty_texts -= int((part["text"].filter(~kept) == "").sum())
+                kept[positions] = False
+                self.stats.rows -= len(positions)
+                self.stats.empty_texts -= int((part["text"].filter(~kept) == "").sum())
                 _write_part(part.filter(kept), path)
 
     def _paths(self) -> list[Path]:
@@ -67,19 +66,22 @@ class Ingested:
 def ingest(
     sources: Sequence[ReviewSource], directory: Path, bad: BadLines, on_rows: Callable[[int], None] | None = None
 ) -> Ingested:
-    """Write the reviews of the sources as parts in `directory`.
+    """Write the reviews of the sources as parts in a directory.
 
     Args:
-        on_rows: called with the number of rows after each part, for progress.
+        sources: open files of reviews.
+        directory: the directory, which is created.
+        bad: collects the unusable lines.
+        on_rows: called with the number of rows of each part, for progress.
 
     Raises:
-        DataError: a source cannot be read, or there is no review in any.
+        DataError: a source cannot be read, or no source has a review.
     """
     directory.mkdir()
     ingested = Ingested(directory, list(sources), bad=bad)
     part = 0
     for number, source in enumerate(sources):
-        for batch in prefetch(source.reviews(bad, ingested.notes)):
+        for batch in prefetch(source.reviews(bad, ingested.stats)):
             if batch.is_empty():
                 continue
             rows = batch.with_columns(pl.lit(number, pl.UInt16).alias(FILE), count_words(batch["text"]))
@@ -88,17 +90,11 @@ def ingest(
             if on_rows:
                 on_rows(batch.height)
     if not part:
-        raise DataError(f"{sources[0].rows.path} has no reviews")
+        raise DataError(f"{sources[0].reader.path} has no reviews")
     return ingested
 
 
 def _write_part(rows: pl.DataFrame, path: Path) -> None:
-    # Uncompressed: these parts are read once and removed, so speed counts and size does not. Arrow files are quicker
-    # still, but are mapped, and all of them stay in memory.
+    # Uncompressed, since the parts are temporary: speed matters and size does not. Arrow files are faster, but they are
+    # memory-mapped, and all of them would stay in memory.
     rows.write_parquet(path, compression="uncompressed", statistics=False)
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file as it lies on disk (compressed where it is)."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,49 +1,56 @@
-"""Splits: which interactions are for training, which for choosing, which for the final numbers."""
+"""Split interactions into train, valid (model selection) and test (final results)."""
 
 from __future__ import annotations
 
 import numpy as np
 import polars as pl
 
+from gavamoe.data.dataset import SPLITS
 from gavamoe.errors import DataError
 
-SPLIT_METHODS = ("random", "temporal", "column")
-SPLITS = ("train", "valid", "test")
-TRAIN, VALID, TEST = range(3)
-NOBODY = -1
-# 8:1:1, the shares of the PETER and PEPLER evaluation.
+TRAIN, VALID, TEST = range(len(SPLITS))
+ANONYMOUS_CODE = -1  # user code of all anonymous users
+# 8:1:1, as in the PETER and PEPLER evaluation.
 VALID_SHARE = TEST_SHARE = 0.1
 
 
-def split_rows(keys: pl.DataFrame, method: str, seed: int, unread_time: str = "") -> np.ndarray:
+def split_rows(keys: pl.DataFrame, method: str, seed: int, unparsed_time: str = "") -> np.ndarray:
     """Assign every interaction to a split.
 
     Args:
-        keys: user and item codes (from 0; NOBODY for an anonymous user), timestamp, split; one row per interaction.
-        method: `random` (each named user, and each item, keeps a training record), `temporal` (the latest interactions
-            are for testing, so later users are unknown there), `column` (as given).
-        seed: of the random split.
-        unread_time: a time that was not understood, and where it is; empty when all were.
+        keys: one row per interaction: user code and item code (from 0; ANONYMOUS_CODE for anonymous users), timestamp,
+            split.
+        method: `random` (each named user and each item keeps a training record), `temporal` (the latest interactions
+            are the test split, where users may be unknown), `column` (as given).
+        seed: seed of the random split.
+        unparsed_time: a time in no known format, with file and line, for the message that times are missing; empty if
+            all times were parsed.
 
     Returns:
-        0 train, 1 valid, 2 test, int8 [n].
+        The split of each interaction as its position in SPLITS (0 train, 1 valid, 2 test), int8 [n].
+
+    Raises:
+        DataError: the times or the split column that the method needs are missing.
     """
     if method == "random":
         return _random(keys["user"].to_numpy(), keys["item"].to_numpy(), seed)
-    return _temporal(keys["timestamp"], unread_time) if method == "temporal" else _given(keys["split"])
+    if method == "temporal":
+        return _temporal(keys["timestamp"], unparsed_time)
+    return _from_column(keys["split"])
 
 
 def _random(user: np.ndarray, item: np.ndarray, seed: int) -> np.ndarray:
+    """Split at random, with a training record for each named user and each item."""
     order = np.random.default_rng(seed).permutation(len(user))
     held_out = np.ones(len(user), dtype=bool)
-    # The first record of each user, and of each item, in random order stays in training. An anonymous user stays
-    # unknown all the same, and to keep its only record there would leave none to test strangers with.
+    # The first record of each named user and each item, in random order, stays in training. Anonymous users remain
+    # unknown even with a training record, and keeping their only records there would leave no unknown users to test.
     for code in (user, item):
-        named = order[code[order] != NOBODY]
+        named = order[code[order] != ANONYMOUS_CODE]
         held_out[named[np.unique(code[named], return_index=True)[1]]] = False
     candidates = order[held_out[order]]
     n_valid, n_test = round(VALID_SHARE * len(user)), round(TEST_SHARE * len(user))
-    # Where few records can be spared, valid and test share what there is.
+    # If too few records are left for held-out splits, valid and test share them.
     n_valid, n_test = min(n_valid, len(candidates) // 2), min(n_test, len(candidates) - len(candidates) // 2)
     split = np.full(len(user), TRAIN, dtype=np.int8)
     split[candidates[:n_valid]] = VALID
@@ -51,14 +58,15 @@ def _random(user: np.ndarray, item: np.ndarray, seed: int) -> np.ndarray:
     return split
 
 
-def _temporal(timestamp: pl.Series, unread_time: str) -> np.ndarray:
-    absent = timestamp.null_count()
-    if absent:
+def _temporal(timestamp: pl.Series, unparsed_time: str) -> np.ndarray:
+    """Split by time: the latest tenth is test, the tenth before is valid."""
+    missing = timestamp.null_count()
+    if missing:
         why, remedy = "have none", "name the column with --timestamp-col"
-        if unread_time:
-            why, remedy = f"have none that is understood, such as {unread_time}", "write times as epochs or ISO dates"
+        if unparsed_time:
+            why, remedy = f"have none in a known format, such as {unparsed_time}", "write times as epochs or ISO dates"
         raise DataError(
-            f"--split temporal needs a time on every review, {absent} of {len(timestamp)} {why}; "
+            f"--split temporal needs a time on every review, {missing} of {len(timestamp)} {why}; "
             f"{remedy}, or use --split random"
         )
     order = np.argsort(timestamp.to_numpy(), kind="stable")
@@ -70,7 +78,8 @@ def _temporal(timestamp: pl.Series, unread_time: str) -> np.ndarray:
     return split
 
 
-def _given(split: pl.Series) -> np.ndarray:
+def _from_column(split: pl.Series) -> np.ndarray:
+    """Convert the split names of the source to codes."""
     if split.null_count() == len(split):
         raise DataError("--split column needs a column `split` with train, valid and test; name it with --split-col")
     if split.null_count():

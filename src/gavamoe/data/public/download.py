@@ -1,12 +1,11 @@
-"""Fetching a file over a connection that may break: what has arrived is kept, and the rest is asked for again.
+"""Download a file over an unreliable connection: a partial download is kept, and only the rest is requested again.
 
-Beside what has arrived lies a note of which file it is the beginning of (its ETag or date, and its size), so that the
-rest of a file that has changed since is never put behind it: then the fetch begins again.
+Beside the partial file, a JSON file records the version of the remote file (ETag or date, and size). If the remote file
+has changed since, the download starts again, so that two versions are never mixed.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -20,10 +19,11 @@ from urllib.request import Request, urlopen
 
 from gavamoe import __version__
 from gavamoe.errors import DataError
+from gavamoe.files import sha256_of_file
 
 BLOCK = 1 << 18
-# Attempts without a single new byte, after which the server is given up.
-FRUITLESS_ATTEMPTS = 4
+# Number of consecutive attempts without a new byte after which the download fails.
+MAX_FAILED_ATTEMPTS = 4
 TIMEOUT_SECONDS = 60.0
 PAUSE_SECONDS = 1.0
 
@@ -31,124 +31,135 @@ OnBytes = Callable[[int, int | None], None]
 
 
 def download(url: str, path: Path, sha256: str | None = None, on_bytes: OnBytes | None = None) -> None:
-    """Fetch `url` as `path`, which appears only when it is complete; `path`.part keeps what has arrived until then.
+    """Download a file; `path` appears only when it is complete, and `path`.part keeps a partial download until then.
 
     Args:
         url: the address.
-        path: where the file goes.
-        sha256: the checksum it must have, where one is known.
-        on_bytes: called with the bytes there are and the bytes there will be (None where unknown), for progress.
+        path: the file to write.
+        sha256: the expected checksum, if it is known.
+        on_bytes: called with the number of bytes received and the total size (None if unknown), for progress.
 
     Raises:
-        DataError: the file cannot be had, or does not have the checksum; says what to do.
+        DataError: the file cannot be downloaded, or its checksum is wrong; says what to do.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    fruitless = 0
+    failed = 0
     while True:
         before = part.stat().st_size if part.exists() else 0
         try:
             _fetch_rest(url, part, on_bytes)
             break
         except HTTPError as error:
-            raise DataError(f"{url}: the server answers {error.code} {error.reason}: see the set's page") from error
+            raise DataError(
+                f"{url}: the server answers {error.code} {error.reason}: see the page of the dataset"
+            ) from error
         except (URLError, HTTPException, OSError) as error:
-            arrived = part.stat().st_size if part.exists() else 0
-            fruitless = 0 if arrived > before else fruitless + 1
-            if fruitless >= FRUITLESS_ATTEMPTS:
+            received = part.stat().st_size if part.exists() else 0
+            failed = 0 if received > before else failed + 1
+            if failed >= MAX_FAILED_ATTEMPTS:
                 reason = getattr(error, "reason", error)
                 raise DataError(
-                    f"{url}: {reason}; {arrived:,} bytes are kept, run the command again to go on"
+                    f"{url}: {reason}; {received:,} bytes are kept, run the command again to continue"
                 ) from error
-            time.sleep(PAUSE_SECONDS * fruitless)
-    _note(part).unlink(missing_ok=True)
-    _check(part, url, sha256)
+            time.sleep(PAUSE_SECONDS * failed)
+    _version_path(part).unlink(missing_ok=True)
+    _check_sha256(part, url, sha256)
     os.replace(part, path)
 
 
-class _CutShortError(OSError):
-    """The connection closed before all bytes had come."""
+class _RetryError(OSError):
+    """The attempt ended before the file was complete, and another attempt may succeed."""
 
 
 @dataclass(frozen=True)
-class _Begun:
-    """Which file a part is the beginning of; empty and None where the server does not say."""
+class _RemoteVersion:
+    """The version of the remote file that a partial download belongs to.
+
+    Args:
+        validator: the strong ETag, or else the date of the last change; empty if the server sends neither.
+        size: size of the complete file in bytes; None if the server does not send it.
+    """
 
     validator: str
     size: int | None
 
     @classmethod
-    def answered(cls, headers: HTTPMessage) -> _Begun:
+    def from_headers(cls, headers: HTTPMessage) -> _RemoteVersion:
+        """Read the version from the headers of a response."""
         tag, length = headers.get("ETag", ""), headers.get("Content-Length", "")
-        strong = "" if tag.startswith("W/") else tag  # a weak tag does not promise the same bytes
+        strong = "" if tag.startswith("W/") else tag  # a weak tag does not guarantee equal bytes
         return cls(strong or headers.get("Last-Modified", ""), int(length) if length.isdigit() else None)
 
     @classmethod
-    def read(cls, part: Path) -> _Begun | None:
-        """Read the note beside a part; without one nothing tells what the part is, and it is of no use."""
+    def load(cls, part: Path) -> _RemoteVersion | None:
+        """Read the version of a partial download; None if it is unknown, so that the part cannot be used."""
         try:
-            return cls(**json.loads(_note(part).read_text(encoding="utf-8"))) if part.exists() else None
+            return cls(**json.loads(_version_path(part).read_text(encoding="utf-8"))) if part.exists() else None
         except (OSError, ValueError, TypeError):
             return None
 
 
-def _note(part: Path) -> Path:
+def _version_path(part: Path) -> Path:
     return part.with_name(part.name + ".json")
 
 
 def _fetch_rest(url: str, part: Path, on_bytes: OnBytes | None) -> None:
-    begun = _Begun.read(part)
-    if begun is None:
+    """Make one attempt to complete a partial download; without a usable part it starts at the beginning."""
+    version = _RemoteVersion.load(part)
+    if version is None:
         part.unlink(missing_ok=True)
-    have = part.stat().st_size if begun else 0
+    received = part.stat().st_size if version else 0
     headers = {"User-Agent": f"gavamoe/{__version__}"}
-    if begun and have:
-        headers["Range"] = f"bytes={have}-"
-        if begun.validator:
-            headers["If-Range"] = begun.validator
+    if version and received:
+        headers["Range"] = f"bytes={received}-"
+        if version.validator:
+            headers["If-Range"] = version.validator
     try:
         response = urlopen(Request(url, headers=headers), timeout=TIMEOUT_SECONDS)
     except HTTPError as error:
-        complete = error.headers.get("Content-Range", "").rpartition("/")[2]
-        if error.code == 416 and complete == str(have):  # nothing is left to ask for
+        size = error.headers.get("Content-Range", "").rpartition("/")[2]
+        if error.code == 416 and size == str(received):  # the part is already complete
             return
-        if error.code in (416, 500, 502, 503, 504):  # the server is busy, or its file is not the one begun with
+        if error.code in (416, 500, 502, 503, 504):  # the remote file is shorter now, or the server is busy
             if error.code == 416:
                 part.unlink()
-            raise _CutShortError(f"the server answers {error.code} {error.reason}") from error
+            raise _RetryError(f"the server answers {error.code} {error.reason}") from error
         raise
     with response:
-        if response.status == 206 and begun:
-            _check_is_rest(response.headers, have, begun, part)
+        if response.status == 206 and version:
+            _check_is_rest(response.headers, received, version, part)
         else:
-            have, begun = 0, _Begun.answered(response.headers)
+            received, version = 0, _RemoteVersion.from_headers(response.headers)
             part.unlink(missing_ok=True)
-            _note(part).write_text(json.dumps(asdict(begun)), encoding="utf-8")
+            _version_path(part).write_text(json.dumps(asdict(version)), encoding="utf-8")
         with part.open("ab") as file:
             while block := response.read1(BLOCK):
                 file.write(block)
-                have += len(block)
+                received += len(block)
                 if on_bytes:
-                    on_bytes(have, begun.size)
-    if begun.size is not None and have != begun.size:
-        raise _CutShortError(f"the connection closed after {have:,} of {begun.size:,} bytes")
+                    on_bytes(received, version.size)
+    if version.size is not None and received != version.size:
+        raise _RetryError(f"the connection closed after {received:,} of {version.size:,} bytes")
 
 
-def _check_is_rest(headers: HTTPMessage, have: int, begun: _Begun, part: Path) -> None:
-    """Check that what comes continues the part: it starts where the part ends, and the whole has the size it had."""
+def _check_is_rest(headers: HTTPMessage, received: int, version: _RemoteVersion, part: Path) -> None:
+    """Check that a response continues the part: it starts at the part's end and is of the same version and size."""
     found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", ""))
-    now = _Begun.answered(headers).validator
-    same_size = found and found.group(2) in ("*", str(begun.size))
-    if not found or int(found.group(1)) != have or not same_size or (now and now != begun.validator):
+    validator = _RemoteVersion.from_headers(headers).validator
+    same_size = found and found.group(2) in ("*", str(version.size))
+    same_validator = not validator or validator == version.validator
+    if not found or int(found.group(1)) != received or not same_size or not same_validator:
         part.unlink()
-        raise _CutShortError("the server's file is not the one that was begun: it is fetched from the beginning")
+        raise _RetryError("the file on the server has changed: the download starts again")
 
 
-def _check(part: Path, url: str, sha256: str | None) -> None:
+def _check_sha256(part: Path, url: str, sha256: str | None) -> None:
     if sha256 is None:
         return
-    with part.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = sha256_of_file(part)
     if found != sha256:
         part.unlink()
-        raise DataError(f"{url}: the file has the SHA-256 {found}, expected {sha256}; it was removed, fetch it again")
+        raise DataError(
+            f"{url}: the file has the SHA-256 {found}, expected {sha256}; it was removed, download it again"
+        )

@@ -1,4 +1,4 @@
-"""The public review sets by name: where they live, under what terms, and which files to fetch."""
+"""The public review sets by name: where they are published, under what terms, and which files to download."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ AMAZON_TERMS = "for research; no licence is stated by the publishers, cite them"
 
 @dataclass(frozen=True)
 class SetFile:
-    """A file of a set.
+    """A file of a public set.
 
     Args:
-        url: where it is fetched from.
-        sha256: its checksum, where the publisher gives one.
+        url: the address.
+        sha256: the checksum, if the publisher states one.
     """
 
     url: str
@@ -25,22 +25,22 @@ class SetFile:
 
     @property
     def name(self) -> str:
-        """The file's own name, under which it is stored."""
+        """The file name, taken from the address."""
         return self.url.rsplit("/", 1)[-1]
 
 
 @dataclass(frozen=True)
-class NamedSet:
+class PublicSet:
     """A public set of reviews.
 
     Args:
-        name: what `gavamoe data get` calls it.
-        about: one line on what is in it.
+        name: the name in `gavamoe data get`.
+        about: one line on the content.
         page: the publisher's page.
         licence: the terms, as the publisher states them.
-        size: how many reviews.
-        files: the files; empty where they cannot be fetched without a person.
-        by_hand: which files to fetch by hand, and how, where there is a login or a form.
+        size: number of reviews.
+        files: the files; empty if they cannot be downloaded automatically.
+        by_hand: how to download the files by hand, if there is a login or a form.
     """
 
     name: str
@@ -52,8 +52,9 @@ class NamedSet:
     by_hand: str = ""
 
 
-def _amazon_2018(category: str, title: str, size: str) -> NamedSet:
-    return NamedSet(
+def _amazon_2018(category: str, title: str, size: str) -> PublicSet:
+    """Describe a category of the Amazon reviews of 2018."""
+    return PublicSet(
         f"amazon-2018-{category.lower().replace('_', '-')}",
         f"Amazon reviews 2018, {title}, 5-core, with item metadata",
         "https://nijianmo.github.io/amazon/",
@@ -66,8 +67,9 @@ def _amazon_2018(category: str, title: str, size: str) -> NamedSet:
     )
 
 
-def _amazon_2023(category: str, title: str, size: str) -> NamedSet:
-    return NamedSet(
+def _amazon_2023(category: str, title: str, size: str) -> PublicSet:
+    """Describe a category of the Amazon reviews of 2023."""
+    return PublicSet(
         f"amazon-2023-{category.lower().replace('_', '-')}",
         f"Amazon reviews 2023, {title}, with item metadata",
         "https://amazon-reviews-2023.github.io/",
@@ -87,7 +89,7 @@ SETS = (
     _amazon_2023("Gift_Cards", "gift cards", "152 thousand reviews"),
     _amazon_2023("All_Beauty", "beauty", "702 thousand reviews"),
     _amazon_2023("Movies_and_TV", "films", "17 million reviews"),
-    NamedSet(
+    PublicSet(
         "yelp",
         "Yelp academic dataset: reviews of businesses",
         "https://business.yelp.com/data/resources/open-dataset/",
@@ -96,7 +98,7 @@ SETS = (
         by_hand="accept the terms on the page, unpack the archive, then: gavamoe prepare "
         "yelp_academic_dataset_review.json --out DATA (business.json beside it is joined)",
     ),
-    NamedSet(
+    PublicSet(
         "hotelrec",
         "HotelRec: 50 million TripAdvisor hotel reviews",
         "https://github.com/Diego999/HotelRec",
@@ -104,7 +106,7 @@ SETS = (
         "50 million reviews",
         by_hand="follow the link of the page, then: gavamoe prepare HotelRec.txt --format tripadvisor --out DATA",
     ),
-    NamedSet(
+    PublicSet(
         "pepler",
         "PETER/PEPLER sets (Yelp, Amazon movies, TripAdvisor) with features and five splits",
         "https://github.com/lileipisces/PEPLER",
@@ -113,7 +115,7 @@ SETS = (
         by_hand="fetch a set from the link of the page, then: gavamoe prepare TripAdvisor/reviews.pickle "
         "--index TripAdvisor/1 --split column --out DATA",
     ),
-    NamedSet(
+    PublicSet(
         "xrec",
         "XRec sets (Amazon books, Google, Yelp) with explanations written by a language model",
         "https://github.com/HKUDS/XRec",
@@ -125,11 +127,11 @@ SETS = (
 )
 
 
-def find_set(name: str) -> NamedSet:
-    """Return the set of this name.
+def find_set(name: str) -> PublicSet:
+    """Return the public set with this name.
 
     Raises:
-        DataError: there is none; lists the names.
+        DataError: there is no such set; lists the names.
     """
     for named in SETS:
         if named.name == name:

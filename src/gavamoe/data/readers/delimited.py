@@ -1,4 +1,4 @@
-"""CSV and TSV: read by chunks that end where a record ends; a chunk that fails is read again record by record."""
+"""Read CSV and TSV in chunks that end with a record; a chunk that fails is parsed again record by record."""
 
 from __future__ import annotations
 
@@ -9,24 +9,28 @@ from pathlib import Path
 
 import polars as pl
 
-from gavamoe.data.readers.bad_lines import BadLines
 from gavamoe.data.readers.lines import LONGEST_LINE, Chunk, EmptyFileError, chunks, read_start
-from gavamoe.data.readers.rows import LINE, strings
+from gavamoe.data.readers.rows import LINE, BadLines, string_schema
 from gavamoe.errors import DataError
 
 SEPARATORS = "\t,;|"
 csv.field_size_limit(LONGEST_LINE)
 
 
-class Delimited:
-    """Rows of a delimited file; the separator is the one of tab, comma, semicolon and bar that line 1 has most of.
+class DelimitedReader:
+    """Read a delimited file; the separator is the most frequent one of tab, comma, semicolon and bar in line 1.
 
-    Where the names are given, one that divides line 1 into as many values comes first: a text may have more commas.
+    If the column names are given, a separator that divides line 1 into as many values is preferred, since a text may
+    contain more commas.
 
     Args:
         path: the file, plain, gzip or zstd.
-        bad: where unusable lines are reported.
-        header: the names of its columns when the file has no header line; None when line 1 names them.
+        bad: collects the unusable lines.
+        header: the column names if the file has no header line; None if line 1 names them.
+
+    Raises:
+        DataError: line 1 is not a valid header.
+        EmptyFileError: the file is empty.
     """
 
     def __init__(self, path: Path, bad: BadLines, header: Sequence[str] | None = None) -> None:
@@ -38,10 +42,10 @@ class Delimited:
         self.columns = [name.strip() for name in header or _names(first, self.separator, path)]
         repeated = [name for name in self.columns if self.columns.count(name) > 1 and name != "_"]
         if repeated:
-            raise DataError(f"{path}: the column {repeated[0]} is there twice; name each column once")
+            raise DataError(f"{path}: the column {repeated[0]} occurs twice; name each column once")
 
     def batches(self, wanted: Sequence[str]) -> Iterator[pl.DataFrame]:
-        """Yield the wanted columns as strings, with `line`, the line on which each record starts."""
+        """Yield the wanted columns as strings, with `line`, the line number at which each record starts."""
         skip = self.has_header
         for chunk in self._records():
             if skip:
@@ -53,7 +57,7 @@ class Delimited:
                 yield frame.with_columns(absent).select(*wanted, LINE)
 
     def _records(self) -> Iterator[Chunk]:
-        """Join chunks until the quotes are balanced, so that a quoted line break does not cut a record."""
+        """Yield chunks joined until their quotes are balanced, so that a quoted line break does not split a record."""
         held: list[Chunk] = []
         quotes = 0
         for chunk in chunks(self.path):
@@ -66,12 +70,13 @@ class Delimited:
             yield Chunk(b"".join(part.data for part in held), held[0].line)
 
     def _parse(self, chunk: Chunk) -> pl.DataFrame:
+        """Parse a chunk at once, or record by record if that fails or if records span lines."""
         lines = chunk.data.count(b"\n") + (not chunk.data.endswith(b"\n"))
         try:
             frame = pl.read_csv(
                 io.BytesIO(chunk.data),
                 has_header=False,
-                schema=strings(self._unique_columns()),
+                schema=string_schema(self._unique_columns()),
                 separator=self.separator,
                 truncate_ragged_lines=False,
             )
@@ -80,13 +85,14 @@ class Delimited:
             pl.exceptions.PanicException,
             OSError,
         ):  # OSError: bytes that look compressed
-            return self._parse_slowly(chunk)
-        # Fewer rows than lines: some records span lines, so only the slow reader knows where each one starts.
+            return self._parse_by_record(chunk)
+        # Fewer rows than lines: some records span lines. Only parsing by record gives the line number of each.
         if frame.height != lines:
-            return self._parse_slowly(chunk)
+            return self._parse_by_record(chunk)
         return frame.with_columns(pl.int_range(chunk.line, chunk.line + lines, dtype=pl.UInt32).alias(LINE))
 
-    def _parse_slowly(self, chunk: Chunk) -> pl.DataFrame:
+    def _parse_by_record(self, chunk: Chunk) -> pl.DataFrame:
+        """Parse a chunk one record at a time, and report the records that cannot be used."""
         rows: list[list[str | None]] = []
         numbers: list[int] = []
         for number, row in self._read(self._decoded(chunk), chunk.line):
@@ -95,15 +101,15 @@ class Delimited:
             elif any(value.strip() for value in row):
                 rows.append([value or None for value in row] + [None] * (len(self.columns) - len(row)))
                 numbers.append(number)
-        frame = pl.DataFrame(rows, schema=strings(self._unique_columns()), orient="row")
+        frame = pl.DataFrame(rows, schema=string_schema(self._unique_columns()), orient="row")
         return frame.with_columns(pl.Series(LINE, numbers, dtype=pl.UInt32))
 
     def _read(self, lines: list[str], first: int) -> Iterator[tuple[int, list[str]]]:
-        """Yield (line number, values) of each record; after a quote that never closes, go on with the next line.
+        """Yield (line number, values) of each record; after an unclosed quote, continue with the next line.
 
         Args:
-            lines: the lines, each with its end.
-            first: the number of the first one in the file.
+            lines: the lines, each with its line end.
+            first: the line number of the first one in the file.
         """
         at = 0
         while at < len(lines):
@@ -116,20 +122,20 @@ class Delimited:
             at += size
 
     def _record(self, lines: list[str], at: int) -> tuple[int, list[str]]:
-        """Return how many lines the record at a place takes, and its values."""
+        """Return the number of lines of the record that starts at line `at`, and its values."""
         if '"' not in lines[at] and "\r" not in lines[at]:
             return 1, lines[at][:-1].split(self.separator)
-        size, row = self._joined(lines, at, strict=True)
+        size, row = self._read_quoted(lines, at, strict=True)
         if size == 1 or (size and len(row) <= len(self.columns) and not self._are_records(lines[at : at + size])):
             return size, row
-        # A quote closes in the middle of a value, or swallows records, or never closes: it may reach no other line.
+        # The quote closes inside a value, spans other records, or never closes: the record is limited to this line.
         row = next(csv.reader([lines[at]], delimiter=self.separator))
-        if len(row) < len(self.columns) and self._joined(lines, at, strict=False)[0] > 1:
+        if len(row) < len(self.columns) and self._read_quoted(lines, at, strict=False)[0] > 1:
             raise csv.Error("a quote that does not close")
         return 1, row
 
-    def _joined(self, lines: list[str], at: int, strict: bool) -> tuple[int, list[str]]:
-        """Read a record over as many lines as its quotes join; 0 and nothing where that fails."""
+    def _read_quoted(self, lines: list[str], at: int, strict: bool) -> tuple[int, list[str]]:
+        """Read a record over as many lines as its quotes span; return (0, []) on failure."""
         rest = map(lines.__getitem__, range(at, len(lines)))
         reader = csv.reader(rest, delimiter=self.separator, strict=strict)
         try:
@@ -139,16 +145,17 @@ class Delimited:
         return reader.line_num, row
 
     def _are_records(self, lines: list[str]) -> bool:
-        """Whether each line alone has a value for every column, and the same column, as the rating, has numbers."""
+        """Return whether each line is a complete record by itself, with one column that is a number in all of them."""
         numeric = set(range(len(self.columns)))
-        for line in filter(str.strip, reversed(lines)):  # the last is the likeliest not to be one
+        for line in filter(str.strip, reversed(lines)):  # the last line is the least likely to be a record
             row = _values(line, self.separator)
             if len(row) != len(self.columns):
                 return False
-            numeric = {place for place in numeric if _is_number(row[place])}
+            numeric = {column for column in numeric if _is_number(row[column])}
         return bool(numeric)
 
     def _decoded(self, chunk: Chunk) -> list[str]:
+        """Decode the lines of a chunk, and report those that are not UTF-8."""
         lines = []
         for offset, line in enumerate(chunk.data.split(b"\n")):
             try:
@@ -156,20 +163,22 @@ class Delimited:
             except UnicodeDecodeError as error:
                 problem = f"not UTF-8 text at byte {error.start + 1}"
                 self.bad.report(self.path, chunk.line + offset, problem)
-                lines.append("\n")  # keeps the count of lines
+                lines.append("\n")  # keeps the line numbers
         return lines
 
     def _unique_columns(self) -> list[str]:
-        return [f"_{place}" if name == "_" else name for place, name in enumerate(self.columns)]
+        """Return the column names, with the skipped columns ("_") numbered."""
+        return [f"_{column}" if name == "_" else name for column, name in enumerate(self.columns)]
 
 
 def _separator(line: str, header: Sequence[str] | None) -> str:
+    """Choose the separator of line 1; see DelimitedReader."""
     fitting = [mark for mark in SEPARATORS if header and len(_values(line, mark)) == len(header)]
     return max(fitting or SEPARATORS, key=line.count)
 
 
 def _values(line: str, separator: str) -> list[str]:
-    """Return the values of a line that is a record of its own; none when it cannot be one."""
+    """Return the values of a line that is one record; [] if it cannot be one."""
     try:
         return next(csv.reader([line], delimiter=separator), [])
     except csv.Error:
@@ -185,6 +194,7 @@ def _is_number(value: str) -> bool:
 
 
 def _names(line: str, separator: str, path: Path) -> list[str]:
+    """Parse the header line."""
     try:
         return next(csv.reader([line], delimiter=separator), [])
     except csv.Error as error:
@@ -192,6 +202,7 @@ def _names(line: str, separator: str, path: Path) -> list[str]:
 
 
 def _first_line(path: Path) -> str:
+    """Read line 1 of a file."""
     start = read_start(path).removeprefix(b"\xef\xbb\xbf")
     line = start.split(b"\n")[0]
     if not start.strip():

@@ -1,6 +1,7 @@
-"""One JSON array as lines: its elements, one a line, in bounded memory, so that the rest reads it like JSON lines.
+"""Stream a JSON array as JSON lines, one element a line, in bounded memory.
 
-A TripAdvisor file of one hotel, {"Reviews": [...], "HotelInfo": {...}}, is such an array of reviews that share a hotel.
+A TripAdvisor file of one hotel, {"Reviews": [...], "HotelInfo": {...}}, is read as an array of reviews with a shared
+hotel.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ DECODER = json.JSONDecoder()
 
 
 def is_array(start: bytes) -> bool:
-    """Whether a file that begins so is one array, or one hotel, rather than JSON lines."""
+    """Return whether the start of a file is that of an array or a hotel object, not of JSON lines."""
     return start.lstrip().startswith(b"[") or HOTEL.match(start) is not None
 
 
@@ -30,7 +31,9 @@ def array_chunks(path: Path) -> Iterator[Chunk]:
     """Yield the elements, one a line, in chunks of about 16 MiB; `line` counts the elements from 1.
 
     Raises:
-        DataError: the file is not UTF-8 text, or an element is not JSON: nothing tells where the next would begin.
+        DataError: the file is not UTF-8 text, or an element is not JSON. Such an element cannot be skipped, since the
+            start of the next one is then unknown.
+        EmptyFileError: the array has no elements.
     """
     line, held, size = 1, [], 0
     for element in _elements(path):
@@ -48,7 +51,7 @@ def array_chunks(path: Path) -> Iterator[Chunk]:
 def _elements(path: Path) -> Iterator[str]:
     """Yield each element of the array as JSON without line breaks."""
     buffer, at, number, inside = "", 0, 1, False
-    blocks = _texts(path)
+    blocks = _decoded_blocks(path)
     while True:
         if not inside and buffer.lstrip().startswith("["):
             at, inside = buffer.index("[") + 1, True
@@ -63,7 +66,7 @@ def _elements(path: Path) -> Iterator[str]:
             more = next(blocks, None)
             if more is None:
                 raise DataError(
-                    f"{path}: line {number}: element {number} of the array is not JSON ({_why(error)})"
+                    f"{path}: line {number}: element {number} of the array is not JSON ({_reason(error)})"
                 ) from None
             if len(buffer) - at > lines.LONGEST_LINE:
                 raise DataError(f"{path}: element {number} of the array is not JSON, or not a review") from None
@@ -72,12 +75,13 @@ def _elements(path: Path) -> Iterator[str]:
         if not inside:
             yield from _reviews_of_hotel(value, path)
             return
-        # A line break between the parts of an element is white space; inside a string JSON writes it as \n.
+        # A line break between the parts of an element is white space; JSON strings encode line breaks as \n.
         yield buffer[at:end].replace("\r", " ").replace("\n", " ")
         at, number = end, number + 1
 
 
 def _reviews_of_hotel(hotel: Any, path: Path) -> Iterator[str]:
+    """Yield the reviews of a hotel object as JSON, each with the hotel's information added."""
     reviews = hotel.get("Reviews") if isinstance(hotel, dict) else None
     if not isinstance(reviews, list):
         raise DataError(f'{path} is one JSON object: expected one object a line, an array, or a hotel with "Reviews"')
@@ -86,7 +90,8 @@ def _reviews_of_hotel(hotel: Any, path: Path) -> Iterator[str]:
         yield json.dumps({**review, **shared} if isinstance(review, dict) else review)
 
 
-def _texts(path: Path) -> Iterator[str]:
+def _decoded_blocks(path: Path) -> Iterator[str]:
+    """Yield the blocks of a file as text, also where a block ends inside a UTF-8 character."""
     decoder = codecs.getincrementaldecoder("utf-8-sig")()
     try:
         for block in read_blocks(path):
@@ -98,5 +103,5 @@ def _texts(path: Path) -> Iterator[str]:
         ) from None
 
 
-def _why(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"

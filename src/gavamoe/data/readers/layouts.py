@@ -1,4 +1,4 @@
-"""Layouts: which column of a source is the user, the item, the rating; known by name, or guessed from the names."""
+"""Layouts: which columns of a source are user, item, rating and so on, from a known format or guessed by name."""
 
 from __future__ import annotations
 
@@ -9,38 +9,40 @@ from dataclasses import dataclass, replace
 from gavamoe.data.scale import RatingScale
 from gavamoe.errors import DataError
 
-NEEDED = ("user", "item", "rating")
-# What we call them ourselves; a file in any format may have them beside its own.
-OWN_COLUMNS = ("feature", "opinion", "sentiment", "split")
+REQUIRED = ("user", "item", "rating")
+# Column names of gavamoe itself, which a file of any format may have in addition.
+OPTIONAL_COLUMNS = ("feature", "opinion", "sentiment", "split")
 STARS = RatingScale.between(1, 5)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the columns of a review are in a source.
+    """The source column of each review column.
 
     Args:
         name: the format.
         columns: source column of each review column that the format has.
         scale: the rating scale that the format defines; None to infer it.
-        marks: further columns that tell the format from others.
-        guessed: which of the columns were guessed from their names.
-        unread: a column that could be the text too, where nobody named one; an error when all texts are empty.
+        distinctive: further columns that distinguish the format from others.
+        guessed: which review columns were guessed from the names of the source columns.
+        other_text: another column that could be the text, if the user named none. It is an error if all texts are
+            empty and there is such a column.
     """
 
     name: str
     columns: Mapping[str, str]
     scale: RatingScale | None = None
-    marks: tuple[str, ...] = ()
+    distinctive: tuple[str, ...] = ()
     guessed: tuple[str, ...] = ()
-    unread: str | None = None
+    other_text: str | None = None
 
-    def fits(self, found: list[str]) -> bool:
-        """Whether a file with these columns is in this format; text and the optional columns may be absent.
+    def matches(self, found: list[str]) -> bool:
+        """Return whether a file with these columns is in this format.
 
-        A file with its text under another name is not: in this format it would have none.
+        The text and the optional columns may be missing. A file whose text has another name does not match, since its
+        texts would be lost.
         """
-        named = all(name in found for name in (*(self.columns[column] for column in NEEDED), *self.marks))
+        named = all(name in found for name in (*(self.columns[column] for column in REQUIRED), *self.distinctive))
         return named and (self.columns["text"] in found or pick_column(found, SYNONYMS["text"]) is None)
 
 
@@ -57,7 +59,7 @@ LAYOUTS = (
         STARS,
     ),
     Layout(
-        "amazon",  # 2023: the parent groups the variants of a product, and is what the metadata describes
+        "amazon",  # 2023: parent_asin groups the variants of a product; the metadata describes parents
         {"user": "user_id", "item": "parent_asin", "rating": "rating", "text": "text", "timestamp": "timestamp"},
         STARS,
     ),
@@ -83,7 +85,7 @@ LAYOUTS = (
         STARS,
     ),
     Layout(
-        "tripadvisor",  # a file for each hotel; its reviews come with the hotel they share
+        "tripadvisor",  # one file per hotel; each review carries the shared HotelInfo
         {
             "user": "Author",
             "item": "HotelInfo.HotelID",
@@ -106,16 +108,16 @@ LAYOUTS = (
             "split": "split",
         },
         STARS,
-        marks=("sentence", "opinion", "sentiment"),
+        distinctive=("sentence", "opinion", "sentiment"),
     ),
     Layout(
         "xrec",
         {"user": "uid", "item": "iid", "rating": "rating", "text": "explanation", "split": "split"},
         RatingScale(1, (1.0,)),
-        marks=("explanation",),
+        distinctive=("explanation",),
     ),
 )
-# Names that tables use, the likeliest first; compared without case and punctuation.
+# Column names that tables use, the most likely first; compared without case and punctuation.
 SYNONYMS = {
     "user": "user userid uid username userkey reviewerid reviewer customerid customer authorid author memberid critic",
     "item": "item itemid iid parentasin asin productid product businessid movieid movie bookid book hotelid hotel",
@@ -127,8 +129,8 @@ SYNONYMS = {
     "timestamp": "timestamp unixreviewtime unixtime time date datetime reviewdate reviewtime createdat",
     "split": "split",
 }
-HOTEL_NAME = "HotelInfo.Name"  # among the reviews themselves, in TripAdvisor's file for each hotel
-DESCRIBED_BY = {
+HOTEL_NAME = "HotelInfo.Name"  # item metadata within the reviews, in a TripAdvisor file of one hotel
+METADATA_SYNONYMS = {
     "title": "hotelinfoname title name itemname producttitle productname",
     "categories": "categories category genres genre",
     "description": "description synopsis summary overview plot about",
@@ -137,63 +139,70 @@ FORMATS = ("amazon", "yelp", "tripadvisor", "pepler", "xrec", "table")
 
 
 def find_layout(found: Iterable[str], named: Mapping[str, str], wanted: str = "auto", place: str = "") -> Layout:
-    """Choose the layout of a file from the columns found in it.
+    """Choose the layout of a file from its columns.
 
     Args:
         found: the columns of the file.
-        named: source columns that the user named, by review column; they win over every layout.
+        named: source columns that the user named, by review column; they take precedence over every layout.
         wanted: a format, or auto.
         place: the file, for messages.
 
     Raises:
-        DataError: no layout fits; says which column is missing, which are there, and how to name one.
+        DataError: no layout matches; says which column is missing, which were found, and how to name one.
     """
     found = list(found)
     for column, source in named.items():
         if source not in found:
             raise DataError(f"{place} has no column {source} (named as {column}); found {', '.join(found)}")
-    layout = _known(found, wanted, place) if not named and wanted != "table" else None
+    layout = _match(found, wanted, place) if not named and wanted != "table" else None
     layout = layout or _guess(found, named, place)
-    return layout if "text" in named else replace(layout, unread=_other_text(found, layout))
+    return layout if "text" in named else replace(layout, other_text=_other_text(found, layout))
 
 
-def describes_items(columns: Sequence[str]) -> bool:
-    """Whether a file with these columns describes items: it has an item, something that describes it, and no user.
+def is_item_metadata(columns: Sequence[str]) -> bool:
+    """Return whether a file with these columns is item metadata: an item, a title or the like, and no user.
 
-    A rating beside a text is a review, whatever its user is called; a rating alone may be the item's mean.
+    A file with a rating and a text contains reviews, whatever its user column is called. A rating without a text may be
+    the item's mean rating.
     """
-    described = any(pick_column(columns, names) for names in DESCRIBED_BY.values())
+    described = any(pick_column(columns, names) for names in METADATA_SYNONYMS.values())
     has = {column: pick_column(columns, SYNONYMS[column]) is not None for column in ("item", "user", "rating", "text")}
     return described and has["item"] and not has["user"] and not (has["rating"] and has["text"])
 
 
 def pick_column(columns: Sequence[str], names: str) -> str | None:
-    """Return the first of the names that is a column, compared without case and punctuation."""
-    plain = {plain_name(name): name for name in reversed(columns)}
-    return next((plain[name] for name in names.split() if name in plain), None)
+    """Return the column that matches the first possible name of a space-separated list, None if there is none.
+
+    Case and punctuation are ignored.
+    """
+    by_name = {_normalize_name(name): name for name in reversed(columns)}
+    return next((by_name[name] for name in names.split() if name in by_name), None)
 
 
-def _known(found: list[str], wanted: str, place: str) -> Layout | None:
+def _match(found: list[str], wanted: str, place: str) -> Layout | None:
+    """Return the first known layout that matches, None if there is none."""
     for layout in LAYOUTS:
-        if wanted in ("auto", layout.name) and layout.fits(found):
-            own: dict[str, str] = {name: name for name in OWN_COLUMNS if name in found}
-            return replace(layout, columns={**own, **layout.columns})
+        if wanted in ("auto", layout.name) and layout.matches(found):
+            optional: dict[str, str] = {name: name for name in OPTIONAL_COLUMNS if name in found}
+            return replace(layout, columns={**optional, **layout.columns})
     if wanted != "auto":
         raise DataError(f"{place} is not in the {wanted} format: {_expected(wanted)}; found {', '.join(found)}")
     return None
 
 
 def _other_text(found: list[str], layout: Layout) -> str | None:
+    """Return another column that could be the text."""
     return pick_column([name for name in found if name not in layout.columns.values()], SYNONYMS["text"])
 
 
 def _guess(found: list[str], named: Mapping[str, str], place: str) -> Layout:
+    """Guess the layout of a table from its column names."""
     columns = dict(named)
     for column, names in SYNONYMS.items():
         guess = pick_column(found, names)
         if column not in columns and guess is not None and guess not in columns.values():
             columns[column] = guess
-    missing = [column for column in NEEDED if column not in columns]
+    missing = [column for column in REQUIRED if column not in columns]
     if missing:
         raise DataError(
             f"{place} has no column that could be the {missing[0]}; found {', '.join(found)}; name it with "
@@ -203,12 +212,13 @@ def _guess(found: list[str], named: Mapping[str, str], place: str) -> Layout:
     return Layout("table", columns, guessed=guessed)
 
 
-def plain_name(name: str) -> str:
-    """Return a column name without case and punctuation, for comparing."""
+def _normalize_name(name: str) -> str:
+    """Return a column name without case and punctuation, for comparison."""
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def _expected(name: str) -> str:
+    """Describe the columns that a format requires."""
     layouts = [layout for layout in LAYOUTS if layout.name == name]
-    each = ["+".join(layout.columns[column] for column in (*NEEDED, "text")) for layout in layouts]
+    each = ["+".join(layout.columns[column] for column in (*REQUIRED, "text")) for layout in layouts]
     return f"expected the columns {' or '.join(each)}" if each else f"it is not a {name} file"

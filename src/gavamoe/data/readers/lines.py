@@ -1,4 +1,4 @@
-"""Text files as chunks of whole lines: plain, gzip or zstd, read once, in bounded memory, with line numbers."""
+"""Read text files (plain, gzip or zstd) in chunks of whole lines, in bounded memory and with line numbers."""
 
 from __future__ import annotations
 
@@ -20,43 +20,43 @@ else:
 CHUNK_BYTES = 16 << 20
 LONGEST_LINE = 64 << 20
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
-UTF8_MARK, UTF16_MARKS = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
+UTF8_BOM, UTF16_BOMS = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
 
 
 class EmptyFileError(DataError):
-    """A file without anything in it: an error where it is the only one, and passed over among others."""
+    """A file without content: an error if it is the only source, ignored among others."""
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Whole lines of a file, the last one possibly without its line end.
+    """Whole lines of a file; the last one may lack its line end.
 
     Args:
         data: the bytes.
-        line: the number of the first line in the file, from 1.
+        line: the line number of the first one in the file, from 1.
     """
 
     data: bytes
     line: int
 
     def numbered(self) -> Iterator[tuple[int, bytes]]:
-        """Yield (line number, line) of the lines that are not blank."""
+        """Yield (line number, line) for the lines that are not blank."""
         for number, line in enumerate(self.data.split(b"\n"), start=self.line):
             if line.strip():
                 yield number, line
 
 
 def open_bytes(path: Path) -> IO[bytes]:
-    """Open a file for reading, decompressed; the compression is told by its first bytes, not by its name."""
-    with _opened(path) as raw:
+    """Open a file for decompressed reading; its first bytes determine the compression, not its name."""
+    with _open_raw(path) as raw:
         start = raw.read(4)
     if start.startswith(GZIP):
         return gzip.open(path, "rb")  # type: ignore[return-value]
-    return zstd.open(path, "rb") if start == ZSTD else _opened(path)  # type: ignore[return-value]
+    return zstd.open(path, "rb") if start == ZSTD else _open_raw(path)  # type: ignore[return-value]
 
 
 def read_start(path: Path, size: int = 1 << 16) -> bytes:
-    """Return the first bytes of the decompressed file, for looking at what it is."""
+    """Return the first bytes of the decompressed file, for detecting its format."""
     with open_bytes(path) as file:
         return _read(file, path, size, 1)
 
@@ -65,13 +65,14 @@ def chunks(path: Path) -> Iterator[Chunk]:
     """Yield the file in chunks of whole lines of about 16 MiB.
 
     Raises:
-        DataError: the file is absent, empty, not UTF-8 text, or ends in the middle of its compressed stream.
+        DataError: the file is missing, is not UTF-8 text, or its compressed data is damaged or cut short.
+        EmptyFileError: the file is empty.
     """
     line, found = 1, False
     with open_bytes(path) as file:
         while data := _read(file, path, CHUNK_BYTES, line):
             if line == 1:
-                data = _without_mark(data, path)
+                data = _without_bom(data, path)
             if not data.endswith(b"\n"):
                 data += _read_line(file, path, line)
             found = True
@@ -88,7 +89,8 @@ def read_blocks(path: Path) -> Iterator[bytes]:
             yield block
 
 
-def _opened(path: Path) -> IO[bytes]:
+def _open_raw(path: Path) -> IO[bytes]:
+    """Open a file without decompression."""
     if path.is_dir():
         raise DataError(f"{path} is a directory: name the review files in it, for example {path}/*.jsonl.gz")
     try:
@@ -100,7 +102,7 @@ def _opened(path: Path) -> IO[bytes]:
 
 
 def _read_line(file: IO[bytes], path: Path, line: int) -> bytes:
-    """Read on to the end of the line."""
+    """Read to the end of the current line."""
     rest = _read(file, path, LONGEST_LINE, line, to_line_end=True)
     if len(rest) == LONGEST_LINE:
         raise DataError(
@@ -110,6 +112,7 @@ def _read_line(file: IO[bytes], path: Path, line: int) -> bytes:
 
 
 def _read(file: IO[bytes], path: Path, size: int, line: int, to_line_end: bool = False) -> bytes:
+    """Read at most `size` bytes, and turn the errors of decompression into DataError."""
     try:
         return file.readline(size) if to_line_end else file.read(size)
     except EOFError:
@@ -124,7 +127,8 @@ def _read(file: IO[bytes], path: Path, size: int, line: int, to_line_end: bool =
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _without_mark(block: bytes, path: Path) -> bytes:
-    if block.startswith(UTF16_MARKS) or b"\x00" in block[:1024]:
+def _without_bom(block: bytes, path: Path) -> bytes:
+    """Remove a UTF-8 byte order mark from the first block; refuse UTF-16 and binary data."""
+    if block.startswith(UTF16_BOMS) or b"\x00" in block[:1024]:
         raise DataError(f"{path} is not UTF-8 text: convert it first, for example with iconv -f UTF-16 -t UTF-8")
-    return block.removeprefix(UTF8_MARK)
+    return block.removeprefix(UTF8_BOM)

@@ -1,9 +1,9 @@
-"""Pickled pandas frames, rebuilt without pandas: stand-ins record what the pickle says, and the columns are read off.
+"""Rebuild pickled pandas frames without pandas: stand-in classes record the arguments and states in the pickle.
 
-NumPy's own names are stood in for too: what a pickle says of an array or its type could let raw bytes pass for objects.
+NumPy's names get stand-ins too: a forged array type in a pickle could make raw bytes pass for Python objects.
 
-A frame is a list of blocks, each a [columns, rows] array with the places of its columns. Both ways of writing it are
-understood: blocks as arguments of the manager (pandas 1.3 and later), and blocks in its state (before).
+A frame is a list of blocks, each a [columns, rows] array with the positions of its columns. Both formats are read:
+blocks as arguments of the block manager (pandas 1.3 and later), and blocks in its state (earlier versions).
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import numpy as np
 from gavamoe.data.readers.safe_unpickle import load_pickle
 from gavamoe.errors import DataError
 
-# Booleans, numbers, fixed strings, times and objects: what the columns of a frame are made of.
+# The array types of frame columns: booleans, numbers, fixed-width strings, times and objects.
 PLAIN_TYPE = re.compile(r"[biufSUMm][0-9]+|O[0-9]*")
 TIME_UNIT = re.compile(r"[A-Za-z]+")
 
 
 class _Recorded:
-    """Stands for a pandas class: keeps the arguments and the state it is given."""
+    """Stand-in for a pandas class: records its arguments and its state."""
 
     args: tuple[Any, ...] = ()
     state: Any = None
@@ -42,26 +42,26 @@ class _Recorded:
 
 
 class _Frame(_Recorded):
-    pass
+    """Stand-in for pandas.DataFrame."""
 
 
 class _Manager(_Recorded):
-    pass
+    """Stand-in for the block manager of a frame."""
 
 
 class _Index(_Recorded):
-    pass
+    """Stand-in for an index: row or column labels."""
 
 
 class _Strings(_Recorded):
-    """Stands for a column of strings (pandas 3): its state holds the array."""
+    """Stand-in for a string column (pandas 3), whose state contains the array."""
 
     def array(self) -> _Array:
         return next(part for part in self.state if isinstance(part, _Array))
 
 
 class _Dtype(_Recorded):
-    """Stands for a NumPy type: a plain one only, since fields could hide objects among raw bytes."""
+    """Stand-in for a NumPy type; only plain types are read, since fields could hide objects among raw bytes."""
 
     def __setstate__(self, state: Any) -> None:
         if any(part is not None for part in state[2:5]):  # a subarray, names, fields
@@ -69,7 +69,7 @@ class _Dtype(_Recorded):
         self.state = state
 
     def plain(self) -> np.dtype:
-        """Return the type, built from its checked text alone."""
+        """Return the type, built only from its validated text."""
         text, order = str(self.args[0]), self.state[1] if self.state else "="
         if not PLAIN_TYPE.fullmatch(text) or order not in ("<", ">", "|", "="):
             raise ValueError(f"an array of type {text[:40]!r} is not read")
@@ -83,7 +83,7 @@ class _Dtype(_Recorded):
 
 
 class _Array(_Recorded):
-    """Stands for a NumPy array; `values` is the array, once the pickle has said what is in it."""
+    """Stand-in for a NumPy array; `values` is set when the pickle supplies the state."""
 
     values: np.ndarray = np.empty(0, dtype=object)
 
@@ -103,10 +103,13 @@ def _objects(content: list[Any], dtype: Any) -> np.ndarray:
 
 
 def _numbers(content: Any, dtype: Any) -> np.ndarray:
-    """Read values that lie in the bytes; objects never do, and taking bytes for them would end the process."""
+    """Read values from raw bytes; object arrays are refused, since bytes used as pointers would crash the process."""
     if not isinstance(dtype, _Dtype) or dtype.plain() == np.dtype(object):
         raise ValueError("an array of objects is not given as bytes")
     return np.frombuffer(content, dtype=dtype.plain())
+
+
+# Stand-ins for the functions that a pickle of a frame calls.
 
 
 def _new_index(_: Any, state: dict[str, Any]) -> _Index:
@@ -121,12 +124,12 @@ def _new_array_of_strings(_: Any, checksum: int, state: Any) -> _Strings:
     return strings
 
 
-def _block(values: Any, places: Any, *_: Any) -> tuple[Any, Any]:
-    return values, places
+def _block(values: Any, positions: Any, *_: Any) -> tuple[Any, Any]:
+    return values, positions
 
 
 def _new_array(*_: Any) -> _Array:
-    """Start empty whatever size is asked for: the state that follows brings shape and values."""
+    """Return an empty array, whatever size the pickle names: the state that follows supplies shape and values."""
     return _Array()
 
 
@@ -165,10 +168,16 @@ STAND_INS: Mapping[str, Any] = {
 
 
 def load_frame(path: Path) -> Any:
-    """Load a pickle; a pandas frame in it comes back as a dict of columns (lists), plain values as they are.
+    """Load a pickle of plain values or of a pandas frame.
+
+    Args:
+        path: the file.
+
+    Returns:
+        A frame as a dict of columns (lists); plain values as they are.
 
     Raises:
-        DataError: the pickle holds anything else, which is refused by name.
+        DataError: the pickle names anything else, or the frame's format is unknown.
     """
     value = load_pickle(path, STAND_INS)
     if not isinstance(value, _Recorded):
@@ -176,10 +185,11 @@ def load_frame(path: Path) -> Any:
     try:
         return _columns(value)
     except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: the pickled pandas frame is of a version that is not known: {error}") from error
+        raise DataError(f"{path}: the pickled pandas frame is of an unknown version: {error}") from error
 
 
 def _columns(frame: _Recorded) -> dict[str, list[Any]]:
+    """Return the columns of a recorded frame, in the frame's order."""
     manager = frame.state["_mgr"] if "_mgr" in frame.state else frame.state["_data"]
     if manager.args:
         blocks, axes = manager.args[0], manager.args[1]
@@ -189,14 +199,14 @@ def _columns(frame: _Recorded) -> dict[str, list[Any]]:
     labels = axes[0].state["data"]
     names = [str(name) for name in _plain(labels)]
     columns: dict[str, list[Any]] = {}
-    for values, places in blocks:
+    for values, positions in blocks:
         rows = np.atleast_2d(_plain(values))
-        for row, place in zip(rows, np.atleast_1d(np.arange(len(names))[_plain(places)]), strict=True):
-            columns[names[place]] = row.tolist()
+        for row, position in zip(rows, np.atleast_1d(np.arange(len(names))[_plain(positions)]), strict=True):
+            columns[names[position]] = row.tolist()
     return {name: columns[name] for name in names}
 
 
 def _plain(value: Any) -> Any:
-    """Return the array that a stand-in holds; anything else, such as a slice, as it is."""
+    """Return the array of a stand-in; any other value, such as a slice, is returned unchanged."""
     value = value.array() if isinstance(value, _Strings) else value
     return value.values if isinstance(value, _Array) else value

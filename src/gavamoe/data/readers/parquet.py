@@ -1,4 +1,4 @@
-"""Parquet files, read by row groups."""
+"""Read Parquet files in batches of rows."""
 
 from __future__ import annotations
 
@@ -14,8 +14,16 @@ from gavamoe.errors import DataError
 BATCH_ROWS = 200_000
 
 
-class ParquetRows:
-    """Rows of a Parquet file; `line` is the number of the row."""
+class ParquetReader:
+    """Read the rows of a Parquet file; `line` is the row number.
+
+    Args:
+        path: the file.
+
+    Raises:
+        DataError: the file is not Parquet.
+        EmptyFileError: the file has no rows.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -30,7 +38,7 @@ class ParquetRows:
             raise EmptyFileError(f"{path} is empty: expected reviews")
 
     def batches(self, wanted: Sequence[str]) -> Iterator[pl.DataFrame]:
-        """Yield the wanted columns as strings, with `line`, the number of the row from 1."""
+        """Yield the wanted columns as strings, with `line`, the row number from 1."""
         columns = [_as_string(name, self._schema.get(name)) for name in wanted]
         for start in range(0, self._rows, BATCH_ROWS):
             try:
@@ -41,10 +49,11 @@ class ParquetRows:
 
 
 def _as_string(name: str, dtype: pl.DataType | None) -> pl.Expr:
+    """Convert a column to strings; a nested value becomes its JSON text, as JSON lines give it."""
     if dtype is None:
         return pl.lit(None, pl.String).alias(name)
     column = pl.col(name)
-    if dtype.is_nested():  # as its JSON text, which is what JSON lines give
+    if dtype.is_nested():
         column = pl.struct(value=column).struct.json_encode().str.json_path_match("$.value").alias(name)
     elif dtype == pl.Binary:
         column = column.cast(pl.String, strict=False)

@@ -1,4 +1,4 @@
-"""The pickles of the field: PETER/PEPLER `reviews.pickle` with its index files, and XRec's frames."""
+"""Read the pickles of published datasets: PETER/PEPLER `reviews.pickle` with index files, and the frames of XRec."""
 
 from __future__ import annotations
 
@@ -10,25 +10,29 @@ import polars as pl
 
 from gavamoe.data.readers.lines import EmptyFileError
 from gavamoe.data.readers.pandas_pickle import load_frame
-from gavamoe.data.readers.rows import LINE, strings
+from gavamoe.data.readers.rows import LINE, string_schema
 from gavamoe.errors import DataError
 
 BATCH_ROWS = 100_000
-# What a PETER record says of its sentence: (feature, opinion, sentence, sentiment).
+# The parts of `template` in a PETER record.
 TEMPLATE = ("feature", "opinion", "sentence", "sentiment")
 INDEX_FILES = {"train": "train.index", "valid": "validation.index", "test": "test.index"}
 XREC_SPLITS = {"trn": "train", "val": "valid", "tst": "test"}
 
 
-class PickledRows:
-    """Rows of a pickled list of records or of a pickled frame; `line` is the number of the record.
+class PickleReader:
+    """Read a pickled list of records or a pickled frame; `line` is the record number.
 
     PETER/PEPLER records get the columns feature, opinion, sentence and sentiment from their template, and `split`
-    from the index files. XRec frames get `split` from their file names, and the rating 1: they hold liked pairs only.
+    from the index files. XRec frames contain only liked pairs: they get the rating 1, and `split` from the file name.
 
     Args:
         path: the file.
-        index: the directory of the index files; None to take the first one beside the file, where there is one.
+        index: the directory of the index files; None to use the first one beside the file, if there is one.
+
+    Raises:
+        DataError: the pickle contains something else, or an index file is wrong.
+        EmptyFileError: the list has no records.
     """
 
     def __init__(self, path: Path, index: Path | None = None) -> None:
@@ -41,23 +45,26 @@ class PickledRows:
             self._add_index(index or _index_beside(path), len(value))
         elif isinstance(value, dict) and value and all(isinstance(column, list) for column in value.values()):
             self._values = {str(name): column for name, column in value.items()}
-            self._add_xrec()
+            self._add_xrec_columns()
         else:
-            raise DataError(f"{path}: expected a pickled list of review dicts, or a data frame; found {_shape(value)}")
+            raise DataError(
+                f"{path}: expected a pickled list of review dicts, or a data frame; found {_describe(value)}"
+            )
         self.columns = list(self._values)
 
     def batches(self, wanted: Sequence[str]) -> Iterator[pl.DataFrame]:
-        """Yield the wanted columns as strings, with `line`, the number of the record from 1."""
+        """Yield the wanted columns as strings, with `line`, the record number from 1."""
         total = len(next(iter(self._values.values())))
         for start in range(0, total, BATCH_ROWS):
             stop = min(start + BATCH_ROWS, total)
             data = {
                 name: [_text(value) for value in self._values.get(name, [None] * total)[start:stop]] for name in wanted
             }
-            frame = pl.DataFrame(data, schema=strings(wanted))
+            frame = pl.DataFrame(data, schema=string_schema(wanted))
             yield frame.with_columns(pl.int_range(start + 1, stop + 1, dtype=pl.UInt32).alias(LINE))
 
     def _add_index(self, directory: Path | None, total: int) -> None:
+        """Add the column `split` from the index files, which list the record numbers of each split."""
         if directory is None:
             return
         split: list[str | None] = [None] * total
@@ -68,7 +75,8 @@ class PickledRows:
                 split[number] = name
         self._values["split"] = split
 
-    def _add_xrec(self) -> None:
+    def _add_xrec_columns(self) -> None:
+        """Add the rating and the split that an XRec frame implies."""
         total = len(next(iter(self._values.values())))
         if {"uid", "iid", "explanation"} <= self._values.keys() and "rating" not in self._values:
             self._values["rating"] = ["1"] * total
@@ -78,6 +86,7 @@ class PickledRows:
 
 
 def _columns_of_records(records: list[dict[Any, Any]]) -> dict[str, list[Any]]:
+    """Transpose records to columns, and split `template` into its parts."""
     names = dict.fromkeys(name for record in records for name in record)
     columns = {str(name): [record.get(name) for record in records] for name in names}
     templates = columns.pop("template", None)
@@ -91,11 +100,13 @@ def _columns_of_records(records: list[dict[Any, Any]]) -> dict[str, list[Any]]:
 
 
 def _index_beside(path: Path) -> Path | None:
+    """Return the first directory of index files beside the pickle (1 of 1..5), None if there is none."""
     found = [file.parent for pattern in ("*/train.index", "index/*/train.index") for file in path.parent.glob(pattern)]
     return min(found, key=lambda directory: (len(directory.name), directory.name), default=None)
 
 
 def _read_index(path: Path, total: int) -> list[int]:
+    """Read the record numbers of an index file, and check that each record exists."""
     try:
         numbers = [int(number) for number in path.read_text(encoding="utf-8").split()]
     except OSError as error:
@@ -114,5 +125,6 @@ def _text(value: Any) -> str | None:
     return None if value is None or value != value else str(value)
 
 
-def _shape(value: Any) -> str:
+def _describe(value: Any) -> str:
+    """Name the type of a value for a message."""
     return f"an empty {type(value).__name__}" if value in ([], {}, ()) else f"a {type(value).__name__}"

@@ -1,4 +1,4 @@
-"""Working ahead: the next element is made in a thread of its own while this one is used."""
+"""Prefetch an iterator: a thread produces the next element while the caller uses the current one."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ _END = object()
 
 
 def prefetch(elements: Iterator[T]) -> Iterator[T]:
-    """Yield the same elements in the same order, one or two made in advance; an error arrives where it would have.
+    """Yield the same elements in the same order, produced one or two in advance.
 
-    Reading, parsing and writing release the interpreter's lock, so two of them run on two cores.
+    An exception is raised after the same element as without prefetching. Reading, parsing and writing release the
+    global interpreter lock, so they run in parallel on two cores.
     """
-    made: queue.Queue[object] = queue.Queue(maxsize=1)
+    produced: queue.Queue[object] = queue.Queue(maxsize=1)
     stopped = threading.Event()
 
     def put(element: object) -> bool:
         while not stopped.is_set():
             try:
-                made.put(element, timeout=0.1)
+                produced.put(element, timeout=0.1)
                 return True
             except queue.Full:
                 continue
@@ -40,7 +41,7 @@ def prefetch(elements: Iterator[T]) -> Iterator[T]:
     worker = threading.Thread(target=work, daemon=True)
     worker.start()
     try:
-        while (element := made.get()) is not _END:
+        while (element := produced.get()) is not _END:
             if isinstance(element, _Raised):
                 raise element.error
             yield element  # type: ignore[misc]
@@ -50,5 +51,7 @@ def prefetch(elements: Iterator[T]) -> Iterator[T]:
 
 
 class _Raised:
+    """An exception of the producing thread, passed through the queue."""
+
     def __init__(self, error: BaseException) -> None:
         self.error = error

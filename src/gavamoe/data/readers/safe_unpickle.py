@@ -1,4 +1,4 @@
-"""Pickles without their danger: only plain values and the few names of a data frame are rebuilt, nothing is run."""
+"""Load pickles safely: only plain values and a short list of names are rebuilt; no code of the pickle is run."""
 
 from __future__ import annotations
 
@@ -19,10 +19,14 @@ def load_pickle(path: Path, allowed: Mapping[str, Any] | None = None) -> Any:
 
     Args:
         path: the file.
-        allowed: further names that may appear in it, with what stands for each.
+        allowed: further names that may appear in the pickle, each with the object that replaces it.
+
+    Returns:
+        The unpickled value; its type is what the file says, hence Any.
 
     Raises:
-        DataError: the file names anything else (it could run code when loaded), or is damaged.
+        DataError: the file contains another name (it could run code when loaded), or is damaged.
+        EmptyFileError: the file is empty.
     """
     data = b"".join(read_blocks(path))
     if not data:
@@ -31,11 +35,13 @@ def load_pickle(path: Path, allowed: Mapping[str, Any] | None = None) -> Any:
         return _Unpickler(data, path, {**BUILTINS, **(allowed or {})}).load()
     except DataError:
         raise
-    except Exception as error:  # a damaged pickle fails in whatever way the bytes happen to lead
+    except Exception as error:  # a damaged pickle can raise any exception
         raise DataError(f"{path} is not a pickle that can be read: {_first_line(error)}") from error
 
 
 class _Unpickler(pickle.Unpickler):
+    """An unpickler that resolves names only through an allow list."""
+
     def __init__(self, data: bytes, path: Path, allowed: Mapping[str, Any]) -> None:
         super().__init__(io.BytesIO(data))
         self._path = path
@@ -48,7 +54,8 @@ class _Unpickler(pickle.Unpickler):
                 f"{self._path}: refused: the pickle asks for {full_name}, and loading it could run code; "
                 "only lists, dicts, tuples, strings and numbers are read"
             )
-        return self._allowed[full_name]
+        replacement: Callable[..., Any] = self._allowed[full_name]
+        return replacement
 
 
 def _first_line(error: Exception) -> str:
