@@ -68,9 +68,15 @@ class Page:
         self.driver, self.url = driver, url.rstrip("/")
         self.emulate()
 
-    def emulate(self, size: tuple[int, int] = LAPTOP, dark: bool = False, reduced_motion: bool = False) -> None:
+    def emulate(
+        self,
+        size: tuple[int, int] = LAPTOP,
+        dark: bool = False,
+        reduced_motion: bool = False,
+        pixels_per_point: int = 1,
+    ) -> None:
         """Set the window's size and what the system prefers."""
-        metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": 1, "mobile": False}
+        metrics = {"width": size[0], "height": size[1], "deviceScaleFactor": pixels_per_point, "mobile": False}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
         features = [
             {"name": "prefers-color-scheme", "value": "dark" if dark else "light"},
