@@ -6,18 +6,23 @@ import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from helpers.browser import Page, chromium, find_chromium
-from helpers.mock_service import IMAGE_ITEM, SCRIPT_USER, Faults, World, create_app
 from helpers.serving import served_mock, served_run
 
+if TYPE_CHECKING:
+    from helpers.browser import Page
+    from helpers.mock_service import Faults
+
+# The helpers for the browser and the mock are imported by the fixtures: without their packages the tests are skipped.
 REAL = importlib.util.find_spec("gavamoe.cli.serve") is not None
 
 
 @pytest.fixture(scope="session")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    from helpers.browser import chromium, find_chromium
+
     if find_chromium() is None:
         pytest.skip("needs Chromium: apt-get install chromium chromium-driver")
     with chromium(tmp_path_factory.mktemp("chromium")) as found:
@@ -28,8 +33,9 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def served_run_path(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
     """A tiny run of which one user and one item have markup for ids."""
     import polars as pl
-
     from gavamoe.data.prepare.prepare import PrepareOptions, prepare
+    from helpers.mock_service import IMAGE_ITEM, SCRIPT_USER
+
     from gavamoe.data.simulate import World as Simulated
     from gavamoe.data.simulate import simulate
     from gavamoe.data.tables import write_table
@@ -56,13 +62,17 @@ def service_url(request: pytest.FixtureRequest) -> Iterator[str]:
         with served_run(request.getfixturevalue("served_run_path")) as url:
             yield url
     else:
+        from helpers.mock_service import create_app
+
         with served_mock(create_app()) as url:
             yield url
 
 
 @pytest.fixture(scope="module")
 def mock() -> Iterator[tuple[str, Any]]:
-    app = create_app(World())
+    from helpers.mock_service import create_app
+
+    app = create_app()
     with served_mock(app) as url:
         yield url, app
 
@@ -70,6 +80,8 @@ def mock() -> Iterator[tuple[str, Any]]:
 @pytest.fixture
 def faults(mock: tuple[str, Any]) -> Iterator[Faults]:
     """What the mock does wrong, back to nothing after the test."""
+    from helpers.mock_service import Faults
+
     found: Faults = mock[1].state.faults
     yield found
     found.__dict__.update(Faults().__dict__)
@@ -78,15 +90,19 @@ def faults(mock: tuple[str, Any]) -> Iterator[Faults]:
 @pytest.fixture
 def page(driver: Any, service_url: str) -> Iterator[Page]:
     """The page of the service; afterwards: no error in its console, no request to another host."""
+    from helpers.browser import Page
+
     found = Page(driver, service_url)
     found.forget()
     yield found
     assert not found.console_errors()
-    assert found.hosts() <= {service_url.partition("//")[2]}
+    assert found.hosts() == {service_url.partition("//")[2]}
 
 
 @pytest.fixture
 def mock_page(driver: Any, mock: tuple[str, Any], faults: Faults) -> Page:
+    from helpers.browser import Page
+
     found = Page(driver, mock[0])
     found.forget()
     return found

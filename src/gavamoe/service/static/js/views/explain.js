@@ -104,9 +104,18 @@ export function create() {
   }
 
   async function showRecommendations(person, signal) {
-    const list = card(`What ${person} has not rated yet, best first`, { name: "wide", note: "Ranked by predicted rating." });
-    put(stage, list);
-    const run = await getKept("v1/run");
+    const list = card(`Recommended for ${person}`, { note: "Not rated yet; ranked by predicted rating." });
+    const taste = card("Taste", { note: "Mean over the user's pairs." });
+    put(list.body, skeleton(5));
+    put(taste.body, blank("60px"));
+    put(stage, h("div", { class: "pair" }, list, taste));
+    const [run, about, { clusters }] = await Promise.all([getKept("v1/run"), profile("users", person, signal), getKept("v1/clusters")]);
+    put(
+      taste.body,
+      about?.clusters?.length
+        ? mixtures([{ name: person, href: userLink(person), shares: about.clusters }], clusters)
+        : h("p", { class: "empty" }, "Without a review there is no taste to show."),
+    );
     await recommendations(list.body, person, run.scale, signal);
   }
 
