@@ -71,14 +71,14 @@ def test_the_text_streams_in_word_by_word_and_ends_as_the_explanation(page, pair
 
 def test_the_rating_clusters_map_experts_and_evidence_are_those_of_the_answer(page, pair):
     answer = explanation_of(page, *pair)
-    run = ask(page.url, "/v1/run")
     page.open(explain_address(*pair))
     page.wait(".pin")
     page.wait(DONE)
     assert float(page.texts(".rating-value strong")[0]) == pytest.approx(answer["rating"], abs=0.051)
     assert len(page.all(".column")) == len(answer["rating_distribution"])
     shares = page.js("return [...document.querySelectorAll('.mixture .segment')].map((e) => +e.style.flexGrow)")
-    assert shares[: run["clusters"]] == pytest.approx(answer["responsibilities"], abs=1e-4)
+    drawn = [share for share in answer["responsibilities"] if share >= 0.002]
+    assert shares[: len(drawn)] == pytest.approx(drawn, abs=1e-4)
     assert len(page.all("path.dots")) == len({point["cluster"] for point in ask(page.url, "/v1/map")["points"]})
     cells = page.js("return [...document.querySelectorAll('.experts tbody td')].map((e) => +e.textContent)")
     assert cells == pytest.approx([100 * share for row in answer["experts"] for share in row], abs=0.51)
@@ -169,8 +169,7 @@ def test_two_users_are_compared_side_by_side(page):
     page.open(f"#/compare?item={quoted(an_item(page.url))}&a={first}&b={second}")
     page.wait(".verdict", "The model expects")
     page.wait(".pin")
-    verdict = page.texts(".verdict")[0]
-    assert first in verdict or "about the same" in verdict
+    assert all(user in page.texts(".verdict")[0] for user in (first, second))
     assert len(page.all(".pin")) == 2
     assert len(page.all(".side .word")) > 2
     tops = page.js(

@@ -18,7 +18,7 @@ WORDS = ".word"
 
 REFUSALS = [
     (429, "all the requests it can take. Try again in 3 s"),
-    (503, "not ready"),
+    (503, "The service says: the mock answers 503."),
     (504, "ran out of time"),
     (422, "The service says: the mock answers 422."),
     (500, "The service says: the mock answers 500."),

@@ -120,8 +120,11 @@ async function sentence(response) {
     case 504:
       return "The service ran out of time for this request. Try again when it is less busy.";
     case 503:
+      if (told) return said(told);
       return "The service is not ready: the model may still be loading. Try again in a moment.";
     default:
-      return told ? `The service says: ${told}.`.replace(/([.!?])\.$/, "$1") : `The service answered with error ${response.status}.`;
+      return told ? said(told) : `The service answered with error ${response.status}.`;
   }
 }
+
+const said = (told) => `The service says: ${told}.`.replace(/([.!?])\.$/, "$1");

@@ -4,6 +4,7 @@ import { h } from "./dom.js";
 import * as format from "./format.js";
 import { clusterLink } from "./route.js";
 
+const TRACE = 0.002; // shares below this are not drawn
 const LABELLED = 7; // levels up to which each column carries its percentage
 
 /** The predicted rating as a number over its distribution: a column for each level of the scale. */
@@ -69,11 +70,13 @@ export function mixtures(rows, clusters) {
   );
 }
 
+// A trace would be a gap between two segments and nothing more.
 function segment(share, k) {
+  if (!(share >= TRACE)) return null;
   return h("span", {
     class: "segment",
     "data-tip": `cluster ${k}: ${format.percent(share)}`,
-    vars: { "--hue": format.hue(k), "flex-grow": Math.max(share, 0) },
+    vars: { "--hue": format.hue(k), "flex-grow": share },
   });
 }
 

@@ -209,7 +209,7 @@ function summary([a, b]) {
   const less = more === a ? b : a;
   const ratings =
     gap < 0.1
-      ? `The model expects about the same rating of both: ${format.rating(a.rating)} and ${format.rating(b.rating)}.`
+      ? `The model expects about the same rating of ${a.user} and of ${b.user}: ${format.rating(a.rating)} and ${format.rating(b.rating)}.`
       : `The model expects ${more.user} to rate it ${format.rating(gap)} higher than ${less.user}: ${format.rating(more.rating)} against ${format.rating(less.rating)}.`;
   const clusters =
     a.cluster === b.cluster
