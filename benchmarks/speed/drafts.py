@@ -15,7 +15,7 @@ import torch
 from timing import seconds
 from transformers.utils import logging as transformers_logging
 
-from gavamoe.explainer import decoding
+from gavamoe.explainer import generate
 from gavamoe.explainer.explainer import Explainer
 
 
@@ -35,14 +35,14 @@ def main() -> None:
 
     def in_legs_of(tokens: int) -> Callable[[], list[str]]:
         def write() -> list[str]:
-            decoding.CHUNK_TOKENS = tokens
+            generate.CHUNK_TOKENS = tokens
             return [explanation.text for explanation in explainer.explain_batch(pairs)]
 
         return write
 
     ways = {
-        "in legs": in_legs_of(decoding.CHUNK_TOKENS),
-        "in one": in_legs_of(explainer.model.generation_config.max_new_tokens),
+        "in legs": in_legs_of(generate.CHUNK_TOKENS),
+        "in one": in_legs_of(explainer.decoding.max_new_tokens),
     }
     texts = {way: write() for way, write in ways.items()}
     words = np.mean([len(text.split()) for text in texts["in one"]])

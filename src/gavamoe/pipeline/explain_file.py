@@ -23,6 +23,7 @@ from gavamoe.errors import DataError, RunError
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.explainer.explanation import Explanation
 from gavamoe.files import staged_file, write_json
+from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.pipeline.pairs_file import read_pairs
 from gavamoe.progress import track
 
@@ -38,6 +39,7 @@ def explain_file(
     resume: bool = False,
     window: int = WINDOW,
     evidence: int = 0,
+    decoding: DecodingConfig | None = None,
 ) -> dict[str, Any]:
     """Read pairs (columns user, item; rating, feature where given), explain them in their order, write `out`.
 
@@ -47,13 +49,14 @@ def explain_file(
     """
     check_suffix(out)
     table = read_pairs(pairs, condition)
+    decoding = decoding or explainer.decoding
     if condition.rating == "given":
         _check_ratings(explainer, table["rating"], pairs)
     plan = {
         "pairs": _digest_of_file(pairs),
         "model": _digest_of_model(explainer),
         "conditions": condition.to_dict(),
-        "decoding": explainer.model.generation_config.to_diff_dict(),
+        "decoding": decoding.to_generation_config().to_diff_dict(),
         "window": window,
         "evidence": evidence,
     }
@@ -66,7 +69,9 @@ def explain_file(
             if number in parts:
                 advance(len(rows), "")
             else:
-                explained = explainer.explain_batch(rows, condition, evidence=evidence, advance=advance)
+                explained = explainer.explain_batch(
+                    rows, condition, evidence=evidence, advance=advance, decoding=decoding
+                )
                 parts.write(number, _frame(explained, bool(evidence)))
     texts = parts.scan(len(starts))
     write_table(_one_value_a_cell(texts) if ".csv" in out.suffixes else texts, out)
