@@ -11,6 +11,7 @@ evaluations/       metrics and predictions of each data, split and condition; th
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from dataclasses import dataclass
@@ -71,6 +72,16 @@ class RunDirectory:
     def training(self) -> Path:
         """Loss records."""
         return self.path / "training.json"
+
+    def digest(self) -> str:
+        """Return a SHA-256, in hex, of every file that a text depends on; a copy of the run has the same digest."""
+        total = hashlib.sha256()
+        for folder in (self.catalog, self.preference, self.explainer):
+            for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+                with file.open("rb") as opened:
+                    content = hashlib.file_digest(opened, "sha256").hexdigest()
+                total.update(f"{file.relative_to(self.path).as_posix()}\0{content}\n".encode())
+        return total.hexdigest()
 
     def discard_checkpoints(self) -> None:
         """Delete the training state: the stage it led to is saved, or is to be begun anew."""

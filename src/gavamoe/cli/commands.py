@@ -11,4 +11,5 @@ import gavamoe.cli.recommend
 import gavamoe.cli.diagnose
 import gavamoe.cli.compare
 import gavamoe.cli.simulate
+import gavamoe.cli.serve
 import gavamoe.cli.demo
