@@ -43,7 +43,9 @@ def serve(
         import sqlalchemy  # noqa: F401
         import uvicorn  # noqa: F401
     except ModuleNotFoundError as error:
-        raise InputError(f"{error.name} is not installed; install what serve needs: pip install 'gavamoe[serve]'") from None
+        raise InputError(
+            f"{error.name} is not installed; install what serve needs: pip install 'gavamoe[serve]'"
+        ) from None
     from gavamoe.cli.output import emit_json, note
     from gavamoe.service.server import serve as serve_run
     from gavamoe.service.service import Service

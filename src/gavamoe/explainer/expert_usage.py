@@ -114,9 +114,7 @@ def experts_by_token(
         complete = complete if complete.startswith(sent) else sent
         pieces.append(complete[len(sent) :])
         sent = complete
-    return [
-        TokenExperts(piece, [layer[position] for layer in selected]) for position, piece in enumerate(pieces)
-    ]
+    return [TokenExperts(piece, [layer[position] for layer in selected]) for position, piece in enumerate(pieces)]
 
 
 def _count_choices(selected_NSK: Tensor, counted_NS: Tensor, experts: int) -> Tensor:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,11 @@ from gavamoe.pipeline.pairs_file import read_pairs
 from gavamoe.progress import track
 
 WINDOW = 8192  # pairs that a kill can cost
+EVIDENCE_KEPT = 3  # sentences in a store, as many as the service shows unless a request says otherwise
 PLAN = "plan.json"
+
+# Takes the pairs of a window, their explanations, and how many sentences of evidence were requested for each.
+Keep = Callable[[pl.DataFrame, Sequence[Explanation], int], None]
 
 
 def explain_file(
@@ -40,12 +45,14 @@ def explain_file(
     window: int = WINDOW,
     evidence: int = 0,
     decoding: DecodingConfig | None = None,
+    keep: Keep | None = None,
 ) -> dict[str, Any]:
     """Read pairs (columns user, item; rating, feature where given), explain them in their order, write `out`.
 
     evidence: how many sentences by others to write beside each text; with some there is a column for them.
     With `resume`, what an interrupted call for the same `out` finished is kept; it must have been the same work.
     Without, unfinished work there is refused, not lost.
+    keep: receives every window before it counts as finished, for example to fill a store.
     """
     check_suffix(out)
     table = read_pairs(pairs, condition)
@@ -69,9 +76,11 @@ def explain_file(
             if number in parts:
                 advance(len(rows), "")
             else:
-                explained = explainer.explain_batch(
-                    rows, condition, evidence=evidence, advance=advance, decoding=decoding
-                )
+                found = evidence if keep is None else max(evidence, EVIDENCE_KEPT)
+                explained = explainer.explain_batch(rows, condition, evidence=found, advance=advance, decoding=decoding)
+                if keep is not None:
+                    keep(rows, explained, found)
+                    explained = [replace(each, evidence=each.evidence[:evidence]) for each in explained]
                 parts.write(number, _frame(explained, bool(evidence)))
     texts = parts.scan(len(starts))
     write_table(_one_value_a_cell(texts) if ".csv" in out.suffixes else texts, out)

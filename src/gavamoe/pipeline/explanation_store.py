@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import polars as pl
 from sqlalchemy import (
     Boolean,
     Column,
@@ -37,7 +38,8 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
 
 from gavamoe.conditions import Condition
-from gavamoe.errors import InputError
+from gavamoe.errors import InputError, RunError
+from gavamoe.explainer.explanation import Explanation
 from gavamoe.language.decoding_config import DecodingConfig
 
 StoreError = SQLAlchemyError  # what reading and writing may raise
@@ -189,9 +191,9 @@ class ExplanationStore:
         with self.engine.connect() as connection:
             for start in range(0, len(digests), KEYS_PER_QUERY):
                 wanted = list(digests[start : start + KEYS_PER_QUERY])
-                query = select(
-                    columns.key, columns.explanation, columns.evidence_requested, columns.has_experts
-                ).where(columns.key.in_(wanted))
+                query = select(columns.key, columns.explanation, columns.evidence_requested, columns.has_experts).where(
+                    columns.key.in_(wanted)
+                )
                 for key, explanation, evidence, experts in connection.execute(query):
                     found[key] = StoredExplanation(json.loads(explanation), evidence, experts)
         return found
@@ -219,11 +221,11 @@ class ExplanationStore:
             for key, stored in explanations
         }
         insert = (postgresql if self.engine.dialect.name == "postgresql" else sqlite).insert(EXPLANATIONS)
-        replaced = {name: insert.excluded[name] for name in ("explanation", "evidence_requested", "has_experts", "created")}
+        replaced = {
+            name: insert.excluded[name] for name in ("explanation", "evidence_requested", "has_experts", "created")
+        }
         with self.engine.begin() as connection:
-            connection.execute(
-                insert.on_conflict_do_update(index_elements=["key"], set_=replaced), list(rows.values())
-            )
+            connection.execute(insert.on_conflict_do_update(index_elements=["key"], set_=replaced), list(rows.values()))
 
     def add_feedback(
         self, run: str, user: str, item: str, useful: bool, text: str | None = None, comment: str | None = None
@@ -270,6 +272,49 @@ def open_store(url: str) -> ExplanationStore:
         reason = str(error.orig).strip().splitlines()[0] if error.orig else type(error).__name__
         raise InputError(f"the store {store.label} cannot be opened: {reason}; check the URL and the server") from None
     return store
+
+
+def keep_in_store(
+    store: ExplanationStore, run: str, condition: Condition, decoding: DecodingConfig
+) -> Callable[[pl.DataFrame, Sequence[Explanation], int], None]:
+    """Return a function that writes the explanations of a frame of pairs to a store.
+
+    Args:
+        store: where to write.
+        run: digest of the run.
+        condition: the condition of the explanations.
+        decoding: how they were decoded, with seed 0 and without experts.
+    """
+    described = describe_decoding(decoding)
+
+    def keep(pairs: pl.DataFrame, explanations: Sequence[Explanation], evidence: int) -> None:
+        given = {
+            name: pairs[name].to_list() if source == "given" else [None] * len(pairs)
+            for name, source in (("rating", condition.rating), ("feature", condition.feature))
+        }
+        rows = [
+            (
+                PairKey.for_pair(
+                    run,
+                    each.user,
+                    each.item,
+                    condition,
+                    described,
+                    rating=given["rating"][row],
+                    feature=given["feature"][row],
+                ),
+                StoredExplanation(each.to_dict(), evidence, each.experts is not None),
+            )
+            for row, each in enumerate(explanations)
+        ]
+        try:
+            store.put(rows)
+        except StoreError as error:
+            raise RunError(
+                f"the store {store.label} failed ({type(error).__name__}); go on with --resume when it answers again"
+            ) from None
+
+    return keep
 
 
 def _parse(url: str) -> URL:

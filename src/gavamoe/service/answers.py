@@ -1,8 +1,8 @@
 """From a request to explanations: the store first, then the worker, within the deadline.
 
-    request --resolve--> PairPlan (key, work) --store--> found
-                                              '--worker--> generated --> store
-                                                   '--deadline--> template, or 504
+request --resolve--> PairPlan (key, work) --store--> found
+                                          '--worker--> generated --> store
+                                               '--deadline--> template, or 504
 """
 
 from __future__ import annotations
@@ -136,9 +136,7 @@ class Answers:
         sources |= {digest: ("template", stored) for digest, stored in templates.items()}
         return self._answers(plans, sources)
 
-    async def stream(
-        self, run: ServedRun, request: ExplainRequest
-    ) -> AsyncIterator[tuple[str, dict[str, Any]] | None]:
+    async def stream(self, run: ServedRun, request: ExplainRequest) -> AsyncIterator[tuple[str, dict[str, Any]] | None]:
         """Return an iterator over the events of one pair: words, then the explanation or an error; None is a ping.
 
         The work is accepted before the iterator is returned, so that a refusal has a status of its own. Closing the
@@ -268,12 +266,11 @@ class Answers:
     ) -> list[dict[str, Any]]:
         """Return explanations as the API answers them, with as much evidence and experts as each pair asked for."""
         run = plans[0].work.run
-        details = run.pair_details([plan.work.user for plan in plans], [plan.work.item for plan in plans])
         answers = []
-        for plan, detail in zip(plans, details, strict=True):
+        for plan in plans:
             source, stored = sources[plan.digest]
             self.metrics.explanations.labels(source).inc()
-            answer = {**stored.explanation, **detail, "source": source}
+            answer = {**stored.explanation, **run.pair_details(plan.work.user, plan.work.item), "source": source}
             answer["evidence"] = answer["evidence"][: plan.work.evidence]
             answer["experts"] = answer["experts"] if plan.work.experts else None
             if plan.work.history is not None:  # the details are those of the unknown user
@@ -357,25 +354,23 @@ def _result(future: Future[Any]) -> Any:
     raise RefusedError(503, f"the text could not be generated ({type(error).__name__}); try again") from None
 
 
-def _decoding(default: DecodingConfig, asked: Decoding, streamed: bool) -> DecodingConfig:
+def _decoding(default: DecodingConfig, asked: Decoding | None, streamed: bool) -> DecodingConfig:
     """Return the decoding of a request; a stream has a single draft unless the request says otherwise."""
-    options = asked.model_dump(exclude_none=True)
+    options = {} if asked is None else asked.model_dump(exclude_none=True)
     if streamed:
         options = {"candidates": 1, **options}
     if not options:
         return default
     decoding = default.with_options(**options)
     if (decoding.min_new_tokens or 0) > decoding.max_new_tokens:
-        raise RefusedError(
-            422, f"decoding.min_new_tokens: at most max_new_tokens, which is {decoding.max_new_tokens}"
-        )
+        raise RefusedError(422, f"decoding.min_new_tokens: at most max_new_tokens, which is {decoding.max_new_tokens}")
     return decoding
 
 
-def _condition(asked: ConditionModel, pair: Pair, number: int) -> Condition:
+def _condition(asked: ConditionModel | None, pair: Pair, number: int) -> Condition:
     """Return the condition of a pair: what the request says, else `given` for what the pair states."""
-    rating = asked.rating or ("predicted" if pair.rating is None else "given")
-    feature = asked.feature or ("predicted" if pair.feature is None else "given")
+    rating = (asked and asked.rating) or ("predicted" if pair.rating is None else "given")
+    feature = (asked and asked.feature) or ("predicted" if pair.feature is None else "given")
     for name, source, value in (("rating", rating, pair.rating), ("feature", feature, pair.feature)):
         if source == "given" and value is None:
             raise RefusedError(

@@ -49,7 +49,7 @@ def create_app(service: Service) -> FastAPI:
     app = FastAPI(
         title="GaVaMoE",
         version=__version__,
-        description="Explanations of recommendations. Errors are `{\"error\": one line}`.",
+        description='Explanations of recommendations. Errors are `{"error": one line}`.',
         lifespan=lifespan,
         docs_url=None,  # the pages of FastAPI load scripts from other hosts
         redoc_url=None,
@@ -67,6 +67,8 @@ def create_app(service: Service) -> FastAPI:
 
 
 def _page() -> Response:
+    if not (STATIC / "index.html").is_file():
+        return JSONResponse({"error": "this installation has no page; install the package again"}, 404)
     return FileResponse(STATIC / "index.html", media_type="text/html")
 
 
@@ -98,11 +100,6 @@ def _handle_errors(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     def failed(request: Request, error: HTTPException) -> Response:
         return JSONResponse({"error": str(error.detail)}, error.status_code, dict(error.headers or {}))
-
-    @app.exception_handler(Exception)
-    def broken(request: Request, error: Exception) -> Response:
-        number = request.scope.get("state", {}).get("request_id", "")
-        return JSONResponse({"error": f"internal error; the log has more under the request id {number}"}, 500)
 
 
 def _one_line(text: str, longest: int = 500) -> str:

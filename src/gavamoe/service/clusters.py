@@ -27,7 +27,9 @@ def training_pairs(explainer: Explainer) -> tuple[pl.DataFrame, np.ndarray, np.n
         .group_by("user_id", "item_id")
         .agg(pl.col("feature").first())
         .collect()
-        .with_columns(pl.col("user_id").cast(reviews.schema["user_id"]), pl.col("item_id").cast(reviews.schema["item_id"]))
+        .with_columns(
+            pl.col("user_id").cast(reviews.schema["user_id"]), pl.col("item_id").cast(reviews.schema["item_id"])
+        )
     )
     reviews = reviews.with_columns(rating=pl.Series(ratings)).join(
         features, on=["user_id", "item_id"], how="left", maintain_order="left"
@@ -94,7 +96,13 @@ def _style(explainer: Explainer) -> dict[int, dict[str, Any]]:
         .group_by("cluster")
         .agg(pl.col("words").mean())
     )
-    counts = words.select("cluster", "word").explode("word", empty_as_null=True).drop_nulls().group_by("cluster", "word").len()
+    counts = (
+        words.select("cluster", "word")
+        .explode("word", empty_as_null=True)
+        .drop_nulls()
+        .group_by("cluster", "word")
+        .len()
+    )
     common = counts.group_by("word").agg(pl.col("len").sum()).sort("len", "word", descending=[True, False])
     common = common.head(COMMONEST_WORDS)
     clusters = sorted(sentences["cluster"].unique().to_list())

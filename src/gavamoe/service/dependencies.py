@@ -29,16 +29,25 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 }
 
 
-async def _service(request: Request) -> Service:
+def service_now(request: Request) -> Service:
+    """Return the service."""
     service: Service = request.app.state.service
     return service
 
 
-async def _run(request: Request) -> ServedRun:
+def run_now(request: Request) -> ServedRun:
     """Return the run that answers this request, and note its id for the headers and the log."""
     run: ServedRun = request.app.state.service.run
     request.state.run = run.id
     return run
+
+
+async def _service(request: Request) -> Service:
+    return service_now(request)
+
+
+async def _run(request: Request) -> ServedRun:
+    return run_now(request)
 
 
 ServiceNow = Annotated[Service, Depends(_service)]

@@ -84,6 +84,11 @@ class Gatekeeper:
                 await self.app(scope, receive, send_with_headers)
             else:
                 await _refuse(send_with_headers, *refusal)
+        except Exception:
+            LOG.exception("a request failed", extra={"event": "request_failed", "id": request_id})
+            if not status:
+                line = f"internal error; the log has more under the request id {request_id}"
+                await _refuse(send_with_headers, 500, line)
         finally:
             self._record(scope, state, status or CLIENT_GONE, time.perf_counter() - start)
 
@@ -105,7 +110,7 @@ class Gatekeeper:
 
     def _record(self, scope: Scope, state: dict[str, object], status: int, seconds: float) -> None:
         # A path may hold a user's name, so only its template is logged.
-        route = getattr(scope.get("route"), "path", None) or ("/static" if scope["path"].startswith("/static/") else "other")
+        route = getattr(scope.get("route"), "path", "other").replace(":path}", "}")
         method = scope["method"] if scope["method"] in METHODS else "other"
         self.metrics.requests.labels(route, method, str(status)).inc()
         self.metrics.request_seconds.labels(route).observe(seconds)

@@ -170,7 +170,12 @@ class GuardedStore:
         self._paused_until = time.monotonic() + self._pause
         LOG.warning(
             "the store failed; requests go on without it",
-            extra={"event": "store_failed", "operation": operation, "error": type(error).__name__, "pause": self._pause},
+            extra={
+                "event": "store_failed",
+                "operation": operation,
+                "error": type(error).__name__,
+                "pause": self._pause,
+            },
         )
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
 

@@ -28,16 +28,28 @@ class Metrics:
             "gavamoe_requests_total", "Requests answered.", ["route", "method", "status"], registry=registry
         )
         self.request_seconds = Histogram(
-            "gavamoe_request_seconds", "Seconds until the end of an answer.", ["route"], buckets=SECONDS, registry=registry
+            "gavamoe_request_seconds",
+            "Seconds until the end of an answer.",
+            ["route"],
+            buckets=SECONDS,
+            registry=registry,
         )
         self.first_word_seconds = Histogram(
-            "gavamoe_first_word_seconds", "Seconds until the first word of a stream.", buckets=SECONDS, registry=registry
+            "gavamoe_first_word_seconds",
+            "Seconds until the first word of a stream.",
+            buckets=SECONDS,
+            registry=registry,
         )
         self.explanations = Counter(
-            "gavamoe_explanations_total", "Explanations by source: model, store or template.", ["source"], registry=registry
+            "gavamoe_explanations_total",
+            "Explanations by source: model, store or template.",
+            ["source"],
+            registry=registry,
         )
         self.refused = Counter(
-            "gavamoe_refused_total", "Work refused or stopped: queue_full, deadline or client_gone.", ["reason"],
+            "gavamoe_refused_total",
+            "Work refused or stopped: queue_full, deadline or client_gone.",
+            ["reason"],
             registry=registry,
         )
         self.batch_pairs = Histogram(
@@ -50,7 +62,9 @@ class Metrics:
         self.worker_alive = Gauge("gavamoe_worker_alive", "Whether the model's worker runs.", registry=registry)
         self.store_up = Gauge("gavamoe_store_up", "Whether the store answered last time.", registry=registry)
         self.store_errors = Counter(
-            "gavamoe_store_errors_total", "Failures of the store: read, write or feedback.", ["operation"],
+            "gavamoe_store_errors_total",
+            "Failures of the store: read, write or feedback.",
+            ["operation"],
             registry=registry,
         )
         self.store_lost = Counter(
@@ -60,7 +74,9 @@ class Metrics:
             "gavamoe_store_lookups_total", "Pairs looked up: hit or miss.", ["outcome"], registry=registry
         )
         self.feedback = Counter("gavamoe_feedback_total", "Feedback that was kept.", ["useful"], registry=registry)
-        self.reloads = Counter("gavamoe_reloads_total", "Reloads of a run: done or failed.", ["outcome"], registry=registry)
+        self.reloads = Counter(
+            "gavamoe_reloads_total", "Reloads of a run: done or failed.", ["outcome"], registry=registry
+        )
         self.run = Info("gavamoe_run", "The run that is served.", registry=registry)
         for operation in ("read", "write", "feedback"):
             self.store_errors.labels(operation)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from pydantic_core import to_json
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 
 from gavamoe.service.answers import RefusedError
 from gavamoe.service.browse import recommend
-from gavamoe.service.dependencies import ERRORS, RunNow, ServiceNow, client_gone
+from gavamoe.service.dependencies import ERRORS, RunNow, ServiceNow, client_gone, run_now, service_now
 from gavamoe.service.generation import TokensWork, takes_histories
 from gavamoe.service.guarded_store import StoreUnavailableError
 from gavamoe.service.schemas import (
@@ -28,26 +28,18 @@ from gavamoe.service.schemas import (
     RecommendAnswer,
     RecommendRequest,
 )
+from gavamoe.service.served_run import ServedRun
+from gavamoe.service.service import Service
 
 explaining = APIRouter(prefix="/v1", responses=ERRORS, tags=["explanations"])
 
 
-def limited(request: Request, body: ExplainRequest, service: ServiceNow) -> ExplainRequest:
-    """Return the request if it has few enough pairs."""
-    if len(body.pairs) > service.settings.pairs_per_request:
-        raise RefusedError(413, f"pairs: at most {service.settings.pairs_per_request} in one request")
-    request.state.pairs = len(body.pairs)
-    return body
-
-
-Limited = Annotated[ExplainRequest, Depends(limited)]
-
-
 @explaining.post("/explain", response_model=ExplainAnswer)
-async def explain(request: Request, body: Limited, service: ServiceNow, run: RunNow) -> Response:
+async def explain(request: Request, body: ExplainRequest) -> Response:
     """Explain one pair or many. The texts do not depend on what other clients ask at the same time."""
+    service, run = _accept(request, body)
     explanations = await service.answers.explain(run, body, client_gone(request))
-    return JSONResponse({"explanations": explanations, "run": run.id})
+    return _json({"explanations": explanations, "run": run.id})
 
 
 @explaining.post(
@@ -55,7 +47,7 @@ async def explain(request: Request, body: Limited, service: ServiceNow, run: Run
     response_class=StreamingResponse,
     responses={200: {"content": {"text/event-stream": {}}, "description": "Events word, explanation and error."}},
 )
-async def explain_stream(body: Limited, service: ServiceNow, run: RunNow) -> Response:
+async def explain_stream(request: Request, body: ExplainRequest) -> Response:
     """Explain one pair word by word, as server-sent events.
 
     Events: `word` {"text"}, then `explanation` (as in POST /v1/explain, with "run"), or `error` {"error"}. The words
@@ -63,6 +55,7 @@ async def explain_stream(body: Limited, service: ServiceNow, run: RunNow) -> Res
     """
     if len(body.pairs) != 1:
         raise RefusedError(422, "pairs: a stream explains one pair")
+    service, run = _accept(request, body)
     events = await service.answers.stream(run, body)
 
     async def encoded() -> AsyncIterator[bytes]:
@@ -75,10 +68,27 @@ async def explain_stream(body: Limited, service: ServiceNow, run: RunNow) -> Res
     return StreamingResponse(encoded(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
 
+def _accept(request: Request, body: ExplainRequest) -> tuple[Service, ServedRun]:
+    """Return the service and the run that answers; read here, because dependencies of FastAPI take longer than a hit.
+
+    Raises:
+        RefusedError: The request has too many pairs.
+    """
+    service, run = service_now(request), run_now(request)
+    if len(body.pairs) > service.settings.pairs_per_request:
+        raise RefusedError(413, f"pairs: at most {service.settings.pairs_per_request} in one request")
+    request.state.pairs = len(body.pairs)
+    return service, run
+
+
+def _json(answer: dict[str, Any]) -> Response:
+    return Response(to_json(answer, inf_nan_mode="null"), media_type="application/json")
+
+
 def _encode(name: str, data: dict[str, Any], run: str) -> bytes:
     if name == "explanation":
         data = {**data, "run": run}
-    return format_sse_event(event=name, data_str=json.dumps(data, ensure_ascii=False))
+    return format_sse_event(event=name, data_str=to_json(data, inf_nan_mode="null").decode())
 
 
 @explaining.post("/experts", response_model=ExpertsAnswer)
@@ -87,7 +97,7 @@ async def experts(request: Request, body: ExpertsRequest, service: ServiceNow, r
     work = TokensWork(run, body.user, body.item, body.text, body.rating, body.feature)
     tokens = await service.answers.experts_of_tokens(work, client_gone(request))
     about = run.about()
-    return JSONResponse({"tokens": tokens, "layers": about["layers"], "experts": about["experts"], "run": run.id})
+    return _json({"tokens": tokens, "layers": about["layers"], "experts": about["experts"], "run": run.id})
 
 
 @explaining.post("/recommend", response_model=RecommendAnswer)
@@ -102,7 +112,7 @@ async def recommendations(request: Request, body: RecommendRequest, service: Ser
     items, note = await run_in_threadpool(recommend, run, user, body.top)
     if body.explain and items:
         await _explain_items(request, service, run, user, items)
-    return JSONResponse({"user": body.user, "items": items, "note": note, "run": run.id})
+    return _json({"user": body.user, "items": items, "note": note, "run": run.id})
 
 
 async def _explain_items(
@@ -127,4 +137,4 @@ async def feedback(body: FeedbackRequest, service: ServiceNow, run: RunNow) -> R
     except StoreUnavailableError as error:
         raise RefusedError(503, str(error), retry_after=5) from None
     service.metrics.feedback.labels(str(body.useful).lower()).inc()
-    return JSONResponse({"kept": True})
+    return _json({"kept": True})

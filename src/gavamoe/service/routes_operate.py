@@ -42,7 +42,11 @@ async def metrics(service: ServiceNow) -> Response:
 @operating.post(
     "/admin/reload",
     response_model=ReloadAnswer,
-    responses={400: {"model": ErrorAnswer, "description": "The run cannot be loaded."}, 401: ERRORS[401], 403: ERRORS[403]},
+    responses={
+        400: {"model": ErrorAnswer, "description": "The run cannot be loaded."},
+        401: ERRORS[401],
+        403: ERRORS[403],
+    },
 )
 async def reload(service: ServiceNow, body: ReloadRequest | None = None) -> Response:
     """Serve another run, or read the directory of the current run again. Requests in progress keep theirs."""

@@ -74,7 +74,9 @@ class Decoding(Strict):
 
     candidates: Annotated[int, Field(ge=1, le=64)] | None = None
     mbr_references: Annotated[int, Field(ge=0, le=64)] | None = None
-    temperature: Annotated[float, Field(ge=0, le=10, allow_inf_nan=False), AfterValidator(_usable_temperature)] | None = None
+    temperature: (
+        Annotated[float, Field(ge=0, le=10, allow_inf_nan=False), AfterValidator(_usable_temperature)] | None
+    ) = None
     top_p: Annotated[float, Field(ge=0.01, le=1, allow_inf_nan=False)] | None = None
     do_sample: bool | None = None
     num_beams: Annotated[int, Field(ge=1, le=16)] | None = None
@@ -87,8 +89,8 @@ class ExplainRequest(Strict):
     """Pairs to explain."""
 
     pairs: Annotated[list[Pair], Field(min_length=1)]
-    condition: ConditionModel = ConditionModel()
-    decoding: Decoding = Decoding()
+    condition: ConditionModel | None = None
+    decoding: Decoding | None = None
     evidence: Annotated[int, Field(ge=0, le=MOST_EVIDENCE)] = 3
     experts: bool = False
     seed: Seed = 0

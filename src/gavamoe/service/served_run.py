@@ -5,8 +5,8 @@ Every request keeps the `ServedRun` it began with, so no answer mixes two runs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import OrderedDict
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from gavamoe.service.search import PrefixIndex
 
 DIGEST_SHOWN = 12
 FEATURES_SHOWN = 200
+DETAILS_CACHED = 50_000  # pairs
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +56,7 @@ class ServedRun:
     map: LatentMap
     users: PrefixIndex
     items: PrefixIndex
+    _details: OrderedDict[tuple[int, int], dict[str, Any]] = field(default_factory=OrderedDict)
 
     @classmethod
     def load(cls, path: Path) -> ServedRun:
@@ -124,23 +126,33 @@ class ServedRun:
             "features": self._common_features(),
         }
 
-    def pair_details(self, users: Sequence[str], items: Sequence[str]) -> list[dict[str, Any]]:
-        """Return the rating distribution and the place on the map of pairs, unknown users and items included."""
-        catalog, preference = self.explainer.catalog, self.explainer.preference
-        user_B = torch.tensor([catalog.user_id(user) for user in users])
-        item_B = torch.tensor([catalog.item_id(item) for item in items])
-        p_BR = preference.rating_distribution(user_B, item_B).cpu().numpy().astype(np.float64)
-        point_B2 = self.map.place(preference.latent(user_B, item_B).cpu().numpy())
-        return [
-            {
-                "rating_distribution": [
-                    {"rating": rating, "p": round(float(p), DECIMALS + 2)}
-                    for rating, p in zip(catalog.scale.values, p_R, strict=True)
-                ],
-                "map": point_2.tolist(),
-            }
-            for p_R, point_2 in zip(p_BR, point_B2, strict=True)
-        ]
+    def pair_details(self, user: str, item: str) -> dict[str, Any]:
+        """Return the rating distribution and the place on the map of a pair, unknown users and items included."""
+        catalog = self.explainer.catalog
+        ids = catalog.user_id(user), catalog.item_id(item)
+        details = self._details.get(ids)
+        if details is None:
+            details = self._details[ids] = self._compute_details(*ids)
+            if len(self._details) > DETAILS_CACHED:
+                self._details.popitem(last=False)
+        return details
+
+    def _compute_details(self, user_id: int, item_id: int) -> dict[str, Any]:
+        users_UD, items_ID = self._latent_means
+        mu_1D = torch.cat([users_UD[user_id], items_ID[item_id]])[None]
+        with torch.inference_mode():
+            p_R = self.explainer.preference.decoder(mu_1D).softmax(-1)[0].tolist()
+        scale = self.explainer.catalog.scale.values
+        return {
+            "rating_distribution": [
+                {"rating": rating, "p": round(p, DECIMALS + 2)} for rating, p in zip(scale, p_R, strict=True)
+            ],
+            "map": self.map.place(mu_1D.cpu().numpy().astype(np.float64))[0].tolist(),
+        }
+
+    @cached_property
+    def _latent_means(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.explainer.preference.latent_means()
 
     def _common_features(self) -> list[str]:
         background = self.explainer.context.features.background.sort("share", "feature", descending=[True, False])
