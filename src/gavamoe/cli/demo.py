@@ -38,3 +38,4 @@ def demo(
     print("\nfound clusters against the true groups (adjusted Rand index, 1 is perfect)")
     print(f"  pairs {agreement['pairs']:.3f}, users {agreement['users']:.3f}")
     print(f"\nreport   {result.report}\npicture  {result.picture}")
+    print(f"\ntry it in the browser: gavamoe serve {out / 'run'} --open")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -172,7 +173,7 @@ class ExplanationStore:
         parsed = _parse(url)
         self.engine = _engine(parsed)
         self.label = parsed.render_as_string(hide_password=True)
-        self._prepared = False
+        self._prepared, self._preparing = False, threading.Lock()
 
     def prepare(self) -> None:
         """Create the tables that are missing.
@@ -180,8 +181,14 @@ class ExplanationStore:
         Raises:
             StoreError: The database cannot be reached.
         """
-        METADATA.create_all(self.engine)
-        self._prepared = True
+        with self._preparing:
+            if self._prepared:
+                return
+            try:
+                METADATA.create_all(self.engine)
+            except DBAPIError:  # another process may have created them at the same moment
+                METADATA.create_all(self.engine)
+            self._prepared = True
 
     def get(self, digests: Sequence[str]) -> dict[str, StoredExplanation]:
         """Return the stored explanations among the digests of keys."""

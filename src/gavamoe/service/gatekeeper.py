@@ -5,8 +5,6 @@ It is plain ASGI, so that streams stay streams and a handler can see that its cl
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hmac
 import json
 import logging
@@ -23,6 +21,7 @@ from gavamoe.service.settings import is_loopback
 
 LOG = logging.getLogger("gavamoe.service")
 OPEN_PATHS = ("/health/live", "/health/ready")  # probes carry no key
+PAGE_PATHS = ("/", "/favicon.ico")  # the page holds no data; it asks a person for the key
 READING = ("GET", "HEAD", "OPTIONS")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 CLIENT_GONE = 499  # as nginx logs it
@@ -101,7 +100,7 @@ class Gatekeeper:
             # A page of another site can point its own host name at this machine (DNS rebinding).
             if not is_loopback(_hostname(host)):
                 return 403, "without an API key the service answers only requests for localhost"
-        elif not _same_key(self.api_key, headers):
+        elif not _is_page(scope["path"]) and not _same_key(self.api_key, headers):
             return 401, "the API key is missing or wrong; send it as `Authorization: Bearer KEY`"
         origin = headers.get("origin")
         if origin is not None and scope["method"] not in READING and urlsplit(origin).netloc != host:
@@ -131,6 +130,10 @@ class Gatekeeper:
         )
 
 
+def _is_page(path: str) -> bool:
+    return path in PAGE_PATHS or path.startswith("/static/")
+
+
 def _hostname(host: str) -> str:
     try:
         return urlsplit(f"//{host}").hostname or ""
@@ -139,22 +142,15 @@ def _hostname(host: str) -> str:
 
 
 def _same_key(key: str, headers: Headers) -> bool:
-    """Return whether the request carries the key: as a bearer token, in X-API-Key, or as the password of Basic."""
+    """Return whether the request carries the key, as a bearer token or in X-API-Key."""
     scheme, _, value = headers.get("authorization", "").partition(" ")
-    offered = headers.get("x-api-key", "")
-    if scheme.lower() == "bearer":
-        offered = value
-    elif scheme.lower() == "basic":  # so that a browser asks for the key by itself
-        try:
-            offered = base64.b64decode(value, validate=True).decode().partition(":")[2]
-        except (binascii.Error, UnicodeDecodeError):
-            return False
+    offered = value if scheme.lower() == "bearer" else headers.get("x-api-key", "")
     return hmac.compare_digest(offered.strip().encode(), key.encode())
 
 
 async def _refuse(send: Send, status: int, reason: str) -> None:
     headers = [(b"content-type", b"application/json")]
     if status == 401:
-        headers.append((b"www-authenticate", b'Basic realm="gavamoe", charset="UTF-8"'))
+        headers.append((b"www-authenticate", b'Bearer realm="gavamoe"'))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": json.dumps({"error": reason}).encode()})

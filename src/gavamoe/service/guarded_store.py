@@ -23,7 +23,7 @@ from gavamoe.service.metrics import Metrics
 
 LOG = logging.getLogger("gavamoe.service")
 CACHED = 10_000  # explanations kept in memory
-READ_SECONDS, FEEDBACK_SECONDS = 1.0, 5.0
+READ_SECONDS, FEEDBACK_SECONDS = 2.0, 5.0
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds without the store after a failure
 UNWRITTEN = 10_000  # explanations that may wait for the writer
 ROWS_PER_WRITE = 200

@@ -131,8 +131,7 @@ class Worker:
             while jobs := self._take():
                 self._perform(jobs)
         except BaseException as error:
-            LOG.critical("the worker died", extra={"event": "worker_died", "error": type(error).__name__})
-            raise
+            LOG.critical("the worker died", exc_info=error, extra={"event": "worker_died"})
         finally:
             with self._changed:
                 self._dead = True
