@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gavamoe.pipeline.explanation_store import ExplanationStore
@@ -57,3 +60,49 @@ def events(text: str) -> list[tuple[str, Any]]:
 
 def metric(service: Service, name: str, **labels: str) -> float:
     return service.metrics.registry.get_sample_value(name, labels) or 0.0
+
+
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait for a condition."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.01)
+
+
+def send_raw(
+    service: Service,
+    method: str,
+    path: str,
+    chunks: Sequence[bytes] = (),
+    query: bytes = b"",
+    gone: Callable[[], bool] = lambda: False,
+) -> tuple[int, bytes]:
+    """Send a request without a length as a server would, and leave as soon as `gone` says so."""
+    from gavamoe.service.app import create_app
+
+    left, sent = list(chunks), []
+
+    async def receive() -> dict[str, Any]:
+        if left:
+            return {"type": "http.request", "body": left.pop(0), "more_body": bool(left)}
+        while not gone():
+            await asyncio.sleep(0.005)
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope: dict[str, Any] = {"type": "http", "method": method, "path": path, "raw_path": path.encode()}
+    scope |= {"query_string": query, "http_version": "1.1", "scheme": "http", "root_path": ""}
+    scope |= {"client": ("127.0.0.1", 1)}
+        "query_string": query,
+        "http_version": "1.1",
+        "scheme": "http",
+        "root_path": "",
+        "client": ("127.0.0.1", 1),
+    }
+    scope |= {"headers": [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")], "asgi": {"version": "3.0"}}
+    asyncio.run(create_app(service)(scope, receive, send))
+    body = b"".join(message.get("body", b"") for message in sent)
+    return (sent[0]["status"] if sent else 0), body

@@ -1,18 +1,26 @@
 """POST /v1/explain and its stream: the same texts as the library, however requests share batches."""
 
-import asyncio
+import functools
 import json
 import threading
-import time
 
 import polars as pl
 import pytest
-from helpers.service import events, explain, metric, pair
+from helpers.service import events, explain, metric, pair, send_raw, until
 
 from gavamoe.conditions import Condition
-from gavamoe.service.app import create_app
 
 PAIRS = [(f"u{number + 1:02d}", f"i{number % 19 + 1:02d}") for number in range(12)] + [("nobody", "i03")]
+
+
+def open_when(gate, condition):
+    """Open the gate as soon as a condition holds, while the requests of the test wait."""
+
+    def wait():
+        until(condition)
+        gate.open.set()
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +34,7 @@ def alone(explainer):
 
 def test_texts_of_many_clients_in_shared_batches_are_those_of_each_pair_alone(make_service, ask, alone, gate):
     service = make_service(gate=gate, batch=8)
-    threading.Timer(0.5, gate.open.set).start()
+    open_when(gate, lambda: service.worker.waiting >= len(PAIRS) - 1)
     requests = [explain(pair(user, item), experts=True) for user, item in PAIRS]
     answers = ask(service, *requests)
     assert len(gate.sizes) < len(PAIRS)  # they were generated together
@@ -97,7 +105,7 @@ def test_condition_seed_and_decoding_mean_what_they_mean_in_the_library(
 
 def test_a_stream_sends_words_that_join_to_the_text_and_shares_batches(make_service, ask, explainer, gate):
     service = make_service(gate=gate)
-    threading.Timer(0.5, gate.open.set).start()
+    open_when(gate, lambda: service.worker.waiting >= len(PAIRS) - 1)
     streams = [("POST", "/v1/explain/stream", {"pairs": [pair(*names)]}) for names in PAIRS]
     answers = ask(service, *streams)
     assert max(gate.sizes) > 4
@@ -118,7 +126,7 @@ def test_a_stream_sends_words_that_join_to_the_text_and_shares_batches(make_serv
 
 def test_a_full_queue_is_429_with_retry_after_and_the_accepted_requests_are_answered(make_service, ask, gate):
     service = make_service(gate=gate, queue=3)
-    threading.Timer(1.0, gate.open.set).start()
+    open_when(gate, lambda: metric(service, "gavamoe_refused_total", reason="queue_full") >= len(PAIRS) - 4)
     responses = ask(service, *(explain(pair(*names)) for names in PAIRS))
     statuses = [response.status_code for response in responses]
     assert statuses.count(429) >= len(PAIRS) - 4  # three wait, at most one is in hand
@@ -163,50 +171,23 @@ def test_a_late_stream_ends_with_an_error_or_a_template(make_service, ask, gate)
 
 
 @pytest.mark.parametrize("path", ["/v1/explain", "/v1/explain/stream"])
-def test_the_work_of_a_client_that_left_stops_and_is_not_stored(make_service, path):
+def test_the_work_of_a_client_that_left_stops_and_is_not_stored(make_service, path, monkeypatch):
     service = make_service(store=None)
     long = {"pairs": [pair("u01", "i01")], "decoding": {"max_new_tokens": 256, "min_new_tokens": 256, "candidates": 1}}
-    steps = []
-    forward = service.run.explainer.model.forward
+    model, steps = service.run.explainer.model, []
+    forward = model.forward
 
+    @functools.wraps(forward)
     def counted(*args, **kwargs):
         steps.append(1)
         return forward(*args, **kwargs)
 
-    service.run.explainer.model.forward = counted
-    try:
-        asyncio.run(_leave_after(service, path, long, steps))
-        until = time.monotonic() + 30
-        while service.worker._in_hand and time.monotonic() < until:
-            time.sleep(0.01)
-    finally:
-        service.run.explainer.model.forward = forward
-    assert 1 <= len(steps) < 200
+    monkeypatch.setattr(model, "forward", counted)
+    send_raw(service, "POST", path, [json.dumps(long).encode()], gone=lambda: len(steps) >= 3)
+    until(lambda: not service.worker.busy)
+    assert 3 <= len(steps) < 200
     assert not service.store._memory
     assert metric(service, "gavamoe_refused_total", reason="client_gone") == 1
-
-
-async def _leave_after(service, path, body, steps):
-    """Send a request and disconnect as soon as the model has generated a few tokens."""
-    sent = False
-
-    async def receive():
-        nonlocal sent
-        if not sent:
-            sent = True
-            return {"type": "http.request", "body": json.dumps(body).encode(), "more_body": False}
-        while len(steps) < 3:
-            await asyncio.sleep(0.005)
-        return {"type": "http.disconnect"}
-
-    async def send(message):
-        pass
-
-    headers = [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")]
-    scope = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b""}
-    scope |= {"headers": headers, "http_version": "1.1", "scheme": "http", "root_path": "", "client": ("127.0.0.1", 1)}
-    scope |= {"asgi": {"version": "3.0", "spec_version": "2.3"}}
-    await create_app(service)(scope, receive, send)
 
 
 def test_one_reader_that_leaves_changes_no_other_text_of_the_batch(explainer):

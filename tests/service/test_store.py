@@ -61,7 +61,7 @@ def test_what_was_put_is_got_and_a_later_row_replaces_an_earlier_one(rows):
     [
         ("mysql://u:p@h/d", "cannot be mysql"),
         ("nonsense://", "cannot be nonsense"),
-        ("postgresql://[bad", "cannot be read"),
+        ("postgresql://h:port/d", "cannot be read"),
         ("sqlite:////no/such/folder/store.sqlite", "cannot be opened"),
         ("postgresql://u:secret@127.0.0.1:9/d", "cannot be opened"),
     ],

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -30,6 +31,7 @@ from gavamoe.service.template import explain_by_template
 from gavamoe.service.worker import Job, QueueFullError, Worker
 
 Gone = Callable[[], Awaitable[None]]  # returns when the client has left
+Events = AsyncGenerator[tuple[str, dict[str, Any]] | None, None]
 PING_SECONDS = 15.0
 
 
@@ -136,7 +138,7 @@ class Answers:
         sources |= {digest: ("template", stored) for digest, stored in templates.items()}
         return self._answers(plans, sources)
 
-    async def stream(self, run: ServedRun, request: ExplainRequest) -> AsyncIterator[tuple[str, dict[str, Any]] | None]:
+    async def stream(self, run: ServedRun, request: ExplainRequest) -> Events:
         """Return an iterator over the events of one pair: words, then the explanation or an error; None is a ping.
 
         The work is accepted before the iterator is returned, so that a refusal has a status of its own. Closing the
@@ -190,7 +192,7 @@ class Answers:
         keys = {plan.digest: plan.key for plan in plans}
         self._queue(list(jobs.values()))
         for digest, job in jobs.items():
-            job.future.add_done_callback(lambda future, key=keys[digest], job=job: self._keep(key, job, future))
+            job.future.add_done_callback(partial(self._keep, keys[digest], job))
         return jobs
 
     def _queue(self, jobs: Sequence[Job]) -> None:
@@ -229,8 +231,8 @@ class Answers:
         if not jobs:
             return True
         futures = {asyncio.wrap_future(job.future) for job in jobs}
-        all_done = asyncio.gather(*futures, return_exceptions=True)
-        left = asyncio.ensure_future(gone())
+        all_done: asyncio.Future[Any] = asyncio.gather(*futures, return_exceptions=True)
+        left: asyncio.Future[Any] = asyncio.ensure_future(gone())
         try:
             await asyncio.wait({all_done, left}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             if all_done.done():
@@ -278,9 +280,7 @@ class Answers:
             answers.append(answer)
         return answers
 
-    async def _stream_known(
-        self, plan: PairPlan, stored: StoredExplanation
-    ) -> AsyncIterator[tuple[str, dict[str, Any]] | None]:
+    async def _stream_known(self, plan: PairPlan, stored: StoredExplanation) -> Events:
         for number, word in enumerate(stored.explanation["text"].split(" ")):
             yield "word", {"text": f" {word}" if number else word}
         (answer,) = self._answers([plan], {plan.digest: ("store", stored)})
@@ -288,7 +288,7 @@ class Answers:
 
     async def _stream_job(
         self, plan: PairPlan, job: Job, words: asyncio.Queue[str | None], request: ExplainRequest
-    ) -> AsyncIterator[tuple[str, dict[str, Any]] | None]:
+    ) -> Events:
         start = time.monotonic()
         seconds = self.default_deadline if request.deadline_ms is None else request.deadline_ms / 1000
         first, in_time = True, True

@@ -56,7 +56,12 @@ def create_app(service: Service) -> FastAPI:
         max_body_size=service.settings.max_body,
     )
     app.state.service = service
-    app.add_middleware(Gatekeeper, api_key=service.settings.api_key, metrics=service.metrics)
+    app.add_middleware(
+        Gatekeeper,
+        api_key=service.settings.api_key,
+        max_body=service.settings.max_body,
+        metrics=service.metrics,
+    )
     for router in (explaining, browse, operating):
         app.include_router(router)
     _handle_errors(app)

@@ -45,11 +45,13 @@ class Gatekeeper:
     Args:
         app: the application.
         api_key: key that requests must carry; None refuses requests that do not come for a loopback host.
+        max_body: largest body, in bytes. A longer one that states its length is refused here, with one line in JSON;
+            FastAPI limits what states no length.
         metrics: counts requests.
     """
 
-    def __init__(self, app: ASGIApp, api_key: str | None, metrics: Metrics):
-        self.app, self.api_key, self.metrics = app, api_key, metrics
+    def __init__(self, app: ASGIApp, api_key: str | None, max_body: int, metrics: Metrics):
+        self.app, self.api_key, self.max_body, self.metrics = app, api_key, max_body, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -105,6 +107,9 @@ class Gatekeeper:
         origin = headers.get("origin")
         if origin is not None and scope["method"] not in READING and urlsplit(origin).netloc != host:
             return 403, "requests from pages of other sites are not allowed"
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length[:20]) > self.max_body:
+            return 413, f"the body is too long; at most {self.max_body:,} bytes"
         return None
 
     def _record(self, scope: Scope, state: dict[str, object], status: int, seconds: float) -> None:

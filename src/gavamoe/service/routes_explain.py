@@ -63,7 +63,7 @@ async def explain_stream(request: Request, body: ExplainRequest) -> Response:
             async for event in events:
                 yield KEEPALIVE_COMMENT if event is None else _encode(*event, run=run.id)
         finally:
-            await events.aclose()  # type: ignore[attr-defined] - an async generator
+            await events.aclose()
 
     return StreamingResponse(encoded(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 

@@ -92,6 +92,11 @@ class Worker:
         """Number of jobs in the queue."""
         return len(self._queue)
 
+    @property
+    def busy(self) -> bool:
+        """Whether jobs are being performed."""
+        return bool(self._in_hand)
+
     def submit(self, jobs: Sequence[Job]) -> None:
         """Queue all of the jobs, or none.
 
