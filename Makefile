@@ -1,8 +1,8 @@
-# make demo: the main job on a simulated world; make test: the tests; make lint: style and types; make bench: the benchmarks;
+# make demo: simulate, train and evaluate; make test: the tests; make lint: style and types; make bench: the benchmarks;
 # make docs: the documentation site
 VENV ?= .venv
 PYTHON ?= python3
-# A CPU build is enough. For CUDA, or another build of torch: make demo TORCH="torch --index-url ..."
+# A CPU build is enough. To install another build of torch, such as one for CUDA: make demo TORCH="torch --index-url ..."
 TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 

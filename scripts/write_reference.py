@@ -8,12 +8,10 @@ tests/test_docs.py fails when a page differs from what this script writes.
 
 from __future__ import annotations
 
-import contextlib
 import types
 import typing
 from collections.abc import Iterator, Sequence
 from enum import Enum
-from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
@@ -47,9 +45,6 @@ def cli_page() -> str:
 
 def commands() -> Iterator[tuple[str, Any]]:
     """Yield each command with its name; the name of a subcommand has the name of its group before it."""
-    # In layouts where the commands register themselves, importing this module registers them.
-    with contextlib.suppress(ModuleNotFoundError):
-        import_module("gavamoe.cli.commands")
     yield from _below("", typer.main.get_command(app))
 
 

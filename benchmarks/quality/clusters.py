@@ -1,10 +1,10 @@
-"""Whether stage 1 finds the groups of simulated worlds, beside two other ways, in one run.
+"""Measure whether stage 1 finds the groups of simulated worlds, compared with two other methods in one run.
 
     python benchmarks/quality/clusters.py [--seeds 3] [--largest 1000000] [--curve size|noise|sparsity]
 
-Prints a Markdown table a curve: adjusted Rand index between the true group of each pair's user and the cluster that the
-pair is given, mean over the seeds and the smallest. Each seed has a world of its own; a million reviews have one seed.
-The other ways cluster users, and a pair gets its user's cluster:
+Prints one Markdown table per curve. Its values are the adjusted Rand index between the true group of each pair's user
+and the cluster of the pair: the mean over the seeds, and the smallest. Each seed has a separate world; a million
+reviews use one seed. The other methods cluster users, and a pair gets its user's cluster:
     mf + k-means    k-means on the user vectors of a matrix factorisation (cornac)
     ae + mixture    a Gaussian mixture on the users' latents of the same autoencoder, trained without a prior
 """
@@ -24,47 +24,47 @@ from gavamoe.config import PreferenceConfig
 from gavamoe.data.dataset import InteractionArrays
 from gavamoe.data.simulate import World, simulate
 from gavamoe.preference.batches import Interactions
-from gavamoe.preference.mixture_fit import fit_users, known_users
+from gavamoe.preference.mixture_fit import fit_user_mixture, observed_user_latents
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.trainer import fit_preference, pretrain
 
-LEVELS, HELD = 5, 0.1
+LEVELS, VALID_SHARE = 5, 0.1
 WAYS = ("GaVaMoE", "ae + mixture", "mf + k-means")
 
 
 def world(reviews: int, clusters: int, per_user: float = 25, seed: int = 0, **about: float) -> World:
-    """`reviews` by users with `per_user` each, over as many items as a site of that size would have."""
+    """Return a world of users with `per_user` reviews each, and as many items as a site of that size would have."""
     users = max(int(reviews / per_user), 2 * clusters)
     items = max(40, int(users**0.5 * 10), int(2 * per_user))
     return World(users=users, items=items, reviews=reviews, clusters=clusters, seed=seed, **about)
 
 
 class Pairs:
-    """A world's interactions, a tenth held out, and the true groups."""
+    """A world's interactions, split into training and a tenth for validation, and the true groups."""
 
     def __init__(self, about: World):
         frame = simulate(about)
         user, item = (np.unique(frame[name].to_numpy(), return_inverse=True)[1] + 1 for name in ("user", "item"))
         level = frame["rating"].to_numpy().astype(np.int64)
-        held = np.random.default_rng(about.seed).random(len(frame)) < HELD
+        valid = np.random.default_rng(about.seed).random(len(frame)) < VALID_SHARE
         self.user, self.item, self.group = user, item, frame["cluster"].to_numpy()
-        self.learned = InteractionArrays(user[~held], item[~held], level[~held])
-        self.checked = InteractionArrays(user[held], item[held], level[held])
+        self.train = InteractionArrays(user[~valid], item[~valid], level[~valid])
+        self.valid = InteractionArrays(user[valid], item[valid], level[valid])
         self.users, self.items = int(user.max()), int(item.max())
 
 
-def found(way: str, pairs: Pairs, clusters: int, seed: int) -> np.ndarray:
+def assign(way: str, pairs: Pairs, clusters: int, seed: int) -> np.ndarray:
     """The cluster of each pair."""
     config = PreferenceConfig(clusters=clusters, batch_size=512 if len(pairs.user) < 100_000 else 4096)
     if way == "mf + k-means":
         return _mf_kmeans(pairs, clusters, seed)[pairs.user]
     model = PreferenceModel.from_config(pairs.users, pairs.items, LEVELS, config, seed)
     if way == "GaVaMoE":
-        fit_preference(model, pairs.learned, pairs.checked, config, seed)
+        fit_preference(model, pairs.train, pairs.valid, config, seed)
         return model.assign(torch.from_numpy(pairs.user), torch.from_numpy(pairs.item)).numpy()
-    pretrain(model, pairs.learned, pairs.checked, config, seed)
-    counts = Interactions(pairs.learned).counts(model.users, model.items)[0]
-    mixture = fit_users(known_users(model, counts), clusters, config.restarts, seed)
+    pretrain(model, pairs.train, pairs.valid, config, seed)
+    counts = Interactions(pairs.train).counts(model.users, model.items)[0]
+    mixture = fit_user_mixture(observed_user_latents(model, counts), clusters, config.restarts, seed)
     return mixture.predict(model.latent_means()[0].double().numpy())[pairs.user]
 
 
@@ -73,7 +73,7 @@ def _mf_kmeans(pairs: Pairs, clusters: int, seed: int) -> np.ndarray:
     from cornac.data import Dataset
     from cornac.models import MF
 
-    train = pairs.learned
+    train = pairs.train
     rows = zip(train.user_id.tolist(), train.item_id.tolist(), train.level.tolist(), strict=True)
     data = Dataset.build(list(rows))
     model = MF(k=8, max_iter=100, learning_rate=0.01, lambda_reg=0.02, early_stop=True, num_threads=1, seed=seed)
@@ -98,12 +98,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--largest", type=int, default=1_000_000)
     parser.add_argument("--curve", choices=("size", "noise", "sparsity"))
-    asked = parser.parse_args()
-    for name, worlds in curves(asked.largest).items():
-        if asked.curve in (None, name):
+    options = parser.parse_args()
+    for name, worlds in curves(options.largest).items():
+        if options.curve in (None, name):
             print(f"\n| {name} | users, items | {' | '.join(WAYS)} | seconds |\n|---|---|{'---|' * len(WAYS)}---|")
             for label, about in worlds:
-                print(row(label, about, asked.seeds), flush=True)
+                print(row(label, about, options.seeds), flush=True)
 
 
 def row(label: str, about: World, seeds: int) -> str:
@@ -114,7 +114,7 @@ def row(label: str, about: World, seeds: int) -> str:
         pairs = Pairs(replace(about, seed=seed))
         for way in WAYS:
             started = time.perf_counter()
-            indices[way].append(adjusted_rand_score(pairs.group, found(way, pairs, about.clusters, seed)))
+            indices[way].append(adjusted_rand_score(pairs.group, assign(way, pairs, about.clusters, seed)))
             if way == WAYS[0]:
                 seconds.append(time.perf_counter() - started)
     cells = [f"{np.mean(values):.2f} ({min(values):.2f})" for values in indices.values()]

@@ -1,12 +1,12 @@
-"""Items that nobody has reviewed: ratings with and without what is said of them, on a temporal split.
+"""Cold-start items: rating errors with and without item features, on a temporal split.
 
     gavamoe prepare REVIEWS --out DATA --split temporal
     python benchmarks/quality/cold_items.py DATA ITEMS [--features 8 16] [--seeds 5] [--split valid]
 
-DATA is a prepared dataset, ITEMS a file of item metadata that describes its new items too. Prints a Markdown table:
-RMSE in levels over the pairs whose item has no training review, mean and standard deviation over seeds, for users that
-are known and users that are not, beside the training mean and user biases; and the correlation over new items of the
-mean level that is predicted with the mean level that was given.
+DATA is a prepared dataset, ITEMS a file of item metadata that includes the new items. Prints a Markdown table: RMSE in
+levels over the pairs whose item has no training review, as mean and standard deviation over seeds, for known and for
+unknown users, compared with the training mean and user biases; and the correlation, over new items, of the mean
+predicted level with the mean true level.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Task:
         return float(square[known].mean() ** 0.5), float(square[~known].mean() ** 0.5)
 
 
-def ours(task: Task, width: int, seed: int) -> np.ndarray:
+def gavamoe(task: Task, width: int, seed: int) -> np.ndarray:
     """Predicted levels of the cold pairs."""
     config, catalog = PreferenceConfig(item_features=width), task.catalog
     model = PreferenceModel.from_config(catalog.n_users, catalog.n_items, catalog.scale.levels, config, seed)
@@ -63,7 +63,7 @@ def ours(task: Task, width: int, seed: int) -> np.ndarray:
 
 
 def biases(task: Task) -> np.ndarray:
-    """Training mean and what known users add to it, as if three reviews had spoken for 0."""
+    """Return the training mean plus the biases of known users, shrunk by a pseudo-count of three reviews."""
     train = task.dataset.arrays("train")
     mean, rows = train.level.mean(), task.catalog.n_users + 1
     added = np.bincount(train.user_id, train.level - mean, rows) / (np.bincount(train.user_id, minlength=rows) + 3)
@@ -72,7 +72,7 @@ def biases(task: Task) -> np.ndarray:
 
 
 def agreement(task: Task, predicted: np.ndarray) -> float:
-    """Correlation over the new items, weighted by their pairs, of mean predicted and mean given level."""
+    """Return the correlation of mean predicted and mean true level over the new items, weighted by their pairs."""
     rows = pl.DataFrame({"item": task.new_item, "given": task.level, "predicted": predicted})
     means = rows.group_by("item").agg(pl.len(), pl.col("given", "predicted").mean())
     spread = np.cov(means["given"], means["predicted"], aweights=means["len"])
@@ -86,23 +86,23 @@ def main() -> None:
     parser.add_argument("--features", type=int, nargs="+", default=[8, 16])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--split", choices=("valid", "test"), default="valid")
-    asked = parser.parse_args()
-    task = Task(ReviewDataset.load(asked.data), asked.items, asked.split)
+    options = parser.parse_args()
+    task = Task(ReviewDataset.load(options.data), options.items, options.split)
     known = int((task.user > 0).sum())
     sides = f"known users, n = {known} | unknown users, n = {len(task.user) - known}"
     print(f"| pairs with a new item | {sides} | correlation over items |\n|---|---|---|---|")
     mean = np.full(len(task.level), task.dataset.arrays("train").level.mean())
     print(row("training mean", task, [mean]))
     print(row("training mean and user bias", task, [biases(task)]))
-    for width in [0, *asked.features]:
-        predicted = [ours(task, width, seed) for seed in range(asked.seeds)]
-        print(row(f"ours, {width} item features", task, predicted), flush=True)
+    for width in [0, *options.features]:
+        predicted = [gavamoe(task, width, seed) for seed in range(options.seeds)]
+        print(row(f"GaVaMoE, {width} item features", task, predicted), flush=True)
 
 
 def row(name: str, task: Task, predicted: list[np.ndarray]) -> str:
-    """A line of the table, over the seeds' predictions."""
-    errors = zip(*(task.errors(of_seed) for of_seed in predicted), strict=True)
-    agreements = [agreement(task, of_seed) if np.ptp(of_seed) else 0.0 for of_seed in predicted]
+    """Return a line of the table from the predictions of each seed."""
+    errors = zip(*(task.errors(prediction) for prediction in predicted), strict=True)
+    agreements = [agreement(task, prediction) if np.ptp(prediction) else 0.0 for prediction in predicted]
     cells = [f"{np.mean(side):.3f} ± {np.std(side):.3f}" for side in (*errors, agreements)]
     return f"| {name} | {' | '.join(cells)} |"
 

@@ -1,8 +1,8 @@
-"""A small dense LM that has read the training texts of a prepared dataset and nothing else, as a base model.
+"""Pretrain a small dense LM on the training texts of a prepared dataset, for use as a base model.
 
     python benchmarks/quality/pretrain.py DATA --out LM [--epochs 5]
 
-writes a Llama checkpoint with its tokenizer, of the size of the `tiny` preset, for experiments on pretrained LMs:
+It writes a Llama checkpoint of the size of the `tiny` preset with its tokenizer, for experiments on pretrained LMs:
 `gavamoe train DATA --base-model LM`,
 `gavamoe compare ... --config configs/compare/initialisations.yaml --base-model LM`.
 """
@@ -28,16 +28,16 @@ from transformers import (
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.language.tokenizer import train_tokenizer
 
-WIDTH, LAYERS, HEADS, VOCABULARY, LONGEST = 96, 2, 4, 2000, 64
+WIDTH, LAYERS, HEADS, VOCABULARY, MAX_TOKENS = 96, 2, 4, 2000, 64
 BATCH, RATE = 32, 2e-3
 
 
 class Texts(Dataset[dict[str, list[int]]]):
-    """Token ids of texts, each with its end."""
+    """Token ids of texts, each followed by the end token."""
 
     def __init__(self, texts: list[str], tokenizer: PreTrainedTokenizerFast):
         encoded = tokenizer([" " + text for text in texts], add_special_tokens=False)["input_ids"]
-        self.ids = [[*ids[:LONGEST], tokenizer.eos_token_id] for ids in encoded]
+        self.ids = [[*ids[:MAX_TOKENS], tokenizer.eos_token_id] for ids in encoded]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -47,23 +47,23 @@ class Texts(Dataset[dict[str, list[int]]]):
 
 
 def main() -> None:
-    """Train, and write the checkpoint."""
+    """Train the LM and write the checkpoint."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
-    dataset = ReviewDataset.load(asked.data)
+    options = parser.parse_args()
+    dataset = ReviewDataset.load(options.data)
     train, valid = (
         [text for text in dataset.interactions(split)["text"].fill_null("").to_list() if text]
         for split in ("train", "valid")
     )
-    # The marks of our prompts are new to a base model; this one has only an end and padding.
+    # A base model does not know GaVaMoE's special tokens, so this one has only the end and padding tokens.
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=train_tokenizer(train, VOCABULARY).backend_tokenizer, eos_token="<|end|>", pad_token="<|pad|>"
     )
-    set_seed(asked.seed)
+    set_seed(options.seed)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=WIDTH,
@@ -82,11 +82,11 @@ def main() -> None:
     trainer = Trainer(
         model=model,
         args=TrainingArguments(
-            output_dir=str(asked.out),
+            output_dir=str(options.out),
             disable_tqdm=True,
             per_device_train_batch_size=BATCH,
             per_device_eval_batch_size=128,
-            num_train_epochs=asked.epochs,
+            num_train_epochs=options.epochs,
             learning_rate=RATE,
             lr_scheduler_type="cosine",
             warmup_steps=0.05,
@@ -95,7 +95,7 @@ def main() -> None:
             save_strategy="no",
             report_to="none",
             use_cpu=not torch.cuda.is_available(),
-            seed=asked.seed,
+            seed=options.seed,
         ),
         train_dataset=Texts(train, tokenizer),
         eval_dataset=Texts(valid, tokenizer),
@@ -105,9 +105,9 @@ def main() -> None:
     trainer.train()
     for record in trainer.state.log_history:
         if "eval_loss" in record:
-            print(f"epoch {record['epoch']:g}: validation loss {record['eval_loss']:.3f} nats a token")
-    model.save_pretrained(asked.out)
-    tokenizer.save_pretrained(asked.out)
+            print(f"epoch {record['epoch']:g}: validation loss {record['eval_loss']:.3f} nats per token")
+    model.save_pretrained(options.out)
+    tokenizer.save_pretrained(options.out)
 
 
 if __name__ == "__main__":

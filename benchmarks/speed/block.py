@@ -1,4 +1,4 @@
-"""The multi-gate block beside a dense gated FFN with the same active parameters."""
+"""Time the multi-gate block against a dense gated FFN with the same active parameters."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GPU_SHAPE = {"experts": 12, "top_k": 3, "width": 1280}, 4096
 
 
 def measure(rounds: int, on_gpu: bool) -> list[dict[str, Any]]:
-    """A row a granularity and job: milliseconds of each way, and the block's ratio to FFN or reading."""
+    """Return one row per granularity and job: milliseconds per variant, and the block's ratio to the reference."""
     coarse, hidden = GPU_SHAPE if on_gpu else CPU_SHAPE
     rows = []
     for granularity in (1, 2, 4):
@@ -54,7 +54,7 @@ def measure(rounds: int, on_gpu: bool) -> list[dict[str, Any]]:
 
 
 def _with(block: MultiGateMoE, kernel: str, job: Callable[[], object]) -> Callable[[], object]:
-    """The job with the experts switched to a kernel by name."""
+    """Return the job with the experts switched to a kernel by name."""
 
     def run() -> None:
         block.experts.config._experts_implementation = kernel
@@ -64,7 +64,7 @@ def _with(block: MultiGateMoE, kernel: str, job: Callable[[], object]) -> Callab
 
 
 def _job(module: nn.Module, x_BSH: Tensor, job: str) -> Callable[[], object]:
-    """Forward alone, without gradients; or forward and backward to weights and input."""
+    """Return a forward pass without gradients, or a forward and backward pass to weights and input."""
 
     def forward() -> Tensor:
         with torch.inference_mode():
@@ -79,9 +79,9 @@ def _job(module: nn.Module, x_BSH: Tensor, job: str) -> Callable[[], object]:
 
 
 def _reading(block: MultiGateMoE, x_BSH: Tensor) -> Callable[[], object]:
-    """Read as many bytes once as the weights of the experts have that these tokens touch."""
+    """Return a job that reads once as many bytes as the weights of the experts that these tokens select."""
     with torch.inference_mode():
         block(x_BSH)
         touched = block.routing.selected[0].unique()
         weights = torch.cat([parameter[touched].flatten() for parameter in block.experts.parameters()])
-    return weights.sum  # one call: what counts is the reading
+    return weights.sum  # one call, whose time is that of reading

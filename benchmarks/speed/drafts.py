@@ -1,8 +1,8 @@
-"""Texts a second of a trained run, eight drafts each, with and without letting the ended ones leave the batch.
+"""Pairs per second of a trained run with several drafts each, with and without removing finished drafts from the batch.
 
     python benchmarks/speed/drafts.py RUN
 
-An untrained model would not do: how much there is to gain depends on how long its texts are.
+It needs a trained run: the gain depends on how long its texts are.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def main() -> None:
     explainer = Explainer.from_pretrained(options.run)
     rng = np.random.default_rng(0)
     names = explainer.catalog.user_names[1:], explainer.catalog.items["item"].to_list()
-    pairs = list(zip(*(rng.choice(of_side, options.pairs) for of_side in names), strict=True))
+    pairs = list(zip(*(rng.choice(names_of_side, options.pairs) for names_of_side in names), strict=True))
 
-    def in_legs_of(tokens: int) -> Callable[[], list[str]]:
+    def decode_in_chunks(tokens: int) -> Callable[[], list[str]]:
         def write() -> list[str]:
             generate.CHUNK_TOKENS = tokens
             return [explanation.text for explanation in explainer.explain_batch(pairs)]
@@ -41,16 +41,16 @@ def main() -> None:
         return write
 
     ways = {
-        "in legs": in_legs_of(generate.CHUNK_TOKENS),
-        "in one": in_legs_of(explainer.decoding.max_new_tokens),
+        "in chunks": decode_in_chunks(generate.CHUNK_TOKENS),
+        "without chunks": decode_in_chunks(explainer.decoding.max_new_tokens),
     }
     texts = {way: write() for way, write in ways.items()}
-    words = np.mean([len(text.split()) for text in texts["in one"]])
-    print(f"the same texts: {texts['in legs'] == texts['in one']}; words: {words:.1f}")
+    words = np.mean([len(text.split()) for text in texts["without chunks"]])
+    print(f"the same texts: {texts['in chunks'] == texts['without chunks']}; words: {words:.1f}")
     taken = seconds(ways, options.rounds)
     for way, spent in taken.items():
-        print(f"{way}: {options.pairs / spent:.1f} pairs a second")
-    print(f"ratio: {taken['in one'] / taken['in legs']:.2f}")
+        print(f"{way}: {options.pairs / spent:.1f} pairs per second")
+    print(f"ratio: {taken['without chunks'] / taken['in chunks']:.2f}")
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
-"""How fast stage 2 is, and how much memory it takes, each figure beside what it is to be compared with, in one run.
+"""Measure the speed and memory of stage 2, each figure beside its reference, in one run.
 
     python benchmarks/speed/explainer.py [--threads 1] [--rounds 5] [--only block training ...] [--json]
 
-block       the multi-gate block against a dense gated FFN with the same active parameters: forward, training, and
-            decoding, there against the larger of that FFN and reading the touched experts' weights once
-training    tokens a second against the published way
+block       the multi-gate block against a dense gated FFN with the same active parameters: forward, training and
+            decoding; decoding against the larger of that FFN's time and of reading the selected experts' weights once
+training    tokens per second against the published method
 generation  30 tokens for 1,000 pairs in batches against one pair at a time (20 pairs)
-memory      of each initialisation at Llama-3.1-8B's shape, computed; on a GPU measured on 4 of its 32 layers too
+memory      of each initialisation at the shape of Llama-3.1-8B, computed; on a GPU also measured on 4 of its 32 layers
 
-On a GPU the block is measured in bf16 at Llama-3.1-8B's shape. On a CPU times are processor time of all threads: with
-one thread that is what a quiet machine takes, however busy this one is; with more, ratios of work, not of waiting.
+On a GPU the block is measured in bf16 at the shape of Llama-3.1-8B. On a CPU times are processor time of all threads.
+With one thread that equals the time on a quiet machine; with more threads ratios compare work, not waiting.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ PARTS: dict[str, Callable[[int], Any]] = {
 
 
 def table(rows: list[dict[str, Any]]) -> Table:
-    """A column a key; rows may lack some."""
+    """Return a table with one column per key; rows may lack keys."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    shown = Table(*columns)
+    printed = Table(*columns)
     for row in rows:
-        shown.add_row(*(_cell(row.get(key, "")) for key in columns))
-    return shown
+        printed.add_row(*(_cell(row.get(key, "")) for key in columns))
+    return printed
 
 
 def _cell(value: Any) -> str:
@@ -56,7 +56,7 @@ def _cell(value: Any) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=5, help="turns that the median is taken of")
+    parser.add_argument("--rounds", type=int, default=5, help="turns per variant; the median is reported")
     parser.add_argument("--only", nargs="+", default=list(PARTS), choices=list(PARTS))
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     options = parser.parse_args()

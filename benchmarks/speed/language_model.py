@@ -1,4 +1,4 @@
-"""Training and generation of the default language model, beside the published way and beside one pair at a time."""
+"""Time training against the published method, and generation in batches against one pair at a time."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.language.decoding_config import DecodingConfig
 
 CONFIG = load_config("small").explainer
-CLUSTERS, IDS, WORDS = 5, 1000, 25  # words of a text
-SEQUENCES = 64  # that one turn of training takes
+CLUSTERS, IDS, WORDS = 5, 1000, 25  # words per text
+SEQUENCES = 64  # per turn of training
 PAIRS, PAIRS_ALONE, NEW_TOKENS = 1000, 20, 30
 
 
 def _world() -> tuple[GavamoeForCausalLM, PreTrainedTokenizerBase, list[str]]:
-    """The default model, untrained, and texts of made-up words."""
+    """Return the default model, untrained, its tokenizer, and texts of random words."""
     rng = np.random.default_rng(0)
     words = ["".join(rng.choice(list("abcdeilmnorst"), rng.integers(2, 8))) for _ in range(3000)]
     texts = [" ".join(rng.choice(words, rng.integers(WORDS - 10, WORDS + 10))) for _ in range(2000)]
@@ -42,9 +42,9 @@ def _pairs(count: int) -> PairContext:
 
 
 def training(rounds: int) -> list[dict[str, Any]]:
-    """Tokens a second of ours, in batches of the default size, and as published: one sequence a batch and a step.
+    """Return tokens per second in batches of the default size, and as published: one sequence per batch and step.
 
-    The last way is the published one spared its many optimizer steps: it takes as few as ours, accumulating.
+    The last variant is the published one with gradient accumulation: it takes as few optimizer steps as GaVaMoE.
     """
     (model, tokenizer, texts), (other, *_), (third, *_) = _world(), _world(), _world()
     rows = ExplanationDataset(_pairs(SEQUENCES), texts[:SEQUENCES], tokenizer, CONFIG, seed=0, hide=False)
@@ -53,7 +53,7 @@ def training(rounds: int) -> list[dict[str, Any]]:
     by_step = [order[start : start + CONFIG.batch_size] for start in range(0, SEQUENCES, CONFIG.batch_size)]
     clusters = [row % CLUSTERS for row in order]
     ways = {
-        "ours": _epoch(model, [[[rows[row] for row in step]] for step in by_step], collate),
+        "GaVaMoE": _epoch(model, [[[rows[row] for row in step]] for step in by_step], collate),
         "published": _epoch(publish(other, clusters), [[[rows[row]]] for row in order], collate),
         "published, accumulating": _epoch(
             publish(third, clusters), [[[rows[row]] for row in step] for step in by_step], collate
@@ -62,7 +62,7 @@ def training(rounds: int) -> list[dict[str, Any]]:
     tokens = sum(len(rows[row]["input_ids"]) for row in order)
     speed = {way: tokens / spent for way, spent in seconds(ways, rounds).items()}
     return [
-        {"way": way, "tokens_per_second": speed[way], "times_slower_than_ours": speed["ours"] / speed[way]}
+        {"way": way, "tokens_per_second": speed[way], "times_slower_than_gavamoe": speed["GaVaMoE"] / speed[way]}
         for way in ways
     ]
 
@@ -70,7 +70,7 @@ def training(rounds: int) -> list[dict[str, Any]]:
 def _epoch(
     model: GavamoeForCausalLM, steps: list[list[list[dict[str, Any]]]], collate: Collator
 ) -> Callable[[], object]:
-    """Steps of batches of rows; an optimizer step after the batches of each."""
+    """Return a job that trains on steps of batches of rows, with an optimizer step after the batches of each step."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     model.train()
 
@@ -87,7 +87,7 @@ def _epoch(
 
 
 def generation(rounds: int) -> dict[str, Any]:
-    """Pairs a second with 30 tokens each: 1,000 pairs through `generate`, and fewer pairs, one call each."""
+    """Return pairs per second with 30 tokens each: 1,000 pairs in one call, and fewer pairs in one call each."""
     model, tokenizer, _ = _world()
     greedy = DecodingConfig(
         do_sample=False,

@@ -1,4 +1,4 @@
-"""What each initialisation holds in memory at Llama-3.1-8B's shape: computed on the meta device, measured on a GPU."""
+"""Memory of each initialisation at the shape of Llama-3.1-8B: computed on the meta device, measured on a GPU."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ SHAPES = {
     "replicate": {"experts": 4, "top_k": 2, "width": 14336},
     "random": {"experts": 12, "top_k": 3, "width": 1280},
 }
-# Bytes a parameter: frozen in bf16; trained in float32 with its gradient and Adam's two moments.
+# Bytes per parameter: frozen in bf16; trained in float32 with its gradient and Adam's two moments.
 FROZEN, TRAINED = 2, 16
 
 
 def measure() -> list[dict[str, Any]]:
-    """A row an initialisation: parameters, GiB of the weights in bf16, and of training what it was made to train."""
+    """Return one row per initialisation: parameters, GiB of the weights in bf16, and GiB of training."""
     rows = []
     for initialisation, coarse in SHAPES.items():
         model = _converted(initialisation, coarse, LAYERS, torch.device("meta"))
@@ -46,7 +46,7 @@ def measure() -> list[dict[str, Any]]:
 
 
 def _on_gpu(initialisation: str, coarse: dict[str, int]) -> dict[str, float]:
-    """GiB of a few layers with embeddings, converted there: computed and allocated, and the most while converting."""
+    """Return GiB of a few layers with embeddings converted on the GPU: computed, allocated, peak."""
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()

@@ -1,11 +1,12 @@
-"""How fast stage 1 trains, beside the published encoder and beside dense updates, in one run.
+"""Time the training of stage 1 against the published encoder and against dense updates, in one run.
 
     python benchmarks/speed/preference.py [--threads 2] [--rows 400000] [--json]
 
-Each way trains on simulated pairs in batches of 4,096, by the ELBO; rows a second are the median over ROUNDS turns, in
-which the ways take turns. The published encoder is written anew from its description: user and item vectors of 768
-dimensions, a Transformer encoder layer whose sequence is the BATCH, two linear heads; mixture and decoder as in ours.
-Our ways go through the whole training step: memory-mapped columns, block shuffle, id dropout, loss, both optimizers.
+Each variant trains by the ELBO on simulated pairs in batches of 4,096. Rows per second are the median over ROUNDS
+turns, in which the variants alternate. The published encoder is reimplemented from its description: user and item
+vectors of 768 dimensions, a Transformer encoder layer whose sequence is the BATCH, two linear heads; mixture and
+decoder as in GaVaMoE. GaVaMoE's variants run the whole training step: memory-mapped columns, block shuffle, id
+dropout, loss, both optimizers.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ SMALL, LARGE = (10_000, 5_000), (1_000_000, 100_000)  # users, items
 
 
 class PublishedEncoder(nn.Module):
-    """Attention over the rows of the batch, as if they were a sentence."""
+    """Attention over the rows of the batch, as if they were the tokens of a sentence."""
 
     def __init__(self, users: int, items: int, width: int = 768, latent: int = 128):
         super().__init__()
@@ -46,7 +47,7 @@ class PublishedEncoder(nn.Module):
         self.prior = MixturePrior(CLUSTERS, latent)
 
     def forward(self, batch: Batch) -> Tensor:
-        """The negative ELBO, a scalar."""
+        """Return the negative ELBO, a scalar."""
         mixed = self.mix(torch.cat([self.user(batch.user_B), self.item(batch.item_B)], dim=-1))
         mu, log_var = self.mu(mixed), self.log_var(mixed)
         z = mu + torch.exp(0.5 * log_var) * torch.randn_like(mu)
@@ -55,7 +56,7 @@ class PublishedEncoder(nn.Module):
 
 
 def pairs(users: int, items: int, rows: int, directory: Path) -> Interactions:
-    """Simulated pairs in memory-mapped columns."""
+    """Return simulated pairs in memory-mapped columns."""
     rng = np.random.default_rng(0)
     columns = (rng.integers(1, users + 1, rows), rng.integers(1, items + 1, rows), rng.integers(1, LEVELS + 1, rows))
     mapped = []
@@ -71,8 +72,8 @@ def steps_of(data: Interactions) -> Iterator[Batch]:
         yield from (batch for batch in data.shuffled(BATCH) if len(batch) == BATCH)
 
 
-def ours(users: int, items: int, data: Interactions) -> Callable[[], None]:
-    """A step of the joint phase at 128 dimensions, as training takes it."""
+def gavamoe(users: int, items: int, data: Interactions) -> Callable[[], None]:
+    """Return a training step of the joint phase at 128 dimensions."""
     config = PreferenceConfig(
         clusters=CLUSTERS, latent=128, embedding=128, hidden=128, batch_size=BATCH, restarts=1, precision="fp32"
     )
@@ -83,7 +84,7 @@ def ours(users: int, items: int, data: Interactions) -> Callable[[], None]:
 
 
 def dense(users: int, items: int, data: Interactions) -> Callable[[], None]:
-    """The same model with dense Adam over its tables: every step touches every row."""
+    """Return a step of the same model with dense Adam over its embedding tables: every step updates every row."""
     config = PreferenceConfig(clusters=CLUSTERS, latent=128, embedding=128, hidden=128, batch_size=BATCH)
     model = PreferenceModel.from_config(users, items, LEVELS, config)
     for tower in (model.encoder.user, model.encoder.item):
@@ -101,7 +102,7 @@ def dense(users: int, items: int, data: Interactions) -> Callable[[], None]:
 
 
 def published(users: int, items: int, data: Interactions) -> Callable[[], None]:
-    """A step of the published encoder."""
+    """Return a step of the published encoder."""
     model, batches = PublishedEncoder(users, items), steps_of(data)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
 
@@ -113,10 +114,10 @@ def published(users: int, items: int, data: Interactions) -> Callable[[], None]:
     return step
 
 
-# name, maker, (users, items), steps a turn
+# name, factory of the step, (users, items), steps per turn
 WAYS = (
-    ("ours, 128 dimensions", ours, SMALL, 20),
-    ("ours, 10^6 users and 10^5 items", ours, LARGE, 20),
+    ("GaVaMoE, 128 dimensions", gavamoe, SMALL, 20),
+    ("GaVaMoE, 10^6 users and 10^5 items", gavamoe, LARGE, 20),
     ("dense Adam, 10^6 users and 10^5 items", dense, LARGE, 1),
     ("published encoder, 768 dimensions", published, SMALL, 1),
 )
@@ -131,11 +132,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rows", type=int, default=400_000)
     parser.add_argument("--json", action="store_true")
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as directory, torch.sparse.check_sparse_tensor_invariants(enable=False):
-        data = {sizes: pairs(*sizes, asked.rows, Path(directory)) for sizes in (SMALL, LARGE)}
+        data = {sizes: pairs(*sizes, options.rows, Path(directory)) for sizes in (SMALL, LARGE)}
         steps = {name: make(*sizes, data[sizes]) for name, make, sizes, _ in WAYS}
         for step in steps.values():
             step()
@@ -148,13 +149,13 @@ def main() -> None:
                 rates[name].append(count * BATCH / (time.perf_counter() - started))
     medians = {name: statistics.median(values) for name, values in rates.items()}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(json.dumps({"rows_per_s": medians, "peak_gib": peak}) if asked.json else table(medians, asked.threads))
+    print(json.dumps({"rows_per_s": medians, "peak_gib": peak}) if options.json else table(medians, options.threads))
 
 
 def table(medians: dict[str, float], threads: int) -> str:
     slowest = medians[WAYS[-1][0]]
     rows = [f"| {name} | {rate:,.0f} | {rate / slowest:.1f} |" for name, rate in medians.items()]
-    head = f"| way ({threads} threads, batch {BATCH:,}) | rows a second | times the published encoder |"
+    head = f"| way ({threads} threads, batch {BATCH:,}) | rows per second | times the published encoder |"
     return "\n".join([head, "|---|---|---|", *rows])
 
 

@@ -1,10 +1,10 @@
-"""How long preparing takes and how much memory, against a plain scan-and-write of the same file in the same run.
+"""Measure time and memory of `gavamoe prepare` against a plain scan-and-write of the same file, in one run.
 
-    python benchmarks/speed/prepare.py --rows 1000000 --dir /tmp/bench
+    python benchmarks/speed/prepare.py --rows 1000000 --dir benchmarks/out
 
-Writes simulated reviews of about 60 words as JSON lines, then runs each way in a process of its own and prints one JSON
-object a line: seconds, rows per second, peak resident memory, and the time relative to the plain way; and the same for
-processor time, which other work on the machine changes less.
+Writes simulated reviews of about 60 words as JSON lines, then runs each variant in a separate process and prints one
+JSON object per line: seconds, rows per second, peak resident memory and the time relative to the plain variant; and the
+same for processor time, which other work on the machine changes less.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def simulate(path: Path, rows: int, seed: int = 0) -> None:
             parts = [fragments.gather(rng.integers(0, len(fragments), size)) for _ in range(FRAGMENTS)]
             frame = pl.DataFrame(
                 {
-                    # Few pairs repeat, though some write far more than others: a repeat is dropped, and costs less.
+                    # Some users write far more than others, but few pairs repeat: repeats are dropped and cost less.
                     "user": (max(rows // 15, 1) * rng.random(size) ** 2).astype(int).astype(str),
                     "item": (max(rows // 100, 1) * rng.random(size) ** 2).astype(int).astype(str),
                     "rating": rng.choice([1, 2, 3, 4, 5], size, p=[0.05, 0.08, 0.17, 0.3, 0.4]),
@@ -56,7 +56,7 @@ def simulate(path: Path, rows: int, seed: int = 0) -> None:
 
 
 def measure(way: str, source: Path, out: Path) -> tuple[float, float, float]:
-    """Run one way in a process of its own; return its seconds, processor seconds and peak resident memory in GiB."""
+    """Run one variant in a separate process; return seconds, processor seconds and peak resident memory in GiB."""
     code = WAYS[way].format(source=str(source), out=str(out))
     code += "; import resource as r; u = r.getrusage(r.RUSAGE_SELF); print(u.ru_utime + u.ru_stime, u.ru_maxrss)"
     start = time.perf_counter()

@@ -1,7 +1,7 @@
-"""Stage 2's training as it was published, written anew from its description, to be measured against.
+"""Stage 2's training as published, reimplemented from its description as the reference for speed.
 
-One sequence a step; every layer's MLP finds its gate anew in each call, by counting calls; a loop over all experts,
-each with a mask of its own and each a module of three linear layers.
+Each step has one sequence. Each layer's MLP finds its gate in each call by counting calls, and loops over all experts,
+each with a separate mask and each a module of three linear layers.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from gavamoe.moe.block import MoEShape, RoutingState, SharedExpert
 
 
 class PublishedMoE(nn.Module):
-    """Of the same sizes as our block."""
+    """The published layer, with the same sizes as `MultiGateMoE`."""
 
     def __init__(self, shape: MoEShape, hidden: int, activation: str, routing: RoutingState):
         super().__init__()
         self.gates = nn.ModuleList(nn.Linear(hidden, shape.experts, bias=False) for _ in range(shape.clusters))
         self.experts = nn.ModuleList(SharedExpert(hidden, shape.width, activation) for _ in range(shape.experts))
         self.top_k, self.routing, self.calls = shape.top_k, routing, 0
-        self.clusters: list[int] = []  # of the sequences, in the order in which they will come
+        self.clusters: list[int] = []  # of the sequences, in the order of the calls
 
     def forward(self, x_1SH: Tensor) -> Tensor:
         """[1, S, H] -> [1, S, H]."""
@@ -39,7 +39,7 @@ class PublishedMoE(nn.Module):
 
 
 def publish(model: GavamoeForCausalLM, clusters: list[int]) -> GavamoeForCausalLM:
-    """`model` with its blocks as published, for sequences whose clusters come in this order."""
+    """Replace the blocks of `model` by published ones, for sequences whose clusters come in this order."""
     for layer in model.lm.model.layers:
         block = layer.mlp
         published = PublishedMoE(block.shape, block.experts.hidden_dim, "silu", model.routing)

@@ -1,9 +1,9 @@
-"""What scoring a large file takes, and what looking at every pair of texts would.
+"""Time the scoring of a large file, and estimate the time of comparing every pair of texts.
 
     python benchmarks/speed/score.py [--rows 100000]
 
-Texts are of words by Zipf's law, which is what makes many n-grams and few of them common; each row has a reference, a
-feature and two ratings.
+The words follow Zipf's law, so there are many n-grams and few of them are common. Each row has a reference, a feature
+and two ratings.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def simulated_rows(rows: int) -> list[dict[str, object]]:
-    """As an evaluation writes them."""
+    """Return rows with the columns that an evaluation writes."""
     rng = np.random.default_rng(0)
 
     def texts() -> list[str]:
@@ -72,7 +72,7 @@ def simulated_rows(rows: int) -> list[dict[str, object]]:
 
 
 def score_command(rows: list[dict[str, object]]) -> tuple[float, float]:
-    """Seconds of the whole command, on the wall and of the processor."""
+    """Return wall-clock and processor seconds of the whole command."""
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "predictions.jsonl"
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -83,14 +83,14 @@ def score_command(rows: list[dict[str, object]]) -> tuple[float, float]:
 
 
 def outputs_of(rows: list[dict[str, object]]) -> Outputs:
-    """Texts and features of the rows."""
+    """Return the outputs of the rows, with texts and features."""
     predictions, references = ([str(row[name]).split() for row in rows] for name in ("prediction", "reference"))
     known = [str(row["feature"]) for row in rows]
     return Outputs(predictions, references, known, set(known))
 
 
 def usr_by_pairs(outputs: Outputs) -> float:
-    """Each text compared with the different ones before it."""
+    """Return USR by comparing each text with the distinct texts before it."""
     different: list[list[str]] = []
     for text in outputs.predictions:
         if not any(text == other for other in different):
@@ -99,7 +99,7 @@ def usr_by_pairs(outputs: Outputs) -> float:
 
 
 def div_by_pairs(outputs: Outputs) -> float:
-    """The features that each two texts share, counted pair by pair."""
+    """Return DIV by counting shared features pair by pair."""
     named = [set(features) for features in outputs.named_features]
     return float(np.mean([len(one & other) for one, other in combinations(named, 2)]))
 

@@ -1,4 +1,4 @@
-"""Times side by side: the ways take turns, and each is the median of its turns."""
+"""Time several variants side by side: they take turns, and each gets the median of its turns."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DTYPE = torch.bfloat16 if CUDA else torch.float32
 
 
 def now() -> float:
-    """Seconds: of processor time on a CPU, which on a busy machine is what the work took, of the wall on a GPU."""
+    """Return seconds: processor time on a CPU, which other work on the machine changes little; wall clock on a GPU."""
     if CUDA:
         torch.cuda.synchronize()
         return time.perf_counter()
@@ -22,7 +22,7 @@ def now() -> float:
 
 
 def seconds(ways: Mapping[str, Callable[[], object]], rounds: int, warm: bool = True) -> dict[str, float]:
-    """The median seconds of each way over `rounds` turns; a turn before that warms up."""
+    """Return the median seconds of each variant over `rounds` turns, after one warm-up turn if `warm`."""
     taken: dict[str, list[float]] = {way: [] for way in ways}
     for turn in range(rounds + warm):
         for way, run in ways.items():

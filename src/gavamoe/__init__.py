@@ -1,7 +1,7 @@
-"""GaVaMoE: explanations for recommendations, written by a mixture of experts that knows the pair's taste.
+"""GaVaMoE: explainable recommendation with a Gaussian-mixture VAE and a multi-gate mixture of experts.
 
-`from gavamoe import Explainer, PreferenceModel, ReviewDataset`. The names are imported when first used, so that
-`import gavamoe` (and `gavamoe --help`) stays instant.
+Use `from gavamoe import Explainer, PreferenceModel, ReviewDataset`. Each name is imported when it is first used,
+so that `import gavamoe` and `gavamoe --help` load neither torch nor transformers.
 """
 
 from __future__ import annotations
@@ -9,15 +9,16 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from gavamoe._version import __version__
+
 if TYPE_CHECKING:
     from gavamoe.data.dataset import ReviewDataset
     from gavamoe.explainer.explainer import Explainer
     from gavamoe.preference.model import PreferenceModel
 
-__version__ = "0.1.0"
 __all__ = ["Explainer", "PreferenceModel", "ReviewDataset", "__version__"]
 
-_HOME = {
+_MODULE_OF = {
     "Explainer": "gavamoe.explainer.explainer",
     "PreferenceModel": "gavamoe.preference.model",
     "ReviewDataset": "gavamoe.data.dataset",
@@ -25,8 +26,8 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
+    if name in _MODULE_OF:
+        return getattr(import_module(_MODULE_OF[name]), name)
     raise AttributeError(f"module 'gavamoe' has no attribute '{name}'")
 
 

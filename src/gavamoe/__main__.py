@@ -1,4 +1,7 @@
-"""`python -m gavamoe`, the form that torchrun takes: `torchrun --nproc-per-node 2 -m gavamoe train ...`."""
+"""Run the command line with `python -m gavamoe`.
+
+torchrun needs this form: `torchrun --nproc-per-node 2 -m gavamoe train ...`.
+"""
 
 from gavamoe.cli.main import main
 

@@ -1,10 +1,20 @@
-"""Training state on disk without pickle: tensors in safetensors, everything else as JSON in its header."""
+"""Resumable training: what a training loop keeps between epochs, and its checkpoint file.
+
+TrainingProgress         phase, epoch, early stopping and records
+copy_tensors             a copy of the best weights so far
+save_state, load_state   a nested structure with tensors as one file
+
+A checkpoint is a safetensors file, without pickle: the tensors, and everything else as JSON in the header.
+"""
 
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -13,9 +23,51 @@ from safetensors.torch import save_file
 from gavamoe.errors import RunError
 from gavamoe.files import staged_file
 
+Phase = TypeVar("Phase", str, int)
+
+
+@dataclass
+class TrainingProgress(Generic[Phase]):
+    """Where a training in phases stands; `asdict` gives what a checkpoint keeps of it.
+
+    Attributes:
+        phase: the current phase, by name or by number.
+        epoch: finished epochs of this phase.
+        best: lowest validation objective of this phase.
+        stale: epochs since `best`.
+        history: one record for each finished epoch of all phases.
+    """
+
+    phase: Phase
+    epoch: int = 0
+    best: float = math.inf
+    stale: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def improves(self, objective: float) -> bool:
+        """Update early stopping with a validation objective; return whether it is the best of this phase."""
+        if objective < self.best:
+            self.best, self.stale = objective, 0
+            return True
+        self.stale += 1
+        return False
+
+    def phase_is_over(self, epochs: int, patience: int) -> bool:
+        """Return whether this phase has run `epochs` epochs, or `patience` epochs without a better objective."""
+        return self.epoch >= epochs or self.stale >= patience
+
+    def start_phase(self, phase: Phase) -> None:
+        """Go on to another phase: reset its epoch count and its early stopping, keep the records."""
+        self.phase, self.epoch, self.best, self.stale = phase, 0, math.inf, 0
+
+
+def copy_tensors(named: Iterable[tuple[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """Return copies of named tensors that further training does not change."""
+    return {name: tensor.detach().clone() for name, tensor in named}
+
 
 def save_state(path: Path, state: Any) -> None:
-    """Write a nested structure of dicts, lists, numbers, strings and tensors; whole or not at all."""
+    """Write a nested structure of dicts, lists, numbers, strings and tensors; an interrupted write leaves no file."""
     tensors: dict[str, torch.Tensor] = {}
     layout = _pack(state, tensors)
     with staged_file(path) as staged:
@@ -23,7 +75,11 @@ def save_state(path: Path, state: Any) -> None:
 
 
 def load_state(path: Path) -> Any:
-    """Read what `save_state` wrote; `RunError` when the file is damaged."""
+    """Read what `save_state` wrote; tuples come back as lists.
+
+    Raises:
+        RunError: the file is damaged.
+    """
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
@@ -33,6 +89,7 @@ def load_state(path: Path) -> Any:
 
 
 def _pack(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    """Return the structure as JSON values, with each tensor moved to `tensors` and replaced with its name."""
     if isinstance(value, torch.Tensor):
         name = str(len(tensors))
         tensors[name] = value.detach().clone().contiguous()
@@ -45,6 +102,7 @@ def _pack(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
 
 
 def _unpack(layout: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    """Return the structure that `_pack` turned into JSON."""
     ((kind, content),) = layout.items()
     if kind == "tensor":
         return tensors[content]

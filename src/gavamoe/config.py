@@ -1,4 +1,12 @@
-"""One typed configuration per step, and the presets. Unknown keys and values out of range are refused by name."""
+"""The settings of a run, typed, with their defaults, and how presets, files and `--set` change them.
+
+PreferenceConfig   stage 1: the preference model and its training
+ExplainerConfig    stage 2: the language model with experts, its training, decoding and prompts
+RunConfig          both stages and the seed
+load_config        preset, then configuration file, then `--set key=value`; later values win
+
+An unknown setting, or a value out of range, is a `ConfigError` that names the setting.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from gavamoe.errors import ConfigError
 
-# Old names of settings, still accepted in files, in --set and in the run.yaml of older runs.
+# Old names of settings, by step. Files, `--set` and the run.yaml of older runs may still use them.
 RENAMED = {
     "preference": {"vector_rate": "embedding_learning_rate"},
     "explainer": {
@@ -29,31 +37,38 @@ class _Strict(BaseModel):
 class PreferenceConfig(_Strict):
     """Stage 1: the preference model and its training."""
 
-    clusters: int = Field(5, ge=1, description="K, components of the mixture prior")
+    # Clusters
+    clusters: int = Field(5, ge=1, description="K, number of components of the mixture prior")
     choose_clusters: Literal["bic", "elbo"] | None = Field(
-        None, description="K of cluster_range: by BIC of the users' latents, or held-out ELBO; null: `clusters`"
+        None, description="choose K from cluster_range by BIC of the users' latents or held-out ELBO; null: `clusters`"
     )
-    cluster_range: tuple[int, int] = Field((2, 12), description="smallest and largest K to choose among")
+    cluster_range: tuple[int, int] = Field((2, 12), description="smallest and largest K to choose from")
+    restarts: int = Field(10, ge=1, description="random starts of the mixture fit; the most likely fit is kept")
+
+    # Model size
     latent: int = Field(16, ge=2, description="dimensions of z; half belong to the user, half to the item")
-    embedding: int = Field(32, ge=1, description="dimensions of the user and item vectors")
-    hidden: int = Field(64, ge=1, description="width of trunk and decoder")
-    item_features: int = Field(0, ge=0, description="dimensions of items' title, categories, description; 0: unused")
-    dropout: float = Field(0.0, ge=0, lt=1)
-    beta: float = Field(1.0, ge=0, description="weight of the KL, counted once a user and once an item, in the ELBO")
-    pretrain_epochs: int = Field(60, ge=1, description="at most so many epochs as a plain autoencoder")
+    embedding: int = Field(32, ge=1, description="dimensions of the user and item embeddings")
+    hidden: int = Field(64, ge=1, description="width of the encoder's trunk and of the decoder")
+    item_features: int = Field(
+        0, ge=0, description="dimensions of the LSA vectors of items' title, categories and description; 0: not used"
+    )
+
+    # Optimisation
+    beta: float = Field(1.0, ge=0, description="weight of the KL in the ELBO; it counts once per user and per item")
+    pretrain_epochs: int = Field(60, ge=1, description="largest number of epochs as an autoencoder without prior")
     warmup_epochs: int = Field(5, ge=0, description="epochs over which beta rises to its value")
-    epochs: int = Field(60, ge=1, description="at most so many epochs with the prior")
+    epochs: int = Field(60, ge=1, description="largest number of epochs with the prior")
     patience: int = Field(6, ge=1, description="epochs without a better validation objective before stopping")
-    restarts: int = Field(10, ge=1, description="random starts of the mixture fit; the likeliest is kept")
-    batch_size: int = Field(512, ge=1, description="pairs a step; fewer where there are few reviews")
-    learning_rate: float = Field(3e-3, gt=0)
-    weight_decay: float = Field(1e-2, ge=0, description="of the networks (AdamW)")
-    embedding_learning_rate: float = Field(0.1, gt=0, description="learning rate of the id vectors (sparse Adagrad)")
-    id_dropout: float = Field(0.05, ge=0, lt=1, description="how often an id becomes unknown, which trains id 0")
-    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 on a GPU that has it")
+    batch_size: int = Field(512, ge=1, description="pairs per step; fewer when there are few reviews")
+    learning_rate: float = Field(3e-3, gt=0, description="learning rate of the networks (AdamW)")
+    weight_decay: float = Field(1e-2, ge=0, description="weight decay of the networks (AdamW)")
+    embedding_learning_rate: float = Field(0.1, gt=0, description="learning rate of the id embeddings (sparse Adagrad)")
+    dropout: float = Field(0.0, ge=0, lt=1, description="dropout in the encoder's trunk and in the decoder")
+    id_dropout: float = Field(0.05, ge=0, lt=1, description="share of ids replaced with the unknown id 0 in training")
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 on a GPU that supports it")
 
     @model_validator(mode="after")
-    def _range_holds_something(self) -> PreferenceConfig:
+    def _range_is_rising(self) -> PreferenceConfig:
         smallest, largest = self.cluster_range
         if not 1 <= smallest <= largest:
             raise ValueError(f"cluster_range must be two rising numbers from 1 on, found {smallest}, {largest}")
@@ -61,82 +76,109 @@ class PreferenceConfig(_Strict):
 
 
 class ExplainerConfig(_Strict):
-    """Stage 2: the language model, its experts and its training.
+    """Stage 2: the language model with experts and its training.
 
-    Where null is said to be the default, the choice follows from whether there is a base model (`resolve_defaults`).
+    Three settings have a default that depends on whether there is a base model; null stands for it
+    (`resolve_defaults`).
     """
 
+    # Model size (of a language model trained from scratch)
+    hidden: int = Field(192, ge=8, description="width of the from-scratch language model")
+    layers: int = Field(2, ge=1, description="decoder layers of the from-scratch language model")
+    heads: int = Field(4, ge=1, description="attention heads of the from-scratch language model")
+    vocabulary: int = Field(4000, ge=300, description="largest size of the tokenizer trained on the corpus")
+    dropout: float = Field(0.1, ge=0, lt=1, description="dropout of soft tokens, input embeddings and experts' outputs")
+
+    # Experts
     initialisation: Literal["adapter", "partition", "replicate", "random"] | None = Field(
         None, description="what experts start from; null: adapter beside a base model's FFNs, random from scratch"
     )
-    partition: Literal["random", "clustered"] = Field("random", description="how partition divides a FFN's neurons")
-    hidden: int = Field(192, ge=8, description="width of the from-scratch language model")
-    layers: int = Field(2, ge=1)
-    heads: int = Field(4, ge=1)
-    vocabulary: int = Field(4000, ge=300, description="largest size of the tokenizer trained on the corpus")
-    experts: int = Field(4, ge=1, description="N experts before refinement")
+    partition: Literal["random", "clustered"] = Field("random", description="how partition divides an FFN's neurons")
+    experts: int = Field(4, ge=1, description="N, number of experts before refinement")
     expert_width: int = Field(192, ge=1, description="d, width of a random expert before refinement")
-    expert_rank: int = Field(32, ge=1, description="d of an adapter's low-rank expert before refinement")
-    top_k: int = Field(2, ge=1, description="k experts a token before refinement")
+    expert_rank: int = Field(32, ge=1, description="d, width of an adapter's low-rank expert before refinement")
+    top_k: int = Field(2, ge=1, description="k, experts per token before refinement")
     granularity: int = Field(2, ge=1, description="r: r*N experts of width d/r, top r*k")
-    shared_experts: int = Field(0, ge=0, description="refined experts every token passes through")
+    shared_experts: int = Field(0, ge=0, description="refined experts that every token passes through")
     moe_layers: list[int] | None = Field(None, description="decoder layers that get experts, from 0; null: all")
-    router_jitter: float = Field(0.0, ge=0, lt=1, description="in training, the gate's inputs vary by 1 +- so much")
-    balance_weight: float = Field(0.01, ge=0, description="weight of the load-balancing loss")
-    z_weight: float = Field(0.001, ge=0, description="weight of the router z loss")
-    soft_token_width: int = Field(
-        64, ge=0, description="dimensions of user and item that the texts teach, after stage 1's"
-    )
-    use_preference_vectors: bool = Field(
-        True,
-        description="whether soft tokens hold stage 1's vectors; without soft_token_width, false leaves only gates",
-    )
+
+    # Gates
     gate_clusters: Literal["model", "random", "kmeans", "one"] = Field(
         "model", description="which clusters choose the gate: stage 1's; the others are ablations"
     )
-    dropout: float = Field(0.1, ge=0, lt=1)
+    router_jitter: float = Field(
+        0.0, ge=0, lt=1, description="in training, the gate's inputs are scaled by a random factor in 1 +- this value"
+    )
+    balance_weight: float = Field(0.01, ge=0, description="weight of the load-balancing loss")
+    z_weight: float = Field(0.001, ge=0, description="weight of the router z loss")
+
+    # Prompt and soft tokens
+    soft_token_width: int = Field(
+        64, ge=0, description="dimensions of the soft tokens' own user and item vectors, beside stage 1's vectors"
+    )
+    use_preference_vectors: bool = Field(
+        True,
+        description="give stage 1's vectors to the soft tokens; with false and soft_token_width=0 only gates know them",
+    )
+    evidence: int = Field(
+        0, ge=0, le=8, description="sentences by other users of the same cluster that the prompt quotes"
+    )
+    rating_dropout: float = Field(0.1, ge=0, le=1, description="share of training prompts without the rating")
+    feature_dropout: float = Field(0.2, ge=0, le=1, description="share of training prompts without the feature")
+    id_dropout: float = Field(0.05, ge=0, lt=1, description="share of ids replaced with the unknown id 0 in training")
+
+    # LoRA and saving
     tuning: Literal["full", "lora"] | None = Field(
         None, description="train all weights, or low-rank factors of a frozen base; null: lora on a base, else full"
     )
-    lora_rank: int = Field(16, ge=1)
-    lora_alpha: float = Field(32, gt=0, description="the factors' product counts alpha / rank")
-    lora_dropout: float = Field(0.0, ge=0, lt=1)
-    lora_experts: bool = Field(True, description="pretrained experts learn low-rank factors; false: all their weights")
+    lora_rank: int = Field(16, ge=1, description="rank of the low-rank factors")
+    lora_alpha: float = Field(32, gt=0, description="the product of the factors is scaled by alpha / rank")
+    lora_dropout: float = Field(0.0, ge=0, lt=1, description="dropout of the low-rank factors' input")
+    lora_experts: bool = Field(True, description="train pretrained experts by low-rank factors; false: all weights")
     load_in_4bit: bool = Field(False, description="hold the frozen base in 4 bits while training; needs a GPU")
     save: Literal["merged", "adapter"] = Field(
-        "merged", description="a run with the whole model, or with what was trained and a reference to the base"
+        "merged", description="save the whole model, or only the trained weights with a reference to the base"
     )
-    batch_size: int = Field(16, ge=1, description="sequences a step, over all processes and accumulated batches")
-    accumulation: int = Field(1, ge=1, description="batches that a step is accumulated from, to save memory")
+
+    # Optimisation
+    batch_size: int = Field(16, ge=1, description="sequences per step, over all processes and accumulated batches")
+    accumulation: int = Field(1, ge=1, description="batches whose gradients are accumulated per step, to save memory")
     gradient_checkpointing: bool = Field(False, description="recompute activations in backward, to save memory")
     learning_rate: float | None = Field(None, gt=0, description="null: 2e-4 on a base, 2e-3 from scratch")
-    weight_decay: float = Field(0.05, ge=0)
-    warmup_ratio: float = Field(0.05, ge=0, lt=1)
-    epochs: int = Field(7, ge=1)
+    weight_decay: float = Field(0.05, ge=0, description="weight decay (AdamW)")
+    warmup_ratio: float = Field(0.05, ge=0, lt=1, description="share of the steps in which the learning rate rises")
+    epochs: int = Field(7, ge=1, description="largest number of epochs")
     patience: int = Field(2, ge=1, description="epochs without a better validation loss before stopping")
-    max_tokens: int = Field(64, ge=4, description="longest explanation, in tokens; longer training texts are cut")
-    candidates: int = Field(8, ge=1, le=64, description="drafts of a text; the one most like the others is kept")
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 on a GPU that supports it")
+    tensorboard: bool = Field(False, description="also write the losses to RUN/tensorboard")
+
+    # Decoding
+    candidates: int = Field(8, ge=1, le=64, description="drafts per text; the one most like the others is kept (MBR)")
     mbr_references: int = Field(
         16, ge=0, le=64, description="sentences by the user, and about the item, that drafts are compared with; 0: none"
     )
-    temperature: float = Field(0.5, ge=0, description="of sampling; 0 always takes the likeliest token")
+    temperature: float = Field(0.5, ge=0, description="temperature of sampling; 0 takes the most likely token")
     top_p: float = Field(0.9, gt=0, le=1, description="share of the probability that sampling draws from")
-    rating_dropout: float = Field(0.1, ge=0, le=1, description="how often training hides the rating from the prompt")
-    feature_dropout: float = Field(0.2, ge=0, le=1, description="how often training hides the feature from the prompt")
-    id_dropout: float = Field(0.05, ge=0, lt=1, description="how often an id becomes unknown, which trains id 0")
-    evidence: int = Field(0, ge=0, le=8, description="sentences by others of the same taste that the prompt quotes")
-    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 on a GPU that has it")
-    tensorboard: bool = Field(False, description="write the losses to RUN/tensorboard too")
+
+    # Data
+    max_tokens: int = Field(64, ge=4, description="longest explanation, in tokens; longer training texts are cut")
 
     def resolve_defaults(self, base: bool) -> ExplainerConfig:
-        """With every null decided for a model around a base, or from scratch; `ConfigError` where that contradicts."""
+        """Return the settings with each null replaced with its default.
+
+        Args:
+            base: whether there is a base model.
+
+        Raises:
+            ConfigError: settings contradict each other, or need a base model that is not there.
+        """
         defaults: dict[str, Any] = (
             {"initialisation": "adapter", "tuning": "lora", "learning_rate": 2e-4}
             if base
             else {"initialisation": "random", "tuning": "full", "learning_rate": 2e-3}
         )
-        undecided = {key: value for key, value in defaults.items() if getattr(self, key) is None}
-        resolved = self.model_copy(update=undecided)
+        missing = {key: value for key, value in defaults.items() if getattr(self, key) is None}
+        resolved = self.model_copy(update=missing)
         if not base and resolved.initialisation != "random":
             raise ConfigError(
                 f"explainer.initialisation={resolved.initialisation} starts from a --base-model; name one"
@@ -153,10 +195,7 @@ class ExplainerConfig(_Strict):
                 "explainer.save=adapter keeps what LoRA trained on a base that is built again elsewhere: it needs "
                 "explainer.tuning=lora and no clustered partition; or choose explainer.save=merged"
             )
-        if resolved.load_in_4bit and (resolved.initialisation, resolved.save) != (
-            "adapter",
-            "adapter",
-        ):
+        if resolved.load_in_4bit and not (resolved.initialisation == resolved.save == "adapter"):
             raise ConfigError("explainer.load_in_4bit needs initialisation=adapter and save=adapter")
         low_rank = resolved.lora_experts and resolved.initialisation in ("partition", "replicate")
         if resolved.tuning == "lora" and low_rank and resolved.lora_dropout:
@@ -164,7 +203,7 @@ class ExplainerConfig(_Strict):
         return resolved
 
     @model_validator(mode="after")
-    def _divisible(self) -> ExplainerConfig:
+    def _sizes_fit(self) -> ExplainerConfig:
         if self.hidden % self.heads:
             raise ValueError(f"hidden {self.hidden} must be a multiple of heads {self.heads}")
         for name in ("expert_width", "expert_rank"):
@@ -183,20 +222,29 @@ class ExplainerConfig(_Strict):
 class RunConfig(_Strict):
     """A whole run: both stages and the seed."""
 
-    seed: int = Field(0, ge=0, le=2**32 - 1)
-    preference: PreferenceConfig = PreferenceConfig()
-    explainer: ExplainerConfig = ExplainerConfig()
+    seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of every random draw")
+    preference: PreferenceConfig = Field(PreferenceConfig(), description="stage 1")
+    explainer: ExplainerConfig = Field(ExplainerConfig(), description="stage 2")
 
 
 def preset_names() -> list[str]:
-    """The presets that come with the package."""
+    """Return the names of the presets that come with the package, sorted."""
     return sorted(
         entry.name.removesuffix(".yaml") for entry in files("gavamoe.presets").iterdir() if entry.name.endswith(".yaml")
     )
 
 
 def load_config(preset: str = "small", config_file: Path | None = None, settings: list[str] | None = None) -> RunConfig:
-    """Preset, then the file's values, then each `key=value` setting (`explainer.experts=16`), later ones winning."""
+    """Return the settings of a run; later sources override earlier ones.
+
+    Args:
+        preset: name of a preset, the first source.
+        config_file: YAML file, the second source.
+        settings: `key=value` texts like `explainer.experts=16`, the last source.
+
+    Raises:
+        ConfigError: a source is invalid, or a setting is unknown or out of range.
+    """
     if preset not in preset_names():
         raise ConfigError(f"there is no preset '{preset}'; choose one of {', '.join(preset_names())}")
     tree = yaml.safe_load(files("gavamoe.presets").joinpath(f"{preset}.yaml").read_text("utf-8")) or {}
@@ -208,7 +256,11 @@ def load_config(preset: str = "small", config_file: Path | None = None, settings
 
 
 def parse_config(tree: dict[str, Any]) -> RunConfig:
-    """Check a nested mapping; the first thing wrong becomes a `ConfigError` that names the key."""
+    """Return a nested mapping of settings as a checked configuration; old names are accepted.
+
+    Raises:
+        ConfigError: names the first setting that is unknown or out of range.
+    """
     try:
         return RunConfig.model_validate(with_current_names(tree))
     except ValidationError as error:
@@ -221,13 +273,18 @@ def parse_config(tree: dict[str, Any]) -> RunConfig:
 
 
 def _known_keys(location: tuple[int | str, ...]) -> list[str]:
+    """Names of all settings beside an unknown one."""
     step = RunConfig.model_fields.get(str(location[0])) if len(location) > 1 else None
     model = step.annotation if step is not None else RunConfig
     return sorted(getattr(model, "model_fields", {}))
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The keys and values of a configuration file; `ConfigError` names what is wrong with it."""
+    """Return the settings in a YAML file as a nested mapping.
+
+    Raises:
+        ConfigError: the file cannot be read, or it does not hold keys and values.
+    """
     try:
         tree = yaml.safe_load(path.read_text("utf-8"))
     except OSError as error:
@@ -240,7 +297,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def parse_setting(setting: str) -> tuple[str, Any]:
-    """`key=value` as the dotted key and the value."""
+    """Split `key=value` into the dotted key and the value, which is read as YAML.
+
+    Raises:
+        ConfigError: there is no key, no `=`, or no valid value.
+    """
     key, equals, value = setting.partition("=")
     if not equals or not key:
         raise ConfigError(f"--set takes key=value, like explainer.experts=16, not '{setting}'")
@@ -251,7 +312,7 @@ def parse_setting(setting: str) -> tuple[str, Any]:
 
 
 def nested(key: str, value: Any) -> dict[str, Any]:
-    """A dotted key and its value as nested mappings."""
+    """Return a dotted key and its value as nested mappings: `a.b` and 1 give `{"a": {"b": 1}}`."""
     for part in reversed(key.split(".")):
         value = {part: value}
     tree: dict[str, Any] = value
@@ -259,15 +320,15 @@ def nested(key: str, value: Any) -> dict[str, Any]:
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """Merge two nested mappings of settings; where both have a value, `over` wins. Old names become current ones."""
+    """Merge two nested mappings of settings; `over` wins. Old names become current names."""
     return _merge(with_current_names(base), with_current_names(over))
 
 
 def with_current_names(tree: dict[str, Any]) -> dict[str, Any]:
-    """Return the tree with renamed settings under their current names (`RENAMED`).
+    """Return a nested mapping of settings with old names (`RENAMED`) replaced with current names.
 
     Raises:
-        ConfigError: a setting is given under its old and under its current name.
+        ConfigError: a mapping has a setting under its old and under its current name.
     """
     current = dict(tree)
     for step, names in RENAMED.items():

@@ -1,4 +1,12 @@
-"""How this process uses the machine."""
+"""How training uses the machine: device and precision, the processes that train together, and what they exchange.
+
+device and precision    default_device, use_bf16
+process topology        world_size, rank, is_main_process, main_process_first
+all-reduce              all_reduce_sum, all_reduce_value, sum_gradients, broadcast_model
+
+Every function also works in a single process without a process group; the exchanges then do nothing.
+Shape suffixes: B rows of a batch, E embedding.
+"""
 
 from __future__ import annotations
 
@@ -8,61 +16,65 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 import torch
+from accelerate import PartialState
 from accelerate.utils import broadcast, gather, reduce
 from torch import Tensor, distributed, nn
 
+# Other processes wait while the main process trains stage 1. A collective's default limit is half an hour.
+WAIT_LIMIT = timedelta(days=7)
+
 
 def default_device() -> str:
-    """Where to run when nobody says: the GPU, where there is one."""
-    import torch
-
+    """Return the device to use when none is named: the GPU if there is one, else the CPU."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def use_bf16(precision: str) -> bool:
-    """Whether to train in bf16: `auto` says yes on a GPU that has it, and no on a CPU.
+    """Return whether to train in bf16.
 
-    Measured: AVX512-bf16 multiplies faster, but at these sizes the casts and the backward's layouts eat the gain.
+    Measured on CPUs with AVX512-bf16: products are faster, but casts and the layouts of backward cost as much again
+    at these model sizes.
+
+    Args:
+        precision: `bf16`, `fp32`, or `auto`: bf16 on a GPU that supports it, and never on a CPU.
     """
-    import torch
-
     if precision != "auto":
         return precision == "bf16"
     return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
 
 
 def world_size() -> int:
-    """How many processes train together (torchrun, accelerate launch); 1 without."""
+    """Return the number of processes that train together (torchrun, accelerate launch); 1 without a launcher."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def rank() -> int:
-    """Which of the processes this is, from 0."""
+    """Return the number of this process, counted from 0."""
     return int(os.environ.get("RANK", "0"))
 
 
 def is_main_process() -> bool:
-    """Whether this process is the one that writes and speaks; the others only compute."""
+    """Return whether this process writes files and prints; the other processes only compute."""
     return rank() == 0
 
 
 @contextmanager
 def main_process_first() -> Iterator[bool]:
-    """Yield whether this process leads; the others begin the block when the leader has finished it."""
+    """Run the block in the main process, then in all others.
+
+    Yields:
+        Whether this process is the main process.
+    """
     if world_size() == 1:
         yield True
         return
-    import torch
-    from accelerate import PartialState
-
-    # The others wait through all of stage 1: longer than the half hour that a collective may take by default.
-    state = PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=7))
+    state = PartialState(cpu=not torch.cuda.is_available(), timeout=WAIT_LIMIT)
     with state.main_process_first():
         yield state.is_main_process
 
 
 def all_reduce_sum(statistic: Tensor) -> Tensor:
-    """The sum of a statistic over the processes that train together; itself where there is one."""
+    """Return the sum of a tensor over the processes, without gradient; the tensor itself without a process group."""
     if not (distributed.is_available() and distributed.is_initialized()):
         return statistic
     summed = statistic.detach().clone()
@@ -70,8 +82,21 @@ def all_reduce_sum(statistic: Tensor) -> Tensor:
     return summed
 
 
+def all_reduce_value(value: float, device: torch.device) -> float:
+    """Return the sum of a number over the processes.
+
+    Args:
+        value: this process's number.
+        device: where the process group exchanges tensors: the device of the model.
+    """
+    return value if world_size() == 1 else float(reduce(torch.tensor(value, dtype=torch.float64, device=device), "sum"))
+
+
 def broadcast_model(model: nn.Module) -> None:
-    """Give all processes the leader's weights: what was fitted on each may differ in the last bits."""
+    """Copy the main process's weights to all processes.
+
+    Each process fits its own SVD and mixture, and these may differ in the last bits.
+    """
     if world_size() == 1:
         return
     with torch.no_grad():
@@ -80,7 +105,12 @@ def broadcast_model(model: nn.Module) -> None:
 
 
 def sum_gradients(dense: Iterable[nn.Parameter], tables: Iterable[nn.Embedding]) -> None:
-    """Replace each gradient with its sum over the processes; of the tables only the rows that were touched travel."""
+    """Replace each gradient with its sum over the processes.
+
+    Args:
+        dense: parameters with dense gradients; these travel as one tensor.
+        tables: embeddings with sparse gradients; only the rows that a process used travel.
+    """
     if world_size() == 1:
         return
     gradients = [parameter.grad for parameter in dense if parameter.grad is not None]
@@ -88,21 +118,16 @@ def sum_gradients(dense: Iterable[nn.Parameter], tables: Iterable[nn.Embedding])
     for gradient, part in zip(gradients, total.split([g.numel() for g in gradients]), strict=True):
         gradient.copy_(part.view_as(gradient))
     for table in tables:
-        table.weight.grad = _gathered(table.weight.grad, table.padding_idx or 0)
+        table.weight.grad = _gather_sparse(table.weight.grad, table.padding_idx or 0)
 
 
-def all_reduce_value(value: float, device: torch.device) -> float:
-    """The sum of a number over the processes, which talk where their models are."""
-    return value if world_size() == 1 else float(reduce(torch.tensor(value, dtype=torch.float64, device=device), "sum"))
-
-
-def _gathered(gradient: Tensor | None, padding: int) -> Tensor | None:
-    """The sparse gradients of all processes side by side; `coalesce` would sum them."""
+def _gather_sparse(gradient: Tensor | None, padding: int) -> Tensor | None:
+    """Concatenate the sparse gradients of all processes; an index may repeat, and `coalesce` sums its rows."""
     if gradient is None:
         return None
     row_B, value_BE = gradient._indices()[0], gradient._values()
     longest = int(gather(torch.tensor([len(row_B)], device=row_B.device)).max())
-    spare = longest - len(row_B)  # only rows of equal count can be gathered; the padding row learns nothing
-    row_B = torch.cat([row_B, row_B.new_full((spare,), padding)])
-    value_BE = torch.cat([value_BE, value_BE.new_zeros(spare, value_BE.shape[1])])
+    missing = longest - len(row_B)  # gather needs equal lengths; zeros at the padding row change nothing
+    row_B = torch.cat([row_B, row_B.new_full((missing,), padding)])
+    value_BE = torch.cat([value_BE, value_BE.new_zeros(missing, value_BE.shape[1])])
     return torch.sparse_coo_tensor(gather(row_B)[None], gather(value_BE), gradient.shape, check_invariants=False)

@@ -1,7 +1,7 @@
-"""The user's mistakes, as exceptions: one plain line that says what, where and what to do.
+"""Exceptions for mistakes in the user's input. Each message is one plain line: what, where and what to do.
 
-The command line prints the line and exits with 2; a library caller catches `InputError`.
-Anything that is not an `InputError` is a fault of ours and keeps its traceback (exit 1).
+The command line prints the line and exits with status 2. Library callers catch `InputError`.
+Any other exception is a bug in gavamoe: it keeps its traceback, and the command line exits with status 1.
 """
 
 
@@ -14,8 +14,8 @@ class DataError(InputError):
 
 
 class RunError(InputError):
-    """A run directory that is missing, incomplete, or not what was asked for."""
+    """A run directory that is missing, incomplete or damaged, or that does not match the request."""
 
 
 class ConfigError(InputError):
-    """A configuration value that is unknown, out of range, or contradicts another."""
+    """A setting that is unknown, out of range, or contradicts another setting."""

@@ -1,4 +1,7 @@
-"""Progress bars on stderr for anything longer than a moment; silent without a terminal, and where another leads."""
+"""Progress bars on stderr for long work.
+
+Nothing is shown when stderr is no terminal, nor by any process but the main one.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,15 @@ Advance = Callable[[float, str], None]
 
 @contextmanager
 def track(description: str, total: float) -> Iterator[Advance]:
-    """Yield `advance(steps, text)`: move the bar and show `text` (the newest figures) behind it."""
+    """Show a progress bar while the block runs.
+
+    Args:
+        description: text before the bar.
+        total: number of steps that fill the bar.
+
+    Yields:
+        A function `advance(steps, text)`. It moves the bar, and shows `text` behind the bar unless it is empty.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

@@ -1,12 +1,16 @@
-"""A run directory: what lies where, and one clear line when something is missing.
+"""The layout of a run directory: the path of each part, what is missing, and the card run.yaml.
 
-run.yaml           what was asked for: data, preset, configuration, seed
+run.yaml           how the run was made: prepared data, preset, base model, settings
 catalog/           users, items, rating scale, features, training history
 preference/        stage 1
 explainer/         stage 2 with its tokenizer and generation settings
-training.json      loss records of both stages
-metrics.json, predictions.jsonl, report.html, README.md
-evaluations/       metrics and predictions of each data, split and condition; those above are the last
+training.json      training records of both stages
+metrics.json       metrics and
+predictions.jsonl  predictions of the latest evaluation
+evaluations/       metrics and predictions of each data, split and condition
+report.html        latent_map.png, README.md (the model card)
+checkpoints/       state of an unfinished training
+tensorboard/       losses of stage 2, with explainer.tensorboard
 """
 
 from __future__ import annotations
@@ -22,77 +26,146 @@ import yaml
 
 from gavamoe.config import RunConfig, parse_config
 from gavamoe.errors import RunError
-from gavamoe.files import staged_file
+from gavamoe.files import sha256_of_file, staged_file
 
 VERSION = 1
+
+# The files of each finished part, for `RunDirectory.has` and `require`; a bar separates alternatives.
+CATALOG_FILES = ("catalog/catalog.json", "catalog/users.parquet", "catalog/items.parquet", "catalog/history.parquet")
+PREFERENCE_FILES = ("preference/config.json", "preference/model.safetensors")
+EXPLAINER_FILES = (
+    "explainer/config.json",
+    "explainer/model.safetensors|explainer/adapter_model.safetensors",
+    "explainer/tokenizer.json",
+    "explainer/generation_config.json",
+)
+
+
+@dataclass(frozen=True)
+class RunCard:
+    """What run.yaml holds: how a run was made.
+
+    Attributes:
+        data: the prepared dataset.
+        preset: name of the preset that the settings started from.
+        base_model: id or directory of the pretrained language model; None for one trained from scratch.
+        config: the settings. None only in a request to resume a run with the settings that the run has.
+    """
+
+    data: str
+    preset: str
+    base_model: str | None
+    config: RunConfig | None
+
+    @property
+    def settings(self) -> RunConfig:
+        """The settings; `ValueError` if the card has none."""
+        if self.config is None:
+            raise ValueError("the card of a run needs a configuration")
+        return self.config
 
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """Paths inside one run."""
+    """The paths inside one run directory."""
 
     path: Path
 
     @property
     def card(self) -> Path:
-        """What was asked for."""
+        """run.yaml: how the run was made."""
         return self.path / "run.yaml"
 
     @property
     def catalog(self) -> Path:
-        """Names, scale, history."""
+        """Users, items, rating scale, features and training history."""
         return self.path / "catalog"
 
     @property
     def preference(self) -> Path:
-        """Stage 1."""
+        """The model of stage 1."""
         return self.path / "preference"
 
     @property
     def explainer(self) -> Path:
-        """Stage 2."""
+        """The model of stage 2 with its tokenizer."""
         return self.path / "explainer"
 
     @property
     def checkpoints(self) -> Path:
-        """Training state of an unfinished stage; gone when the stage is done."""
+        """State of an unfinished training; deleted when the stage is finished."""
         return self.path / "checkpoints"
 
     @property
+    def preference_checkpoint(self) -> Path:
+        """State of an unfinished stage 1."""
+        return self.checkpoints / "preference.safetensors"
+
+    @property
+    def explainer_checkpoints(self) -> Path:
+        """States of an unfinished stage 2, one directory each."""
+        return self.checkpoints / "explainer"
+
+    @property
+    def interactions(self) -> Path:
+        """Columns of ids and levels that stage 1 reads memory-mapped while it trains."""
+        return self.checkpoints / "interactions"
+
+    @property
     def evaluations(self) -> Path:
-        """What was measured under which condition."""
+        """Metrics and predictions of each data, split and condition."""
         return self.path / "evaluations"
 
     @property
     def tensorboard(self) -> Path:
-        """Losses of stage 2 for TensorBoard, where they were asked for."""
+        """Losses of stage 2 for TensorBoard, with the setting explainer.tensorboard."""
         return self.path / "tensorboard"
 
     @property
     def training(self) -> Path:
-        """Loss records."""
+        """Training records of both stages."""
         return self.path / "training.json"
+
+    @property
+    def report(self) -> Path:
+        """The report as one HTML page."""
+        return self.path / "report.html"
+
+    @property
+    def latent_map(self) -> Path:
+        """The report's picture of the latent space."""
+        return self.path / "latent_map.png"
+
+    @property
+    def model_card(self) -> Path:
+        """The model card."""
+        return self.path / "README.md"
 
     def digest(self) -> str:
         """Return a SHA-256, in hex, of every file that a text depends on; a copy of the run has the same digest."""
         total = hashlib.sha256()
         for folder in (self.catalog, self.preference, self.explainer):
             for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-                with file.open("rb") as opened:
-                    content = hashlib.file_digest(opened, "sha256").hexdigest()
-                total.update(f"{file.relative_to(self.path).as_posix()}\0{content}\n".encode())
+                total.update(f"{file.relative_to(self.path).as_posix()}\0{sha256_of_file(file)}\n".encode())
         return total.hexdigest()
 
     def discard_checkpoints(self) -> None:
-        """Delete the training state: the stage it led to is saved, or is to be begun anew."""
+        """Delete the state of an unfinished training: the stage is saved, or will start anew."""
         shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def has(self, parts: tuple[str, ...]) -> bool:
-        """Whether all of these files (relative paths; a bar between alternatives) are there."""
+        """Return whether all files exist. Paths are relative to the run; a bar separates alternatives."""
         return all(any((self.path / name).is_file() for name in part.split("|")) for part in parts)
 
     def require(self, *parts: str) -> None:
-        """Check that the run and these files (relative paths) are there; `RunError` names the first that is not."""
+        """Check that the run, run.yaml and the given files exist.
+
+        Args:
+            parts: relative paths; a bar separates alternatives.
+
+        Raises:
+            RunError: there is no run, or a file is missing; the message names the first one.
+        """
         if not self.path.is_dir():
             raise RunError(f"there is no run at {self.path}; make one with `gavamoe train DATA --out {self.path}`")
         for part in ("run.yaml", *parts):
@@ -103,7 +176,7 @@ class RunDirectory:
                 )
 
     def read_training(self) -> dict[str, list[dict[str, Any]]]:
-        """The loss records of the stages trained so far: preference, explainer."""
+        """Return the training records by stage (`preference`, `explainer`); empty before the first stage."""
         return json.loads(self.training.read_text(encoding="utf-8")) if self.training.is_file() else {}
 
     def write_card(self, card: RunCard) -> None:
@@ -119,7 +192,12 @@ class RunDirectory:
             staged.write_text(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
     def read_card(self) -> RunCard:
-        """Read run.yaml."""
+        """Read run.yaml; settings with an old name are accepted.
+
+        Raises:
+            RunError: there is no run, or run.yaml is damaged.
+            ConfigError: run.yaml holds a setting that is unknown or out of range.
+        """
         self.require()
         try:
             tree: dict[str, Any] = yaml.safe_load(self.card.read_text(encoding="utf-8"))
@@ -128,31 +206,3 @@ class RunDirectory:
             raise RunError(
                 f"{self.card} cannot be read as the card of a run; copy it again from where it was made"
             ) from None
-
-
-@dataclass(frozen=True)
-class RunCard:
-    """What run.yaml holds: the prepared data a run was trained on, and how."""
-
-    data: str
-    preset: str
-    base_model: str | None
-    config: RunConfig | None  # None only while it is asked for: "as the run has it"
-
-    @property
-    def settings(self) -> RunConfig:
-        """The configuration of a run that has one."""
-        if self.config is None:
-            raise ValueError("the card of a run needs a configuration")
-        return self.config
-
-
-# What a finished stage leaves; the names that `require` asks for. Alternatives stand with a bar between them.
-CATALOG_FILES = ("catalog/catalog.json", "catalog/users.parquet", "catalog/items.parquet", "catalog/history.parquet")
-PREFERENCE_FILES = ("preference/config.json", "preference/model.safetensors")
-EXPLAINER_FILES = (
-    "explainer/config.json",
-    "explainer/model.safetensors|explainer/adapter_model.safetensors",
-    "explainer/tokenizer.json",
-    "explainer/generation_config.json",
-)

@@ -1,4 +1,4 @@
-"""A small corpus for every baseline."""
+"""A small dataset for every baseline."""
 
 import pytest
 import torch
@@ -10,12 +10,12 @@ from gavamoe.data.dataset import ReviewDataset
 @pytest.fixture(scope="session")
 def data(dataset_path, tiny_config):
     config = tiny_config.explainer.model_copy(update={"epochs": 2})
-    return TextData(ReviewDataset.load(dataset_path), config)
+    return TextData.from_dataset(ReviewDataset.load(dataset_path), config)
 
 
 @pytest.fixture
 def batch(data):
-    return next(data.own.training_batches(seed=0, epoch=0))
+    return next(data.corpus_vocabulary.training_batches(seed=0, epoch=0))
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""LightGCN is powers of the normalised adjacency, averaged; nothing else."""
+"""LightGCN averages powers of the normalised adjacency, and has no other weights."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from gavamoe.data.dataset import InteractionArrays
 USER, ITEM = np.array([1, 1, 2, 2]), np.array([1, 2, 2, 2])  # the last pair twice: one edge
 
 
-def test_the_adjacency_is_normalised_on_both_sides_and_knows_no_unknown():
+def test_the_adjacency_is_normalised_on_both_sides_and_excludes_the_unknown():
     dense = normalised_adjacency(3, 3, np.append(USER, [0, 1]), np.append(ITEM, [1, 0])).to_dense()
     expected = torch.zeros(6, 6)
     for user, item, degrees in ((1, 1, 2 * 1), (1, 2, 2 * 2), (2, 2, 1 * 2)):
@@ -18,7 +18,7 @@ def test_the_adjacency_is_normalised_on_both_sides_and_knows_no_unknown():
     assert torch.allclose(dense, expected)
 
 
-def test_propagation_is_the_mean_of_the_adjacencys_powers():
+def test_propagation_is_the_mean_of_powers_of_the_adjacency():
     model = LightGCN(2, 2, USER, ITEM, width=4, layers=3)
     adjacency = model.adjacency_NN.to_dense()
     start = model.vectors.weight
@@ -37,7 +37,7 @@ def world():
     return arrays
 
 
-def test_it_learns_ratings_better_than_their_mean_and_the_same_twice(world):
+def test_ratings_are_better_than_the_mean_and_reproducible(world):
     train, valid = world
     predicted = LightGCNRatings(30, 40).fit(train, valid).predict(valid.user_id, valid.item_id)
     error = np.sqrt(np.mean((predicted - valid.level) ** 2))
@@ -46,7 +46,7 @@ def test_it_learns_ratings_better_than_their_mean_and_the_same_twice(world):
     assert np.array_equal(predicted, again)
 
 
-def test_ranking_puts_reviewed_items_before_others(world):
+def test_ranking_scores_reviewed_items_higher_than_others(world):
     rng = np.random.default_rng(1)
     user = np.repeat(np.arange(1, 31), 12)
     item = np.where(user % 2, rng.integers(1, 21, len(user)), rng.integers(21, 41, len(user)))  # two camps
@@ -57,12 +57,12 @@ def test_ranking_puts_reviewed_items_before_others(world):
     assert (scores @ own.T).mean() > (scores @ other.T).mean() + 0.5
 
 
-def test_ranking_compares_with_items_that_the_user_has_not_reviewed():
+def test_negative_items_are_not_reviewed_by_the_user():
     user, item = np.array([1, 1, 1, 2]), np.array([1, 2, 4, 3])
     drawn = LightGCN(2, 5, user, item).unreviewed(torch.tensor([1, 2]).repeat(500)).view(500, 2)
     assert set(drawn[:, 0].tolist()) == {3, 5}
     assert set(drawn[:, 1].tolist()) == {1, 2, 4, 5}
 
 
-def test_a_user_who_reviewed_everything_is_compared_with_something():
+def test_a_user_of_all_items_still_gets_a_negative_item():
     assert LightGCN(1, 2, np.array([1, 1]), np.array([1, 2])).unreviewed(torch.ones(9, dtype=torch.long)).min() >= 1

@@ -1,4 +1,4 @@
-"""Baselines that only rate."""
+"""Baselines that predict ratings alone."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def tastes() -> tuple[InteractionArrays, InteractionArrays]:
 
 
 @pytest.mark.parametrize("kind", [MatrixFactorisation, MLPRatings])
-def test_it_learns_what_neither_users_nor_items_tell_alone(kind, tastes):
+def test_a_rating_model_learns_interactions_of_user_and_item(kind, tastes):
     if kind is MatrixFactorisation:
         pytest.importorskip("cornac", reason="the extra 'baselines' is not installed")
     train, valid = tastes
@@ -33,20 +33,20 @@ def test_an_unknown_pair_gets_a_rating_near_the_mean(kind, tastes):
         pytest.importorskip("cornac", reason="the extra 'baselines' is not installed")
     train, valid = tastes
     model = kind(60, 40, seed=0).fit(train, valid)
-    nobody = np.zeros(1, dtype=np.int64)
-    assert model.predict(nobody, nobody)[0] == pytest.approx(train.level.mean(), abs=0.5)
+    unknown = np.zeros(1, dtype=np.int64)
+    assert model.predict(unknown, unknown)[0] == pytest.approx(train.level.mean(), abs=0.5)
     assert model.parameters > 0
 
 
-def test_matrix_factorisation_leaves_an_unknown_user_out_of_training(tastes):
+def test_matrix_factorisation_does_not_train_on_unknown_users(tastes):
     pytest.importorskip("cornac", reason="the extra 'baselines' is not installed")
     train, valid = tastes
-    nobody = np.zeros(500, dtype=np.int64)
+    unknown = np.zeros(500, dtype=np.int64)
     flooded = InteractionArrays(
-        np.concatenate([train.user_id, nobody]),
-        np.concatenate([train.item_id, nobody + 1]),
-        np.concatenate([train.level, nobody + 1]),
+        np.concatenate([train.user_id, unknown]),
+        np.concatenate([train.item_id, unknown + 1]),
+        np.concatenate([train.level, unknown + 1]),
     )
-    with_them, without = (MatrixFactorisation(60, 40).fit(arrays, valid) for arrays in (flooded, train))
+    with_unknown, without = (MatrixFactorisation(60, 40).fit(arrays, valid) for arrays in (flooded, train))
     pairs = valid.user_id, valid.item_id
-    assert np.array_equal(with_them.predict(*pairs), without.predict(*pairs))
+    assert np.array_equal(with_unknown.predict(*pairs), without.predict(*pairs))

@@ -1,4 +1,4 @@
-"""What makes Att2Seq and NRT: attributes and the attention over them; one pair of vectors for rating and text."""
+"""Att2Seq and NRT: attention over attributes; embeddings shared by rating and text."""
 
 import dataclasses
 
@@ -17,17 +17,17 @@ def test_att2seq_attends_to_the_three_attributes_at_every_step(data, batch):
     assert weights.std(dim=1).max() > 0  # by step
 
 
-def test_each_attribute_changes_what_att2seq_writes(data, batch):
+def test_each_attribute_changes_the_logits_of_att2seq(data, batch):
     model = Att2Seq(data, 32).eval()
-    first, _ = model.begin(batch)
+    first, _ = model.prefill(batch)
     for name in ("user_B", "item_B", "level_B"):
         other = dataclasses.replace(batch, **{name: (getattr(batch, name) + 1) % 5})
-        assert not torch.allclose(first, model.begin(other)[0])
+        assert not torch.allclose(first, model.prefill(other)[0])
 
 
-def test_nrts_rating_loss_reaches_the_vectors_that_the_text_starts_from(data, batch):
+def test_both_losses_of_nrt_train_the_user_and_item_embeddings(data, batch):
     model = NRT(data, 32)
-    for loss in (model.losses(batch, "").text, model.losses(batch, "").others):
+    for loss in (model.losses(batch, "").text, model.losses(batch, "").auxiliary):
         model.zero_grad()
         loss.backward()
         for table in (model.user, model.item):
@@ -35,8 +35,8 @@ def test_nrts_rating_loss_reaches_the_vectors_that_the_text_starts_from(data, ba
             assert table.weight.grad.abs().sum() > 0
 
 
-def test_nrt_writes_by_the_rating_it_is_told(data, batch):
+def test_the_input_rating_changes_the_text_of_nrt_and_not_its_rating(data, batch):
     model = NRT(data, 32).eval()
     low, high = (dataclasses.replace(batch, level_B=torch.full_like(batch.level_B, level)) for level in (1, 5))
-    assert not torch.allclose(model.begin(low)[0], model.begin(high)[0])
+    assert not torch.allclose(model.prefill(low)[0], model.prefill(high)[0])
     assert torch.equal(model.rate(low.user_B, low.item_B), model.rate(high.user_B, high.item_B))

@@ -1,4 +1,4 @@
-"""The commands as scripts call them: JSON keys, exit codes, one line an error."""
+"""The commands as scripts call them: JSON keys, exit codes, one line per error."""
 
 import gzip
 import json
@@ -55,7 +55,7 @@ def test_explain_prints_one_object_with_its_keys(gavamoe, run_path):
     assert json.loads(out).keys() >= EXPLAIN_KEYS
 
 
-def test_explain_says_that_a_user_is_unknown_and_goes_on(gavamoe, run_path):
+def test_explain_reports_an_unknown_user_and_still_writes_a_text(gavamoe, run_path):
     code, out, err = gavamoe("explain", run_path, "--user", "nobody", "--item", "i01", "--json")
     assert code == 0
     assert json.loads(out)["cold_user"] is True
@@ -63,7 +63,7 @@ def test_explain_says_that_a_user_is_unknown_and_goes_on(gavamoe, run_path):
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "jsonl", "csv"])
-def test_explain_writes_a_file_of_pairs_in_their_order(gavamoe, run_path, tmp_path, suffix):
+def test_explain_writes_a_file_in_the_order_of_its_pairs(gavamoe, run_path, tmp_path, suffix):
     pairs = pl.DataFrame({"user": ["u03", "u01", "new"], "item": ["i02", "i01", "i05"]})
     pairs.write_csv(tmp_path / "pairs.csv")
     out = tmp_path / f"texts.{suffix}"
@@ -75,7 +75,7 @@ def test_explain_writes_a_file_of_pairs_in_their_order(gavamoe, run_path, tmp_pa
     assert table["cold_user"].to_list() == [False, False, True]
 
 
-def test_recommend_lists_items_with_reasons(gavamoe, run_path):
+def test_recommend_lists_items_with_explanations(gavamoe, run_path):
     code, out, _ = gavamoe("recommend", run_path, "--user", "u01", "--top", "3", "--explain", "--json")
     assert code == 0
     result = json.loads(out)
@@ -83,7 +83,7 @@ def test_recommend_lists_items_with_reasons(gavamoe, run_path):
     assert result["recommendations"][0].keys() >= {"item", "rating", "text", "cluster"}
 
 
-def test_evaluate_prints_and_keeps_its_metrics(gavamoe, own_run):
+def test_evaluate_prints_its_metrics_and_writes_them_into_the_run(gavamoe, own_run):
     code, out, _ = gavamoe("evaluate", own_run, "--json")
     assert code == 0
     result = json.loads(out)
@@ -96,7 +96,7 @@ def test_evaluate_prints_and_keeps_its_metrics(gavamoe, own_run):
     assert "<svg" in (own_run / "report.html").read_text()
 
 
-def test_data_that_was_prepared_anew_is_not_taken_for_what_the_run_was_kept_from(
+def test_evaluate_refuses_data_prepared_again_because_it_may_hold_training_reviews(
     gavamoe, own_run, dataset_path, tmp_path
 ):
     reviews = dataset_path.parent / "reviews.jsonl.gz"
@@ -107,11 +107,11 @@ def test_data_that_was_prepared_anew_is_not_taken_for_what_the_run_was_kept_from
     assert gavamoe("evaluate", own_run, "--data", tmp_path / "anew", "--limit", "5", "--json")[0] == 0
 
 
-def test_evaluate_takes_raw_reviews_with_strangers_in_them(gavamoe, own_run, tmp_path):
+def test_evaluate_accepts_a_reviews_file_with_unknown_users_and_items(gavamoe, own_run, tmp_path):
     rows = [
         {"user": "u01", "item": "i01", "rating": 4, "text": "a fine evening , and the music is joyful ."},
-        {"user": "stranger", "item": "i01", "rating": 2, "text": "not for me ."},
-        {"user": "u02", "item": "unheard of", "rating": 5, "text": ""},
+        {"user": "unknown", "item": "i01", "rating": 2, "text": "not for me ."},
+        {"user": "u02", "item": "unknown", "rating": 5, "text": ""},
     ]
     path = tmp_path / "new.jsonl.gz"
     path.write_bytes(gzip.compress("\n".join(map(json.dumps, rows)).encode()))
@@ -130,7 +130,7 @@ def test_an_oracle_is_marked_as_one(gavamoe, own_run):
     assert json.loads(out)["n"] == 10
 
 
-def test_what_was_measured_under_another_condition_is_kept(gavamoe, own_run):
+def test_evaluations_under_other_conditions_are_kept(gavamoe, own_run):
     gavamoe("evaluate", own_run, "--limit", "10")
     first = (own_run / "predictions.jsonl").read_bytes()
     gavamoe("evaluate", own_run, "--limit", "10", "--rating", "given")
@@ -144,7 +144,7 @@ def test_what_was_measured_under_another_condition_is_kept(gavamoe, own_run):
     ]
 
 
-def test_other_reviews_in_a_file_of_the_same_name_are_kept_apart(gavamoe, own_run, tmp_path):
+def test_different_reviews_in_files_of_the_same_name_get_separate_evaluations(gavamoe, own_run, tmp_path):
     before = len(list((own_run / "evaluations").glob("*")))
     for year in ("2023", "2024"):
         (tmp_path / year).mkdir()
@@ -217,7 +217,7 @@ def test_bad_review_files_are_refused_by_evaluate(gavamoe, own_run, tmp_path, co
 
 
 def test_help_imports_nothing_heavy():
-    code = "import sys; from gavamoe.cli import commands; print(*sys.modules)"
+    code = "import sys; from gavamoe.cli import main; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "transformers", "polars", "sklearn", "matplotlib", "pydantic", "numpy"} & set(modules)
 
@@ -233,7 +233,7 @@ def test_diagnose_writes_a_table_and_prints_one_object(gavamoe, run_path, tmp_pa
     assert "| cluster | pairs |" in (out / "clusters.md").read_text()
 
 
-def test_diagnose_refuses_data_whose_users_are_not_those_of_the_run(gavamoe, run_path, tmp_path):
+def test_diagnose_refuses_data_of_another_run(gavamoe, run_path, tmp_path):
     world, data, out = tmp_path / "world.jsonl.gz", tmp_path / "data", tmp_path / "out"
     assert gavamoe("simulate", "--out", world, "--users", 30, "--items", 20, "--reviews", 300, "--seed", 5)[0] == 0
     assert gavamoe("prepare", world, "--out", data)[0] == 0
@@ -241,7 +241,7 @@ def test_diagnose_refuses_data_whose_users_are_not_those_of_the_run(gavamoe, run
     assert not out.exists()
 
 
-def test_a_path_that_cannot_be_used_is_one_clear_line(gavamoe, dataset_path, tmp_path):
+def test_an_unusable_path_is_one_clear_line(gavamoe, dataset_path, tmp_path):
     (tmp_path / "file").write_text("")
     assert refused(gavamoe("train", dataset_path, "--out", tmp_path / "file/run"), str(tmp_path / "file"))
     assert refused(gavamoe("simulate", "--out", tmp_path / "file/world.jsonl"), str(tmp_path / "file"))
@@ -251,7 +251,7 @@ def test_a_seed_too_large_for_the_libraries_is_one_clear_line(gavamoe, dataset_p
     assert refused(gavamoe("train", dataset_path, "--out", tmp_path / "run", "--seed", 5 * 10**9), "seed")
 
 
-def test_the_model_card_counts_the_reviews_that_were_trained_on(run_path, dataset_path):
+def test_the_model_card_states_the_number_of_training_reviews(run_path, dataset_path):
     assert f"{ReviewDataset.load(dataset_path).splits['train']:,} reviews" in (run_path / "README.md").read_text()
 
 

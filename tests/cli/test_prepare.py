@@ -1,4 +1,4 @@
-"""`gavamoe prepare` as a person calls it."""
+"""`gavamoe prepare` from the command line."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_json_is_one_object_on_stdout_and_nothing_else(tmp_path: Path) -> None:
     assert card["scale"] == {"levels": 5, "values": [1, 2, 3, 4, 5]}
 
 
-def test_what_was_guessed_and_the_levels_are_printed(tmp_path: Path) -> None:
+def test_guessed_columns_and_rating_levels_are_printed(tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
     path.write_text("member_id,film,score\n" + "".join(f"u{n},i{n % 3},{n % 11}\n" for n in range(44)))
     done = gavamoe("prepare", path, "--out", tmp_path / "out", "--item-col", "film", "--seed", "3")
@@ -42,13 +42,13 @@ def test_what_was_guessed_and_the_levels_are_printed(tmp_path: Path) -> None:
     assert "11 levels: 0, 1, 2" in done.stdout
 
 
-def test_the_files_taken_as_descriptions_of_items_are_printed(tmp_path: Path) -> None:
+def test_the_files_of_item_metadata_are_printed(tmp_path: Path) -> None:
     (tmp_path / "films.csv").write_text("item,title\ni1,A film\n")
     done = gavamoe("prepare", write(tmp_path / "r.jsonl"), tmp_path / "films.csv", "--out", tmp_path / "out")
     assert "1 described by films.csv" in done.stdout
 
 
-def test_a_csv_without_header_needs_names(tmp_path: Path) -> None:
+def test_a_csv_without_header_is_read_with_given_column_names(tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
     path.write_text("u1,x,i1,3\nu2,x,i1,4\n")
     done = gavamoe("prepare", path, "--out", tmp_path / "out", "--columns", "user,_,item,rating", "--json")
@@ -65,7 +65,7 @@ def test_bad_input_is_one_line_and_exit_2_and_nothing_at_out(tmp_path: Path) -> 
     assert [p.name for p in tmp_path.iterdir()] == ["r.jsonl"]
 
 
-def test_a_seed_that_cannot_be_is_one_line_and_exit_2(tmp_path: Path) -> None:
+def test_an_invalid_seed_is_one_line_and_exit_2(tmp_path: Path) -> None:
     done = gavamoe("prepare", write(tmp_path / "r.jsonl"), "--out", tmp_path / "out", "--seed", "-1")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "--seed" in done.stderr

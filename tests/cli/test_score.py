@@ -1,4 +1,4 @@
-"""`gavamoe score` as scripts and people call it."""
+"""`gavamoe score` from the command line, with and without --json."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def predictions(tmp_path: Path) -> Path:
     return path
 
 
-def test_json_is_one_object_with_the_metrics_and_what_they_were_taken_on(score: Score, predictions: Path) -> None:
+def test_json_is_one_object_with_metrics_and_conditions(score: Score, predictions: Path) -> None:
     code, out, err = score(predictions, "--json")
     result = json.loads(out)
     assert (code, err) == (0, "")
@@ -65,7 +65,7 @@ def test_json_is_one_object_with_the_metrics_and_what_they_were_taken_on(score: 
     assert {group: found["n"] for group, found in result["groups"]["rating"].items()} == {"2": 1, "4": 1, "5": 1}
 
 
-def test_rows_that_tell_how_much_is_known_of_the_user_are_grouped_by_it(score: Score, tmp_path: Path) -> None:
+def test_rows_with_training_reviews_are_grouped_by_their_number(score: Score, tmp_path: Path) -> None:
     counts = {"a": 0, "b": 1, "c": 1, "d": 2, "e": 9, "f": 30}
     rows = [
         {"prediction": "kind", "reference": "kind", "user": user, "training_reviews": count}
@@ -80,7 +80,7 @@ def test_rows_that_tell_how_much_is_known_of_the_user_are_grouped_by_it(score: S
     assert "training reviews of the user" not in json.loads(score(path, "--json")[1])["groups"]
 
 
-def test_texts_are_taken_as_they_are_unless_asked(score: Score, predictions: Path) -> None:
+def test_texts_are_normalized_only_with_the_option(score: Score, predictions: Path) -> None:
     as_given, normalized = (
         json.loads(score(predictions, "--json", *more)[1])["metrics"]["BLEU-1"] for more in ((), ("--normalize",))
     )
@@ -96,7 +96,7 @@ def test_a_feature_set_is_lines_or_a_json_list(score: Score, predictions: Path, 
     assert result["conditions"]["feature_set"] == "features.txt"
 
 
-def test_texts_alone_are_enough_and_the_rest_is_null(score: Score, tmp_path: Path) -> None:
+def test_a_file_of_texts_alone_has_null_for_the_other_metrics(score: Score, tmp_path: Path) -> None:
     path = tmp_path / "texts.jsonl"
     path.write_text('{"prediction": "a b", "reference": "a b"}\n')
     metrics = json.loads(score(path, "--json")[1])["metrics"]
@@ -130,19 +130,19 @@ def test_features_are_normalized_as_their_texts_are(score: Score, tmp_path: Path
         assert result["metrics"]["FCR"] == 1
 
 
-def test_the_oracle_is_told_where_the_rows_tell_it(score: Score, tmp_path: Path) -> None:
-    rows = [{"prediction": "a", "reference": "a", "oracle": told} for told in (False, True)]
+def test_the_oracle_condition_is_read_from_the_rows(score: Score, tmp_path: Path) -> None:
+    rows = [{"prediction": "a", "reference": "a", "oracle": oracle} for oracle in (False, True)]
     assert scored(score, tmp_path / "p.jsonl", rows)["conditions"]["oracle"] is True
     assert scored(score, tmp_path / "p.jsonl", rows[:1])["conditions"]["oracle"] is False
     assert scored(score, tmp_path / "p.jsonl", [{"prediction": "a", "reference": "a"}])["conditions"]["oracle"] is None
 
 
-def test_guesses_are_wrong_even_where_all_true_ratings_are_alike(score: Score, tmp_path: Path) -> None:
+def test_rating_errors_count_even_if_all_true_ratings_are_equal(score: Score, tmp_path: Path) -> None:
     rows = [{"prediction": "a", "reference": "a", "rating": 5, "predicted_rating": guess} for guess in (1, 2)]
     assert scored(score, tmp_path / "p.jsonl", rows)["metrics"]["MAE"] == 3.5
 
 
-def test_half_a_letter_does_not_stop_the_scoring(score: Score, tmp_path: Path) -> None:
+def test_a_lone_surrogate_does_not_stop_the_scoring(score: Score, tmp_path: Path) -> None:
     rows = [
         {"prediction": "fine", "reference": f"fine \ud83d {n % 5}", "rating": n % 5, "predicted_rating": 2}
         for n in range(120)
@@ -156,7 +156,7 @@ def test_a_compressed_file_scores_the_same(score: Score, predictions: Path) -> N
     assert json.loads(score(packed, "--json")[1])["metrics"] == json.loads(score(predictions, "--json")[1])["metrics"]
 
 
-def test_a_person_gets_a_table_with_intervals_and_conditions(score: Score, predictions: Path) -> None:
+def test_without_json_a_table_shows_intervals_and_conditions(score: Score, predictions: Path) -> None:
     code, out, _ = score(predictions)
     assert code == 0
     for part in ("n 3", "BLEU-4", "↑", "RMSE", "↓", " to ", "rating 5 (1)"):
@@ -185,7 +185,7 @@ GOOD = b'{"prediction": "a", "reference": "b"}\n'
         (gzip.compress(GOOD * 1000)[:-20], ("cut short",)),
     ],
 )
-def test_bad_input_is_one_line_that_says_where(
+def test_bad_input_is_one_line_that_names_file_and_line(
     score: Score, tmp_path: Path, content: bytes, words: tuple[str, ...]
 ) -> None:
     path = tmp_path / "bad.jsonl"
@@ -204,7 +204,7 @@ def test_a_missing_file_or_feature_set_is_named(score: Score, predictions: Path,
     assert "none.txt" in err
 
 
-def test_a_similarity_model_that_is_none_is_refused(score: Score, predictions: Path, tmp_path: Path) -> None:
+def test_a_directory_without_a_similarity_model_is_refused(score: Score, predictions: Path, tmp_path: Path) -> None:
     code, _, err = score(predictions, "--similarity-model", tmp_path)
     assert code == 2
     assert "config.json" in err
@@ -228,14 +228,14 @@ def rated(path: Path, pairs: list[tuple[float, float]], prediction: str | None =
 
 
 @pytest.mark.parametrize(("options", "mae"), [((), 1.5), (("--scale", "4:5"), 0.0), (("--scale", "1:9"), 3.5)])
-def test_predictions_are_clipped_to_the_scale_not_to_the_ratings_that_happen_to_be_there(
+def test_predictions_are_clipped_to_the_scale_and_not_to_the_observed_ratings(
     score: Score, tmp_path: Path, options: tuple[str, ...], mae: float
 ) -> None:
     path = rated(tmp_path / "p.jsonl", [(4.0, 1.0), (5.0, 9.0)], "kind")
     assert json.loads(score(path, "--json", *options)[1])["metrics"]["MAE"] == mae
 
 
-def test_ratings_that_follow_no_known_scale_are_compared_as_they_are(score: Score, tmp_path: Path) -> None:
+def test_ratings_without_an_inferable_scale_are_not_clipped(score: Score, tmp_path: Path) -> None:
     result = json.loads(score(rated(tmp_path / "p.jsonl", [(-7.5, -9.5), (3.25, 3.25)], "kind"), "--json")[1])
     assert result["conditions"]["rating_scale"] is None
     assert result["metrics"]["MAE"] == 1.0
@@ -251,7 +251,7 @@ def test_a_system_that_only_rates_is_scored_on_its_ratings(score: Score, tmp_pat
     assert "null in 2 of 3 rows" in err
 
 
-def test_a_blank_around_a_feature_does_not_hide_it(score: Score, tmp_path: Path) -> None:
+def test_white_space_around_a_feature_is_ignored(score: Score, tmp_path: Path) -> None:
     path = tmp_path / "p.jsonl"
     rows = [{"prediction": "the pool was warm", "reference": "nice pool", "feature": f} for f in ("pool ", " ", "pool")]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -1,4 +1,4 @@
-"""What clusters are said to be."""
+"""Summaries of clusters: distinctive labels, likes, stability."""
 
 import numpy as np
 import polars as pl
@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from gavamoe.data.catalog import Catalog
 from gavamoe.data.scale import RatingScale
-from gavamoe.diagnostics.clusters import describe, stability
-from gavamoe.diagnostics.lexical import over_represented
+from gavamoe.diagnostics.clusters import log_odds_z_scores, stability, summarize_clusters
 
 
 @pytest.fixture
@@ -40,8 +39,8 @@ def westerns_and_plays() -> tuple[np.ndarray, pl.DataFrame, Catalog]:
     return cluster, reviews, catalog
 
 
-def test_a_cluster_is_told_by_what_it_holds_more_of_and_what_it_rates_higher(westerns_and_plays):
-    first, second = describe(*westerns_and_plays)
+def test_a_summary_lists_over_represented_labels_and_liked_genres(westerns_and_plays):
+    first, second = summarize_clusters(*westerns_and_plays)
     assert first.genres == ["Western"]
     assert second.genres == ["Play"]
     assert first.features == ["horses"]
@@ -52,10 +51,10 @@ def test_a_cluster_is_told_by_what_it_holds_more_of_and_what_it_rates_higher(wes
     assert first.share + second.share == pytest.approx(1)
 
 
-def test_reviews_of_unknown_items_and_without_features_are_counted_and_say_nothing(westerns_and_plays):
+def test_reviews_of_unknown_items_without_features_count_but_give_no_labels(westerns_and_plays):
     cluster, reviews, catalog = westerns_and_plays
     blank = reviews.with_columns(item_id=pl.lit(0), feature=pl.lit(None, pl.String))
-    for one in describe(cluster, blank, catalog):
+    for one in summarize_clusters(cluster, blank, catalog):
         assert one.pairs == 300
         assert one.genres == one.features == one.likes == one.dislikes == []
         assert one.above == 0
@@ -65,16 +64,16 @@ def test_reviews_of_unknown_items_and_without_features_are_counted_and_say_nothi
 @given(
     st.lists(st.lists(st.integers(0, 50), min_size=3, max_size=3), min_size=2, max_size=4), st.permutations(range(3))
 )
-def test_scores_follow_their_labels_and_groups_alike_score_nothing(counts, order):
+def test_z_scores_follow_their_labels_and_equal_groups_score_zero(counts, order):
     count_GL = np.array(counts)
-    scores = over_represented(count_GL)
+    scores = log_odds_z_scores(count_GL)
     assert np.isfinite(scores).all()
-    np.testing.assert_allclose(over_represented(count_GL[:, order]), scores[:, order], atol=1e-9)
+    np.testing.assert_allclose(log_odds_z_scores(count_GL[:, order]), scores[:, order], atol=1e-9)
     same = np.tile(count_GL[:1], (2, 1))
-    np.testing.assert_allclose(over_represented(same), 0, atol=1e-9)
+    np.testing.assert_allclose(log_odds_z_scores(same), 0, atol=1e-9)
 
 
-def test_renumbered_clusters_are_stable_and_unrelated_ones_are_not():
+def test_stability_is_1_for_renumbered_clusters_and_0_for_unrelated_ones():
     one = np.repeat([0, 1, 2], 50)
     assert stability([one, (one + 1) % 3]) == pytest.approx(1)
     assert stability([one, np.random.default_rng(0).permutation(one)]) == pytest.approx(0, abs=0.05)

@@ -1,4 +1,4 @@
-"""The metrics beyond the field's tables: each does what its name says."""
+"""The metrics that the field's tables do not report follow their definitions."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ def scored(metrics, predictions=PREDICTIONS, references=REFERENCES, **columns):
     return RowScores(Outputs(*split, **columns), metrics).overall()
 
 
-def test_length_and_repetition_are_of_single_texts():
+def test_length_and_rep_2_are_computed_per_text():
     result = scored(surface.METRICS, ["a b a b", "", "c", "a b c d e"], [""] * 4)
     assert result["length"] == 10 / 4
     # One bigram of three repeats in the first text, none of four in the last; the others have none.
     assert result["rep-2"] == pytest.approx(100 * (1 / 3 + 0) / 2)
 
 
-def test_a_feature_nobody_mentioned_of_the_item_is_hallucinated():
+def test_a_feature_without_support_in_the_items_reviews_is_a_hallucination():
     columns = {"feature_set": ["pool", "staff", "bar"], "item_features": [{"pool"}, set(), {"bar"}, {"pool", "bar"}]}
     assert scored(hallucination.METRICS, **columns) == {"feature hallucination": 1 / 3}
     assert scored(hallucination.METRICS, feature_set=["pool"]) == {"feature hallucination": None}
 
 
-def test_rouge_score_counts_every_occurrence_of_plain_words():
+def test_rouge_score_counts_every_occurrence_of_lowercased_words():
     result = scored(rouge_score.METRICS, ["The THE cat !"], ["the cat-flap"])
     assert result["rouge-score/rouge1"] == pytest.approx(100 * 2 * 2 / (3 + 3))
     assert result["rouge-score/rougeL"] == pytest.approx(100 * 2 * 2 / (3 + 3))
@@ -55,14 +55,14 @@ def test_sacrebleu_from_row_statistics_equals_the_corpus_score():
     assert scored(sacrebleu.METRICS)["sacrebleu"] == pytest.approx(expected)
 
 
-def test_a_missing_sacrebleu_is_named_with_the_extra_that_brings_it(monkeypatch):
-    monkeypatch.setattr(sacrebleu, "available", lambda: False)
+def test_the_error_without_sacrebleu_names_the_extra_to_install(monkeypatch):
+    monkeypatch.setattr(sacrebleu, "is_available", lambda: False)
     monkeypatch.setitem(sys.modules, "sacrebleu", None)
     with pytest.raises(InputError, match="eval"):
         scored(sacrebleu.METRICS)
 
 
-def a_world_of_sentiment(rows=400):
+def texts_with_sentiment(rows=400):
     """Texts whose words follow their rating, and the ratings."""
     rng = np.random.default_rng(0)
     ratings = rng.integers(1, 6, rows)
@@ -74,8 +74,8 @@ def a_world_of_sentiment(rows=400):
     return texts, ratings.astype(float)
 
 
-def test_texts_that_fit_their_ratings_are_coherent_and_shuffled_ones_are_not():
-    texts, ratings = a_world_of_sentiment()
+def test_coherence_is_high_for_matching_ratings_and_low_for_shuffled_ones():
+    texts, ratings = texts_with_sentiment()
     fitting = scored(coherence.METRICS, texts, texts, predicted=ratings, true=ratings)["rating coherence"]
     shuffled = np.random.default_rng(1).permutation(ratings)
     unfit = scored(coherence.METRICS, texts, texts, predicted=shuffled, true=ratings)["rating coherence"]
@@ -85,15 +85,15 @@ def test_texts_that_fit_their_ratings_are_coherent_and_shuffled_ones_are_not():
     assert opposite == pytest.approx(-fitting)
 
 
-def test_coherence_is_not_defined_for_one_rating_or_a_handful_of_rows():
-    texts, ratings = a_world_of_sentiment()
+def test_coherence_is_undefined_for_a_constant_rating_or_few_rows():
+    texts, ratings = texts_with_sentiment()
     constant = scored(coherence.METRICS, texts, texts, predicted=np.full(len(texts), 3.3), true=ratings)
     few = scored(coherence.METRICS, texts[:20], texts[:20], predicted=ratings[:20], true=ratings[:20])
     assert constant == few == {"rating coherence": None}
 
 
-def test_a_text_is_judged_without_its_own_reference():
-    # Ratings by chance, and every reference its own words: only a peeking model could know the rating.
+def test_coherence_scores_a_text_without_its_own_reference():
+    # Random ratings and references without common words: only a model fitted on the reference could know its rating.
     rng = np.random.default_rng(0)
     texts = [f"word{row} word{row}x common" for row in range(300)]
     ratings = rng.integers(1, 6, 300).astype(float)
@@ -114,15 +114,15 @@ def model_directory(tmp_path_factory) -> Path:
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     path = tmp_path_factory.mktemp("model")
-    marks = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **marks).save_pretrained(path)
+    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(path)
     torch.manual_seed(0)
     shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     BertModel(BertConfig(vocab_size=len(vocabulary), **shape)).save_pretrained(path)
     return path
 
 
-def test_the_same_text_is_wholly_similar_and_an_empty_one_not_at_all(model_directory):
+def test_equal_texts_have_similarity_100_and_an_empty_text_0(model_directory):
     metrics = SimilarityModel(model_directory).metrics
     same = scored(metrics, ["kind staff", "the pool"], ["kind staff", "the pool"])
     assert same == pytest.approx({"similarity": 100, "bertscore/f": 100}, abs=1e-3)
@@ -138,6 +138,6 @@ def test_similarity_does_not_depend_on_the_batch(model_directory, monkeypatch):
     assert scored(model.metrics) == pytest.approx(together, abs=1e-3)
 
 
-def test_a_directory_that_is_no_model_is_the_callers_mistake(tmp_path):
+def test_a_directory_without_a_model_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"config\.json"):
         SimilarityModel(tmp_path)

@@ -1,4 +1,4 @@
-"""The values do not move: against published outputs where they are at hand, and against invented ones always."""
+"""Metric values stay equal: on outputs of a published system where available, and always on invented outputs."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def score_rows(rows: list[dict[str, Any]], feature_set: list[str]) -> dict[str, 
 
 @pytest.mark.skipif(
     not (REFERENCE / "metrics_yelp_golden.json").is_file(),
-    reason="the outputs of a published system are not here; name their folder in GAVAMOE_REFERENCE",
+    reason="the outputs of a published system are not available; set GAVAMOE_REFERENCE to their folder",
 )
-def test_values_agree_with_what_the_published_evaluation_prints() -> None:
+def test_values_agree_with_the_published_evaluation() -> None:
     golden = json.loads((REFERENCE / "metrics_yelp_golden.json").read_text())
     with gzip.open(REFERENCE / "metrics_yelp_pairs.jsonl.gz", "rt", encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
@@ -42,14 +42,14 @@ def test_values_agree_with_what_the_published_evaluation_prints() -> None:
         assert scored[name] == pytest.approx(value, abs=1e-6), name
 
 
-def test_values_of_invented_outputs_stay_what_they_are() -> None:
+def test_values_of_invented_outputs_do_not_change() -> None:
     golden = json.loads((HERE / "golden" / "golden.json").read_text())
     rows = [json.loads(line) for line in (HERE / "golden" / "outputs.jsonl").read_text().splitlines()]
     scored = score_rows(rows, golden["feature_set"])
     assert scored == pytest.approx(golden["metrics"], abs=1e-9)
 
 
-def test_unique_texts_and_shared_features_of_a_hundred_thousand_texts_take_seconds() -> None:
+def test_diversity_of_a_hundred_thousand_texts_takes_seconds() -> None:
     rng = np.random.default_rng(0)
     words = np.array([f"word{number}" for number in range(3000)])
     texts = words[rng.zipf(1.3, (100_000, 12)) % 3000].tolist()

@@ -1,4 +1,4 @@
-"""Groups are scored as if they were all there is, and users are grouped by what training knew of them."""
+"""A group scores as its rows do alone, and users are grouped by their number of training reviews."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REFERENCES = ["a b c d", "b a", "c", "a b c d", "d d"]
 
 
 def test_a_group_scores_as_its_rows_do_alone() -> None:
-    scores = RowScores(Outputs.of_texts(PREDICTIONS, REFERENCES), TEXT_METRICS)
+    scores = RowScores(Outputs.from_texts(PREDICTIONS, REFERENCES), TEXT_METRICS)
     groups = by_group(scores, [1, 0, 0, 1, None])
     assert list(groups) == ["0", "1"]
     assert groups["1"]["n"] == 2
@@ -22,17 +22,17 @@ def test_a_group_scores_as_its_rows_do_alone() -> None:
     assert groups["1"]["metrics"] == pytest.approx(alone)
 
 
-def test_users_fall_into_five_groups_of_about_as_many_and_the_cold() -> None:
+def test_users_form_five_groups_of_equal_size_and_a_cold_group() -> None:
     groups = SparsityGroups.fit(range(1, 101))
     assert groups.labels([0, 1, 20, 21, 80, 81, 100, 500]) == ["cold", "1-20", "1-20", "21-40", "61-80"] + ["81+"] * 3
 
 
-def test_users_with_the_same_count_stay_together() -> None:
+def test_users_with_the_same_count_are_in_the_same_group() -> None:
     groups = SparsityGroups.fit([1] * 50 + [2] * 10 + [3] * 20 + [9] * 20)
     assert groups.labels([1, 2, 3, 4, 9]) == ["1", "2", "3", "4+", "4+"]
 
 
-def test_groups_are_in_order_of_size_with_the_cold_first() -> None:
-    scores = RowScores(Outputs.of_texts(PREDICTIONS, REFERENCES), TEXT_METRICS)
+def test_groups_are_in_numerical_order_with_cold_first() -> None:
+    scores = RowScores(Outputs.from_texts(PREDICTIONS, REFERENCES), TEXT_METRICS)
     assert list(by_group(scores, ["21-40", "cold", "3", "100+", "4-20"])) == ["cold", "3", "4-20", "21-40", "100+"]
     assert list(by_group(scores, [4.5, 1.0, 10.0, 2.0, 2.0])) == ["1", "2", "4.5", "10"]

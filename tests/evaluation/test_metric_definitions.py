@@ -1,4 +1,4 @@
-"""The fast metrics equal their definitions, on anything a system may write."""
+"""The fast metrics equal their plain definitions on random texts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_every_text_metric_equals_its_definition(rows: list, feature_set: set[st
 
 
 @given(st.lists(TEXT, min_size=1, max_size=8))
-def test_a_text_equal_to_its_reference_scores_full_marks_where_it_has_the_words(texts: list[str]) -> None:
+def test_a_text_equal_to_its_reference_has_the_highest_score(texts: list[str]) -> None:
     scored = score_texts(texts, texts)
     # Full overlap scores 1 / (1 + 0.5e-8) in the original's arithmetic.
     for words, name in ((1, "rouge_1/f_score"), (2, "rouge_2/f_score"), (1, "rouge_l/r_score")):
@@ -41,7 +41,7 @@ def test_a_text_equal_to_its_reference_scores_full_marks_where_it_has_the_words(
     assert scored["BLEU-4"] == pytest.approx(100 if any(len(text.split()) >= 4 for text in texts) else 0)
 
 
-def test_an_empty_prediction_lowers_the_mean_instead_of_leaving_it() -> None:
+def test_an_empty_prediction_counts_as_zero() -> None:
     full = score_texts(["good room"], ["good room"])
     half = score_texts(["good room", ""], ["good room", "bad pool"])
     for name in ("rouge_1/f_score", "rouge_2/f_score", "rouge_l/f_score"):
@@ -49,7 +49,7 @@ def test_an_empty_prediction_lowers_the_mean_instead_of_leaving_it() -> None:
     assert half["USN"] == 2
 
 
-def test_texts_that_are_all_empty_have_values_and_no_errors() -> None:
+def test_empty_texts_alone_have_defined_values() -> None:
     scored = score_texts(["", ""], ["", ""], ["pool", "pool"], ["pool"])
     assert scored["BLEU-1"] == scored["rouge_l/f_score"] == scored["Distinct-2"] == scored["FMR"] == scored["DIV"] == 0
     assert scored["USR"] == 0.5
@@ -66,7 +66,7 @@ def test_rouge_l_weighs_by_precision_over_recall() -> None:
     assert score_texts(["the pool was clean"], ["pool clean"])["rouge_l/f_score"] == pytest.approx(100 * 0.625 / 1.125)
 
 
-def test_without_features_their_metrics_are_not_defined() -> None:
+def test_feature_metrics_are_undefined_without_features() -> None:
     scored = score_texts(["a pool"], ["a pool"])
     assert [scored[name] for name in ("FMR", "FCR", "DIV")] == [None, None, None]
     blank = score_texts(["a pool", "b"], ["a pool", "b"], [None, ""], ["pool"])
@@ -75,7 +75,7 @@ def test_without_features_their_metrics_are_not_defined() -> None:
     assert blank["DIV"] == 0
 
 
-def test_a_feature_of_several_words_is_named_where_they_stand_in_a_row() -> None:
+def test_a_feature_of_several_words_needs_them_adjacent_and_in_order() -> None:
     scored = score_texts(["the front desk", "desk at the front"], ["x", "x"], ["front desk"] * 2, ["front desk"])
     assert scored["FMR"] == 0.5
 
@@ -88,13 +88,13 @@ def test_a_row_without_a_rating_does_not_count_for_rating_errors() -> None:
     assert score_ratings([4, 2], [3, float("nan")], 1, 5) == {"RMSE": 1, "MAE": 1}
 
 
-def test_columns_of_different_lengths_and_no_rows_are_the_callers_mistake() -> None:
+def test_columns_of_different_lengths_and_no_rows_are_refused() -> None:
     for columns in ((["a"], ["a", "b"]), ([], []), (["a"], ["a"], ["x", "y"])):
         with pytest.raises(DataError, match="as many rows"):
             score_texts(*columns)
 
 
-def test_every_metric_has_its_own_name_and_says_whose_it_is() -> None:
+def test_every_metric_has_a_unique_name_and_a_source() -> None:
     names = [metric.name for metric in STANDARD_METRICS]
     assert len(set(names)) == len(names)
     assert all(metric.source for metric in STANDARD_METRICS)

@@ -1,4 +1,4 @@
-"""The page stands alone, says its conditions, marks the best, and shows texts as text."""
+"""The report page is self-contained, states its conditions, marks the best values and escapes texts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CONDITIONS = {
     "normalization": "lowercase",
     "truncate_words": 20,
 }
-SYSTEMS = {"ours": {"BLEU-4": 1.5, "RMSE": 0.7, "FMR": None}, "theirs": {"BLEU-4": 1.2, "RMSE": 0.6, "FMR": 0.1}}
+SYSTEMS = {"GaVaMoE": {"BLEU-4": 1.5, "RMSE": 0.7, "FMR": None}, "other": {"BLEU-4": 1.2, "RMSE": 0.6, "FMR": 0.1}}
 MINIMAL = Report("A run", {"data": "invented"}, SYSTEMS, CONDITIONS)
 RECORDS = {
     "preference": [
@@ -41,7 +41,7 @@ def pictures() -> list[tuple[str, str, str]]:
         plots.loss_curves(RECORDS),
         plots.expert_usage(rng.dirichlet(np.ones(4), (3, 2))),
     )
-    return [(f"picture {place}", "what one sees", plots.to_svg(figure)) for place, figure in enumerate(figures)]
+    return [(f"picture {place}", "description", plots.to_svg(figure)) for place, figure in enumerate(figures)]
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def page(tmp_path: Path) -> str:
     report = replace(
         MINIMAL,
         intervals={"BLEU-4": (1.25, 1.75)},
-        groups={"rating": {"5": {"n": 3, "metrics": SYSTEMS["ours"]}}},
+        groups={"rating": {"5": {"n": 3, "metrics": SYSTEMS["GaVaMoE"]}}},
         examples=[example],
         clusters=[{"cluster": 0, "pairs": "7", "users": "3", "rating": 3.5, "genres": "Comedy", "features": "cast"}],
         pictures=pictures(),
@@ -67,7 +67,7 @@ def page(tmp_path: Path) -> str:
     return (tmp_path / "report.html").read_text("utf-8")
 
 
-def test_the_page_needs_nothing_from_elsewhere(page: str) -> None:
+def test_the_page_refers_to_no_external_resource(page: str) -> None:
     assert not re.findall(r"<(?:script|link|img|iframe)\b", page)
     for address in re.findall(r"(?:href|src)=\"([^\"]*)\"", page):
         assert address.startswith(("#", "data:"))
@@ -75,27 +75,27 @@ def test_the_page_needs_nothing_from_elsewhere(page: str) -> None:
 
 def test_every_section_is_there_and_every_tag_is_closed(page: str) -> None:
     class Tags(HTMLParser):
-        void, open_run = {"meta"}, []
+        void, open_tags = {"meta"}, []
 
         def handle_starttag(self, tag: str, attrs: object) -> None:
             if tag not in self.void:
-                self.open_run.append(tag)
+                self.open_tags.append(tag)
 
         def handle_endtag(self, tag: str) -> None:
-            assert self.open_run.pop() == tag
+            assert self.open_tags.pop() == tag
 
     parser = Tags()
     parser.feed(page)
-    assert parser.open_run == []
-    for heading in ("How it fares", "What it says", "The clusters", "For whom it works", "picture 2"):
+    assert parser.open_tags == []
+    for heading in ("Metrics</h2>", "Example explanations", "Clusters", "Metrics by group", "picture 2"):
         assert heading in page
 
 
-def test_what_a_model_writes_cannot_become_markup(page: str) -> None:
+def test_generated_texts_are_escaped(page: str) -> None:
     assert "nice &lt;b&gt;" in page
 
 
-def test_pictures_and_tables_have_words_for_those_who_cannot_see_them(page: str) -> None:
+def test_figures_and_tables_have_accessible_labels(page: str) -> None:
     assert page.count('role="img" aria-label="picture') == 3
     assert page.count("<th scope=") == page.count("<th ")
 
@@ -103,11 +103,11 @@ def test_pictures_and_tables_have_words_for_those_who_cannot_see_them(page: str)
 def test_sections_without_content_are_left_out(tmp_path: Path) -> None:
     write_report(tmp_path / "report.html", MINIMAL)
     page = (tmp_path / "report.html").read_text("utf-8")
-    for heading in ("What it says", "The clusters", "For whom it works", "confidence interval"):
+    for heading in ("Example explanations", "Clusters", "Metrics by group", "confidence interval"):
         assert heading not in page
 
 
-def test_an_oracle_is_named_as_such(tmp_path: Path) -> None:
+def test_an_oracle_condition_is_stated(tmp_path: Path) -> None:
     for oracle in (True, False):
         write_report(tmp_path / "report.html", replace(MINIMAL, conditions={**CONDITIONS, "oracle": oracle}))
         assert ("Oracle" in (tmp_path / "report.html").read_text("utf-8")) == oracle
@@ -123,12 +123,12 @@ def test_the_best_value_is_marked_in_the_direction_of_its_metric() -> None:
     assert "USR" not in rows
 
 
-def test_equal_values_are_not_called_best() -> None:
+def test_equal_values_are_not_marked_as_best() -> None:
     (row,) = metric_rows({"one": {"USR": 1.0}, "other": {"USR": 1.0}})
     assert not any(cell["best"] for cell in row["cells"])
 
 
-def test_pictures_are_small_markup_in_the_colour_of_the_page_and_the_same_each_time() -> None:
+def test_figures_are_small_reproducible_svg_in_the_text_colour_of_the_page() -> None:
     for (_, _, first), (_, _, again) in zip(pictures(), pictures(), strict=True):
         ElementTree.fromstring(first)
         assert first == again
@@ -136,19 +136,19 @@ def test_pictures_are_small_markup_in_the_colour_of_the_page_and_the_same_each_t
         assert len(first) < 300_000
 
 
-def test_the_map_is_also_a_picture_file(tmp_path: Path) -> None:
+def test_the_latent_map_is_also_written_as_png(tmp_path: Path) -> None:
     figure = plots.latent_map(np.zeros((3, 2)), {"clusters found": np.arange(3)})
     plots.save_png(figure, tmp_path / "map.png")
     assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_expert_shares_are_of_each_cluster_and_layer() -> None:
+def test_expert_shares_sum_to_one_per_cluster_and_layer() -> None:
     counts = np.array([[[3, 1]], [[1, 3]], [[4, 0]]])
     shares = plots.shares(counts, np.array([0, 0, 2]), 3)
     assert shares[:, 0].tolist() == [[0.5, 0.5], [0, 0], [1, 0]]
 
 
-def test_two_dimensions_keep_what_varies_most() -> None:
+def test_two_dimensions_keep_the_directions_of_largest_variance() -> None:
     rng = np.random.default_rng(0)
     latent = np.stack([rng.normal(0, scale, 500) for scale in (0.1, 5, 0.1, 2)], axis=1)
     assert plots.two_dimensions(latent).std(0) == pytest.approx([5, 2], rel=0.1)

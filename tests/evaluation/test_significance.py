@@ -1,4 +1,4 @@
-"""Intervals cover the truth, and the tests tell systems apart only when they differ."""
+"""Intervals contain the value, and the tests find a difference only between systems that differ."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_resample_of_weights_equals_scoring_the_rows_drawn() -> None:
         true=outputs.true[drawn],
         scale=(1, 5),
     )
-    weighted = RowScores(outputs, STANDARD_METRICS).on(np.bincount(drawn, minlength=30).astype(float))
+    weighted = RowScores(outputs, STANDARD_METRICS).weighted(np.bincount(drawn, minlength=30).astype(float))
     assert weighted == pytest.approx(RowScores(picked, STANDARD_METRICS).overall())
 
 
@@ -62,7 +62,7 @@ def test_an_interval_holds_its_value_and_narrows_with_more_rows() -> None:
     assert widths[1] == pytest.approx(widths[0] / 4, rel=0.35)
 
 
-def test_no_interval_where_distinct_things_are_counted() -> None:
+def test_no_interval_where_distinct_items_are_counted() -> None:
     intervals = confidence_intervals(RowScores(invented(0), STANDARD_METRICS))
     assert not intervals.keys() & {"USR", "USN", "Distinct-1", "Distinct-2", "FCR", "DIV"}
     assert intervals.keys() >= {"BLEU-4", "rouge_l/f_score", "FMR", "RMSE"}
@@ -74,7 +74,7 @@ def test_the_same_seed_gives_the_same_interval() -> None:
     assert confidence_intervals(scores) != confidence_intervals(scores, seed=1)
 
 
-def test_a_clearly_better_system_is_told_apart() -> None:
+def test_a_clearly_better_system_differs_significantly() -> None:
     result = compare(invented(1, copied=0.5), invented(2, copied=0.3), TEXT_METRICS)
     for name in ("BLEU-1", "rouge_1/f_score", "rouge_l/f_score"):
         assert result[name].p < 0.01, name
@@ -82,7 +82,7 @@ def test_a_clearly_better_system_is_told_apart() -> None:
         assert low > 0
 
 
-def test_systems_that_differ_only_by_chance_are_not() -> None:
+def test_systems_that_differ_by_chance_do_not_differ_significantly() -> None:
     by_name: dict[str, list[float]] = {}
     for seed in range(12):
         for name, found in compare(invented(seed, 150, 0.3), invented(seed + 100, 150, 0.3), STANDARD_METRICS).items():
@@ -92,7 +92,7 @@ def test_systems_that_differ_only_by_chance_are_not() -> None:
         assert np.mean(np.array(values) < 0.05) <= 0.25, name
 
 
-def test_repeating_texts_is_told_apart_from_varied_ones() -> None:
+def test_repeated_texts_differ_significantly_from_varied_ones() -> None:
     result = compare(invented(1), invented(2, distinct=20), TEXT_METRICS)
     assert result["USR"].p < 0.01
     assert result["USR"].test == "randomisation"
@@ -100,12 +100,12 @@ def test_repeating_texts_is_told_apart_from_varied_ones() -> None:
     assert result["Distinct-2"].p < 0.01
 
 
-def test_a_system_against_itself_is_no_difference() -> None:
+def test_a_system_does_not_differ_from_itself() -> None:
     outputs = invented(3)
     assert {found.p for found in compare(outputs, outputs, STANDARD_METRICS).values()} == {1.0}
 
 
-def test_ratings_that_are_equal_but_for_rounding_are_no_difference() -> None:
+def test_differences_from_rounding_are_ignored() -> None:
     outputs = invented(3)
     nudged = replace(outputs, predicted=outputs.predicted + 1e-14)
     assert {found.p for found in compare(nudged, outputs, RATING_METRICS).values()} == {1.0}
@@ -114,17 +114,17 @@ def test_ratings_that_are_equal_but_for_rounding_are_no_difference() -> None:
 def test_blocks_of_resamples_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     scores = RowScores(invented(0, 50), STANDARD_METRICS)
     whole = confidence_intervals(scores)
-    monkeypatch.setattr(significance, "MOST_CELLS", 700)
+    monkeypatch.setattr(significance, "MAX_CELLS", 700)
     for name, interval in confidence_intervals(scores).items():
         assert interval == pytest.approx(whole[name]), name
 
 
-def test_systems_of_different_rows_cannot_be_compared() -> None:
+def test_systems_with_different_rows_cannot_be_compared() -> None:
     with pytest.raises(DataError, match="same rows"):
         compare(invented(0, 10), invented(0, 11), TEXT_METRICS)
 
 
-def test_what_is_tested_is_what_each_system_scores_alone() -> None:
+def test_compare_uses_the_scores_that_each_system_has_alone() -> None:
     # Coherence learns sentiment from the references; learned from both systems' rows it would have seen each twice.
     one, other = invented(0, copied=0.5), invented(1, copied=0.2)
     metrics = (*STANDARD_METRICS, *further_metrics())
@@ -133,5 +133,5 @@ def test_what_is_tested_is_what_each_system_scores_alone() -> None:
         assert (difference.first, difference.second) == pytest.approx([scores[name] for scores in alone]), name
 
 
-def test_too_few_ratings_for_a_model_of_sentiment_are_too_few_in_a_test_as_well() -> None:
+def test_compare_leaves_out_coherence_with_too_few_ratings() -> None:
     assert "rating coherence" not in compare(invented(0, rows=60), invented(1, rows=60), further_metrics())

@@ -96,12 +96,6 @@ def send_raw(
     scope: dict[str, Any] = {"type": "http", "method": method, "path": path, "raw_path": path.encode()}
     scope |= {"query_string": query, "http_version": "1.1", "scheme": "http", "root_path": ""}
     scope |= {"client": ("127.0.0.1", 1)}
-        "query_string": query,
-        "http_version": "1.1",
-        "scheme": "http",
-        "root_path": "",
-        "client": ("127.0.0.1", 1),
-    }
     scope |= {"headers": [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")], "asgi": {"version": "3.0"}}
     asyncio.run(create_app(service)(scope, receive, send))
     body = b"".join(message.get("body", b"") for message in sent)

@@ -1,4 +1,4 @@
-"""Gate, experts and block."""
+"""Gate, experts, block and router losses."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ def test_gate_weights_are_the_softmax_over_all_renormalised_over_the_selected():
     torch.testing.assert_close(weight, chosen / chosen.sum(-1, keepdim=True))
 
 
-def test_gates_start_alike_and_each_learns_from_its_own_cluster():
+def test_gates_start_equal_and_each_learns_from_its_own_cluster():
     gate = ClusterGate(clusters=2, experts=4, hidden=8, top_k=2)
     x, clusters = torch.randn(1, 3, 8), (torch.tensor([0]), torch.tensor([1]))
     torch.testing.assert_close(*(gate(x, cluster)[0] for cluster in clusters))
@@ -55,7 +55,7 @@ def one_by_one(experts, x, selected, weight):
     hidden=st.sampled_from([4, 16, 36]),
     width=st.sampled_from([4, 8, 20]),
 )
-def test_every_kernel_gives_what_the_definition_gives_and_its_gradients(seed, tokens, experts, top_k, hidden, width):
+def test_every_kernel_matches_the_definition_and_its_gradients(seed, tokens, experts, top_k, hidden, width):
     torch.manual_seed(seed)
     module = FineGrainedExperts(ExpertsConfig(), experts, hidden, width, activation="silu")
     x = torch.randn(tokens, hidden, requires_grad=True)
@@ -108,7 +108,7 @@ def test_under_autocast_the_grouped_kernel_multiplies_in_its_precision(monkeypat
     assert module.gate_up_proj.grad.dtype == module.down_proj.grad.dtype == torch.float32
 
 
-def test_rows_that_fit_the_kernel_in_one_precision_need_not_fit_in_another(monkeypatch):
+def test_row_alignment_is_checked_in_the_precision_of_the_kernel(monkeypatch):
     module = FineGrainedExperts(ExpertsConfig(), 4, 16, 4, activation="silu")  # rows of 16 bytes, or of 8
     x, selected, weight = torch.randn(5, 16), torch.rand(5, 4).topk(2).indices, torch.rand(5, 2).softmax(-1)
     taken = []
@@ -122,7 +122,7 @@ def test_rows_that_fit_the_kernel_in_one_precision_need_not_fit_in_another(monke
 
 @given(order=st.permutations(range(12)), cut=st.integers(1, 11))
 @settings(max_examples=10, deadline=None)
-def test_no_permutation_and_no_split_of_the_tokens_changes_a_row(order, cut):
+def test_permuting_or_splitting_the_tokens_changes_no_row(order, cut):
     torch.manual_seed(0)
     module = FineGrainedExperts(ExpertsConfig(), 5, 16, 8, activation="silu")
     x, selected, weight = torch.randn(12, 16), torch.rand(12, 5).topk(2).indices, torch.rand(12, 2).softmax(-1)
@@ -131,7 +131,7 @@ def test_no_permutation_and_no_split_of_the_tokens_changes_a_row(order, cut):
     torch.testing.assert_close(torch.cat(parts), together[order], rtol=1e-5, atol=1e-6)
 
 
-def test_an_expert_nobody_selected_is_no_obstacle_and_gets_no_gradient():
+def test_an_expert_that_no_token_selects_gets_no_gradient():
     experts = FineGrainedExperts(ExpertsConfig("eager"), experts=3, hidden=8, width=4, activation="silu")
     selected = torch.zeros(5, 1, dtype=torch.long)
     experts(torch.randn(5, 8), selected, torch.ones(5, 1)).sum().backward()
@@ -157,7 +157,7 @@ def test_refining_keeps_total_and_active_parameters():
     assert coarse.top_k * coarse.width == fine.top_k * fine.width
 
 
-def test_balance_loss_is_one_when_even_and_larger_when_one_expert_takes_all():
+def test_balance_loss_is_one_for_even_use_and_larger_when_one_expert_gets_all_tokens():
     even = torch.zeros(1, 4, 4)
     selected = torch.arange(4).view(1, 4, 1)
     mask = torch.ones(1, 4)
@@ -166,7 +166,7 @@ def test_balance_loss_is_one_when_even_and_larger_when_one_expert_takes_all():
     assert balance_loss(greedy, torch.zeros(1, 4, 1, dtype=torch.long), mask) > 3.9
 
 
-def test_padding_takes_no_part_in_the_router_losses():
+def test_router_losses_ignore_padding():
     logits, selected = torch.randn(2, 5, 4), torch.rand(2, 5, 4).topk(2).indices
     mask = torch.ones(2, 5)
     mask[:, 3:] = 0

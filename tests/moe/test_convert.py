@@ -1,4 +1,4 @@
-"""Converting a dense language model: what each initialisation promises, on every family."""
+"""Conversion of a dense language model: the guarantees of each initialisation, on every model family."""
 
 import pytest
 import torch
@@ -40,7 +40,7 @@ def converted(model, initialisation, granularity=2, **other):
 @families
 @pytest.mark.parametrize("shared", [0, 2])
 @pytest.mark.parametrize("initialisation", ["adapter", "replicate"])
-def test_the_converted_model_is_at_first_the_base_model(family, initialisation, shared, tmp_path):
+def test_the_converted_model_starts_equal_to_the_base_model(family, initialisation, shared, tmp_path):
     before, after, _ = converted(on_disk(tmp_path, family), initialisation, shared_experts=shared, jitter=0.5)
     if initialisation == "adapter":
         assert torch.equal(before, after)
@@ -65,19 +65,19 @@ def test_partition_with_every_expert_selected_is_the_dense_model(family, partiti
         torch.testing.assert_close(summed, output, rtol=1e-4, atol=1e-5)
 
 
-def test_partitioned_experts_weigh_as_much_as_in_the_dense_model(tmp_path):
+def test_partitioned_experts_with_equal_weights_equal_the_dense_ffn(tmp_path):
     model = on_disk(tmp_path)
     x = torch.randn(2, 5, 16)
     expected = next(mlp for _, _, mlp in gated_mlps(model))(x)
     routing = RoutingState()
     convert(model, MoEShape(2, 8, 8, 4, scale=routing_scale("partition", 8, 2)), routing, "partition")
     block = model.model.layers[0].mlp
-    torch.nn.init.zeros_(block.gate.weight_CEH)  # a gate without opinion, every expert selected
+    torch.nn.init.zeros_(block.gate.weight_CEH)  # a gate without preference, every expert selected
     routing.begin(torch.tensor([0, 1]))
     torch.testing.assert_close(block(x), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_partition_is_at_first_nearly_the_dense_ffn_by_its_own_gates_at_any_width():
+def test_a_partition_starts_close_to_the_dense_ffn_with_its_own_gates_at_any_width():
     torch.manual_seed(0)
     hidden = 2048
     sizes = {"num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 20}
@@ -90,11 +90,11 @@ def test_a_partition_is_at_first_nearly_the_dense_ffn_by_its_own_gates_at_any_wi
     assert (block(x) - expected).norm() < 0.03 * expected.norm()
     weight_BSK = 8 * block.gate(x, routing.cluster_B)[2]
     assert (weight_BSK - 1).abs().max() < 0.06
-    assert (weight_BSK - 1).abs().max() > 1e-4  # and yet it prefers some
+    assert (weight_BSK - 1).abs().max() > 1e-4  # the weights are not all equal
 
 
 @pytest.mark.parametrize("initialisation", SHAPES)
-def test_only_the_layers_asked_for_are_converted(initialisation, tmp_path):
+def test_only_the_named_layers_are_converted(initialisation, tmp_path):
     model = on_disk(tmp_path)
     dense = model.model.layers[0].mlp
     _, after, routing = converted(model, initialisation, layers=[1])
@@ -106,7 +106,7 @@ def test_only_the_layers_asked_for_are_converted(initialisation, tmp_path):
         convert(on_disk(tmp_path), MoEShape(2, 8, 4, 4), RoutingState(), layers=[2])
 
 
-def test_an_adapter_keeps_the_very_ffn_and_leaves_it_as_it_is(tmp_path):
+def test_an_adapter_keeps_the_ffn_module_frozen(tmp_path):
     model = on_disk(tmp_path)
     dense = [mlp for _, _, mlp in gated_mlps(model)]
     converted(model, "adapter")
@@ -115,12 +115,12 @@ def test_an_adapter_keeps_the_very_ffn_and_leaves_it_as_it_is(tmp_path):
         assert not any(parameter.requires_grad for parameter in mlp.parameters())
         assert all(parameter.requires_grad for parameter in layer.mlp.experts.parameters())
     model.train()(torch.randint(3, 60, (3, 7))).logits.square().sum().backward()
-    # The first factor waits for the second, which starts at 0.
+    # The first factor gets no gradient yet, because the second starts at 0.
     assert model.model.layers[1].mlp.experts.down_proj.grad.abs().sum() > 0
     assert model.model.layers[1].mlp.dense.gate_proj.weight.grad is None
 
 
-def test_jitter_moves_the_router_in_training_only():
+def test_jitter_changes_router_logits_in_training_only():
     routing = RoutingState()
     block = MultiGateMoE(MoEShape(1, 4, 2, 8, jitter=0.5), 16, "silu", 0, routing)
     x = torch.randn(1, 5, 16)
@@ -134,7 +134,7 @@ def test_jitter_moves_the_router_in_training_only():
     assert not torch.equal(logits[2], logits[3])
 
 
-def test_clustering_puts_neurons_that_read_alike_together():
+def test_clustering_groups_neurons_with_similar_input_weights():
     torch.manual_seed(0)
     kind = torch.randperm(24) % 3
     reads = torch.nn.functional.one_hot(kind, 8).float()[:, None].expand(24, 2, 8) + 0.05 * torch.randn(24, 2, 8)
@@ -143,7 +143,7 @@ def test_clustering_puts_neurons_that_read_alike_together():
     assert all(len(kind[part].unique()) == 1 for part in parts)
 
 
-def test_a_division_is_the_same_every_time_and_another_in_each_layer(tmp_path):
+def test_a_random_partition_does_not_depend_on_the_seed(tmp_path):
     models = [on_disk(tmp_path) for _ in range(2)]
     for seed, model in enumerate(models):
         torch.manual_seed(seed)
@@ -152,13 +152,13 @@ def test_a_division_is_the_same_every_time_and_another_in_each_layer(tmp_path):
     assert torch.equal(one, other)
 
 
-def test_a_model_without_a_gated_mlp_is_one_clear_line():
+def test_a_model_without_a_gated_mlp_is_a_config_error():
     model = AutoModelForCausalLM.from_config(GPT2Config(n_layer=1, n_embd=16, n_head=2, vocab_size=20))
     with pytest.raises(ConfigError, match="GPT2LMHeadModel has no gated MLP"):
         convert(model, MoEShape(2, 4, 2, 8), RoutingState())
 
 
-def test_a_model_that_has_experts_already_is_refused_and_not_half_converted():
+def test_a_model_that_already_has_experts_is_a_config_error():
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1}
     experts = {"num_experts": 4, "moe_intermediate_size": 8, "shared_expert_intermediate_size": 32}
     model = AutoModelForCausalLM.from_config(Qwen2MoeConfig(vocab_size=20, **sizes, **experts))
@@ -166,14 +166,14 @@ def test_a_model_that_has_experts_already_is_refused_and_not_half_converted():
         convert(model, MoEShape(2, 4, 2, 8), RoutingState())
 
 
-def test_sizes_that_do_not_fit_the_ffn_are_refused_by_number(tmp_path):
+def test_sizes_that_do_not_fit_the_ffn_are_config_errors_with_numbers(tmp_path):
     with pytest.raises(ConfigError, match=r"32 neurons among 5 experts of 8"):
         convert(on_disk(tmp_path), MoEShape(2, 5, 2, 8), RoutingState(), "partition")
     with pytest.raises(ConfigError, match=r"copies the FFN's 32 neurons.*6 experts of 16 with 3 a token"):
         convert(on_disk(tmp_path), MoEShape(2, 6, 3, 16), RoutingState(), "replicate")
 
 
-def test_an_mlp_with_biases_is_kept_by_an_adapter_and_refused_by_the_others(tmp_path):
+def test_an_mlp_with_biases_works_with_adapter_only(tmp_path):
     save_base(tmp_path, mlp_bias=True)
     model = AutoModelForCausalLM.from_pretrained(tmp_path).eval()
     with pytest.raises(ConfigError, match="initialisation=adapter, which keeps the MLP"):

@@ -65,7 +65,7 @@ def test_a_converted_model_has_the_parameters_counted_by_hand(initialisation, co
 
 
 def test_the_papers_experts_total_and_active():
-    """12 experts of 1280, 3 of them a token: 8.4 billion parameters, 3.9 billion of them at work on a token."""
+    """12 experts of 1280, 3 per token: 8.4 billion parameters, 3.9 billion active per token."""
     model = llama_8b()
     convert(model, MoEShape.refined(CLUSTERS, 12, 3, 1280, granularity=2), RoutingState(), "random")
     total = parameters(model)

@@ -1,14 +1,24 @@
-"""An evaluation covers every row, says how sure it is, and parts the rows without losing one."""
+"""An evaluation covers every row, has confidence intervals, and assigns every row to a group."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import polars as pl
 import pytest
 
+from gavamoe.baselines.data import TextData
 from gavamoe.baselines.simple import Biases
 from gavamoe.conditions import Condition
+from gavamoe.config import ExplainerConfig
 from gavamoe.data.dataset import ReviewDataset
-from gavamoe.pipeline.evaluation import evaluate, evaluate_system
+from gavamoe.pipeline.eval_set import EvalSet
+from gavamoe.pipeline.evaluation import evaluate as evaluate_on
+from gavamoe.pipeline.evaluation import evaluate_system
+
+
+def evaluate(explainer, reviews, condition, about):
+    return evaluate_on(explainer, EvalSet.from_reviews(reviews, explainer.catalog), condition, about)
 
 
 @pytest.fixture(scope="module")
@@ -23,13 +33,13 @@ def test_every_grouping_holds_every_row(explainer, reviews):
         assert sum(group["n"] for group in groups.values()) == len(reviews)
 
 
-def test_a_stranger_is_in_the_cold_group(explainer, reviews):
-    strangers = reviews.with_columns(user=pl.lit("nobody"), user_id=pl.lit(0))
-    groups = evaluate(explainer, strangers, Condition(), {}).groups
+def test_an_unknown_user_is_in_the_cold_group(explainer, reviews):
+    unknown = reviews.with_columns(user=pl.lit("nobody"), user_id=pl.lit(0))
+    groups = evaluate(explainer, unknown, Condition(), {}).groups
     assert list(groups["training reviews of the user"]) == ["cold"]
 
 
-def test_intervals_hold_their_values(explainer, reviews):
+def test_confidence_intervals_contain_their_metrics(explainer, reviews):
     evaluation = evaluate(explainer, reviews, Condition(), {})
     assert {"RMSE", "BLEU-4", "rouge_l/f_score"} <= evaluation.intervals.keys()
     for name, (low, high) in evaluation.intervals.items():
@@ -53,6 +63,8 @@ def test_ratings_alone_leave_text_metrics_undefined(explainer, reviews):
     assert evaluation.metrics["RMSE"] is not None
 
 
-def test_a_baseline_that_writes_nothing_scores_nothing(explainer, reviews):
-    metrics = evaluate_system(Biases(3.0, {}, {}), explainer, reviews)
+def test_a_baseline_without_texts_has_text_metrics_of_zero(explainer, reviews):
+    system = Biases()
+    system.fit(TextData(reviews, reviews.clear(), explainer.catalog, ExplainerConfig()), 0, Path())
+    metrics = evaluate_system(system, EvalSet.from_reviews(reviews, explainer.catalog))
     assert metrics["BLEU-1"] == metrics["rouge_1/f_score"] == 0

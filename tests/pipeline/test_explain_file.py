@@ -1,4 +1,4 @@
-"""Files of pairs: any number, interrupted anywhere."""
+"""Files of pairs: explained in their order, also after interruptions, and refused if they are invalid."""
 
 import signal
 import subprocess
@@ -9,11 +9,13 @@ import polars as pl
 import pytest
 
 from gavamoe.conditions import Condition
+from gavamoe.data.scale import RatingScale
 from gavamoe.errors import DataError, RunError
 from gavamoe.pipeline.explain_file import explain_file
 from gavamoe.pipeline.pairs_file import read_pairs
 
 COUNT, WINDOW = 240, 8
+SCALE = RatingScale(5, (1.0, 2.0, 3.0, 4.0, 5.0))
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -30,7 +32,7 @@ explain_file(Explainer.from_pretrained(run), pairs, out, Condition(), resume=Tru
 @pytest.fixture
 def pairs(tmp_path):
     path = tmp_path / "pairs.csv"
-    users = [f"u{i % 41:02d}" for i in range(COUNT)]  # u00 is a stranger
+    users = [f"u{i % 41:02d}" for i in range(COUNT)]  # u00 is an unknown user
     pl.DataFrame({"user": users, "item": [f"i{i % 23:02d}" for i in range(COUNT)]}).write_csv(path)
     return path
 
@@ -39,7 +41,7 @@ def explain(explainer, pairs, out, condition=Condition(), **options):
     return explain_file(explainer, pairs, out, condition, window=WINDOW, **options)
 
 
-def test_interrupted_and_killed_nothing_is_lost_or_doubled(run_path, explainer, pairs, tmp_path):
+def test_a_file_resumed_after_sigint_and_sigkill_equals_an_uninterrupted_one(run_path, explainer, pairs, tmp_path):
     out, parts = tmp_path / "texts.parquet", tmp_path / ".texts.parquet.parts"
     done = 0
     for stop in (signal.SIGINT, signal.SIGKILL):
@@ -69,7 +71,7 @@ def test_interrupted_and_killed_nothing_is_lost_or_doubled(run_path, explainer, 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["at once.parquet", "pairs.csv", "texts.parquet"]
 
 
-def test_unfinished_work_is_neither_lost_nor_mixed_with_other(explainer, pairs, tmp_path, monkeypatch):
+def test_unfinished_work_is_not_overwritten_and_not_mixed_with_other_settings(explainer, pairs, tmp_path, monkeypatch):
     out = tmp_path / "texts.jsonl"
     with monkeypatch.context() as broken:
         broken.setattr("gavamoe.pipeline.explain_file.write_table", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -84,7 +86,7 @@ def test_unfinished_work_is_neither_lost_nor_mixed_with_other(explainer, pairs, 
     assert len(pl.read_ndjson(out)) == COUNT
 
 
-def test_ground_truth_in_the_prompt_is_marked_in_every_row(explainer, tmp_path):
+def test_oracle_conditions_are_stated_in_every_row(explainer, tmp_path):
     path, out = tmp_path / "pairs.jsonl", tmp_path / "texts.jsonl"
     pl.DataFrame({"user": ["u01"], "item": ["i01"], "rating": [4], "feature": ["music"]}).write_ndjson(path)
     result = explain(explainer, path, out, Condition("given", "given"))
@@ -111,7 +113,7 @@ def test_ground_truth_in_the_prompt_is_marked_in_every_row(explainer, tmp_path):
         ("user,item\n", Condition(), "no pairs"),
     ],
 )
-def test_a_file_that_is_not_one_of_pairs_is_refused_by_name(explainer, tmp_path, content, condition, words):
+def test_an_invalid_file_of_pairs_is_refused_with_its_fault(explainer, tmp_path, content, condition, words):
     path, out = tmp_path / "pairs.csv", tmp_path / "texts.csv"
     path.write_text(content)
     with pytest.raises(DataError, match=words):
@@ -119,23 +121,23 @@ def test_a_file_that_is_not_one_of_pairs_is_refused_by_name(explainer, tmp_path,
     assert [path.name for path in tmp_path.iterdir()] == ["pairs.csv"]
 
 
-def test_a_broken_line_is_named_without_an_option_that_explain_does_not_have(explainer, tmp_path):
+def test_a_broken_line_is_named_without_advice_that_explain_cannot_follow(explainer, tmp_path):
     path = tmp_path / "pairs.jsonl"
     path.write_text('{"user": "u01", "item": "i01"}\n{"user": \n')
     with pytest.raises(DataError, match=r"line 2.*correct the line$"):
         explain(explainer, path, tmp_path / "texts.csv")
 
 
-def test_names_are_stripped_as_those_of_reviews_are(tmp_path):
+def test_names_are_stripped_as_in_prepare(tmp_path):
     path = tmp_path / "pairs.csv"
     path.write_text("user, item,rating,feature\n u01 , i01, 4, music \n")
-    assert read_pairs(path, Condition("given", "given")).row(0) == ("u01", "i01", 4.0, "music")
+    assert read_pairs(path, Condition("given", "given"), SCALE).row(0) == ("u01", "i01", 4.0, "music")
     path.write_text("user,item\nu01, \n")
     with pytest.raises(DataError, match="line 2: no item"):
-        read_pairs(path, Condition())
+        read_pairs(path, Condition(), SCALE)
 
 
-def test_names_stay_the_strings_they_are(explainer, tmp_path):
+def test_names_that_look_like_numbers_stay_strings(explainer, tmp_path):
     (tmp_path / "pairs.csv").write_text("user,item\n007,1e3\n")
     explain(explainer, tmp_path / "pairs.csv", tmp_path / "texts.parquet")
     row = pl.read_parquet(tmp_path / "texts.parquet").row(0, named=True)

@@ -1,4 +1,4 @@
-"""Training with several processes, or in accumulated batches, takes the steps of one; and one process writes."""
+"""Training with several processes or accumulated batches takes the same steps as one process; one process writes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def losses(run: Path, name: str, stage: str = "explainer") -> list[float]:
 
 
 @pytest.mark.slow
-def test_two_processes_take_the_steps_of_one(dataset_path, one, tmp_path):
+def test_two_processes_take_the_same_steps_as_one(dataset_path, one, tmp_path):
     run, config = tmp_path / "run", tmp_path / "config.yaml"
     config.write_text(safe_dump(SETTINGS))
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "gavamoe"]
@@ -49,7 +49,7 @@ def test_two_processes_take_the_steps_of_one(dataset_path, one, tmp_path):
     assert {p.relative_to(run) for p in run.rglob("*")} == {p.relative_to(one) for p in one.rglob("*")}
 
 
-def test_accumulated_and_checkpointed_batches_take_the_same_steps(dataset_path, one, tmp_path):
+def test_accumulation_and_gradient_checkpointing_take_the_same_steps(dataset_path, one, tmp_path):
     sparing = {"accumulation": 2, "gradient_checkpointing": True}
     config = parse_config({**SETTINGS, "explainer": {**SETTINGS["explainer"], **sparing}})
     train_run(dataset_path, tmp_path / "run", config)
@@ -58,7 +58,7 @@ def test_accumulated_and_checkpointed_batches_take_the_same_steps(dataset_path, 
     assert losses(tmp_path / "run", "eval_loss") == pytest.approx(losses(one, "eval_loss"), rel=2e-3)
 
 
-def test_a_batch_that_cannot_be_shared_is_refused_by_number(dataset_path, tmp_path, monkeypatch):
+def test_a_batch_size_that_the_processes_cannot_share_is_refused(dataset_path, tmp_path, monkeypatch):
     from gavamoe.errors import ConfigError
     from gavamoe.explainer import trainer as training
 
@@ -67,7 +67,7 @@ def test_a_batch_that_cannot_be_shared_is_refused_by_number(dataset_path, tmp_pa
         train_run(dataset_path, tmp_path / "run", parse_config(SETTINGS))
 
 
-def test_tensorboard_is_written_where_it_is_installed_and_asked_for(dataset_path, tmp_path):
+def test_tensorboard_is_written_if_enabled_and_refused_if_not_installed(dataset_path, tmp_path):
     from importlib.util import find_spec
 
     from gavamoe.errors import ConfigError

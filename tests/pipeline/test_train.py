@@ -78,7 +78,7 @@ def test_an_added_stage_that_was_interrupted_is_not_begun_anew_unasked(dataset_p
     train_run(dataset_path, run.path, tiny_config, stage="preference")
     state = run.checkpoints / "explainer" / "checkpoint-1"
     state.mkdir(parents=True)
-    with pytest.raises(RunError, match="unfinished training; go on with --resume"):
+    with pytest.raises(RunError, match="unfinished training; continue it with --resume"):
         train_run(dataset_path, run.path, stage="explainer")
     assert state.is_dir()
 
@@ -112,7 +112,7 @@ def test_data_without_texts_is_refused_before_stage_1_is_trained(dataset_path, t
 @pytest.mark.parametrize("setting", [{"learning_rate": None}, {"moe_layers": [0]}])
 def test_a_resumed_run_names_the_setting_that_differs_whatever_its_type(run_path, dataset_path, tiny_config, setting):
     other = tiny_config.model_copy(update={"explainer": tiny_config.explainer.model_copy(update=setting)})
-    with pytest.raises(ConfigError, match=f"begun with another explainer.{next(iter(setting))};"):
+    with pytest.raises(ConfigError, match=f"started with another explainer.{next(iter(setting))};"):
         train_run(dataset_path, run_path, other, resume=True)
 
 
@@ -149,9 +149,9 @@ def test_a_wrong_setting_is_named(tree, message):
 
 def test_a_run_goes_on_only_as_it_was_begun_and_on_the_same_data(run_path, dataset_path, tiny_config, tmp_path):
     other = tiny_config.model_copy(update={"seed": 5})
-    with pytest.raises(ConfigError, match=r"begun with another seed; --resume goes on"):
+    with pytest.raises(ConfigError, match=r"started with another seed; --resume keeps"):
         train_run(dataset_path, run_path, other, resume=True)
-    with pytest.raises(ConfigError, match="begun with another base model"):
+    with pytest.raises(ConfigError, match="started with another base model"):
         train_run(dataset_path, run_path, base_model="some/model", resume=True)
     from gavamoe.data.prepare import PrepareOptions, prepare
 

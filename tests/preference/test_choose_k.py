@@ -1,9 +1,9 @@
-"""The number of clusters by a criterion."""
+"""Choice of the number of clusters by BIC and by held-out ELBO."""
 
 import numpy as np
 import pytest
 
-from gavamoe.config import PreferenceConfig
+from gavamoe.config import PreferenceConfig, parse_config
 from gavamoe.data.dataset import InteractionArrays
 from gavamoe.data.simulate import World, simulate
 from gavamoe.errors import ConfigError
@@ -13,30 +13,28 @@ QUICK = PreferenceConfig(pretrain_epochs=8, epochs=4, warmup_epochs=1, restarts=
 
 
 @pytest.fixture(scope="module")
-def three_tastes() -> tuple[InteractionArrays, InteractionArrays, int, int]:
+def three_clusters() -> tuple[InteractionArrays, InteractionArrays, int, int]:
     frame = simulate(World(users=300, items=100, reviews=6000, clusters=3))
     user, item = (np.unique(frame[name].to_numpy(), return_inverse=True)[1] + 1 for name in ("user", "item"))
-    level, held = frame["rating"].to_numpy().astype(int), np.random.default_rng(0).random(len(frame)) < 0.1
-    learned, checked = (InteractionArrays(user[rows], item[rows], level[rows]) for rows in (~held, held))
-    return learned, checked, int(user.max()), int(item.max())
+    level, held_out = frame["rating"].to_numpy().astype(int), np.random.default_rng(0).random(len(frame)) < 0.1
+    train, valid = (InteractionArrays(user[rows], item[rows], level[rows]) for rows in (~held_out, held_out))
+    return train, valid, int(user.max()), int(item.max())
 
 
-def test_bic_finds_the_number_of_tastes_in_a_simulated_world(three_tastes):
-    found = choose_clusters(*three_tastes, 5, QUICK, "bic")
+def test_bic_finds_the_number_of_clusters_of_a_simulated_world(three_clusters):
+    found = choose_clusters(*three_clusters, 5, QUICK, "bic")
     assert found[0].clusters == 3
     assert sorted(candidate.clusters for candidate in found) == [2, 3, 4, 5, 6]
 
 
 @pytest.mark.slow
-def test_the_held_out_elbo_rejects_too_few_clusters(three_tastes):
+def test_the_held_out_elbo_rejects_too_few_clusters(three_clusters):
     config = PreferenceConfig(cluster_range=(2, 3))
-    better, worse = choose_clusters(*three_tastes, 5, config, "elbo")
+    better, worse = choose_clusters(*three_clusters, 5, config, "elbo")
     assert (better.clusters, worse.clusters) == (3, 2)
     assert better.cost < worse.cost
 
 
-def test_an_empty_range_is_refused_by_name():
-    from gavamoe.config import parse_config
-
+def test_an_empty_cluster_range_is_a_config_error():
     with pytest.raises(ConfigError, match="cluster_range must be two rising numbers"):
         parse_config({"preference": {"cluster_range": [5, 2]}})

@@ -1,4 +1,4 @@
-"""Items known by what is said of them."""
+"""Item features from descriptions, and new items that have only those."""
 
 import numpy as np
 import polars as pl
@@ -26,7 +26,7 @@ def described(kinds: list[str]) -> pl.DataFrame:
     )
 
 
-def test_items_alike_get_vectors_alike_and_silence_gets_none():
+def test_similar_items_get_similar_vectors_and_an_empty_description_gets_zero():
     known = described(["western", "play"] * 10)
     text = ItemText(known, 2)
     new = pl.concat([described(["western"]), known.head(1).with_columns(categories=None, description=None)])
@@ -35,7 +35,7 @@ def test_items_alike_get_vectors_alike_and_silence_gets_none():
     assert (vectors[1] == 0).all()
 
 
-def test_too_few_words_are_refused_by_name():
+def test_too_few_shared_words_are_a_config_error():
     with pytest.raises(ConfigError, match=r"set preference\.item_features lower"):
         ItemText(described(["western", "play"] * 10), 30)
     with pytest.raises(ConfigError, match="no two items share a word"):
@@ -57,7 +57,7 @@ def fans() -> tuple[PreferenceModel, torch.Tensor]:
     return model, text.vectors(described(["western", "play"]))
 
 
-def test_a_new_item_is_rated_like_its_like(fans):
+def test_a_new_item_is_rated_like_similar_known_items(fans):
     model, features = fans
     wider = model.with_new_items(features)
     western, play = torch.full((20,), 31), torch.full((20,), 32)
@@ -66,7 +66,7 @@ def test_a_new_item_is_rated_like_its_like(fans):
     assert (wider.predict_rating(fans_of_plays, play) > wider.predict_rating(fans_of_plays, western)).all()
 
 
-def test_new_items_change_nothing_about_the_known(fans, tmp_path):
+def test_new_items_do_not_change_predictions_for_known_items(fans, tmp_path):
     model, features = fans
     wider = model.with_new_items(features)
     user, item = torch.arange(41).repeat_interleave(31), torch.arange(31).repeat(41)
@@ -78,7 +78,7 @@ def test_new_items_change_nothing_about_the_known(fans, tmp_path):
     )
 
 
-def test_features_of_another_shape_and_a_model_without_any_are_refused():
+def test_wrong_feature_shapes_and_models_without_features_are_config_errors():
     with pytest.raises(ConfigError, match="expected item features of shape"):
         PreferenceModel.from_config(40, 30, 5, CONFIG).set_item_features(torch.zeros(30, 3))
     plain = PreferenceModel(users=2, items=2, levels=5)

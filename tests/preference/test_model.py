@@ -1,4 +1,4 @@
-"""The preference model as others use it."""
+"""The preference model and its training: saving, prediction, reproducibility, resume."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from gavamoe.config import PreferenceConfig
 from gavamoe.data.dataset import InteractionArrays
 from gavamoe.data.simulate import World, simulate
 from gavamoe.errors import ConfigError
-from gavamoe.preference import trainer as training
+from gavamoe.preference import trainer
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.trainer import best_record, fit_preference
 
@@ -28,7 +28,7 @@ def some_pairs(seed: int, count: int) -> InteractionArrays:
     return InteractionArrays(rng.integers(1, 31, count), rng.integers(1, 21, count), rng.integers(1, 6, count))
 
 
-def test_saved_and_loaded_it_is_bit_equal_and_prints_nothing(tmp_path, capsys):
+def test_a_saved_model_loads_bit_equal_and_nothing_is_printed(tmp_path, capsys):
     model = a_model()
     model.save_pretrained(tmp_path)
     loaded = PreferenceModel.from_pretrained(tmp_path)
@@ -37,14 +37,14 @@ def test_saved_and_loaded_it_is_bit_equal_and_prints_nothing(tmp_path, capsys):
     assert not list(tmp_path.glob("*.bin"))
 
 
-def test_an_unknown_user_gets_a_rating_within_the_scale_and_a_distribution_of_clusters():
+def test_an_unknown_pair_gets_a_rating_within_the_scale_and_responsibilities():
     model = a_model()
-    nobody = torch.zeros(3, dtype=torch.long)
-    assert ((model.predict_rating(nobody, nobody) >= 1) & (model.predict_rating(nobody, nobody) <= 5)).all()
-    torch.testing.assert_close(model.responsibilities(nobody, nobody).sum(-1), torch.ones(3))
+    unknown = torch.zeros(3, dtype=torch.long)
+    assert ((model.predict_rating(unknown, unknown) >= 1) & (model.predict_rating(unknown, unknown) <= 5)).all()
+    torch.testing.assert_close(model.responsibilities(unknown, unknown).sum(-1), torch.ones(3))
 
 
-def test_a_users_profile_is_the_mean_of_its_pairs():
+def test_a_user_profile_is_the_mean_responsibility_of_the_users_pairs():
     model = a_model()
     user, item = torch.tensor([4, 4, 9]), torch.tensor([1, 2, 3])
     profile = model.user_profile(user, item)
@@ -53,7 +53,7 @@ def test_a_users_profile_is_the_mean_of_its_pairs():
     assert (profile[5] == 0).all()
 
 
-def test_the_same_seed_gives_the_same_weights_and_leaves_the_callers_randomness_alone():
+def test_the_same_seed_gives_the_same_weights_and_keeps_the_callers_random_state():
     torch.manual_seed(7)
     expected = torch.rand(1)
     torch.manual_seed(7)
@@ -67,10 +67,10 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_the_callers_randomness_
 
 
 @pytest.mark.parametrize("stop_after", [2, 6])
-def test_interrupted_and_resumed_it_ends_with_the_same_weights(tmp_path, monkeypatch, stop_after):
+def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, monkeypatch, stop_after):
     train, valid = some_pairs(0, 200), some_pairs(1, 50)
-    whole = a_model()
-    history = fit_preference(whole, train, valid, SMALL, seed=3)
+    uninterrupted = a_model()
+    history = fit_preference(uninterrupted, train, valid, SMALL, seed=3)
 
     saves = 0
 
@@ -81,18 +81,18 @@ def test_interrupted_and_resumed_it_ends_with_the_same_weights(tmp_path, monkeyp
         if saves == stop_after:
             raise KeyboardInterrupt
 
-    real_save = training.save_state
-    monkeypatch.setattr(training, "save_state", save_then_stop)
+    real_save = trainer.save_state
+    monkeypatch.setattr(trainer, "save_state", save_then_stop)
     path = tmp_path / "state.safetensors"
     with pytest.raises(KeyboardInterrupt):
         fit_preference(a_model(), train, valid, SMALL, seed=3, checkpoint=path)
     resumed = a_model()
     assert fit_preference(resumed, train, valid, SMALL, seed=3, checkpoint=path) == history
-    for left, right in zip(whole.state_dict().values(), resumed.state_dict().values(), strict=True):
+    for left, right in zip(uninterrupted.state_dict().values(), resumed.state_dict().values(), strict=True):
         assert torch.equal(left, right)
 
 
-def test_more_clusters_than_users_is_one_clear_line():
+def test_more_clusters_than_users_is_a_config_error():
     config = SMALL.model_copy(update={"clusters": 25})
     model = PreferenceModel(30, 20, 5, clusters=25, latent=4, embedding=8, hidden=8)
     pairs = InteractionArrays(np.array([1, 2, 3]), np.array([1, 2, 3]), np.array([1, 2, 3]))
@@ -100,7 +100,7 @@ def test_more_clusters_than_users_is_one_clear_line():
         fit_preference(model, pairs, pairs, config)
 
 
-def test_a_collapsed_training_says_so_and_what_to_change(caplog):
+def test_a_collapsed_training_is_logged_with_the_setting_to_change(caplog):
     model = a_model()
     fit_preference(
         model, some_pairs(0, 200), some_pairs(1, 50), SMALL.model_copy(update={"beta": 500.0, "learning_rate": 0.05})
@@ -109,7 +109,7 @@ def test_a_collapsed_training_says_so_and_what_to_change(caplog):
     assert "lower preference.beta" in caplog.text
 
 
-def test_training_leaves_the_unknown_user_typical():
+def test_training_keeps_the_unknown_id_at_the_shared_embedding():
     model = a_model()
     fit_preference(model, some_pairs(0, 200), some_pairs(1, 50), SMALL)
     users, items = model.embedding_tables()
@@ -120,18 +120,18 @@ def test_training_leaves_the_unknown_user_typical():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("clusters", [3, 8])
-def test_it_finds_the_groups_of_a_separable_world(clusters):
+def test_training_finds_the_clusters_of_a_separable_world(clusters):
     from sklearn.metrics import adjusted_rand_score
 
     frame = simulate(World(users=100 * clusters, items=30 * clusters, reviews=3000 * clusters, clusters=clusters))
     user, item = (np.unique(frame[name].to_numpy(), return_inverse=True)[1] + 1 for name in ("user", "item"))
-    level, held = frame["rating"].to_numpy().astype(int), np.random.default_rng(0).random(len(frame)) < 0.1
-    learned, checked = (InteractionArrays(user[rows], item[rows], level[rows]) for rows in (~held, held))
+    level, held_out = frame["rating"].to_numpy().astype(int), np.random.default_rng(0).random(len(frame)) < 0.1
+    train, valid = (InteractionArrays(user[rows], item[rows], level[rows]) for rows in (~held_out, held_out))
     config = PreferenceConfig(clusters=clusters)
     model = PreferenceModel.from_config(int(user.max()), int(item.max()), 5, config)
-    history = fit_preference(model, learned, checked, config)
+    history = fit_preference(model, train, valid, config)
     found = model.assign(torch.from_numpy(user), torch.from_numpy(item)).numpy()
     assert adjusted_rand_score(frame["cluster"].to_numpy(), found) > 0.9
     assert history[-1]["live_clusters"] == clusters
-    mean_error = np.sqrt(np.mean((level[held] - level[~held].mean()) ** 2))
+    mean_error = np.sqrt(np.mean((level[held_out] - level[~held_out].mean()) ** 2))
     assert best_record(history)["valid_rmse"] < 0.6 * mean_error

@@ -1,4 +1,4 @@
-"""The mixture prior's mathematics."""
+"""The mathematics of the mixture prior."""
 
 import math
 
@@ -30,7 +30,7 @@ def test_the_closed_form_kl_agrees_with_monte_carlo():
     assert closed == pytest.approx(sampled.sum(-1).mean().item(), abs=0.02)
 
 
-def test_the_kl_of_one_component_is_the_gaussian_kl_by_hand():
+def test_the_kl_with_one_component_is_the_gaussian_kl():
     prior = MixturePrior(1, 1)
     with torch.no_grad():
         prior.mean_KD.fill_(1.0)
@@ -41,7 +41,7 @@ def test_the_kl_of_one_component_is_the_gaussian_kl_by_hand():
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 8), st.integers(1, 64), st.floats(0.1, 1e4))
-def test_responsibilities_are_a_distribution_at_any_scale(clusters, latent, scale):
+def test_responsibilities_sum_to_one_at_any_scale(clusters, latent, scale):
     torch.manual_seed(clusters)
     gamma = a_prior(clusters, latent).log_responsibilities(scale * torch.randn(5, latent)).exp()
     assert torch.isfinite(gamma).all()

@@ -1,4 +1,4 @@
-"""Where the model starts: as the truncated SVD of the ratings."""
+"""Initialisation from the truncated SVD of the ratings."""
 
 import numpy as np
 import torch
@@ -10,12 +10,12 @@ from gavamoe.preference.svd_init import factorise, init_from_svd
 USERS, ITEMS = 150, 60
 
 
-def two_tastes(seed: int = 0, count: int = 6000) -> Batch:
-    """Users of two kinds, items of two kinds; levels 0..4 say whether they meet."""
+def two_groups(seed: int = 0, count: int = 6000) -> Batch:
+    """Users and items of two groups; levels 0..4, high where both groups match."""
     rng = np.random.default_rng(seed)
     user, item = rng.integers(1, USERS + 1, count), rng.integers(1, ITEMS + 1, count)
-    meet = (user % 2) == (item % 2)
-    level = np.clip(np.round(np.where(meet, 3.2, 0.8) + 0.5 * rng.standard_normal(count)), 0, 4).astype(np.int64)
+    match = (user % 2) == (item % 2)
+    level = np.clip(np.round(np.where(match, 3.2, 0.8) + 0.5 * rng.standard_normal(count)), 0, 4).astype(np.int64)
     return Batch(*map(torch.from_numpy, (user, item, level)))
 
 
@@ -24,8 +24,8 @@ def a_model() -> PreferenceModel:
     return PreferenceModel(USERS, ITEMS, 5, clusters=2, latent=8, embedding=8, hidden=16).eval()
 
 
-def test_untrained_it_predicts_what_the_factors_predict():
-    reviews, model = two_tastes(), a_model()
+def test_an_initialised_model_predicts_what_the_factors_predict():
+    reviews, model = two_groups(), a_model()
     init_from_svd(model, reviews, seed=0)
     factors = factorise(reviews, USERS + 1, ITEMS + 1, count=3, seed=0)
     user, item = reviews.user_B.numpy(), reviews.item_B.numpy()
@@ -34,25 +34,25 @@ def test_untrained_it_predicts_what_the_factors_predict():
     assert np.corrcoef(factored, predicted)[0, 1] > 0.97
 
 
-def test_it_starts_with_the_interaction_that_random_vectors_would_have_to_find():
-    fresh, model = two_tastes(seed=1), a_model()
-    init_from_svd(model, two_tastes(seed=0), seed=0)
+def test_an_initialised_model_predicts_the_interaction_of_user_and_item():
+    fresh, model = two_groups(seed=1), a_model()
+    init_from_svd(model, two_groups(seed=0), seed=0)
     error = model.predict_rating(fresh.user_B, fresh.item_B) - 1 - fresh.level_B
     spread = (fresh.level_B - fresh.level_B.float().mean()).square().mean().sqrt()
     assert error.square().mean().sqrt() < 0.6 * spread
 
 
-def test_factors_of_noise_are_given_no_weight():
+def test_factors_of_noise_get_almost_no_weight():
     rng = np.random.default_rng(0)
     columns = rng.integers(1, USERS + 1, 4000), rng.integers(1, ITEMS + 1, 4000), rng.integers(0, 5, 4000)
     factors = factorise(Batch(*map(torch.from_numpy, columns)), USERS + 1, ITEMS + 1, count=6, seed=0)
     assert (factors.user_UF * factors.user_UF).sum(1).mean() < 0.1
 
 
-def test_an_id_without_reviews_and_the_unknown_start_at_the_typical():
-    reviews, model = two_tastes(), a_model()
-    quiet = reviews.user_B != 7
-    init_from_svd(model, Batch(reviews.user_B[quiet], reviews.item_B[quiet], reviews.level_B[quiet]), seed=0)
+def test_an_id_without_reviews_and_the_unknown_id_start_at_the_shared_embedding():
+    reviews, model = two_groups(), a_model()
+    others = reviews.user_B != 7
+    init_from_svd(model, Batch(reviews.user_B[others], reviews.item_B[others], reviews.level_B[others]), seed=0)
     offsets = model.encoder.user.offset.weight
     assert (offsets[0] == 0).all()
     assert offsets[7].abs().max() < offsets[8].abs().max()

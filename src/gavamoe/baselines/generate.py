@@ -1,4 +1,4 @@
-"""Texts of the baselines, decoded as GaVaMoE's are: the same noise for a pair, the same penalties, as many drafts."""
+"""Decoding for the baselines, as GaVaMoE's: the same sampling noise for a pair, penalties and number of drafts."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from torch import Tensor
 from transformers import LogitsProcessorList
 from transformers.generation import ExponentialDecayLengthPenalty, NoRepeatNGramLogitsProcessor
 
-from gavamoe.baselines.batches import Batch
-from gavamoe.baselines.data import Vocabulary
+from gavamoe.baselines.data import TextBatch, Vocabulary
 from gavamoe.baselines.text_model import TextModel
 from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.language.mbr import select_draft
@@ -17,34 +16,42 @@ from gavamoe.language.sampling import PairSampling, pair_keys
 
 @torch.inference_mode()
 def generate_texts(
-    model: TextModel, vocabulary: Vocabulary, batch: Batch, decoding: DecodingConfig, seed: int
+    model: TextModel, vocabulary: Vocabulary, batch: TextBatch, decoding: DecodingConfig, seed: int
 ) -> list[str]:
-    """The text of each pair of the batch, which no other pair of it influences."""
+    """Return the text of each pair; it does not depend on the other pairs of the batch.
+
+    Args:
+        model: a trained network, on the batch's device.
+        vocabulary: decodes the token ids.
+        batch: pairs, whose texts are ignored.
+        decoding: sampling, penalties, length limit and number of drafts.
+        seed: of the sampling noise.
+    """
     model.eval()
     drafts = [_generate_draft(model, vocabulary, batch, decoding, seed, draft) for draft in range(decoding.num_drafts)]
-    kept = [select_draft(of_pair, vocabulary.end)[0] for of_pair in zip(*drafts, strict=True)]
-    return [" ".join(vocabulary.tokenizer.decode(ids, skip_special_tokens=True).split()) for ids in kept]
+    selected = [select_draft(candidates, vocabulary.end)[0] for candidates in zip(*drafts, strict=True)]
+    return [" ".join(vocabulary.tokenizer.decode(ids, skip_special_tokens=True).split()) for ids in selected]
 
 
 def _generate_draft(
-    model: TextModel, vocabulary: Vocabulary, batch: Batch, decoding: DecodingConfig, seed: int, draft: int
+    model: TextModel, vocabulary: Vocabulary, batch: TextBatch, decoding: DecodingConfig, seed: int, draft: int
 ) -> list[list[int]]:
-    """Token ids of one draft of each text, the end token repeated after it."""
+    """Return the token ids of one draft of each text, padded with the end token."""
     processors = _processors(batch, vocabulary.end, decoding, pair_keys(batch.user_B, batch.item_B, seed, draft))
     tokens_BS = batch.user_B.new_zeros(len(batch), 0)
     ended_B = torch.zeros_like(batch.user_B, dtype=torch.bool)
-    logits_BV, state = model.begin(batch)
+    logits_BV, state = model.prefill(batch)
     while not ended_B.all():
         token_B = processors(tokens_BS, logits_BV.float()).argmax(-1).masked_fill(ended_B, vocabulary.end)
         tokens_BS = torch.cat([tokens_BS, token_B[:, None]], dim=1)
         ended_B |= token_B == vocabulary.end
         if tokens_BS.shape[1] >= decoding.max_new_tokens:
             break
-        logits_BV, state = model.step(token_B, state)
+        logits_BV, state = model.decode_step(token_B, state)
     return tokens_BS.tolist()
 
 
-def _processors(batch: Batch, end: int, decoding: DecodingConfig, keys_B: Tensor) -> LogitsProcessorList:
+def _processors(batch: TextBatch, end: int, decoding: DecodingConfig, keys_B: Tensor) -> LogitsProcessorList:
     processors = LogitsProcessorList()
     if decoding.no_repeat_ngram_size:
         processors.append(NoRepeatNGramLogitsProcessor(decoding.no_repeat_ngram_size))

@@ -1,12 +1,12 @@
-"""LightGCN (He et al. 2020): user and item vectors smoothed over the graph of who reviewed what, and nothing else.
+"""LightGCN (He et al. 2020): user and item embeddings propagated over the graph of reviews.
 
     propagation   E^(k+1) = A E^(k), A = D^-1/2 (graph) D^-1/2; no weights, no activation
-    vectors       the mean of E^(0) .. E^(K)
+    embeddings    the mean of E^(0) .. E^(K)
     objective     `ranking`: Bayesian personalised ranking against items the user has not reviewed, as published
                   `rating`: squared error of mean + biases + dot product
 
-Ids count from 1; row 0, the unknown, has no edge, so its vector comes from its own layer alone.
-Shape suffixes: N users and items (users first), D vector, B batch.
+Ids start at 1. Row 0, the unknown user or item, has no edge, so its embedding comes from E^(0) alone.
+Shape suffixes: N users and items (users first), M training reviews, D embedding, B batch.
 """
 
 from __future__ import annotations
@@ -20,14 +20,18 @@ from torch import Tensor, nn
 from gavamoe.data.dataset import InteractionArrays
 
 Objective = Literal["ranking", "rating"]
-DECAY, LEARNING_RATE, BATCH, PATIENCE = 1e-4, 5e-3, 2048, 5
-REDRAWS = 50  # of an item that the user turns out to have reviewed; who reviewed them all keeps the last
+DECAY, LEARNING_RATE, BATCH_SIZE, PATIENCE = 1e-4, 5e-3, 2048, 5
+REDRAWS = 50  # of a negative item that the user has reviewed; a user of all items keeps the last draw
 
 
 class LightGCN(nn.Module):
-    """Vectors of users (0..users) and items (0..items) over a fixed graph.
+    """Embeddings of users (0..users) and items (0..items) over a fixed graph.
 
-    user_M, item_M: the edges, a training review each.
+    Args:
+        users, items: number of known users and items.
+        user_M, item_M: the edges, one for each training review.
+        width: embedding size D.
+        layers: number of propagation steps K.
     """
 
     adjacency_NN: Tensor
@@ -45,10 +49,10 @@ class LightGCN(nn.Module):
         self.mean_level = nn.Parameter(torch.zeros(()), requires_grad=False)
         self.register_buffer("adjacency_NN", normalised_adjacency(*self.rows, user_M, item_M), persistent=False)
         reviewed_M = torch.from_numpy(np.unique(self._pair(user_M, item_M)))
-        self.register_buffer("reviewed_M", reviewed_M, persistent=False)  # pairs as sorted numbers
+        self.register_buffer("reviewed_M", reviewed_M, persistent=False)  # pairs encoded as sorted integers
 
     def propagate(self) -> tuple[Tensor, Tensor]:
-        """The final vectors of users [users + 1, D] and items [items + 1, D]."""
+        """Return the final embeddings of users [users + 1, D] and items [items + 1, D]."""
         layer_ND = total_ND = self.vectors.weight
         for _ in range(self.layers):
             layer_ND = torch.sparse.mm(self.adjacency_NN, layer_ND)
@@ -57,52 +61,55 @@ class LightGCN(nn.Module):
         return users_ND, items_ND
 
     def rating(self, user_B: Tensor, item_B: Tensor) -> Tensor:
-        """Predicted level, [B]."""
+        """Return the predicted level of each pair, [B]."""
         users_ND, items_ND = self.propagate()
         biases_B = (self.bias(user_B) + self.bias(item_B + self.rows[0])).squeeze(-1)
         return self.mean_level + biases_B + (users_ND[user_B] * items_ND[item_B]).sum(-1)
 
     def unreviewed(self, user_B: Tensor) -> Tensor:
-        """An item for each user, drawn at random among those that the user has not reviewed, [B]."""
+        """Draw one item for each user among those that the user has not reviewed, [B]."""
         other_B = torch.randint(min(1, self.rows[1] - 1), self.rows[1], user_B.shape)
         for _ in range(REDRAWS):
-            known_B = torch.isin(self._pair(user_B, other_B), self.reviewed_M)
-            if not known_B.any():
+            reviewed_B = torch.isin(self._pair(user_B, other_B), self.reviewed_M)
+            if not reviewed_B.any():
                 break
-            other_B = torch.where(known_B, torch.randint_like(other_B, 1, self.rows[1]), other_B)
+            other_B = torch.where(reviewed_B, torch.randint_like(other_B, 1, self.rows[1]), other_B)
         return other_B
 
     def _pair(self, user: Any, item: Any) -> Any:
-        """One number a pair, of arrays or tensors."""
+        """Encode each pair as one integer; arrays or tensors."""
         return user * self.rows[1] + item
 
     def loss(
         self, objective: Objective, user_B: Tensor, item_B: Tensor, level_B: Tensor, other_B: Tensor | None = None
     ) -> Tensor:
-        """Of a batch, with the decay of the vectors that it touches.
+        """Return the loss of a batch plus the L2 penalty of the embeddings in it.
 
-        other_B: what ranking compares with; drawn where it is not given.
+        Args:
+            objective: ranking or rating.
+            user_B, item_B, level_B: ids and levels of reviews.
+            other_B: negative items for ranking; drawn at random when None.
         """
-        own = [user_B, item_B + self.rows[0]]
+        rows = [user_B, item_B + self.rows[0]]
         if objective == "rating":
             loss = nn.functional.mse_loss(self.rating(user_B, item_B), level_B)
         else:
             users_ND, items_ND = self.propagate()
             other_B = self.unreviewed(user_B) if other_B is None else other_B
-            own.append(other_B + self.rows[0])
+            rows.append(other_B + self.rows[0])
             margin_B = (users_ND[user_B] * (items_ND[item_B] - items_ND[other_B])).sum(-1)
             loss = nn.functional.softplus(-margin_B).mean()
-        touched = torch.cat(own)
-        norm = self.vectors(touched).square().sum() + (
-            self.bias(touched).square().sum() if objective == "rating" else 0
+        in_batch = torch.cat(rows)
+        norm = self.vectors(in_batch).square().sum() + (
+            self.bias(in_batch).square().sum() if objective == "rating" else 0
         )
         return loss + DECAY * norm / len(user_B)
 
 
 def normalised_adjacency(users: int, items: int, user_M: np.ndarray, item_M: np.ndarray) -> Tensor:
-    """D^-1/2 A D^-1/2 of the graph between users (rows 0..users-1) and items (after them), sparse [N, N].
+    """Return D^-1/2 A D^-1/2 of the graph between users (rows 0..users-1) and items (after them), sparse [N, N].
 
-    An edge counts once, however often its pair occurs, and not at all where an end is unknown.
+    A repeated pair is one edge. A pair with an unknown user or item (id 0) is no edge.
     """
     edges = np.unique(np.stack([user_M, item_M + users], axis=1)[(user_M > 0) & (item_M > 0)], axis=0)
     rows = torch.from_numpy(np.concatenate([edges, edges[:, ::-1]]).T.copy())
@@ -122,24 +129,27 @@ def fit(
     width: int = 64,
     epochs: int = 100,
 ) -> LightGCN:
-    """Train until the validation loss has not fallen for some epochs; the best weights are given back."""
+    """Train with early stopping on the validation loss and return the model with the best weights.
+
+    The caller's random state is left as it was.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = LightGCN(users, items, train.user_id, train.item_id, width)
         model.mean_level.fill_(float(np.mean(train.level)))
-        learned, check = (_tensors(arrays) for arrays in (train, valid))
-        # Drawn once: a check on other items every epoch would stop by luck.
-        others = model.unreviewed(check[0]) if objective == "ranking" else None
+        train_columns, valid_columns = (_tensors(arrays) for arrays in (train, valid))
+        # Drawn once: with new negative items every epoch, the validation loss would fluctuate by chance.
+        negatives = model.unreviewed(valid_columns[0]) if objective == "ranking" else None
         optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=LEARNING_RATE)
         best, best_weights, stale = np.inf, _copy(model), 0
         for _ in range(epochs):
             model.train()
-            for chosen in torch.randperm(len(train)).split(BATCH):
+            for chosen in torch.randperm(len(train)).split(BATCH_SIZE):
                 optimizer.zero_grad(set_to_none=True)
-                model.loss(objective, *(column[chosen] for column in learned)).backward()
+                model.loss(objective, *(column[chosen] for column in train_columns)).backward()
                 optimizer.step()
             with torch.no_grad():
-                loss = float(model.loss(objective, *check, others))
+                loss = float(model.loss(objective, *valid_columns, negatives))
             stale = 0 if loss < best else stale + 1
             if stale == 0:
                 best, best_weights = loss, _copy(model)
@@ -150,24 +160,24 @@ def fit(
 
 
 class LightGCNRatings:
-    """LightGCN as a model of ratings: `fit` on arrays of ids and levels, `predict` in levels 1..R."""
+    """LightGCN as a `RatingModel`, trained with the rating objective."""
 
     def __init__(self, users: int, items: int, seed: int = 0):
         self.users, self.items, self.seed = users, items, seed
 
     @property
     def parameters(self) -> int:
-        """How many were learned."""
+        """Number of trained parameters."""
         return sum(parameter.numel() for parameter in self.model_.parameters())
 
     def fit(self, train: InteractionArrays, valid: InteractionArrays) -> LightGCNRatings:
-        """Learn ratings."""
+        """Train on levels 1..R of pairs of ids."""
         self.model_ = fit(train, valid, self.users, self.items, "rating", self.seed)
         return self
 
     @torch.no_grad()
     def predict(self, user_id: np.ndarray, item_id: np.ndarray) -> np.ndarray:
-        """Expected level of each pair, [N]."""
+        """Return the predicted level of each pair, [N]."""
         user, item = (torch.from_numpy(np.asarray(ids, dtype=np.int64)) for ids in (user_id, item_id))
         return self.model_.rating(user, item).numpy()
 

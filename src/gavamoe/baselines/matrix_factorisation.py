@@ -1,4 +1,4 @@
-"""Matrix factorisation with biases (Koren et al. 2009), by cornac; settings are chosen on the validation reviews."""
+"""Matrix factorisation with biases (Koren et al. 2009), from cornac; a grid search on the validation reviews."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from gavamoe.data.dataset import InteractionArrays
 from gavamoe.errors import ConfigError
 
 FACTORS, DECAYS, RATES = (2, 5, 20), (0.02, 0.05, 0.1), (0.003, 0.01)
-EPOCHS = 200  # cornac stops earlier where its loss has settled
+EPOCHS = 200  # cornac stops early once its loss has converged
 
 
 class MatrixFactorisation:
-    """`fit` on arrays of ids and levels, `predict` in levels 1..R. An unknown user or item adds nothing."""
+    """Matrix factorisation as a `RatingModel`; an unknown user or item contributes 0."""
 
     def __init__(self, users: int, items: int, seed: int = 0):
         self.users, self.items, self.seed = users, items, seed
 
     @property
     def parameters(self) -> int:
-        """How many were learned."""
+        """Number of trained parameters."""
         return (self.users + self.items) * (self.factors + 1)
 
     def fit(self, train: InteractionArrays, valid: InteractionArrays) -> MatrixFactorisation:
-        """Learn with every setting of the grid and keep what predicts the validation levels best."""
+        """Train with every setting of the grid and keep the one with the lowest validation error."""
         best = np.inf
         for factors, decay, rate in product(FACTORS, DECAYS, RATES):
-            vectors = self._learn(train, factors, decay, rate)
-            error = float(np.mean((_levels(*vectors, valid.user_id, valid.item_id) - valid.level) ** 2))
+            factorisation = self._train(train, factors, decay, rate)
+            error = float(np.mean((_levels(*factorisation, valid.user_id, valid.item_id) - valid.level) ** 2))
             if error < best:
-                best, self.factors, self.vectors = error, factors, vectors
+                best, self.factors, self.factorisation = error, factors, factorisation
         return self
 
     def predict(self, user_id: np.ndarray, item_id: np.ndarray) -> np.ndarray:
-        """Expected level of each pair, [N]."""
-        return _levels(*self.vectors, user_id, item_id)
+        """Return the predicted level of each pair, [N]."""
+        return _levels(*self.factorisation, user_id, item_id)
 
-    def _learn(
+    def _train(
         self, train: InteractionArrays, factors: int, decay: float, rate: float
     ) -> tuple[float, np.ndarray, np.ndarray]:
-        """The mean; vectors of users and items by our ids, with the bias in the first column and 0 for the unknown."""
+        """Return the mean level, and bias and factors by user id and by item id; row 0, the unknown, is 0."""
         require_cornac()
         from cornac.data import Dataset
         from cornac.models import MF
@@ -66,6 +66,6 @@ def _levels(mean: float, user_UV: np.ndarray, item_IV: np.ndarray, user: np.ndar
 
 
 def require_cornac() -> None:
-    """`ConfigError` where cornac is not installed."""
+    """Raise `ConfigError` if cornac is not installed."""
     if find_spec("cornac") is None:
         raise ConfigError("matrix factorisation needs cornac: pip install 'gavamoe[baselines]'")

@@ -1,10 +1,10 @@
 """NRT (Li et al. 2017, "Neural Rating Regression with Abstractive Tips Generation").
 
     rating   [user; item] -> MLP with sigmoid layers -> a number
-    text     tanh(W [user; item; rating's vector]) is the first state of a GRU over the words
-    both     share the user's and the item's vectors; the losses are added
+    text     tanh(W [user; item; rating embedding]) initialises a GRU over the words
+    both     share the user and item embeddings; the losses are added
 
-The paper's third task, the words of the whole review, has nothing to learn from where the text is all there is.
+The paper's third task predicts the words of the full review. It is left out: here the explanation is the only text.
 Shape suffixes: B batch, T text, H hidden, V vocabulary.
 """
 
@@ -13,21 +13,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gavamoe.baselines.batches import Batch
-from gavamoe.baselines.data import TextData
-from gavamoe.baselines.text_model import Losses, Phase, TextModel, shifted, text_loss
+from gavamoe.baselines.data import TextBatch, TextData
+from gavamoe.baselines.text_model import Losses, Phase, TextModel, shift_right, text_loss
 
 RATING_WEIGHT, START_STD = 0.1, 0.3
 
 
 class NRT(TextModel):
-    """Rating and text from shared vectors."""
+    """A rating regressor and a text decoder with shared user and item embeddings."""
 
     phases = (Phase("text and rating", learning_rate=2e-3),)
 
     def __init__(self, data: TextData, width: int):
         super().__init__()
-        vocabulary, dropout = data.own, data.config.dropout
+        vocabulary, dropout = data.corpus_vocabulary, data.config.dropout
         self.start, self.pad, self.levels, self.mean_level = (
             vocabulary.start,
             vocabulary.pad,
@@ -56,33 +55,33 @@ class NRT(TextModel):
         for table in (self.user, self.item, self.level):
             nn.init.normal_(table.weight, std=START_STD)
 
-    def losses(self, batch: Batch, phase: str) -> Losses:
-        """Cross-entropy of the texts, and the weighted squared error of the ratings."""
-        words_BTH = self._embed(shifted(batch.text_BT, self.start, self.pad))
+    def losses(self, batch: TextBatch, phase: str) -> Losses:
+        """Return the cross-entropy of the texts and the weighted squared error of the ratings."""
+        words_BTH = self._embed(shift_right(batch.text_BT, self.start, self.pad))
         hidden_BTH, _ = self.gru(self.dropout(words_BTH), self._first_state(batch))
         text, tokens = text_loss(self._logits(hidden_BTH), batch.text_BT)
         error = nn.functional.mse_loss(self.rate(batch.user_B, batch.item_B), batch.rating_B)
         return Losses(text, RATING_WEIGHT * error, tokens)
 
     def rate(self, user_B: Tensor, item_B: Tensor) -> Tensor:
-        """Predicted level, [B]."""
+        """Return the predicted level of each pair, [B]."""
         pair = torch.cat([self.user(user_B), self.item(item_B)], dim=-1)
         return self.mean_level + self.rating(pair).squeeze(-1)
 
-    def begin(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The start token through the decoder."""
-        return self.step(torch.full_like(batch.user_B, self.start), self._first_state(batch))
+    def prefill(self, batch: TextBatch) -> tuple[Tensor, Tensor]:
+        """Initialise the GRU from the pair and process the start token."""
+        return self.decode_step(torch.full_like(batch.user_B, self.start), self._first_state(batch))
 
-    def step(self, token_B: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """One word further."""
+    def decode_step(self, token_B: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Process one token with the GRU."""
         hidden_B1H, state = self.gru(self._embed(token_B)[:, None], state)
         return self._logits(hidden_B1H)[:, 0], state
 
     def _embed(self, ids: Tensor) -> Tensor:
-        # The same vectors give logits, where they must be short; a recurrent network wants its input at unit variance.
+        # Embeddings are tied to the output layer and therefore small; scaled, the GRU's input has unit variance.
         return self.words(ids) * self.words.embedding_dim**0.5
 
-    def _first_state(self, batch: Batch) -> Tensor:
+    def _first_state(self, batch: TextBatch) -> Tensor:
         vectors = [self.user(batch.user_B), self.item(batch.item_B), self.level(batch.level_B)]
         return torch.tanh(self.encoder(self.dropout(torch.cat(vectors, dim=-1))))[None]
 

@@ -1,6 +1,6 @@
-"""A feed-forward network over user and item vectors (the MLP of He et al. 2017): rates, without prior or clusters.
+"""A feed-forward network over user and item embeddings (the MLP of He et al. 2017), without prior or clusters.
 
-Shape suffixes: B batch, R rating levels, V vector.
+Shape suffixes: B batch, R rating levels.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from gavamoe.data.dataset import InteractionArrays
 
-WIDTHS, DROPOUTS, DECAYS = (8, 32), (0.2, 0.5), (1e-4, 1e-2)  # all tried, the best on the validation reviews kept
-LEARNING_RATE, BATCH, EPOCHS, PATIENCE = 1e-3, 256, 40, 4
-FORGET = 0.05  # how often an id becomes unknown in training, which trains id 0
+WIDTHS, DROPOUTS, DECAYS = (8, 32), (0.2, 0.5), (1e-4, 1e-2)  # a grid search on the validation reviews
+LEARNING_RATE, BATCH_SIZE, EPOCHS, PATIENCE = 1e-3, 256, 40, 4
+ID_DROPOUT = 0.05  # how often an id becomes 0 in training, which trains the unknown user and item
 
 
 class RatingMLP(nn.Module):
-    """Ids to logits over rating levels."""
+    """A network from ids to logits over rating levels."""
 
     def __init__(self, users: int, items: int, levels: int, width: int, dropout: float):
         super().__init__()
@@ -31,23 +31,23 @@ class RatingMLP(nn.Module):
         )
 
     def forward(self, user_B: Tensor, item_B: Tensor) -> Tensor:
-        """Logits, [B, R]."""
+        """Return the logits of the rating levels, [B, R]."""
         return self.layers(torch.cat([self.user(user_B), self.item(item_B)], dim=-1))
 
 
 class MLPRatings:
-    """`fit` on arrays of ids and levels, `predict` in levels 1..R."""
+    """The network as a `RatingModel`."""
 
     def __init__(self, users: int, items: int, seed: int = 0):
         self.users, self.items, self.seed = users, items, seed
 
     @property
     def parameters(self) -> int:
-        """How many were learned."""
+        """Number of trained parameters."""
         return sum(parameter.numel() for parameter in self.model_.parameters())
 
     def fit(self, train: InteractionArrays, valid: InteractionArrays) -> MLPRatings:
-        """Learn with every setting of the grid and keep what predicts the validation levels best."""
+        """Train with every setting of the grid and keep the one with the lowest validation error."""
         best = np.inf
         self.levels = int(max(train.level.max(), valid.level.max()))
         with torch.random.fork_rng():
@@ -61,14 +61,14 @@ class MLPRatings:
 
     @torch.no_grad()
     def predict(self, user_id: np.ndarray, item_id: np.ndarray) -> np.ndarray:
-        """Expected level of each pair, [N]."""
+        """Return the expected level of each pair, [N]."""
         user, item = (torch.from_numpy(ids.astype(np.int64)) for ids in (user_id, item_id))
         return _expected(self.model_.eval()(user, item)).numpy()
 
     @staticmethod
     def _train(model: RatingMLP, train: InteractionArrays, valid: InteractionArrays, decay: float) -> float:
-        """Learn until the validation error stops falling; the best weights stay. Returns their squared error."""
-        columns, checked = (
+        """Train with early stopping, restore the best weights, and return their mean squared validation error."""
+        columns, valid_columns = (
             [torch.from_numpy(c.astype(np.int64)) for c in (arrays.user_id, arrays.item_id, arrays.level)]
             for arrays in (train, valid)
         )
@@ -76,14 +76,14 @@ class MLPRatings:
         best, stale, weights = np.inf, 0, model.state_dict()
         for _ in range(EPOCHS):
             model.train()
-            for index_B in torch.randperm(len(train)).split(BATCH):
+            for index_B in torch.randperm(len(train)).split(BATCH_SIZE):
                 user_B, item_B, level_B = (column[index_B] for column in columns)
-                user_B, item_B = (id_B * (torch.rand(id_B.shape) >= FORGET) for id_B in (user_B, item_B))
+                user_B, item_B = (id_B * (torch.rand(id_B.shape) >= ID_DROPOUT) for id_B in (user_B, item_B))
                 optimizer.zero_grad(set_to_none=True)
                 nn.functional.cross_entropy(model(user_B, item_B), level_B - 1).backward()
                 optimizer.step()
             with torch.no_grad():
-                error = float((_expected(model.eval()(*checked[:2])) - checked[2]).square().mean())
+                error = float((_expected(model.eval()(*valid_columns[:2])) - valid_columns[2]).square().mean())
             stale = 0 if error < best else stale + 1
             if error < best:
                 best, weights = error, {name: tensor.clone() for name, tensor in model.state_dict().items()}

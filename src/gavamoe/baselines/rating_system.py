@@ -1,55 +1,53 @@
-"""A model of ratings as a system of the comparison: it rates, and writes nothing."""
+"""A rating model as a system of the comparison: it predicts ratings and writes no texts."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
 
-from gavamoe.baselines.base import Predictions, TrainingSummary
+from gavamoe.baselines.base import Predictions, RefittedSystem
 from gavamoe.baselines.data import TextData
 from gavamoe.conditions import Condition
-from gavamoe.data.dataset import InteractionArrays
+from gavamoe.data.dataset import InteractionArrays, id_arrays
 
 
 class RatingModel(Protocol):
-    """Learns levels 1..R of pairs of ids; id 0 is unknown."""
+    """A model of the rating levels 1..R of pairs of ids; id 0 is an unknown user or item."""
 
     def fit(self, train: InteractionArrays, valid: InteractionArrays) -> Any:
-        """Learn."""
+        """Train; the validation reviews choose settings and stop training early."""
 
     def predict(self, user_id: np.ndarray, item_id: np.ndarray) -> np.ndarray:
-        """Expected level of each pair, float [N]."""
+        """Return the expected level of each pair, float [N]."""
 
 
-class RatingSystem:
-    """Learned anew when it is loaded: that takes seconds, and gives the same.
+RatingModelFactory = Callable[[int, int, int], RatingModel]  # number of users, number of items, seed
 
-    make: of users, items and seed, the model.
+
+class RatingSystem(RefittedSystem):
+    """A rating model as a system; training takes seconds, so it is trained again when it is loaded.
+
+    Args:
+        create: makes the untrained model from the number of users, the number of items and the seed.
     """
 
-    inputs: frozenset[str] = frozenset()
+    def __init__(self, create: RatingModelFactory):
+        self.create = create
 
-    def __init__(self, make: Callable[[int, int, int], RatingModel]):
-        self.make = make
+    @property
+    def parameters(self) -> int:
+        """Number of trained parameters; 0 if the model does not count them."""
+        return int(getattr(self.model_, "parameters", 0))
 
-    def fit(self, data: TextData, seed: int, directory: Path) -> TrainingSummary:
-        """As `System.fit`."""
-        started = time.perf_counter()
-        self.load(data, seed, directory)
-        return TrainingSummary(int(getattr(self.model_, "parameters", 0)), time.perf_counter() - started)
-
-    def load(self, data: TextData, seed: int, directory: Path) -> None:
-        """As `System.load`."""
+    def train(self, data: TextData, seed: int) -> None:
+        """Train the rating model on all reviews, with or without a text."""
         self.scale_ = data.scale
-        self.model_ = self.make(data.users, data.items, seed)
-        self.model_.fit(data.dataset.arrays("train"), data.dataset.arrays("valid"))
+        self.model_ = self.create(data.users, data.items, seed)
+        self.model_.fit(*data.interactions())
 
     def predict(self, pairs: pl.DataFrame, condition: Condition) -> Predictions:
-        """As `System.predict`."""
-        user, item = (pairs[name].to_numpy().astype(np.int64) for name in ("user_id", "item_id"))
-        return Predictions(None, self.scale_.to_rating(self.model_.predict(user, item)))
+        """Predict ratings alone, which depend on no condition."""
+        return Predictions(None, self.scale_.to_rating(self.model_.predict(*id_arrays(pairs))))

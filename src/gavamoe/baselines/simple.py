@@ -1,133 +1,110 @@
-"""The baselines anyone can compute: what a model must beat before it has learned anything about the pair."""
+"""Baselines that are computed by counting: a trained model should be better than they are.
+
+ItemMode         the item's mean rating and its most frequent sentence
+RandomSentence   the item's mean rating and a random sentence of the item
+GlobalMean       the mean rating of all reviews; no text
+Biases           the global mean plus user and item bias; no text
+"""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import polars as pl
 
+from gavamoe.baselines.base import Predictions, RefittedSystem
+from gavamoe.baselines.data import TextData
+from gavamoe.conditions import Condition
 from gavamoe.data.scale import RatingScale
 
-# A bias is shrunk as if this many reviews had spoken for 0; on real reviews 2 to 4 predict equally well.
-BIAS_DAMPING = 3
+BIAS_DAMPING = 3  # pseudo-count that shrinks a bias towards 0; on real reviews 2 to 4 predict equally well
 BIAS_ROUNDS = 10
 
 
-class System(Protocol):
-    """Anything that writes a text and predicts a rating for each pair."""
-
-    name: str
-
-    def predict(self, pairs: pl.DataFrame) -> tuple[list[str], np.ndarray]:
-        """Texts, and ratings on the scale of the source, for rows with user_id and item_id."""
-
-
-@dataclass
-class ItemMode:
+class ItemMode(RefittedSystem):
     """The item's mean rating with its most frequent sentence; for an unknown item, those of all reviews."""
 
-    texts: dict[int, str]
-    ratings: dict[int, float]
-    name: str = "item mean, most frequent sentence"
-
-    @classmethod
-    def fit(cls, train: pl.DataFrame, scale: RatingScale) -> ItemMode:
-        """From training reviews with item_id, level, text; ties go to the sentence that sorts first."""
-        known = train.filter(pl.col("text") != "")
+    def train(self, data: TextData, seed: int) -> None:
+        """Count the sentences of each item; ties go to the sentence that sorts first."""
+        reviews = data.train.filter(pl.col("text") != "")
         ranked = (
-            known.group_by("item_id", "text").len().sort(["item_id", "len", "text"], descending=[False, True, False])
+            reviews.group_by("item_id", "text").len().sort(["item_id", "len", "text"], descending=[False, True, False])
         )
         texts = dict(ranked.group_by("item_id", maintain_order=True).first().select("item_id", "text").iter_rows())
-        overall = known.group_by("text").len().sort(["len", "text"], descending=[True, False])
+        overall = reviews.group_by("text").len().sort(["len", "text"], descending=[True, False])
         texts[0] = overall["text"][0] if len(overall) else ""
-        return cls(texts, _item_means(train, scale))
+        self.texts_: dict[int, str] = texts
+        self.ratings_ = _item_means(data.train, data.scale)
 
-    def predict(self, pairs: pl.DataFrame) -> tuple[list[str], np.ndarray]:
-        """As `System.predict`."""
+    def predict(self, pairs: pl.DataFrame, condition: Condition) -> Predictions:
+        """Look up the sentence and the mean rating of each pair's item."""
         items = pairs["item_id"].to_list()
-        return [self.texts.get(item, self.texts[0]) for item in items], _look_up(self.ratings, items)
+        return Predictions([self.texts_.get(item, self.texts_[0]) for item in items], _look_up(self.ratings_, items))
 
 
-@dataclass
-class RandomSentence:
-    """A random training sentence of the item, and the item's mean rating; seeded."""
+class RandomSentence(RefittedSystem):
+    """A random training sentence of the item, and the item's mean rating; the seed decides the sentence."""
 
-    texts: dict[int, list[str]]
-    ratings: dict[int, float]
-    seed: int = 0
-    name: str = "random sentence of the item"
+    def train(self, data: TextData, seed: int) -> None:
+        """Collect the sentences of each item."""
+        reviews = data.train.filter(pl.col("text") != "")
+        texts = dict(reviews.group_by("item_id", maintain_order=True).agg("text").iter_rows())
+        texts[0] = reviews["text"].to_list() or [""]
+        self.texts_: dict[int, list[str]] = texts
+        self.ratings_ = _item_means(data.train, data.scale)
+        self.seed_ = seed
 
-    @classmethod
-    def fit(cls, train: pl.DataFrame, scale: RatingScale, seed: int = 0) -> RandomSentence:
-        """From training reviews with item_id, level, text."""
-        known = train.filter(pl.col("text") != "")
-        texts = dict(known.group_by("item_id", maintain_order=True).agg("text").iter_rows())
-        texts[0] = known["text"].to_list() or [""]
-        return cls(texts, _item_means(train, scale), seed)
-
-    def predict(self, pairs: pl.DataFrame) -> tuple[list[str], np.ndarray]:
-        """As `System.predict`."""
-        rng = np.random.default_rng(self.seed)
+    def predict(self, pairs: pl.DataFrame, condition: Condition) -> Predictions:
+        """Draw a sentence for each pair; the same pairs in the same order always get the same sentences."""
+        rng = np.random.default_rng(self.seed_)
         items = pairs["item_id"].to_list()
-        choices = [self.texts.get(item, self.texts[0]) for item in items]
-        return [texts[rng.integers(len(texts))] for texts in choices], _look_up(self.ratings, items)
+        choices = [self.texts_.get(item, self.texts_[0]) for item in items]
+        return Predictions([texts[rng.integers(len(texts))] for texts in choices], _look_up(self.ratings_, items))
 
 
-@dataclass
-class GlobalMean:
-    """One rating for all; writes nothing."""
+class GlobalMean(RefittedSystem):
+    """The mean rating of all training reviews for every pair; it writes no texts."""
 
-    rating: float
-    name: str = "global mean"
+    def train(self, data: TextData, seed: int) -> None:
+        """Average the training ratings."""
+        self.rating_ = float(np.mean(data.scale.to_rating(data.train["level"].to_numpy())))
 
-    @classmethod
-    def fit(cls, train: pl.DataFrame, scale: RatingScale) -> GlobalMean:
-        """From training reviews with level."""
-        return cls(float(np.mean(scale.to_rating(train["level"].to_numpy()))))
-
-    def predict(self, pairs: pl.DataFrame) -> tuple[list[str], np.ndarray]:
-        """As `System.predict`."""
-        return [""] * len(pairs), np.full(len(pairs), self.rating)
+    def predict(self, pairs: pl.DataFrame, condition: Condition) -> Predictions:
+        """Return the mean for every pair."""
+        return Predictions(None, np.full(len(pairs), self.rating_))
 
 
-@dataclass
-class Biases:
-    """The global mean plus what the user and the item usually add to it (Koren 2010, regularised); writes nothing.
+class Biases(RefittedSystem):
+    """The global mean plus a user and an item bias (Koren 2010, regularised); it writes no texts.
 
-    An unknown user or item adds nothing.
+    The bias of an unknown user or item is 0.
     """
 
-    mean: float
-    users: dict[int, float]
-    items: dict[int, float]
-    name: str = "user and item bias"
-
-    @classmethod
-    def fit(cls, train: pl.DataFrame, scale: RatingScale) -> Biases:
-        """From training reviews with user_id, item_id, level: each side by turns from what the other leaves."""
-        rating = pl.Series(scale.to_rating(train["level"].to_numpy()))
-        mean = float(rating.mean())  # type: ignore[arg-type]
-        rated = train.select("user_id", "item_id", left=rating - mean, user=pl.lit(0.0), item=pl.lit(0.0))
+    def train(self, data: TextData, seed: int) -> None:
+        """Estimate item and user biases in alternation, each from the residuals of the other."""
+        rating = pl.Series(data.scale.to_rating(data.train["level"].to_numpy()))
+        self.mean_ = float(rating.mean())  # type: ignore[arg-type]
+        rated = data.train.select(
+            "user_id", "item_id", residual=rating - self.mean_, user=pl.lit(0.0), item=pl.lit(0.0)
+        )
         for _ in range(BIAS_ROUNDS):
             for side, other in (("item", "user"), ("user", "item")):
-                left = pl.col("left") - pl.col(other)
-                rated = rated.with_columns((left.sum() / (pl.len() + BIAS_DAMPING)).over(f"{side}_id").alias(side))
-        users, items = (
+                residual = pl.col("residual") - pl.col(other)
+                bias = residual.sum() / (pl.len() + BIAS_DAMPING)
+                rated = rated.with_columns(bias.over(f"{side}_id").alias(side))
+        self.users_, self.items_ = (
             dict(rated.select(f"{side}_id", side).unique().filter(pl.col(f"{side}_id") != 0).iter_rows())
             for side in ("user", "item")
         )
-        return cls(mean, users, items)
 
-    def predict(self, pairs: pl.DataFrame) -> tuple[list[str], np.ndarray]:
-        """As `System.predict`."""
+    def predict(self, pairs: pl.DataFrame, condition: Condition) -> Predictions:
+        """Add the biases of user and item to the mean."""
         ids = zip(pairs["user_id"].to_list(), pairs["item_id"].to_list(), strict=True)
-        ratings = [self.mean + self.users.get(user, 0.0) + self.items.get(item, 0.0) for user, item in ids]
-        return [""] * len(pairs), np.array(ratings)
+        ratings = [self.mean_ + self.users_.get(user, 0.0) + self.items_.get(item, 0.0) for user, item in ids]
+        return Predictions(None, np.array(ratings))
 
 
 def _item_means(train: pl.DataFrame, scale: RatingScale) -> dict[int, float]:
+    """Return the mean rating by item id; under id 0, that of all reviews."""
     rated = train.select("item_id", rating=pl.Series(scale.to_rating(train["level"].to_numpy())))
     means = dict(rated.group_by("item_id").agg(pl.col("rating").mean()).iter_rows())
     return {**means, 0: float(rated["rating"].mean())}  # type: ignore[arg-type]

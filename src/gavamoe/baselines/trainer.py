@@ -1,8 +1,11 @@
-"""One way of training for every text system: AdamW on a cosine, clipped gradients, early stopping, best weights kept.
+"""The training loop of every text system: phases of AdamW with early stopping; each ends with its best weights.
 
-Batches, number of epochs, patience, warm-up and weight decay are GaVaMoE's; only learning rates are a system's own.
-State is kept after every epoch, and an epoch's randomness follows from seed, phase and epoch, so that an interrupted
-training that goes on ends with the same weights.
+    phase    choose trainable parameters, AdamW with warm-up and cosine decay, gradient clipping
+    epoch    train, validate, update the best weights, save the state
+
+Batches, number of epochs, patience, warm-up and weight decay are GaVaMoE's; each system has its own learning rates.
+The state is saved after every epoch, and the randomness of an epoch depends on seed, phase and epoch alone. A resumed
+training therefore ends with the same weights as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -27,8 +30,8 @@ CLIP = 1.0
 
 
 @dataclass
-class Progress:
-    """Where training stands, besides weights and optimizer."""
+class TrainerState:
+    """The state of a training besides weights and optimizer; saved in the checkpoint under these names."""
 
     phase: int = 0
     epoch: int = 0  # epochs finished in this phase
@@ -38,41 +41,50 @@ class Progress:
 
 
 def train(model: TextModel, vocabulary: Vocabulary, seed: int, name: str, checkpoint: Path) -> list[dict[str, Any]]:
-    """Train `model` in place, phase by phase, and return a record an epoch.
+    """Train `model` in place, phase by phase; resume if `checkpoint` exists.
 
-    State is kept in the file `checkpoint`, which is the caller's to delete. A record has phase, epoch, loss (training
-    objective), valid_objective, valid_text (nats a token), tokens and seconds.
+    Args:
+        model: an untrained network.
+        vocabulary: holds the training and validation reviews.
+        seed: of batches and dropout.
+        name: label of the progress bar.
+        checkpoint: file for the state of the training; the caller deletes it afterwards.
+
+    Returns:
+        One record per epoch: phase, epoch, loss (training objective), valid_objective, valid_text (nats per token),
+        tokens, train_seconds and seconds.
     """
     with torch.random.fork_rng():
-        return _Training(model, vocabulary, seed, checkpoint).run(name)
+        return _Trainer(model, vocabulary, seed, checkpoint).run(name)
 
 
-class _Training:
-    """One training: the pieces that every epoch shares."""
+class _Trainer:
+    """One training: what all of its epochs share."""
 
     def __init__(self, model: TextModel, vocabulary: Vocabulary, seed: int, checkpoint: Path):
         self.model, self.vocabulary, self.seed, self.checkpoint = model, vocabulary, seed, checkpoint
         self.config = vocabulary.data.config
         self.device = next(model.parameters()).device
-        self.progress = Progress()
+        self.progress = TrainerState()
         self.steps = -(-len(vocabulary.train) // self.config.batch_size)
-        self._begin_phase()
+        self._start_phase()
 
     def run(self, name: str) -> list[dict[str, Any]]:
+        """Train all phases that are not finished."""
         phases, progress = self.model.phases, self.progress
         if self.checkpoint.is_file():
             self._restore(load_state(self.checkpoint))
             progress = self.progress
         with track(name, len(phases) * self.config.epochs) as advance:
             while progress.phase < len(phases):
-                record = self._epoch(phases[progress.phase])
+                record = self._run_epoch(phases[progress.phase])
                 advance(1, f"{record['phase']}, validation loss {record['valid_text']:.3f}")
                 if progress.epoch >= self.config.epochs or progress.stale >= self.config.patience:
                     self._end_phase()
                 save_state(self.checkpoint, self._state())
         return progress.history
 
-    def _begin_phase(self) -> None:
+    def _start_phase(self) -> None:
         phase = self.model.phases[self.progress.phase]
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(phase.trains(name))
@@ -84,7 +96,7 @@ class _Training:
         self.optimizer = torch.optim.AdamW(groups, lr=phase.learning_rate)
         self.best = _copy(self.model)
 
-    def _epoch(self, phase: Phase) -> dict[str, Any]:
+    def _run_epoch(self, phase: Phase) -> dict[str, Any]:
         progress, started = self.progress, time.perf_counter()
         torch.manual_seed(int(np.random.SeedSequence((self.seed, progress.phase, progress.epoch)).generate_state(1)[0]))
         total, tokens = self._train_epoch(phase)
@@ -108,14 +120,14 @@ class _Training:
         return record
 
     def _train_epoch(self, phase: Phase) -> tuple[float, int]:
-        """Mean objective over the steps, and the tokens seen."""
+        """Return the mean objective over the steps, and the number of scored tokens."""
         self.model.train()
         total, tokens, step = 0.0, 0, self.progress.epoch * self.steps
         epoch = self.progress.phase * self.config.epochs + self.progress.epoch
         for batch in self.vocabulary.training_batches(self.seed, epoch):
             self._set_learning_rate(phase, step)
             losses = self.model.losses(batch.to(self.device), phase.name)
-            objective = losses.text + losses.others
+            objective = losses.text + losses.auxiliary
             self.optimizer.zero_grad(set_to_none=True)
             objective.backward()
             torch.nn.utils.clip_grad_norm_(
@@ -138,7 +150,7 @@ class _Training:
 
     @torch.inference_mode()
     def _validate(self, phase: Phase) -> tuple[float, float]:
-        """Objective, and loss of the texts in nats a token, over the validation reviews."""
+        """Return the objective and the text loss in nats per token over the validation reviews."""
         self.model.eval()
         rows = self.vocabulary.valid
         order = np.argsort([len(text) for text in rows.texts], kind="stable")
@@ -147,7 +159,7 @@ class _Training:
             batch = self.vocabulary.batch(rows, order[start : start + VALIDATION_BATCH])
             losses = self.model.losses(batch.to(self.device), phase.name)
             text, tokens = text + float(losses.text) * losses.tokens, tokens + losses.tokens
-            objective, count = objective + float(losses.others) * len(batch), count + len(batch)
+            objective, count = objective + float(losses.auxiliary) * len(batch), count + len(batch)
         return text / tokens + objective / count, text / tokens
 
     def _end_phase(self) -> None:
@@ -155,7 +167,7 @@ class _Training:
         self.progress.phase += 1
         self.progress.epoch, self.progress.best, self.progress.stale = 0, math.inf, 0
         if self.progress.phase < len(self.model.phases):
-            self._begin_phase()
+            self._start_phase()
 
     def _state(self) -> dict[str, Any]:
         optimizer = self.optimizer.state_dict() if self.progress.phase < len(self.model.phases) else {}
@@ -167,10 +179,10 @@ class _Training:
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
-        self.progress = Progress(**state["progress"])
+        self.progress = TrainerState(**state["progress"])
         self._load(state["weights"])
         if self.progress.phase < len(self.model.phases):
-            self._begin_phase()
+            self._start_phase()
             self.optimizer.load_state_dict(state["optimizer"])
         self.best = state["best"]
 
@@ -179,5 +191,5 @@ class _Training:
 
 
 def _copy(model: TextModel) -> dict[str, Tensor]:
-    """What is kept of a model; a frozen base is not."""
-    return {name: tensor.detach().clone() for name, tensor in model.kept()}
+    """Return copies of the saved tensors, which exclude a frozen base model."""
+    return {name: tensor.detach().clone() for name, tensor in model.saved_tensors()}

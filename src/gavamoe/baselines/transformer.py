@@ -1,4 +1,4 @@
-"""A small Transformer whose attention mask is the caller's, with a cache to write one token after the other.
+"""A small Transformer with a caller-defined attention mask and a key-value cache for decoding.
 
 Shape suffixes: B batch, S new positions, P all positions so far, N heads, D head, H hidden.
 """
@@ -12,7 +12,7 @@ Cache = list[tuple[Tensor, Tensor]]  # keys and values [B, N, P, D] a layer
 
 
 class Layer(nn.Module):
-    """Self-attention, then a feed-forward network; each normalised before, added after (Xiong et al. 2020)."""
+    """A pre-norm Transformer layer: self-attention, then a feed-forward network (Xiong et al. 2020)."""
 
     def __init__(self, width: int, heads: int, dropout: float):
         super().__init__()
@@ -25,26 +25,32 @@ class Layer(nn.Module):
     def forward(
         self, x_BSH: Tensor, mask_BSP: Tensor, past: tuple[Tensor, Tensor] | None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """mask_BSP: True where a new position may look. Returns the new hidden states and the longer cache."""
+        """Return the new hidden states [B, S, H], and the keys and values of all positions.
+
+        Args:
+            x_BSH: hidden states of the new positions.
+            mask_BSP: True where a new position may attend to a position.
+            past: keys and values of earlier positions.
+        """
         q_BNSD, k_BNPD, v_BNPD = (
             part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for part in self.project_in(self.before_attention(x_BSH)).chunk(3, dim=-1)
         )
         if past is not None:
             k_BNPD, v_BNPD = torch.cat([past[0], k_BNPD], dim=2), torch.cat([past[1], v_BNPD], dim=2)
-        seen_BNSD = nn.functional.scaled_dot_product_attention(q_BNSD, k_BNPD, v_BNPD, attn_mask=mask_BSP[:, None])
-        x_BSH = x_BSH + self.dropout(self.project_out(seen_BNSD.transpose(1, 2).flatten(2)))
+        attended_BNSD = nn.functional.scaled_dot_product_attention(q_BNSD, k_BNPD, v_BNPD, attn_mask=mask_BSP[:, None])
+        x_BSH = x_BSH + self.dropout(self.project_out(attended_BNSD.transpose(1, 2).flatten(2)))
         return x_BSH + self.dropout(self.network(self.before_network(x_BSH))), (k_BNPD, v_BNPD)
 
 
 class Transformer(nn.Module):
-    """Layers over vectors that already know their places."""
+    """A stack of layers over embeddings that already include their positions."""
 
     def __init__(self, width: int, layers: int, heads: int, dropout: float):
         super().__init__()
         self.layers = nn.ModuleList(Layer(width, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
-        # The residual stream sums two outputs a layer: scaled down, it keeps its variance (Radford et al. 2019).
+        # Each layer adds two outputs to the residual stream; smaller weights keep its variance (Radford et al. 2019).
         for name, parameter in self.named_parameters():
             if parameter.ndim > 1:
                 last = name.endswith(("project_out.weight", "network.2.weight"))
@@ -53,9 +59,9 @@ class Transformer(nn.Module):
                 nn.init.zeros_(parameter)
 
     def forward(self, x_BSH: Tensor, mask_BSP: Tensor, cache: Cache | None = None) -> tuple[Tensor, Cache]:
-        """Hidden states of the new positions [B, S, H], and the cache with them."""
-        longer: Cache = []
-        for place, layer in enumerate(self.layers):
-            x_BSH, kept = layer(x_BSH, mask_BSP, cache[place] if cache else None)
-            longer.append(kept)
-        return self.norm(x_BSH), longer
+        """Return the hidden states of the new positions [B, S, H], and the cache including them."""
+        extended: Cache = []
+        for number, layer in enumerate(self.layers):
+            x_BSH, keys_and_values = layer(x_BSH, mask_BSP, cache[number] if cache else None)
+            extended.append(keys_and_values)
+        return self.norm(x_BSH), extended

@@ -1,13 +1,13 @@
 """XRec (Ma et al. 2024, "XRec: Large Language Models for Explainable Recommendation").
 
-    graph     LightGCN, trained to rank, gives every user and item a vector; it is fixed from then on
-    adapter   a mixture of linear experts, a gate over the vector, brings it to the LM's width
-    LM        frozen; at the two places of user and item, the adapted vectors stand at the input and, again, before the
-              attention of every layer
+    graph     LightGCN embeddings of users and items, trained to rank and then frozen
+    adapter   a gated mixture of linear experts that maps a graph embedding to the LM's width
+    LM        frozen; at the positions of user and item, the adapted embeddings replace the input of the first layer
+              and, again, the input of every layer's attention
 
-Only the adapters learn. With a base model the places stand among the words of an instruction; an LM that has read
-nothing but the corpus never saw such words, and gets none.
-Shape suffixes: B batch, P prompt, G graph vector, E experts, H hidden, V vocabulary.
+Only the adapters are trained. With a base model the two positions are part of an instruction. An LM that was trained
+on the corpus alone never saw such words, so its prompt has the two positions only.
+Shape suffixes: B batch, P prompt, G graph embedding, E experts, H hidden, V vocabulary.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from gavamoe.baselines import lightgcn
-from gavamoe.baselines.batches import Batch
-from gavamoe.baselines.data import TextData
-from gavamoe.baselines.language_model import LM_PRETRAINING, LanguageModel, State
+from gavamoe.baselines.data import TextBatch, TextData
+from gavamoe.baselines.language_model import LM_PRETRAINING, LanguageModel, LMState
 from gavamoe.baselines.text_model import Losses, Phase, TextModel, text_loss
 from gavamoe.errors import ConfigError
 
@@ -29,7 +28,7 @@ INSTRUCTION = ("The user", "would enjoy the item", "for this reason:")
 
 
 class Adapter(nn.Module):
-    """Experts, each linear, weighted by a gate that is noisy in training (Shazeer et al. 2017)."""
+    """A mixture of linear experts; the gate is noisy in training (Shazeer et al. 2017)."""
 
     def __init__(self, graph: int, hidden: int, dropout: float, std: float):
         super().__init__()
@@ -40,7 +39,7 @@ class Adapter(nn.Module):
         nn.init.zeros_(self.noise.weight)
 
     def forward(self, x_BG: Tensor) -> Tensor:
-        """[B, G] -> [B, H]."""
+        """Map graph embeddings [B, G] to embeddings of the LM [B, H]."""
         scores_BE = self.gate(x_BG)
         if self.training:
             scores_BE = scores_BE + torch.randn_like(scores_BE) * nn.functional.softplus(self.noise(x_BG))
@@ -49,7 +48,7 @@ class Adapter(nn.Module):
 
 
 class XRec(TextModel):
-    """A frozen LM that is told of the pair in every layer; predicts no rating."""
+    """A frozen LM that receives the pair's embeddings in every layer; it predicts no rating."""
 
     users_NG: Tensor
     items_NG: Tensor
@@ -57,43 +56,44 @@ class XRec(TextModel):
     def __init__(self, data: TextData, width: int, graph: tuple[Tensor, Tensor]):
         super().__init__()
         self.language = LanguageModel(data, width)
-        # Saved with the adapters, which fit these vectors and no others.
+        # Saved with the adapters, which were trained on these embeddings.
         self.register_buffer("users_NG", graph[0])
         self.register_buffer("items_NG", graph[1])
         hidden, dropout = self.language.hidden, data.config.dropout
         words = self.language.lm.get_input_embeddings().weight.detach()
-        std = 1.0 if self.language.own else float(words.std())  # as long as the vectors beside them
+        std = 1.0 if self.language.from_scratch else float(words.std())  # the scale of the word embeddings
         self.user, self.item = (Adapter(graph[0].shape[1], hidden, dropout, std) for _ in range(2))
         adapting = Phase("adapters", learning_rate=1e-2, prefixes=("user.", "item."))
-        self.phases = (*((LM_PRETRAINING,) if self.language.own else ()), adapting)
-        told = [data.of_base.words(part) if not self.language.own else [] for part in INSTRUCTION]
-        self.before, self.between, self.after = (torch.tensor(ids, dtype=torch.long) for ids in told)
-        self.places = (len(told[0]), len(told[0]) + 1 + len(told[1]))
-        self.adapted: tuple[Tensor, Tensor] | None = None  # of the batch whose prompt is being read
-        for attention in attentions(self.language.lm):
+        self.phases = (*((LM_PRETRAINING,) if self.language.from_scratch else ()), adapting)
+        encode = data.base_vocabulary.encode_words
+        instruction = [encode(part) if not self.language.from_scratch else [] for part in INSTRUCTION]
+        self.before, self.between, self.after = (torch.tensor(ids, dtype=torch.long) for ids in instruction)
+        self.positions = (len(instruction[0]), len(instruction[0]) + 1 + len(instruction[1]))
+        self.adapted: tuple[Tensor, Tensor] | None = None  # of the batch whose prompt is being processed
+        for attention in attention_modules(self.language.lm):
             attention.register_forward_pre_hook(self._inject, with_kwargs=True)
 
-    def losses(self, batch: Batch, phase: str) -> Losses:
-        """Cross-entropy of the texts alone."""
+    def losses(self, batch: TextBatch, phase: str) -> Losses:
+        """Return the cross-entropy of the texts; there is no other task."""
         if phase == LM_PRETRAINING.name:
-            return self.language.reading_losses(batch)
-        text, tokens = text_loss(self._told(batch, self.language.text_logits, batch), batch.text_BT)
+            return self.language.pretraining_losses(batch)
+        text, tokens = text_loss(self._with_pair(batch, self.language.text_logits, batch), batch.text_BT)
         return Losses(text, 0.0, tokens)
 
-    def begin(self, batch: Batch) -> tuple[Tensor, State]:
-        """The prompt and the start token."""
-        return self._told(batch, self.language.begin)
+    def prefill(self, batch: TextBatch) -> tuple[Tensor, LMState]:
+        """Process the prompt and the start token."""
+        return self._with_pair(batch, self.language.prefill)
 
-    def step(self, token_B: Tensor, state: State) -> tuple[Tensor, State]:
-        """One word further."""
-        return self.language.step(token_B, state)
+    def decode_step(self, token_B: Tensor, state: LMState) -> tuple[Tensor, LMState]:
+        """Process one token with the LM."""
+        return self.language.decode_step(token_B, state)
 
-    def size(self) -> int:
-        """With the graph's vectors, which are learned too."""
-        return super().size() + self.users_NG.numel() + self.items_NG.numel()
+    def num_parameters(self) -> int:
+        """Return the number of parameters, including the graph embeddings, which are trained too."""
+        return super().num_parameters() + self.users_NG.numel() + self.items_NG.numel()
 
-    def _told(self, batch: Batch, read: Any, *arguments: Any) -> Any:
-        """`read(prompt, ...)` with the pair's vectors injected."""
+    def _with_pair(self, batch: TextBatch, forward: Any, *arguments: Any) -> Any:
+        """Return forward(prompt, ...) with the pair's embeddings injected into every layer."""
         user_BH, item_BH = self.user(self.users_NG[batch.user_B]), self.item(self.items_NG[batch.item_B])
         device = user_BH.device
         before, between, after = (
@@ -103,33 +103,36 @@ class XRec(TextModel):
         prompt_BPH = torch.cat([before, user_BH[:, None], between, item_BH[:, None], after], dim=1)
         self.adapted = (user_BH, item_BH)
         try:
-            return read(prompt_BPH, *arguments)
+            return forward(prompt_BPH, *arguments)
         finally:
             self.adapted = None
 
     def _inject(self, attention: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Before a layer's attention: its input at the pair's places becomes the adapted vectors."""
+        """Replace the attention's input at the pair's positions with the adapted embeddings; a forward pre-hook."""
         if self.adapted is None:
             return None
         x_BSH = args[0] if args else kwargs["hidden_states"]
         x_BSH = x_BSH.clone()
-        for place, vector_BH in zip(self.places, self.adapted, strict=True):
-            x_BSH[:, place] = vector_BH.to(x_BSH.dtype)
+        for position, vector_BH in zip(self.positions, self.adapted, strict=True):
+            x_BSH[:, position] = vector_BH.to(x_BSH.dtype)
         return ((x_BSH, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": x_BSH})
 
 
-def graph_vectors(data: TextData, seed: int) -> tuple[Tensor, Tensor]:
-    """LightGCN's vectors at unit variance: users [users + 1, G] and items [items + 1, G]."""
-    dataset = data.dataset
-    train, valid = dataset.arrays("train"), dataset.arrays("valid")
+def graph_embeddings(data: TextData, seed: int) -> tuple[Tensor, Tensor]:
+    """Train LightGCN and return its embeddings at unit variance: users [users + 1, G] and items [items + 1, G]."""
+    train, valid = data.interactions()
     model = lightgcn.fit(train, valid, data.users, data.items, "ranking", seed, GRAPH_WIDTH)
     with torch.no_grad():
         users_NG, items_NG = ((v - v.mean(0)) / v.std(0).clamp_min(1e-6) for v in model.propagate())
     return users_NG, items_NG
 
 
-def attentions(lm: nn.Module) -> list[nn.Module]:
-    """The attention of each layer of a Hugging Face LM."""
+def attention_modules(lm: nn.Module) -> list[nn.Module]:
+    """Return the attention module of each layer of a Hugging Face LM.
+
+    Raises:
+        ConfigError: no module has a name that attention usually has.
+    """
     found = [module for name, module in lm.named_modules() if name.endswith((".self_attn", ".attn", ".attention"))]
     if not found:
         raise ConfigError(f"XRec finds no attention layers in a {type(lm).__name__}; choose another --base-model")

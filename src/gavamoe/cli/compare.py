@@ -1,4 +1,4 @@
-"""`gavamoe compare`: the table of systems, seeds and conditions."""
+"""`gavamoe compare`: train and evaluate several systems on the same terms."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gavamoe.cli.main import app
-
 if TYPE_CHECKING:
     from gavamoe.experiments.aggregate import Table
 
@@ -16,16 +14,18 @@ EXAMPLE = "Example: gavamoe compare data/reviews --out table --models gavamoe,pe
 IN_TERMINAL = {"RMSE", "MAE", "BLEU-1", "BLEU-4", "rouge_1/f_score", "rouge_l/f_score", "USR", "FMR", "FCR"}
 
 
-@app.command(epilog=EXAMPLE)
 def compare(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="A dataset made by `gavamoe prepare`.")],
     out: Annotated[Path, typer.Option(help="The directory of the comparison.")],
-    models: Annotated[str | None, typer.Option(help="Systems and ablations by name, divided by commas.")] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="How many seeds; 3 where no recipe says otherwise.")] = None,
+    models: Annotated[
+        str | None,
+        typer.Option(help="Systems by name, or your own as FILE.py:CLASS or MODULE:CLASS, separated by commas."),
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Number of seeds; 3 unless --config says otherwise.")] = None,
     split: Annotated[str, typer.Option(help="The split to report; choose settings on valid, read test at the end.")] = (
         "test"
     ),
-    config: Annotated[Path | None, typer.Option(help="A recipe: YAML, as in configs/compare/.")] = None,
+    config: Annotated[Path | None, typer.Option(help="A YAML file as in configs/compare/.")] = None,
     preset: Annotated[str | None, typer.Option(help="Named configuration: small (the default) or tiny.")] = None,
     base_model: Annotated[
         str | None, typer.Option(help="Hub id or directory of the LM that gavamoe, pepler and xrec start from.")
@@ -33,23 +33,23 @@ def compare(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, for all systems.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on; what is finished is kept.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue; finished trials are kept.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Train and evaluate systems on the same terms, several seeds each; writes results.csv, .md, .tex, .html."""
     from gavamoe.config import parse_setting
-    from gavamoe.experiments.config import load_recipe
+    from gavamoe.experiments.config import load_compare_config
 
     given: dict[str, Any] = {"seeds": seeds, "preset": preset, "base_model": base_model}
     given["models"] = tuple(name.strip() for name in models.split(",") if name.strip()) if models is not None else None
     given["settings"] = dict(map(parse_setting, set_)) if set_ else None
-    recipe = load_recipe(config, **given)
+    compare_config = load_compare_config(config, **given)
 
     from gavamoe.cli.output import emit_json, note
+    from gavamoe.experiments.aggregate import to_dict
     from gavamoe.experiments.compare import run
-    from gavamoe.experiments.summary import to_dict
 
-    tables = run(data, out, recipe, split, resume, on_note=note)
+    tables = run(data, out, compare_config, split, resume, on_note=note)
     if json:
         emit_json(to_dict(tables, out))
     else:
@@ -58,20 +58,21 @@ def compare(
         print(f"results: {out / 'results.html'}, .md, .tex, .csv")
 
 
-def _show(results: Table) -> None:
-    """The metrics that fit a terminal; the files hold the rest."""
+def _show(comparison: Table) -> None:
+    """Print the metrics that fit a terminal; the files have all of them."""
     from gavamoe.cli.output import table
     from gavamoe.evaluation.report import LABELS, SHOWN
     from gavamoe.experiments.grids import ABSENT, title_of
 
-    print(title_of(results))
+    print(title_of(comparison))
     print(
-        f"Split {results.split}, n = {results.n:,}; means over the seeds. Spread, tests and all metrics: in the files."
+        f"Split {comparison.split}, n = {comparison.n:,}; means over the seeds. "
+        "Spread, tests and all metrics: in the files."
     )
     metrics = {name: decimals for name, decimals in SHOWN.items() if name in IN_TERMINAL}
     rows = []
-    for line in results.lines:
-        figures = [(line.figures.get(metric), decimals) for metric, decimals in metrics.items()]
-        rows.append([line.model, *(ABSENT if found is None else f"{found.mean:.{d}f}" for found, d in figures)])
+    for result in comparison.results:
+        summaries = [(result.metrics.get(metric), decimals) for metric, decimals in metrics.items()]
+        rows.append([result.model, *(ABSENT if found is None else f"{found.mean:.{d}f}" for found, d in summaries)])
     table(["model", *(LABELS.get(metric, metric) for metric in metrics)], rows)
     print()

@@ -1,4 +1,4 @@
-"""`gavamoe demo`: the whole job on a simulated world, in a few minutes."""
+"""`gavamoe demo`: simulate, train and evaluate in a few minutes."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ from typing import Annotated
 
 import typer
 
-from gavamoe.cli.main import app
+from gavamoe.cli.options import Json
 
 EXAMPLE = "Example: gavamoe demo --out gavamoe-demo"
 
 
-@app.command(epilog=EXAMPLE)
 def demo(
     out: Annotated[Path, typer.Option(help="Directory to write; an earlier demo there is replaced.")] = Path(
         "gavamoe-demo"
     ),
-    seed: Annotated[int, typer.Option(min=0, help="Another seed is another world.")] = 0,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the simulated reviews and of training.")] = 0,
+    json: Json = False,
 ) -> None:
-    """Simulate reviews, train both stages on them, evaluate against trivial baselines, and show what came out."""
+    """Simulate reviews, train both stages on them, evaluate against simple baselines, and show the results."""
     from gavamoe.cli.output import emit_json, metrics_table, note
     from gavamoe.pipeline.demo import run_demo
 
@@ -29,13 +28,13 @@ def demo(
         emit_json(result.to_dict())
         return
     metrics_table(result.systems, {"n": result.n, **result.conditions})
-    print("\nfive explanations, for pairs the model has not seen")
+    print("\nfive explanations for pairs that are not in the training data")
     for example in result.examples:
         ratings = f"predicted {example['rating']:.1f}, gave {example['true_rating']:g}"
         print(f"  {example['user']} on {example['item']}: {ratings}, cluster {example['cluster']}")
         print(f"    {example['text']}")
     agreement = result.agreement
-    print("\nfound clusters against the true groups (adjusted Rand index, 1 is perfect)")
+    print("\nclusters found, compared with the true groups (adjusted Rand index, 1 is perfect)")
     print(f"  pairs {agreement['pairs']:.3f}, users {agreement['users']:.3f}")
     print(f"\nreport   {result.report}\npicture  {result.picture}")
     print(f"\ntry it in the browser: gavamoe serve {out / 'run'} --open")

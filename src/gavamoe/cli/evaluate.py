@@ -1,4 +1,4 @@
-"""`gavamoe evaluate`: how good a run's ratings and texts are."""
+"""`gavamoe evaluate`: score a run's ratings and explanations."""
 
 from __future__ import annotations
 
@@ -7,25 +7,23 @@ from typing import Annotated
 
 import typer
 
-from gavamoe.cli.main import app
-from gavamoe.cli.options import Feature, Rating, Source
+from gavamoe.cli.options import Feature, FieldSource, Json, Rating, RunArgument
 
 EXAMPLE = "Example: gavamoe evaluate runs/first --data newer-reviews.jsonl.gz --json"
 
 
-@app.command(epilog=EXAMPLE)
 def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    run: RunArgument,
     data: Annotated[
         Path | None, typer.Option(help="Another prepared dataset, or a file of reviews (user, item, rating, text).")
     ] = None,
-    split: Annotated[str, typer.Option(help="Which split, where the data has splits.")] = "test",
-    rating: Rating = Source.predicted,
-    feature: Feature = Source.predicted,
-    limit: Annotated[int | None, typer.Option(min=1, help="Evaluate on so many reviews, drawn at random.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+    split: Annotated[str, typer.Option(help="Which split, if the data has splits.")] = "test",
+    rating: Rating = FieldSource.predicted,
+    feature: Feature = FieldSource.predicted,
+    limit: Annotated[int | None, typer.Option(min=1, help="Evaluate on this many reviews, drawn at random.")] = None,
+    json: Json = False,
 ) -> None:
-    """Write explanations for reviews and score them; keeps metrics.json, predictions.jsonl and report.html in RUN."""
+    """Write explanations for reviews and score them; adds metrics.json, predictions.jsonl and report.html to RUN."""
     from gavamoe.cli.output import emit_json, metrics_table
     from gavamoe.conditions import Condition
     from gavamoe.pipeline.evaluate import evaluate_run

@@ -1,4 +1,4 @@
-"""`gavamoe explain`: why an item suits a user, for one pair or a file of pairs."""
+"""`gavamoe explain`: explain one (user, item) pair, or a file of pairs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gavamoe.cli.main import app
-from gavamoe.cli.options import Feature, Rating, Source
+from gavamoe.cli.options import Feature, FieldSource, Json, Rating, RunArgument
 
 if TYPE_CHECKING:
     from gavamoe.conditions import Condition
@@ -19,22 +18,21 @@ EXAMPLE = "Example: gavamoe explain runs/first --user u17 --item i4"
 ORACLE = " (oracle: ground truth was in the prompt)"
 
 
-@app.command(epilog=EXAMPLE)
 def explain(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    run: RunArgument,
     user: Annotated[str | None, typer.Option(help="The user's name in the reviews.")] = None,
     item: Annotated[str | None, typer.Option(help="The item's name in the reviews.")] = None,
     pairs: Annotated[Path | None, typer.Option(help="Instead of one pair, a file with columns user, item.")] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write with --pairs: .parquet, .jsonl or .csv.")] = None,
-    rating: Rating = Source.predicted,
-    feature: Feature = Source.predicted,
+    rating: Rating = FieldSource.predicted,
+    feature: Feature = FieldSource.predicted,
     evidence: Annotated[
         int | None,
-        typer.Option(min=0, help="Sentences by others to show beside a text; 3 for one pair, none for files."),
+        typer.Option(min=0, help="Sentences from other reviews to show with each text; 3 for one pair, 0 for files."),
     ] = None,
     candidates: Annotated[
         int | None,
-        typer.Option(min=1, max=64, help="Drafts of a text, of which the one most like the others is kept; 1 is fast."),
+        typer.Option(min=1, max=64, help="Drafts per text; the draft most like the others is kept. 1 is fast."),
     ] = None,
     store: Annotated[
         str | None,
@@ -42,10 +40,10 @@ def explain(
             metavar="URL", help="With --pairs: also fill this store of `gavamoe serve`, such as sqlite:///FILE."
         ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="With --pairs: go on after an interruption.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="With --pairs: continue after an interruption.")] = False,
+    json: Json = False,
 ) -> None:
-    """Write why an item suits a user; unknown users and items are explained as such."""
+    """Write why an item suits a user; users and items without training reviews are allowed."""
     from gavamoe.errors import InputError
 
     one, many = user is not None and item is not None, pairs is not None and out is not None
@@ -53,7 +51,7 @@ def explain(
         raise InputError("explain takes either --user and --item, or --pairs and --out")
     if one and store is not None:
         raise InputError("--store is filled from a file of pairs: use --pairs and --out")
-    if one and Source.given in (rating, feature):
+    if one and FieldSource.given in (rating, feature):
         raise InputError("--rating given and --feature given need a file with those columns: use --pairs")
     from gavamoe.cli.output import emit_json, note
     from gavamoe.conditions import Condition
@@ -89,8 +87,8 @@ def explain(
         share = explanation.responsibilities[explanation.cluster]
         print(explanation.text)
         print(f"  predicted rating {explanation.rating:.1f}, cluster {explanation.cluster} ({share:.0%})")
-        for said in explanation.evidence:
-            print(f"  {said.user} gave {said.rating:g} (score {said.score:.2f}): {said.text}")
+        for quote in explanation.evidence:
+            print(f"  {quote.user} gave {quote.rating:g} (score {quote.score:.2f}): {quote.text}")
 
 
 def _open_keeper(url: str, run: Path, condition: Condition, decoding: DecodingConfig) -> Keep:

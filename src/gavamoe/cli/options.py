@@ -1,20 +1,26 @@
-"""The options that say what the prompt may know; the same for every command that writes texts."""
+"""The options that several commands share, so that their names and help texts stay the same everywhere."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 
-class Source(StrEnum):
-    """Where a fact in the prompt comes from; given is ground truth."""
+class FieldSource(StrEnum):
+    """Where the rating or the feature in the prompt comes from, as an option's value.
+
+    `given` is ground truth: the result is an oracle. See `gavamoe.conditions.Condition`.
+    """
 
     none = "none"
     predicted = "predicted"
     given = "given"
 
 
-Rating = Annotated[Source, typer.Option(help="Rating in the prompt; given is the true one, an oracle.")]
-Feature = Annotated[Source, typer.Option(help="Feature in the prompt; given is the true one, an oracle.")]
+Rating = Annotated[FieldSource, typer.Option(help="Rating in the prompt; given is the true one, an oracle.")]
+Feature = Annotated[FieldSource, typer.Option(help="Feature in the prompt; given is the true one, an oracle.")]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]

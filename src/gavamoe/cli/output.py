@@ -1,4 +1,4 @@
-"""What a command prints: one JSON object on stdout with --json, else a table a person reads; the rest to stderr."""
+"""What a command prints: with --json one JSON object on stdout, otherwise tables; notes go to stderr."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from typing import Any
 
 
 def emit_json(value: dict[str, Any]) -> None:
-    """Print ONE JSON object on stdout; NaN and infinities, which JSON lacks, become null."""
+    """Print one JSON object on stdout; NaN and infinities, which JSON lacks, become null."""
     print(json.dumps(_plain(value), ensure_ascii=False), file=sys.stdout, flush=True)
 
 
 def note(text: str) -> None:
-    """Print a line for the person to stderr."""
+    """Print a line to stderr."""
     print(text, file=sys.stderr)
 
 
 def _plain(value: Any) -> Any:
+    """Return the value with NumPy scalars as Python numbers and non-finite numbers as None."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -31,19 +32,24 @@ def _plain(value: Any) -> Any:
 
 
 def table(columns: list[str], rows: list[list[str]], title: str | None = None) -> None:
-    """Print a table a person reads; it is never cut to the width of a terminal that is not there."""
+    """Print a table; where stdout is not a terminal the width is 160 characters, so that no cell is cut."""
     from rich.console import Console
     from rich.table import Table
 
     console = Console(width=None if sys.stdout.isatty() else 160)
-    shown = Table(*columns, title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    printed = Table(*columns, title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
     for row in rows:
-        shown.add_row(*row)
-    console.print(shown, markup=False)
+        printed.add_row(*row)
+    console.print(printed, markup=False)
 
 
 def metrics_table(systems: dict[str, dict[str, float | None]], conditions: dict[str, Any]) -> None:
-    """Metrics of several systems side by side, the conditions above."""
+    """Print the metrics of several systems side by side, with the conditions above.
+
+    Args:
+        systems: metric values by system name.
+        conditions: what was evaluated, and what the prompt may know.
+    """
     from gavamoe.evaluation.report import metric_rows
 
     print("; ".join(f"{name} {value}" for name, value in conditions.items()))

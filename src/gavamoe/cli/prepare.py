@@ -1,4 +1,4 @@
-"""`gavamoe prepare`: review files to a prepared dataset."""
+"""`gavamoe prepare`: turn review files into a prepared dataset."""
 
 from __future__ import annotations
 
@@ -9,19 +9,16 @@ from typing import Annotated, Any
 
 import typer
 
-from gavamoe.cli.main import app
-
 EXAMPLE = "Example: gavamoe prepare reviews.jsonl.gz --out data/reviews --split temporal"
 
 
-@app.command(epilog=EXAMPLE)
 def prepare(
     sources: Annotated[
         list[str], typer.Argument(metavar="SOURCE...", help="Files or globs of reviews (and of items).")
     ],
     out: Annotated[Path, typer.Option(help="Directory to write; a prepared dataset there is replaced.")],
     format: Annotated[str, typer.Option(help="auto, amazon, yelp, tripadvisor, pepler, xrec or table.")] = "auto",
-    items: Annotated[list[Path] | None, typer.Option(help="Item metadata; else a file beside the reviews.")] = None,
+    items: Annotated[list[Path] | None, typer.Option(help="Item metadata; default: a file beside the reviews.")] = None,
     split: Annotated[str, typer.Option(help="random, temporal or column (as the source gives it).")] = "random",
     index: Annotated[Path | None, typer.Option(help="Directory of a PEPLER split, used with --split column.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the random split.")] = 0,
@@ -30,7 +27,7 @@ def prepare(
     k_core: Annotated[int, typer.Option(min=0, help="Keep users and items with this many reviews.")] = 0,
     min_words: Annotated[int, typer.Option(min=0, help="Keep texts of this many words.")] = 0,
     language: Annotated[str | None, typer.Option(help="Keep texts in this language, such as en.")] = None,
-    user_col: Annotated[str | None, typer.Option(help="Column of the user, where its name does not tell.")] = None,
+    user_col: Annotated[str | None, typer.Option(help="Column of the user, if its name is not recognised.")] = None,
     item_col: Annotated[str | None, typer.Option(help="Column of the item.")] = None,
     rating_col: Annotated[str | None, typer.Option(help="Column of the rating.")] = None,
     text_col: Annotated[str | None, typer.Option(help="Column of the text.")] = None,
@@ -43,7 +40,7 @@ def prepare(
     skip_bad: Annotated[int, typer.Option(min=0, help="Drop up to N unusable lines instead of stopping.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print the card's main parts as one JSON object.")] = False,
 ) -> None:
-    """Turn reviews of any known shape into a prepared dataset."""
+    """Turn reviews of any known format into a prepared dataset."""
     from gavamoe.cli.output import emit_json
     from gavamoe.data.prepare import PrepareOptions
     from gavamoe.data.prepare import prepare as prepare_dataset
@@ -86,24 +83,25 @@ def prepare(
 
 @contextmanager
 def _progress() -> Iterator[Callable[[int], None]]:
-    """Count the rows read on stderr; nothing where stderr is no terminal."""
+    """Count the rows read on stderr; print nothing if stderr is not a terminal."""
     from rich.console import Console
     from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-    shown = (TextColumn("reading {task.completed:,.0f} reviews"), TimeElapsedColumn())
+    columns = (TextColumn("reading {task.completed:,.0f} reviews"), TimeElapsedColumn())
     console = Console(stderr=True)
-    with Progress(*shown, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("read", total=None)
         yield lambda rows: progress.advance(task, rows)
 
 
 def _main_parts(card: dict[str, Any]) -> dict[str, Any]:
-    """The card without the extractor's word lists, which only a program that loads the dataset needs."""
+    """Return the card without the extractor's word lists, which only programs that load the dataset need."""
     features = {name: value for name, value in card["features"].items() if name != "extractor"}
     return {**card, "features": features}
 
 
 def _show(out: Path, card: dict[str, Any]) -> None:
+    """Print the card's main parts for a reader."""
     counts, scale, features = card["counts"], card["scale"], card["features"]
     sizes = ", ".join(f"{name} {size:,}" for name, size in card["splits"]["sizes"].items())
     print(f"{out}: {counts['reviews']:,} reviews by {counts['users']:,} users of {counts['items']:,} items")

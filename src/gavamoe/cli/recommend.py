@@ -1,24 +1,22 @@
-"""`gavamoe recommend`: what a user would rate highest, and why."""
+"""`gavamoe recommend`: the items with the highest predicted ratings for a user."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gavamoe.cli.main import app
+from gavamoe.cli.options import Json, RunArgument
 
 EXAMPLE = "Example: gavamoe recommend runs/first --user u17 --top 5 --explain"
 
 
-@app.command(epilog=EXAMPLE)
 def recommend(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    run: RunArgument,
     user: Annotated[str, typer.Option(help="The user's name in the reviews.")],
     top: Annotated[int, typer.Option(min=1, help="How many items.")] = 10,
-    explain: Annotated[bool, typer.Option("--explain", help="Say why of each.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Write an explanation for each item.")] = False,
+    json: Json = False,
 ) -> None:
     """List the items a user has not reviewed with the highest predicted ratings."""
     from gavamoe.cli.output import emit_json, table
@@ -28,7 +26,7 @@ def recommend(
     explainer = Explainer.from_pretrained(run)
     if explainer.catalog.user_id(user) == 0:
         raise InputError(
-            f"user '{user}' has no training review in {run}, so there is no taste to recommend by; check the spelling"
+            f"user '{user}' has no training review in {run}, so the user's taste is unknown; check the spelling"
         )
     rows = explainer.recommend(user, top).to_dicts()
     if explain:
@@ -40,8 +38,8 @@ def recommend(
         emit_json({"user": user, "recommendations": rows})
     else:
         columns = ["item", "title", "rating", *(["text"] if explain else [])]
-        shown = [[_cell(row.get(column)) for column in columns] for row in rows]
-        table(columns, shown)
+        cells = [[_cell(row.get(column)) for column in columns] for row in rows]
+        table(columns, cells)
 
 
 def _cell(value: object) -> str:

@@ -1,4 +1,4 @@
-"""`gavamoe score`: the metrics of any system's outputs."""
+"""`gavamoe score`: compute the metrics for any system's outputs."""
 
 from __future__ import annotations
 
@@ -7,31 +7,30 @@ from typing import Annotated, Any
 
 import typer
 
-from gavamoe.cli.main import app
+from gavamoe.cli.options import Json
 
 EXAMPLE = "Example: gavamoe score predictions.jsonl --feature-set features.txt --json"
 
 
-@app.command(epilog=EXAMPLE)
 def score(
     predictions: Annotated[
         Path,
         typer.Argument(metavar="PREDICTIONS", help="JSON lines with prediction, reference[, feature, rating, ...]."),
     ],
     feature_set: Annotated[
-        Path | None, typer.Option(help="All features, one a line or a JSON list; else those of the file.")
+        Path | None, typer.Option(help="All features: one per line, or a JSON list; default: those of the file.")
     ] = None,
     normalize: Annotated[bool, typer.Option("--normalize", help="Lowercase and split punctuation first.")] = False,
     similarity_model: Annotated[
-        Path | None, typer.Option(help="A local transformers model to compare meanings with.")
+        Path | None, typer.Option(help="A local transformers model for semantic similarity.")
     ] = None,
     scale: Annotated[
         str | None,
         typer.Option(help="Rating scale LOW:HIGH that predictions are clipped to, instead of the inferred one."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+    json: Json = False,
 ) -> None:
-    """Score texts (and ratings, where they are there) as the field's tables do."""
+    """Score texts, and ratings if the file has them, with the metrics of the field's tables."""
     from gavamoe.cli.output import emit_json
     from gavamoe.data.scale import RatingScale
     from gavamoe.evaluation.score_file import score_file
@@ -45,6 +44,7 @@ def score(
 
 
 def _show(result: dict[str, Any]) -> None:
+    """Print conditions, metrics with intervals, and one table per grouping."""
     from gavamoe.cli.output import table
     from gavamoe.evaluation.report import SHOWN, metric_rows
 
@@ -60,9 +60,9 @@ def _show(result: dict[str, Any]) -> None:
     table(["metric", "value", "95 % interval"], rows)
     for grouping, groups in result["groups"].items():
         columns = {f"{grouping} {group} ({found['n']:,})": found["metrics"] for group, found in groups.items()}
-        shown = [
+        cells = [
             [f"{row['metric']} {row['arrow']}", *(cell["text"] for cell in row["cells"])]
             for row in metric_rows(columns)
         ]
         print()
-        table(["metric", *columns], shown)
+        table(["metric", *columns], cells)

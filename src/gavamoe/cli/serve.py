@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gavamoe.cli.main import app
+from gavamoe.cli.options import RunArgument
 
 EXAMPLE = "Example: gavamoe serve gavamoe-demo/run --open"
 NO_STORE = "none"
 
 
-@app.command(epilog=EXAMPLE)
 def serve(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    run: RunArgument,
     host: Annotated[
         str, typer.Option(help="Address to listen on; beyond this machine, set GAVAMOE_API_KEY.")
     ] = "127.0.0.1",

@@ -1,4 +1,4 @@
-"""`gavamoe simulate`: reviews from a world whose truth is known."""
+"""`gavamoe simulate`: simulate reviews whose true clusters are known."""
 
 from __future__ import annotations
 
@@ -7,29 +7,28 @@ from typing import Annotated
 
 import typer
 
-from gavamoe.cli.main import app
+from gavamoe.cli.options import Json
 
 EXAMPLE = "Example: gavamoe simulate --out world.jsonl.gz --clusters 5"
 
 
-@app.command(epilog=EXAMPLE)
 def simulate(
     out: Annotated[Path, typer.Option(help="File to write: .jsonl, .jsonl.gz, .csv or .parquet.")],
     users: Annotated[int, typer.Option(help="How many users.")] = 400,
     items: Annotated[int, typer.Option(help="How many items.")] = 120,
     reviews: Annotated[int, typer.Option(help="How many reviews.")] = 12_000,
-    clusters: Annotated[int, typer.Option(help="How many groups of taste.")] = 4,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Another seed is another world.")] = 0,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+    clusters: Annotated[int, typer.Option(help="How many groups of users with similar taste.")] = 4,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the simulation.")] = 0,
+    json: Json = False,
 ) -> None:
-    """Draw a small world of reviews: users with tastes in groups, items with aspects; column cluster is the truth."""
+    """Simulate reviews by users in groups of similar taste; the column cluster holds the true group."""
     from gavamoe.cli.output import emit_json
     from gavamoe.data.simulate import World
-    from gavamoe.data.simulate import simulate as draw
+    from gavamoe.data.simulate import simulate as simulate_reviews
     from gavamoe.data.tables import write_table
 
     world = World(users=users, items=items, reviews=reviews, clusters=clusters, seed=seed)
-    frame = draw(world)
+    frame = simulate_reviews(world)
     write_table(frame, out)
     if json:
         emit_json(

@@ -1,4 +1,4 @@
-"""`gavamoe train`: a prepared dataset to a run directory."""
+"""`gavamoe train`: train on a prepared dataset and write a run directory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from gavamoe.cli.main import app
+from gavamoe.cli.options import Json
 
 DEFAULT_PRESET = "small"
 EXAMPLE = "Example: gavamoe train data/reviews --out runs/first --set explainer.epochs=4"
@@ -22,7 +22,6 @@ class Stage(StrEnum):
     all = "all"
 
 
-@app.command(epilog=EXAMPLE)
 def train(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="A dataset made by `gavamoe prepare`.")],
     out: Annotated[Path, typer.Option(help="The run directory to write.")],
@@ -30,24 +29,25 @@ def train(
         str | None, typer.Option(help="Named configuration: small (the default), or tiny for a quick look.")
     ] = None,
     base_model: Annotated[
-        str | None, typer.Option(help="Hub id or directory of a causal LM to train beside, instead of from scratch.")
+        str | None,
+        typer.Option(help="Hub id or directory of a pretrained causal LM to start from; default: none."),
     ] = None,
     stage: Annotated[Stage, typer.Option(help="Which stages to train.")] = Stage.all,
-    config: Annotated[Path | None, typer.Option(help="YAML with settings that go over the preset.")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file with settings that override the preset.")] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, like explainer.experts=16.")
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, such as explainer.experts=16.")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
+    json: Json = False,
 ) -> None:
     """Train stage 1 (taste from ratings) and stage 2 (the explaining language model)."""
     from gavamoe.config import load_config
 
     settings = [*(set_ or []), *([f"seed={seed}"] if seed is not None else [])]
-    # A stage that is added, as one that is resumed, is configured as the run is where nothing else is asked for.
-    as_begun = (resume or stage == Stage.explainer) and preset is None and config is None and not settings
-    configuration = None if as_begun else load_config(preset or DEFAULT_PRESET, config, settings)
+    # A stage that is resumed or added keeps the configuration of its run unless other settings are given.
+    keep_settings = (resume or stage == Stage.explainer) and preset is None and config is None and not settings
+    configuration = None if keep_settings else load_config(preset or DEFAULT_PRESET, config, settings)
 
     from gavamoe.cli.output import emit_json, note
     from gavamoe.distributed import is_main_process

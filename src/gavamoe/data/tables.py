@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -47,8 +46,3 @@ def write_table(frame: pl.DataFrame | pl.LazyFrame, path: Path | str) -> None:
             rows.sink_csv(staged, compression=compression, check_extension=False)
         else:
             rows.sink_parquet(staged)
-
-
-def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Return the lines of a Markdown table whose cells are already text."""
-    return [f"| {' | '.join(row)} |" for row in (header, ["---"] * len(header), *rows)]

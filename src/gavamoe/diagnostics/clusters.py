@@ -1,10 +1,13 @@
-"""What the clusters are: how large, how far apart, how stable, and what each likes."""
+"""Describe clusters: size, distinctive genres and features, likes and dislikes, separation and stability.
+
+Labels that a cluster has more often than the others are found by the log-odds ratio with an informative Dirichlet prior
+(Monroe, Colaresi and Quinn 2008, "Fightin' Words"). Shape legend: G groups (clusters), L labels.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,21 +15,27 @@ import torch
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from gavamoe.data.catalog import Catalog
-from gavamoe.diagnostics.lexical import over_represented
+from gavamoe.data.dataset import id_arrays
 from gavamoe.preference.model import PreferenceModel
 
-SAMPLE = 5_000  # pairs whose distances the silhouette looks at
-CERTAIN = 1.96  # |z| from which a difference is told
-SHOWN = 5  # labels of a kind
+SILHOUETTE_USERS = 5_000  # users in the sample of the silhouette
+Z_THRESHOLD = 1.96  # |z| above which a difference is reported (5 %, two-sided)
+MAX_LABELS = 5  # genres or features that are reported of each kind
+PRIOR_COUNT = 100.0  # pseudo-count of labels, distributed as in all groups together
 
 
 @dataclass(frozen=True)
-class Cluster:
-    """One cluster over the reviews that were looked at.
+class ClusterSummary:
+    """Description of one cluster over a set of reviews.
 
-    rating: mean, in units of the source. above: how far its ratings lie above the mean of the rated items.
-    genres, features: over-represented, the surest first. likes, dislikes: genres rated further above (below) the items'
-    means than the cluster does otherwise.
+    Args:
+        cluster: its number.
+        pairs, users: how many (user, item) pairs and distinct users it has.
+        share: its share of all pairs.
+        rating: mean rating, on the source's scale.
+        above: mean difference between a rating and the mean rating of its item.
+        genres, features: over-represented labels, by descending z-score.
+        likes, dislikes: genres that the cluster rates higher (lower), relative to the items' means, than other genres.
     """
 
     cluster: int
@@ -41,19 +50,24 @@ class Cluster:
     dislikes: list[str]
 
 
-def assigned(model: PreferenceModel, reviews: pl.DataFrame) -> np.ndarray:
-    """The cluster of each review's pair, [n]; reviews with user_id, item_id."""
-    user, item = (torch.from_numpy(reviews[name].to_numpy().astype(np.int64)) for name in ("user_id", "item_id"))
-    return model.assign(user, item).cpu().numpy()
+def id_tensors(reviews: pl.DataFrame) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the columns user_id and item_id as int64 tensors, [n] each."""
+    user, item = map(torch.from_numpy, id_arrays(reviews))
+    return user, item
 
 
-def describe(cluster: np.ndarray, reviews: pl.DataFrame, catalog: Catalog) -> list[Cluster]:
-    """Each cluster that holds a pair, by number.
+def assign_clusters(model: PreferenceModel, reviews: pl.DataFrame) -> np.ndarray:
+    """Return the cluster of each review's (user, item) pair, [n]."""
+    return model.assign(*id_tensors(reviews)).cpu().numpy()
+
+
+def summarize_clusters(cluster: np.ndarray, reviews: pl.DataFrame, catalog: Catalog) -> list[ClusterSummary]:
+    """Describe each cluster that has a pair, in order of its number.
 
     Args:
-        cluster: of each review.
-        reviews: prepared reviews with user_id, item_id, rating and where known feature.
-        catalog: knows the items' mean ratings and categories.
+        cluster: the cluster of each review, [n].
+        reviews: prepared reviews with user_id, item_id, rating and optionally feature, [n].
+        catalog: gives the items' mean ratings and categories.
     """
     means = np.concatenate([[np.nan], catalog.items["mean_rating"].to_numpy()])
     ids = reviews["item_id"].to_numpy()
@@ -62,22 +76,22 @@ def describe(cluster: np.ndarray, reviews: pl.DataFrame, catalog: Catalog) -> li
     rows = rows.with_columns(pl.col("above").fill_nan(None))
     genres = rows.join(catalog.items.select("item_id", genre="categories").explode("genre"), on="item_id")
     genres = genres.drop_nulls("genre")
-    often = _distinctive(genres, "genre")
-    spoken = _distinctive(rows.drop_nulls("feature"), "feature") if "feature" in rows.columns else {}
-    liked = _liked(rows, genres)
+    distinctive_genres = _distinctive(genres, "genre")
+    distinctive_features = _distinctive(rows.drop_nulls("feature"), "feature") if "feature" in rows.columns else {}
+    liked = _liked_genres(rows, genres)
     summary = rows.group_by("cluster").agg(
         pl.len().alias("pairs"), pl.col("user_id").n_unique().alias("users"), pl.col("rating", "above").mean()
     )
     return [
-        Cluster(
+        ClusterSummary(
             cluster=row["cluster"],
             pairs=row["pairs"],
             users=row["users"],
             share=row["pairs"] / len(rows),
             rating=row["rating"],
             above=row["above"] if row["above"] is not None else 0.0,
-            genres=often.get(row["cluster"], []),
-            features=spoken.get(row["cluster"], []),
+            genres=distinctive_genres.get(row["cluster"], []),
+            features=distinctive_features.get(row["cluster"], []),
             likes=liked.get((row["cluster"], True), []),
             dislikes=liked.get((row["cluster"], False), []),
         )
@@ -86,48 +100,81 @@ def describe(cluster: np.ndarray, reviews: pl.DataFrame, catalog: Catalog) -> li
 
 
 def silhouette(model: PreferenceModel, reviews: pl.DataFrame, seed: int = 0) -> float | None:
-    """Mean silhouette of the clusters of users' latents, -1..1, over a sample; None with fewer than two clusters.
+    """Return the mean silhouette of the users' latent means under their clusters, -1..1; None with fewer than two.
 
-    Pairs of one user share the user's half of the latent, which is where clusters are told apart; so each user counts
-    once, with the cluster of most of its pairs.
+    Pairs of one user share the user's half of the latent, which separates the clusters. So each user counts once, with
+    the most frequent cluster of the user's pairs.
+
+    Args:
+        model: stage 1.
+        reviews: reviews with user_id and item_id; unknown users (id 0) are left out.
+        seed: seed of the sample of at most `SILHOUETTE_USERS` users.
     """
-    rows = reviews.select("user_id").with_columns(cluster=pl.Series(assigned(model, reviews)))
+    rows = reviews.select("user_id").with_columns(cluster=pl.Series(assign_clusters(model, reviews)))
     users = rows.filter(pl.col("user_id") > 0).group_by("user_id").agg(pl.col("cluster").mode().min()).sort("user_id")
-    users = users.sample(min(SAMPLE, len(users)), seed=seed)
+    users = users.sample(min(SILHOUETTE_USERS, len(users)), seed=seed)
     latent = model.latent_means()[0].cpu().numpy()[users["user_id"].to_numpy()]
-    found = users["cluster"].to_numpy()
-    if not 2 <= len(np.unique(found)) < len(found):
+    labels = users["cluster"].to_numpy()
+    if not 2 <= len(np.unique(labels)) < len(labels):
         return None
-    return float(silhouette_score(latent, found))
+    return float(silhouette_score(latent, labels))
 
 
 def stability(assignments: list[np.ndarray]) -> float | None:
-    """Mean adjusted Rand index between the clusterings of the same pairs by several trainings; None of a single one."""
+    """Return the mean adjusted Rand index between the clusterings of the same pairs by several trainings.
+
+    Args:
+        assignments: the clusters of the pairs under each training, [n] each.
+
+    Returns:
+        1 for equal clusterings, about 0 for unrelated ones; None for a single training.
+    """
     indices = [adjusted_rand_score(one, other) for one, other in combinations(assignments, 2)]
     return float(np.mean(indices)) if indices else None
 
 
-def to_dict(cluster: Cluster) -> dict[str, Any]:
-    """As JSON holds it."""
-    return asdict(cluster)
+def log_odds_z_scores(count_GL: np.ndarray) -> np.ndarray:
+    """Return the z-score of each label's log odds in a group against the other groups.
+
+    Log-odds ratio with an informative Dirichlet prior (Monroe et al. 2008): with counts y and pseudo-counts a,
+    delta = log odds(y_in + a) - log odds(y_out + a), z = delta / sqrt(1 / (y_in + a) + 1 / (y_out + a)).
+
+    Args:
+        count_GL: how often each group has each label, [groups, labels].
+
+    Returns:
+        z-scores, [groups, labels]; 0 if all counts are 0.
+    """
+    total_L = count_GL.sum(0, dtype=float)
+    if total_L.sum() == 0:
+        return np.zeros_like(count_GL, dtype=float)
+    prior_L = PRIOR_COUNT * (total_L + 0.5) / (total_L + 0.5).sum()
+    inside_GL, outside_GL = count_GL + prior_L, total_L - count_GL + prior_L
+    difference_GL = _log_odds(inside_GL) - _log_odds(outside_GL)
+    return difference_GL / np.sqrt(1 / inside_GL + 1 / outside_GL)
+
+
+def _log_odds(count_GL: np.ndarray) -> np.ndarray:
+    rest_GL = np.maximum(count_GL.sum(1, keepdims=True) - count_GL, 1e-9)
+    return np.log(count_GL / rest_GL)
 
 
 def _distinctive(rows: pl.DataFrame, label: str) -> dict[int, list[str]]:
-    """Labels whose share in a cluster is certainly above their share elsewhere."""
+    """Return each cluster's labels whose share is significantly above their share in the other clusters."""
     if rows.is_empty():
         return {}
     counts = rows.group_by("cluster", label).len().pivot(on=label, index="cluster", values="len").fill_null(0)
     labels = counts.columns[1:]
-    score_GL = over_represented(counts.select(labels).to_numpy())
-    order_GL = np.argsort(-score_GL, axis=1, kind="stable")[:, :SHOWN]
+    score_GL = log_odds_z_scores(counts.select(labels).to_numpy())
+    order_GL = np.argsort(-score_GL, axis=1, kind="stable")[:, :MAX_LABELS]
     return {
-        cluster: [labels[place] for place in order if score[place] > CERTAIN]
+        cluster: [labels[place] for place in order if score[place] > Z_THRESHOLD]
         for cluster, order, score in zip(counts["cluster"].to_list(), order_GL, score_GL, strict=True)
     }
 
 
-def _liked(rows: pl.DataFrame, genres: pl.DataFrame) -> dict[tuple[int, bool], list[str]]:
-    """Genres that a cluster rates further above the items' means than it does otherwise (True), or less far (False)."""
+def _liked_genres(rows: pl.DataFrame, genres: pl.DataFrame) -> dict[tuple[int, bool], list[str]]:
+    """Return the genres that a cluster rates relatively higher (key True) or lower (False), by (cluster, key)."""
     usual = rows.group_by("cluster").agg(usual=pl.col("above").mean())
     scored = (
         genres.join(usual, on="cluster")
@@ -135,9 +182,9 @@ def _liked(rows: pl.DataFrame, genres: pl.DataFrame) -> dict[tuple[int, bool], l
         .drop_nulls("difference")
         .group_by("cluster", "genre")
         .agg(z=pl.col("difference").mean() / (pl.col("difference").std() / pl.len().sqrt()))
-        .filter(pl.col("z").is_finite() & (pl.col("z").abs() > CERTAIN))
+        .filter(pl.col("z").is_finite() & (pl.col("z").abs() > Z_THRESHOLD))
         .sort(pl.col("z").abs(), "genre", descending=[True, False])
         .group_by("cluster", pl.col("z") > 0, maintain_order=True)
-        .agg(pl.col("genre").head(SHOWN))
+        .agg(pl.col("genre").head(MAX_LABELS))
     )
-    return {(cluster, liked): found for cluster, liked, found in scored.iter_rows()}
+    return {(cluster, liked): labels for cluster, liked, labels in scored.iter_rows()}

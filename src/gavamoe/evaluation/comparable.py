@@ -1,23 +1,44 @@
-"""How texts and ratings are made comparable, whoever wrote them: the same rows, words, length and features for all."""
+"""Make the outputs of different systems comparable: the same rows, words, text length and features for all.
+
+`normalize` lowercases a text and splits punctuation from words, `truncate` cuts it; both are applied to predictions and
+references of every system before scoring.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 
 import numpy as np
 import polars as pl
 
 from gavamoe.data.catalog import Catalog
-from gavamoe.evaluation.normalize import normalize, truncate
+from gavamoe.data.dataset import HAS_TEXT
 from gavamoe.evaluation.outputs import Outputs
 
-TRUNCATE_WORDS = 20  # as the reference figures of the field's short-text sets
+TRUNCATE_WORDS = 20  # as in the published figures on the field's short-text datasets
 NORMALIZATION = "lowercase, punctuation split from words"
-TEXTS_AT_ONCE = 50_000
+CHUNK_ROWS = 50_000  # training texts that are searched for features at once
+# A number, a word without its inner apostrophes and hyphens (as the field splits them), or one punctuation mark.
+TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+|\S", re.UNICODE)
 
 
-def comparable(text: str) -> str:
-    """A text as it is scored: normalized, then cut."""
+def normalize(text: str) -> str:
+    """Lowercase a text and split punctuation from words: "It's fun, 2.5 stars" -> "it ' s fun , 2.5 stars".
+
+    The function is idempotent.
+    """
+    lowered = text.lower().lower()  # twice: a few letters become a letter and a combining mark
+    return " ".join(TOKEN.findall(lowered))
+
+
+def truncate(text: str, words: int) -> str:
+    """Return the first `words` words of a text."""
+    return " ".join(text.split()[:words])
+
+
+def normalize_and_truncate(text: str) -> str:
+    """Return a text as it is scored: normalized, then cut to `TRUNCATE_WORDS` words."""
     return truncate(normalize(text), TRUNCATE_WORDS)
 
 
@@ -28,46 +49,56 @@ def comparable_outputs(
     catalog: Catalog,
     item_features: list[Collection[str]] | None = None,
 ) -> Outputs:
-    """What is scored of a system that said `texts` (None: it writes none) and `ratings` of the rows of `reviews`.
+    """Build the outputs of one system for the rows of `reviews`, normalized and truncated.
 
-    A row without a reference text counts for ratings only. `item_features`: see `features_of_items`.
+    Args:
+        texts: the system's explanations, [n]; None if it only predicts ratings.
+        ratings: its predicted ratings on the source's scale, [n]; None if it only writes texts.
+        reviews: ground truth with text, rating and optionally feature, [n]. A row without text counts for ratings only.
+        catalog: gives the feature set and the rating scale.
+        item_features: see `features_of_items`.
     """
     features = reviews["feature"].to_list() if "feature" in reviews.columns else None
     return Outputs(
-        [comparable(text).split() for text in texts] if texts is not None else [[]] * len(reviews),
-        [comparable(text).split() for text in reviews["text"].fill_null("").to_list()],
+        [normalize_and_truncate(text).split() for text in texts] if texts is not None else [[]] * len(reviews),
+        [normalize_and_truncate(text).split() for text in reviews["text"].fill_null("").to_list()],
         features and [None if feature is None else normalize(feature) for feature in features],
         {normalize(feature) for feature in catalog.features},
         predicted=ratings,
         true=reviews["rating"].to_numpy(),
         scale=catalog.scale.bounds,
-        described=has_text(reviews).to_numpy(),
+        has_reference=has_text(reviews).to_numpy(),
         item_features=item_features,
     )
 
 
 def has_text(reviews: pl.DataFrame) -> pl.Series:
-    """Which rows have a reference text."""
-    return reviews["text"].fill_null("").str.strip_chars() != ""
+    """Return whether each row has a text that is not blank, [n] booleans."""
+    return reviews.select(HAS_TEXT).to_series()
 
 
 def features_of_items(
     train: pl.DataFrame, reviews: pl.DataFrame, features: Collection[str]
 ) -> list[Collection[str]] | None:
-    """For each row of `reviews`, the features that any training text of its item names; None without features.
+    """Return, for each row of `reviews`, the features that training texts of its item mention.
 
-    Features are normalized, as texts are when they are scored.
-    Both frames have item_id of one catalog; an unknown item (id 0) has no training text.
+    Args:
+        train: training reviews with item_id and text.
+        reviews: rows with item_id of the same catalog; an unknown item (id 0) has no training text.
+        features: all features.
+
+    Returns:
+        One collection of normalized features per row, or None if there are no features.
     """
     if not features:
         return None
     known_features = {normalize(feature) for feature in features}
-    asked = set(reviews["item_id"].unique().to_list()) - {0}
-    known = train.filter(pl.col("item_id").is_in(list(asked)) & has_text(train)).select("item_id", "text")
-    found: dict[int, set[str]] = {item: set() for item in asked}
-    for rows in known.iter_slices(TEXTS_AT_ONCE):
+    wanted = set(reviews["item_id"].unique().to_list()) - {0}
+    known = train.filter(pl.col("item_id").is_in(list(wanted)) & has_text(train)).select("item_id", "text")
+    by_item: dict[int, set[str]] = {item: set() for item in wanted}
+    for rows in known.iter_slices(CHUNK_ROWS):
         texts = [normalize(text) for text in rows["text"].to_list()]
-        named = Outputs.of_texts(texts, texts, feature_set=known_features).named_features
-        for item, of_text in zip(rows["item_id"].to_list(), named, strict=True):
-            found[item] |= of_text
-    return [found.get(item, frozenset()) for item in reviews["item_id"].to_list()]
+        named = Outputs.from_texts(texts, texts, feature_set=known_features).named_features
+        for item, features_of_text in zip(rows["item_id"].to_list(), named, strict=True):
+            by_item[item] |= features_of_text
+    return [by_item.get(item, frozenset()) for item in reviews["item_id"].to_list()]

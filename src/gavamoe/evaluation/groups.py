@@ -1,4 +1,4 @@
-"""Metrics by group of rows: by how much is known of the user, by cluster, by rating."""
+"""Metrics by group of rows: by the user's number of training reviews, by cluster, by rating."""
 
 from __future__ import annotations
 
@@ -11,33 +11,41 @@ import numpy as np
 from gavamoe.evaluation.row_scores import RowScores
 
 COLD = "cold"
-SPARSITY = "training reviews of the user"  # the grouping
-TRAINING_REVIEWS = "training_reviews"  # the column of predictions that it is made from
-GROUPS = 5
+SPARSITY = "training reviews of the user"  # name of the grouping in results
+TRAINING_REVIEWS = "training_reviews"  # column of predictions.jsonl that the grouping is computed from
+NUM_GROUPS = 5
 
-
-# {grouping: {group: {"n": rows, "metrics": {...}}}}
+# {grouping: {group: {"n": rows, "metrics": {...}}}}; Any: an int or a dict of metrics.
 Groups = dict[str, dict[str, dict[str, Any]]]
 
 
 def by_group(scores: RowScores, labels: Sequence[Hashable | None]) -> dict[str, dict[str, Any]]:
-    """{label: {"n": rows, "metrics": {...}}} in the order of the labels; rows labelled None are in no group."""
-    kinds = sorted({label for label in labels if label is not None}, key=_order)
-    column = np.array([kinds.index(label) if label is not None else -1 for label in labels])
+    """Compute every metric on each group of rows.
+
+    Args:
+        scores: row statistics of n rows.
+        labels: the group of each row, [n]; None for a row in no group.
+
+    Returns:
+        {label: {"n": rows, "metrics": {...}}}, ordered by number, by the start of a range such as "4-9", or by name;
+        "cold" comes first.
+    """
+    groups = sorted({label for label in labels if label is not None}, key=_order)
+    column = np.array([groups.index(label) if label is not None else -1 for label in labels])
     return {
-        f"{kind:g}" if isinstance(kind, float) else str(kind): {
+        f"{group:g}" if isinstance(group, float) else str(group): {
             "n": int((column == place).sum()),
-            "metrics": scores.on((column == place).astype(float)),
+            "metrics": scores.weighted((column == place).astype(float)),
         }
-        for place, kind in enumerate(kinds)
+        for place, group in enumerate(groups)
     }
 
 
 @dataclass(frozen=True)
 class SparsityGroups:
-    """Users by their number of training reviews: five groups of about as many users, and the cold.
+    """Groups of users by their number of training reviews: up to five of about equal size, and "cold" (no reviews).
 
-    Users with the same count are never parted, so where many have few reviews there are fewer groups.
+    Users with the same count are always in the same group, so there are fewer groups if many users have few reviews.
 
     Args:
         highest: the largest count of each group, increasing.
@@ -47,13 +55,13 @@ class SparsityGroups:
 
     @classmethod
     def fit(cls, counts: Sequence[int] | np.ndarray) -> SparsityGroups:
-        """From the number of training reviews of each training user."""
-        shares = np.arange(1, GROUPS + 1) / GROUPS
+        """Choose the groups from the number of training reviews of each training user, [users]."""
+        shares = np.arange(1, NUM_GROUPS + 1) / NUM_GROUPS
         edges = np.quantile(np.asarray(counts), shares, method="inverted_cdf")
         return cls(tuple(sorted({int(edge) for edge in edges})))
 
     def labels(self, counts: Sequence[int]) -> list[str]:
-        """The group of a user with so many training reviews, such as "cold", "1-2", "3", "40+"."""
+        """Return the group for each number of training reviews, such as "cold", "1-2", "3", "40+"."""
         places = np.searchsorted(self.highest, counts)
         return [
             COLD if count == 0 else self._label(min(place, len(self.highest) - 1))
@@ -68,7 +76,7 @@ class SparsityGroups:
 
 
 def _order(label: Hashable) -> tuple[float, str]:
-    """Numbers by size, the cold first, then groups such as "4-9" by where they start, then names."""
+    """Return a label's sort key: "cold" first, numbers by size, ranges such as "4-9" by their start, then names."""
     if isinstance(label, int | float):
         return float(label), ""
     start = str(label).rstrip("+").split("-")[0]

@@ -1,4 +1,4 @@
-"""A system's outputs beside the truth: what every metric reads."""
+"""`Outputs`: a system's predictions beside the ground truth, one row per (user, item) pair. Every metric reads it."""
 
 from __future__ import annotations
 
@@ -17,17 +17,20 @@ Ratings = Sequence[float | None] | np.ndarray
 
 @dataclass(frozen=True)
 class Outputs:
-    """One row per (user, item) pair; `None` for a column that is not known.
+    """Predictions and ground truth of n pairs; `None` for a column that is not known.
 
     Args:
-        predictions, references: texts, split into words.
-        features: the feature each reference speaks of; None in a row without one.
-        feature_set: all features there are.
-        predicted, true: ratings on the scale of the source, [n]; None or NaN in a row without one.
-        scale: lowest and highest rating; predictions beyond it are clipped. None: they are taken as they are.
-        described: whether each row has a reference text, [n]; None when all have. A row without one counts for ratings
-            only: no text is right or wrong there.
-        item_features: for each row, the features that training reviews of its item mention.
+        predictions, references: texts, split into words, [n].
+        features: the feature (aspect) that each reference mentions, [n]; None in a row without one.
+        feature_set: all features of the dataset.
+        predicted, true: ratings on the source's scale, [n]; None or NaN in a row without one.
+        scale: lowest and highest rating; predictions outside it are clipped. None: predictions are not clipped.
+        has_reference: whether each row has a reference text, [n]; None when all rows have one. A row without one counts
+            only for the rating metrics.
+        item_features: for each row, the features that training reviews of its item mention, [n].
+
+    Raises:
+        DataError: there are no rows, or the columns have different lengths.
     """
 
     predictions: Sequence[Words]
@@ -37,30 +40,32 @@ class Outputs:
     predicted: Ratings | None = None
     true: Ratings | None = None
     scale: tuple[float, float] | None = None
-    described: Sequence[bool] | np.ndarray | None = None
+    has_reference: Sequence[bool] | np.ndarray | None = None
     item_features: Sequence[Collection[str]] | None = None
 
     def __post_init__(self) -> None:
-        columns = (self.references, self.features, self.predicted, self.true, self.described, self.item_features)
+        columns = (self.references, self.features, self.predicted, self.true, self.has_reference, self.item_features)
         lengths = {len(self.predictions), *(len(column) for column in columns if column is not None)}
         if lengths == {0} or len(lengths) > 1:
             raise DataError(f"scoring needs as many rows in every column, and at least one; found {sorted(lengths)}")
 
     @classmethod
-    def of_texts(
+    def from_texts(
         cls,
         predictions: Sequence[str],
         references: Sequence[str],
         features: Sequence[str | None] | None = None,
         feature_set: Collection[str] | None = None,
     ) -> Outputs:
-        """Outputs without ratings; texts are split on white space as they are given."""
+        """Build outputs without ratings from texts, which are split on white space and not normalized."""
         return cls(
             [text.split() for text in predictions], [text.split() for text in references], features, feature_set or ()
         )
 
-    def followed_by(self, other: Outputs) -> Outputs:
-        """The rows of two systems on the same pairs, one after the other; a column that either lacks is left out.
+    def concatenate(self, other: Outputs) -> Outputs:
+        """Return the rows of this system, then those of another system on the same pairs.
+
+        A column that either system lacks is left out.
 
         Raises:
             DataError: the systems have different numbers of rows.
@@ -76,7 +81,7 @@ class Outputs:
             _joined(self.predicted, other.predicted),
             _joined(self.true, other.true),
             self.scale,
-            _joined(self.described, other.described),
+            _joined(self.has_reference, other.has_reference),
             _joined(self.item_features, other.item_features),
         )
 
@@ -85,23 +90,23 @@ class Outputs:
 
     @cached_property
     def known_features(self) -> dict[tuple[str, ...], str]:
-        """The features by their words, in a fixed order; one that is blank names nothing."""
+        """The features by their words, in sorted order; blank features are left out."""
         return {tuple(feature.split()): feature for feature in sorted(set(self.feature_set)) if feature.strip()}
 
     @cached_property
     def named_features(self) -> list[set[str]]:
-        """The features each prediction names: one of several words is named where they stand in a row."""
+        """The features that each prediction mentions, [n]; the words of a feature must be adjacent and in order."""
         known = self.known_features
         sizes = sorted({len(words) for words in known})
         return [
-            {known[gram] for size in sizes for gram in windows(words, size) if gram in known}
+            {known[gram] for size in sizes for gram in ngrams(words, size) if gram in known}
             for words in self.predictions
         ]
 
 
-def windows(words: Sequence[str], size: int) -> zip[tuple[str, ...]]:
-    """The n-grams of `size` words, in order."""
-    return zip(*(words[start:] for start in range(size)), strict=False)
+def ngrams(words: Sequence[str], n: int) -> zip[tuple[str, ...]]:
+    """Iterate over the n-grams of a text, in order."""
+    return zip(*(words[start:] for start in range(n)), strict=False)
 
 
 def _joined(first: Sequence[Any] | np.ndarray | None, second: Sequence[Any] | np.ndarray | None) -> list[Any] | None:

@@ -1,4 +1,8 @@
-"""The report's pictures: the latent map, loss curves, expert use per cluster."""
+"""Figures of the report: the latent map, the loss curves, and expert usage per cluster.
+
+This module imports matplotlib, so only code that draws imports it. No figure uses pyplot or changes global settings.
+Shape legend: N pairs or texts, D latent dimensions, C clusters, L layers, E experts.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +16,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-# In a page this ink becomes the page's own text colour, so that a picture suits a light and a dark page.
+# `to_svg` replaces this colour with the page's text colour, so that a figure suits a light and a dark page.
 INK = "#1c2430"
 STYLE = {
-    "svg.hashsalt": "gavamoe",  # the same picture twice is the same file twice
+    "svg.hashsalt": "gavamoe",  # the same figure always gives the same file
     "svg.fonttype": "none",  # text stays text: searchable, and in the page's font
     "font.size": 9,
     "text.color": INK,
@@ -30,22 +34,27 @@ STYLE = {
     "axes.facecolor": "none",
     "legend.frameon": False,
 }
-# Okabe and Ito's colours, which colour-blind readers can tell apart, then more for many clusters.
+# The palette of Okabe and Ito, which colour-blind readers can distinguish, then more colours for many clusters.
 COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C6D31", "#888888", "#7A5195", "#B5BD00"]
 TRAINING, VALIDATION = COLOURS[4], COLOURS[5]
 
-Records = list[dict[str, Any]]
+Records = list[dict[str, Any]]  # Any: JSON values of training.json
 
 
 @rc_context(STYLE)
 def latent_map(points: np.ndarray, labelled: dict[str, np.ndarray]) -> Figure:
-    """Pairs in two dimensions [N, 2], once per labelling (clusters found; groups known), each with its legend."""
+    """Draw (user, item) pairs in two dimensions, one panel per labelling.
+
+    Args:
+        points: coordinates, [N, 2].
+        labelled: labels of the points by panel title (clusters found; true groups), [N] each.
+    """
     figure, panels = _panels(len(labelled), width=4.8, height=4.2)
-    # In random order: drawn by cluster, the last one would cover the others.
+    # Points are drawn in random order: in cluster order, the last cluster would cover the others.
     order = np.random.default_rng(0).permutation(len(points))
     for axes, (title, labels) in zip(panels, labelled.items(), strict=True):
         colours = np.array([COLOURS[int(label) % len(COLOURS)] for label in labels])
-        # Thousands of vector points would be a megabyte: the points alone are pixels.
+        # Only the points are rasterized: thousands of vector points would take a megabyte.
         axes.scatter(
             points[order, 0], points[order, 1], c=colours[order], s=8, alpha=0.6, linewidths=0, rasterized=True
         )
@@ -58,7 +67,11 @@ def latent_map(points: np.ndarray, labelled: dict[str, np.ndarray]) -> Figure:
 
 @rc_context(STYLE)
 def loss_curves(records: dict[str, Records]) -> Figure:
-    """The course of training: objective and error of stage 1 by epoch, loss of stage 2 (nats per token) by epoch."""
+    """Draw the training curves: stage 1's objective (nats per rating) and RMSE, stage 2's loss (nats per token).
+
+    Args:
+        records: the records of training.json by stage, "preference" and "explainer".
+    """
     figure, (objective, error, texts) = _panels(3, width=3.3, height=2.8)
     stage1, stage2 = records.get("preference", []), records.get("explainer", [])
     epochs = [{**record, "epoch": epoch} for epoch, record in enumerate(stage1, start=1)]
@@ -67,7 +80,7 @@ def loss_curves(records: dict[str, Records]) -> Figure:
     _curve(error, epochs, "valid_rmse", "validation", VALIDATION)
     _curve(texts, stage2, "loss", "training", TRAINING)
     _curve(texts, stage2, "eval_loss", "validation", VALIDATION, marker="o")
-    _leave_out_the_fall(texts, stage2)
+    _limit_to_later_losses(texts, stage2)
     _mark_joint_training(objective, stage1)
     _mark_joint_training(error, stage1)
     objective.set(title="Stage 1: objective", ylabel="nats per rating")
@@ -83,7 +96,11 @@ def loss_curves(records: dict[str, Records]) -> Figure:
 
 @rc_context(STYLE)
 def expert_usage(share_CLE: np.ndarray) -> Figure:
-    """Share of each expert by cluster (rows) and layer (panels), [clusters, layers, experts]; even use is white."""
+    """Draw the share of routing choices per expert, by cluster (rows) and layer (panels); even usage is white.
+
+    Args:
+        share_CLE: shares that sum to 1 over experts, [C, L, E].
+    """
     clusters, layers, experts = share_CLE.shape
     width = max(1.8, 0.26 * experts + 0.4)
     figure, panels = _panels(layers, width=width, height=0.34 * clusters + 1.1, sharey=True)
@@ -106,7 +123,7 @@ def expert_usage(share_CLE: np.ndarray) -> Figure:
 
 @rc_context(STYLE)
 def to_svg(figure: Figure) -> str:
-    """The figure as SVG markup to stand inside a page, drawn in the page's text colour on the page's ground."""
+    """Return the figure as SVG markup for use inside a page, in the page's text colour on a transparent background."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True, dpi=120)
     svg = buffer.getvalue()
@@ -114,46 +131,58 @@ def to_svg(figure: Figure) -> str:
 
 
 def save_png(figure: Figure, path: Path) -> None:
-    """The figure as a PNG file on white, for viewers without a page."""
+    """Write the figure as a PNG file on a white background."""
     figure.savefig(path, dpi=150, facecolor="white")
 
 
 def two_dimensions(latent_ND: np.ndarray) -> np.ndarray:
-    """The two principal axes of the latents, [N, 2]."""
+    """Project the latents [N, D] on their two principal axes, [N, 2]."""
     centred = latent_ND - latent_ND.mean(0)
     _, _, axes = np.linalg.svd(centred, full_matrices=False)
-    return centred @ axes[:2].T
+    points: np.ndarray = centred @ axes[:2].T
+    return points
 
 
 def shares(counts_NLE: np.ndarray, cluster_N: np.ndarray, clusters: int) -> np.ndarray:
-    """Expert counts of texts [N, layers, experts] summed by cluster, as shares [clusters, layers, experts]."""
-    sums = np.zeros((clusters, *counts_NLE.shape[1:]))
+    """Sum expert counts by cluster and normalise them over experts.
+
+    Args:
+        counts_NLE: routing choices of each text, [N, L, E].
+        cluster_N: the cluster of each text, [N].
+        clusters: the number of clusters C.
+
+    Returns:
+        Shares, [C, L, E]; 0 for a cluster without texts.
+    """
+    sums: np.ndarray = np.zeros((clusters, *counts_NLE.shape[1:]))
     np.add.at(sums, cluster_N, counts_NLE)
-    return sums / np.maximum(sums.sum(-1, keepdims=True), 1)
+    share_CLE: np.ndarray = sums / np.maximum(sums.sum(-1, keepdims=True), 1)
+    return share_CLE
 
 
 def _panels(count: int, width: float, height: float, sharey: bool = False) -> tuple[Figure, list[Axes]]:
-    """A figure of `count` panels in a row, each of this size in inches."""
+    """Return a figure of `count` panels in a row, each `width` x `height` inches, and its panels."""
     figure = Figure(figsize=(width * count, height), layout="constrained")
     return figure, list(figure.subplots(1, count, squeeze=False, sharey=sharey)[0])
 
 
 def _curve(axes: Axes, records: Records, key: str, name: str, colour: str, marker: str | None = None) -> None:
+    """Draw one value of the records by epoch, from the records that have it."""
     points = [(record["epoch"], record[key]) for record in records if key in record]
     if points:
         axes.plot(*zip(*points, strict=True), color=colour, label=name, linewidth=1.2, marker=marker, markersize=4)
 
 
 def _mark_joint_training(axes: Axes, stage1: Records) -> None:
-    """A line where the mixture prior joins, after the epochs of pretraining."""
+    """Draw a line after the last epoch of pretraining, where training with the mixture prior begins."""
     epochs = sum(record["phase"] == "pretrain" for record in stage1)
     if 0 < epochs < len(stage1):
         axes.axvline(epochs + 0.5, color="#888888", linewidth=1, linestyle=":")
         axes.annotate(" prior joins", (epochs + 0.5, 0.98), xycoords=("data", "axes fraction"), va="top", fontsize=8)
 
 
-def _leave_out_the_fall(axes: Axes, records: Records) -> None:
-    """Cut the first tenth of the training loss off at the top: its fall from chance would flatten all that follows."""
+def _limit_to_later_losses(axes: Axes, records: Records) -> None:
+    """Limit the y axis to losses after the first tenth of training; the initial drop would flatten the rest."""
     losses = [record["loss"] for record in records if "loss" in record]
     shown = losses[len(losses) // 10 :] + [record["eval_loss"] for record in records if "eval_loss" in record]
     if shown:

@@ -1,4 +1,7 @@
-"""report.html: one self-contained page that shows what a run learned and how it fares."""
+"""report.html: one self-contained page with a run's metrics, examples, clusters and figures.
+
+`metric_rows` prepares metric tables (also for the terminal), `render_page` fills a Jinja template of a package.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from gavamoe.evaluation.score import LOWER_IS_BETTER
 from gavamoe.evaluation.significance import Interval
 from gavamoe.files import staged_file
 
-# Which metrics the tables show, and with how many decimals.
+# The metrics that tables show, with their number of decimals.
 SHOWN = {
     "RMSE": 3,
     "MAE": 3,
@@ -31,25 +34,26 @@ SHOWN = {
     "Distinct-1": 3,
     "Distinct-2": 3,
 }
+# The same for further metrics, below the field's metrics.
 SHOWN_FURTHER = {"rating coherence": 3, "feature hallucination": 3, "rep-2": 2}
+# Column and row labels where they differ from the metric's name.
 LABELS = {f"rouge_{kind}/f_score": f"ROUGE-{kind.upper()} F" for kind in "12l"}
 
 
 @dataclass
 class Report:
-    """What the page shows; a section without content is left out.
+    """The contents of the page; a section without content is left out.
 
     Args:
-        title: of the page.
-        facts: what was run on what, by name.
-        systems: metrics by system, ours first.
-        conditions: n, rating, feature, oracle, normalization and truncate_words of the evaluation; others are shown as
-            they are.
-        intervals: 95 % confidence of our metrics.
-        groups: our metrics by group, as `Evaluation.groups`.
-        examples: text, user, item, cluster, rating (predicted), true_rating and reference of single explanations.
-        clusters: cluster, pairs, users, rating (mean) and features of each cluster.
-        pictures: (title, what one sees in words, SVG).
+        title: title of the page.
+        facts: properties of the run and its data, by name.
+        systems: metrics by system; the first is the run that is reported.
+        conditions: n, rating, feature, oracle, normalization, truncate_words and optionally decoding of the evaluation.
+        intervals: 95 % confidence intervals of the first system's metrics.
+        groups: the first system's metrics by group, as `gavamoe.evaluation.groups.by_group` returns them.
+        examples: explanations with text, user, item, cluster, rating (predicted), true_rating and reference.
+        clusters: rows with cluster, pairs, users, rating (mean), genres and features.
+        pictures: (title, description in words, SVG markup).
     """
 
     title: str
@@ -64,13 +68,11 @@ class Report:
 
 
 def write_report(path: Path, report: Report) -> None:
-    """Write the page, whole or not at all."""
-    environment = Environment(
-        autoescape=select_autoescape(default=True), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    source = files("gavamoe.evaluation").joinpath("templates", "report.html").read_text("utf-8")
+    """Write the page to `path`, atomically."""
     tables = {grouping: _columns(groups) for grouping, groups in report.groups.items()}
-    page = environment.from_string(source).render(
+    page = render_page(
+        "gavamoe.evaluation",
+        "report.html",
         report=report,
         rows=metric_rows(report.systems, report.intervals),
         tables={grouping: (list(columns), metric_rows(columns)) for grouping, columns in tables.items()},
@@ -79,21 +81,40 @@ def write_report(path: Path, report: Report) -> None:
         staged.write_text(page, encoding="utf-8")
 
 
+def render_page(package: str, template: str, **values: object) -> str:
+    """Fill a Jinja template with values; all values are escaped as HTML unless the template marks them as safe.
+
+    Args:
+        package: the package whose folder `templates` holds the template, such as "gavamoe.evaluation".
+        template: file name of the template.
+        values: the template's variables; a variable that is missing raises `jinja2.UndefinedError`.
+    """
+    environment = Environment(
+        autoescape=select_autoescape(default=True), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    source = files(package).joinpath("templates", template).read_text("utf-8")
+    return environment.from_string(source).render(**values)
+
+
 def metric_rows(systems: dict[str, Metrics], intervals: dict[str, Interval] | None = None) -> list[dict[str, Any]]:
-    """A row a metric: its name with the direction that is better, and each system's value with the best one marked.
+    """Prepare a table of metrics with one row per metric and one cell per system.
 
-    A metric that no system has is left out.
+    Args:
+        systems: metric values by system.
+        intervals: confidence intervals of the first system; its cells get a key `interval` where there is one.
 
-    intervals: of the first system; its cells then have one where the metric has one.
+    Returns:
+        Rows with metric, label, arrow (↑ if higher is better, ↓ if lower is) and cells; each cell has text and best.
+        No value is best if all are equal. A metric that no system has is left out.
     """
     rows = []
     for metric, decimals in {**SHOWN, **SHOWN_FURTHER}.items():
         values = [metrics.get(metric) for metrics in systems.values()]
-        known = [value for value in values if value is not None]
-        if not known:
+        defined = [value for value in values if value is not None]
+        if not defined:
             continue
         lower = metric in LOWER_IS_BETTER
-        best = (min(known) if lower else max(known)) if len(set(known)) > 1 else None
+        best = (min(defined) if lower else max(defined)) if len(set(defined)) > 1 else None
         cells: list[dict[str, Any]] = [
             {"text": "–" if value is None else f"{value:.{decimals}f}", "best": value is not None and value == best}
             for value in values
@@ -106,4 +127,5 @@ def metric_rows(systems: dict[str, Metrics], intervals: dict[str, Interval] | No
 
 
 def _columns(groups: dict[str, dict[str, Any]]) -> dict[str, Metrics]:
+    """Return the metrics of each group by its column header."""
     return {f"{group} (n = {found['n']:,})": found["metrics"] for group, found in groups.items()}

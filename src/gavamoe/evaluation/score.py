@@ -1,4 +1,7 @@
-"""The metrics of the field's tables, all at once."""
+"""The lists of metrics, and functions that score texts or ratings with them.
+
+STANDARD_METRICS are those of the field's tables: TEXT_METRICS (BLEU, ROUGE, diversity, features) and RATING_METRICS.
+"""
 
 from __future__ import annotations
 
@@ -26,9 +29,12 @@ STANDARD_METRICS = (*TEXT_METRICS, *RATING_METRICS)
 
 
 def further_metrics() -> tuple[Metric, ...]:
-    """Metrics the field's tables lack, under their own names; sacrebleu's where it is installed."""
-    chosen = (*surface.METRICS, *rouge_score.METRICS, *hallucination.METRICS, *coherence.METRICS)
-    return (*chosen, *sacrebleu.METRICS) if sacrebleu.available() else chosen
+    """Return the metrics that the field's tables do not report, as results list them under `further`.
+
+    They are length, rep-2, rouge-score/*, feature hallucination, rating coherence and, if it is installed, sacrebleu.
+    """
+    metrics = (*surface.METRICS, *rouge_score.METRICS, *hallucination.METRICS, *coherence.METRICS)
+    return (*metrics, *sacrebleu.METRICS) if sacrebleu.is_available() else metrics
 
 
 LOWER_IS_BETTER = frozenset(
@@ -42,22 +48,31 @@ def score_texts(
     features: Sequence[str | None] | None = None,
     feature_set: Collection[str] | None = None,
 ) -> Metrics:
-    """BLEU and ROUGE in percent, the rest as ratios or counts; texts are split on white space as they are given.
+    """Score texts: BLEU and ROUGE in percent, the other metrics as ratios or counts.
+
+    Texts are split on white space and not normalized.
 
     Args:
-        predictions, references: texts, [n]. An empty prediction is scored as empty, never dropped.
-        features: the feature of each reference, for FMR; a row without one (None or "") does not count there.
-        feature_set: all features there are. FMR, FCR and DIV are None without it.
+        predictions, references: texts, [n]. An empty prediction is scored as empty and never dropped.
+        features: the feature of each reference, for FMR, [n]; a row without one (None or "") does not count there.
+        feature_set: all features. FMR, FCR and DIV are None without it.
+
+    Returns:
+        A value per metric of `TEXT_METRICS`; None where it is not defined.
 
     Raises:
         DataError: no rows, or columns of different lengths.
     """
-    outputs = Outputs.of_texts(predictions, references, features, feature_set)
+    outputs = Outputs.from_texts(predictions, references, features, feature_set)
     return RowScores(outputs, TEXT_METRICS).overall()
 
 
 def score_ratings(predicted: Ratings, true: Ratings, low: float, high: float) -> Metrics:
-    """RMSE and MAE in units of the scale, after predictions are clipped to [low, high].
+    """Return RMSE and MAE in units of the scale, after predictions are clipped to [low, high].
+
+    Args:
+        predicted, true: ratings, [n]; a row with None or NaN on either side does not count.
+        low, high: bounds of the rating scale.
 
     Raises:
         DataError: no rows, or columns of different lengths.

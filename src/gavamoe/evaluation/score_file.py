@@ -1,4 +1,4 @@
-"""Any system's outputs in a file: read, checked line by line, scored."""
+"""Score a file of predictions by any system: read the rows, check each line, compute metrics, intervals and groups."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import polars as pl
 from gavamoe.data.readers.lines import chunks, read_start
 from gavamoe.data.scale import RatingScale
 from gavamoe.errors import DataError
+from gavamoe.evaluation.comparable import NORMALIZATION, normalize
 from gavamoe.evaluation.groups import SPARSITY, TRAINING_REVIEWS, SparsityGroups, by_group
 from gavamoe.evaluation.metrics.metric import Metric
-from gavamoe.evaluation.normalize import normalize
 from gavamoe.evaluation.outputs import Outputs
 from gavamoe.evaluation.row_scores import RowScores
 from gavamoe.evaluation.score import RATING_METRICS, STANDARD_METRICS, further_metrics
 from gavamoe.evaluation.significance import confidence_intervals
 
 TEXTS, OPTIONAL_TEXT, NUMBERS = ("prediction", "reference"), "feature", ("rating", "predicted_rating")
-# Columns whose values part the rows into groups, where there are no more values than a person would read.
-GROUPINGS, MOST_GROUPS = ("rating", "cluster"), 20
+# Columns whose values group the rows, if there are at most MAX_GROUPS values.
+GROUPINGS, MAX_GROUPS = ("rating", "cluster"), 20
 
-Row = dict[str, Any]
+Row = dict[str, Any]  # Any: a JSON object
 
 
 def score_file(
@@ -37,33 +37,39 @@ def score_file(
 ) -> dict[str, Any]:
     """Score a file of rows {"prediction", "reference"[, "feature", "rating", "predicted_rating"]}; plain, gzip or zstd.
 
-    RMSE and MAE are over the rows with both ratings; predictions are clipped to the scale, without one to the scale
-    that the true ratings follow (`RatingScale.infer`; 4 and 5 stars are of 1 to 5), and not where they follow none.
-    Where every prediction is null, the system only rates. Rows with a blank reference count for ratings only. Without a
-    feature set, the features of the file are the set. `normalized`: texts and features alike. Rows are grouped by
-    rating and, where they have them, by cluster and by the user's `training_reviews` (into groups of about as many of
-    the file's users); `oracle` is known where every row says so.
+    RMSE and MAE use the rows with both ratings. Rows with a blank reference count for ratings only. If every prediction
+    is null, the system only predicts ratings. Rows are grouped by rating and, if they have these columns, by `cluster`
+    and by the user's `training_reviews` (groups of about equal numbers of the file's users). The condition `oracle` is
+    known if every row has that column.
+
+    Args:
+        path: JSON lines, one row per (user, item) pair.
+        feature_set: a file with all features; None: the features of the rows.
+        normalized: whether to normalize texts and features before scoring.
+        similarity_model: directory of a transformers model for `similarity` and `bertscore/f`; None: without them.
+        scale: rating scale that predicted ratings are clipped to. None: the scale inferred from the true ratings (4 and
+            5 stars belong to 1..5), or no clipping if no scale fits them.
 
     Returns:
-        n, conditions, metrics, intervals (95 % confidence), groups, and the further metrics that the field's tables
-        lack, as `gavamoe score --json` prints them.
+        n, conditions, metrics, intervals (95 % confidence), groups, and further (metrics that the field's tables do not
+        report), as `gavamoe score --json` prints them.
 
     Raises:
-        DataError: names file and line of what is wrong.
+        DataError: a row or a file is invalid; the message names file and line.
     """
     rows = list(_read_rows(path))
     similarity = _similarity_metrics(similarity_model) if similarity_model else ()
-    writes = _writes(path, rows)
+    has_texts = _has_texts(path, rows)
     outputs = _outputs(rows, read_feature_set(feature_set) if feature_set else None, normalized, scale)
-    scores = RowScores(outputs, STANDARD_METRICS if writes else RATING_METRICS)
+    scores = RowScores(outputs, STANDARD_METRICS if has_texts else RATING_METRICS)
     conditions = {
         "source": path.name,
-        "normalization": "lowercase, punctuation split from words" if normalized else "as given, split on white space",
+        "normalization": NORMALIZATION if normalized else "as given, split on white space",
         "feature_set": feature_set.name if feature_set else "features of the file",
         "features": len(outputs.known_features),
         "rating_scale": outputs.scale,
         "oracle": any(row["oracle"] for row in rows) if all("oracle" in row for row in rows) else None,
-        "empty": sum(not words for words in outputs.predictions) if writes else None,
+        "empty": sum(not words for words in outputs.predictions) if has_texts else None,
         "similarity_model": str(similarity_model) if similarity_model else None,
     }
     groupings = {SPARSITY: _sparsity(rows), **{name: [row.get(name) for row in rows] for name in GROUPINGS}}
@@ -72,23 +78,25 @@ def score_file(
         "conditions": conditions,
         "metrics": scores.overall(),
         "intervals": confidence_intervals(scores),
-        "groups": {name: by_group(scores, labels) for name, labels in groupings.items() if _few_kinds(labels)},
-        "further": RowScores(outputs, (*further_metrics(), *similarity) if writes else ()).overall(),
+        "groups": {name: by_group(scores, labels) for name, labels in groupings.items() if _is_grouping(labels)},
+        "further": RowScores(outputs, (*further_metrics(), *similarity) if has_texts else ()).overall(),
     }
 
 
-def _writes(path: Path, rows: list[Row]) -> bool:
-    """Whether the system writes texts: in all rows, or in none."""
-    silent = sum(row["prediction"] is None for row in rows)
-    if 0 < silent < len(rows):
+def _has_texts(path: Path, rows: list[Row]) -> bool:
+    """Return whether the system writes texts; it must do so in all rows or in none."""
+    missing = sum(row["prediction"] is None for row in rows)
+    if 0 < missing < len(rows):
         raise DataError(
-            f"{path}: 'prediction' is null in {silent:,} of {len(rows):,} rows; write \"\" where nothing was said, "
-            "and null in every row only of a system that only rates"
+            f"{path}: 'prediction' is null in {missing:,} of {len(rows):,} rows; write \"\" for an empty text, "
+            "and null in every row if the system only predicts ratings"
         )
-    return not silent
+    return not missing
 
 
 def _outputs(rows: list[Row], feature_set: list[str] | None, normalized: bool, scale: RatingScale | None) -> Outputs:
+    """Build the outputs of the rows, normalized if `normalized`."""
+
     def as_scored(text: str) -> str:
         return " ".join((normalize(text) if normalized else text).split())
 
@@ -102,13 +110,13 @@ def _outputs(rows: list[Row], feature_set: list[str] | None, normalized: bool, s
         known_features,
         predicted=[row.get("predicted_rating") for row in rows],
         true=ratings,
-        scale=scale.bounds if scale else _scale(ratings),
-        described=[bool(row["reference"].strip()) for row in rows],
+        scale=scale.bounds if scale else _inferred_scale(ratings),
+        has_reference=[bool(row["reference"].strip()) for row in rows],
     )
 
 
-def _scale(ratings: list[float | None]) -> tuple[float, float] | None:
-    """Lowest and highest rating of the scale that the ratings follow; None where they follow none."""
+def _inferred_scale(ratings: list[float | None]) -> tuple[float, float] | None:
+    """Return the lowest and highest rating of the scale that fits the ratings; None if no scale does."""
     known = [rating for rating in ratings if rating is not None]
     try:
         low, high = RatingScale.infer(pl.Series(known, dtype=pl.Float64)).bounds
@@ -118,29 +126,34 @@ def _scale(ratings: list[float | None]) -> tuple[float, float] | None:
 
 
 def _similarity_metrics(model: Path) -> tuple[Metric, ...]:
-    # torch and transformers take seconds to load, and most callers do without.
+    # Imported here because torch and transformers take seconds to load, and most callers do not use them.
     from gavamoe.evaluation.metrics.similarity import SimilarityModel
 
     return SimilarityModel(model).metrics
 
 
 def _sparsity(rows: list[Row]) -> list[str | None]:
-    """The group of each row by how many training reviews its user has, where every row says so."""
+    """Return each row's group by its user's number of training reviews; all None unless every row has that number."""
     counts: list[Any] = [row.get(TRAINING_REVIEWS) for row in rows]
     if not all(isinstance(count, int) and count >= 0 for count in counts):
         return [None] * len(rows)
-    of_users = {str(row.get("user", place)): count for place, (row, count) in enumerate(zip(rows, counts, strict=True))}
-    known = [count for count in of_users.values() if count]
+    by_user = {str(row.get("user", place)): count for place, (row, count) in enumerate(zip(rows, counts, strict=True))}
+    known = [count for count in by_user.values() if count]
     return [*SparsityGroups.fit(known).labels(counts)] if known else [None] * len(rows)
 
 
-def _few_kinds(labels: list[Any]) -> bool:
-    kinds = {type(label) for label in labels if label is not None}
-    return kinds <= {int, float, str} and 1 < len({label for label in labels if label is not None}) <= MOST_GROUPS
+def _is_grouping(labels: list[Any]) -> bool:
+    """Return whether the labels are plain values of at least two and at most MAX_GROUPS kinds."""
+    types = {type(label) for label in labels if label is not None}
+    return types <= {int, float, str} and 1 < len({label for label in labels if label is not None}) <= MAX_GROUPS
 
 
 def read_feature_set(path: Path) -> list[str]:
-    """Features, one a line or as a JSON list."""
+    """Read features from a file: one per line, or a JSON list of strings.
+
+    Raises:
+        DataError: the file is no valid JSON list, holds no feature, or holds a blank one.
+    """
     lines = [line.decode("utf-8", "replace").strip() for _, line in _lines(path, "features")]
     features: Any = lines
     if lines[0].startswith("["):
@@ -149,11 +162,12 @@ def read_feature_set(path: Path) -> list[str]:
         except json.JSONDecodeError as error:
             raise DataError(f"{path} is not a JSON list of features: {error}") from None
     if not features or not all(isinstance(feature, str) and feature.strip() for feature in features):
-        raise DataError(f"{path} holds no features, or blank ones; give one a line, or a JSON list of strings")
-    return features
+        raise DataError(f"{path} holds no features, or blank ones; give one per line, or a JSON list of strings")
+    return list(features)
 
 
 def _read_rows(path: Path) -> Iterator[Row]:
+    """Yield the rows of the file, checked."""
     for number, line in _lines(path, 'lines like {"prediction": "...", "reference": "..."}'):
         try:
             row = json.loads(line)
@@ -163,29 +177,30 @@ def _read_rows(path: Path) -> Iterator[Row]:
             raise DataError(f"{path}, line {number}: not UTF-8 text") from None
         if not isinstance(row, dict):
             raise DataError(f"{path}, line {number}: expected an object with prediction and reference")
-        _check(path, number, row)
+        _check_row(path, number, row)
         yield row
 
 
-def _check(path: Path, number: int, row: Row) -> None:
+def _check_row(path: Path, number: int, row: Row) -> None:
+    """Raise `DataError` with file and line if a column is missing or has the wrong type."""
     for name in TEXTS:
         if name not in row:
             raise DataError(f"{path}, line {number}: '{name}' is missing; found {', '.join(row) or 'nothing'}")
-        only_rates = name == "prediction" and row[name] is None and row.get("predicted_rating") is not None
-        if not isinstance(row[name], str) and not only_rates:
+        rating_only = name == "prediction" and row[name] is None and row.get("predicted_rating") is not None
+        if not isinstance(row[name], str) and not rating_only:
             raise DataError(f"{path}, line {number}: '{name}' must be a text, not {row[name]!r}")
     if not isinstance(row.get(OPTIONAL_TEXT), str | None):
         raise DataError(f"{path}, line {number}: '{OPTIONAL_TEXT}' must be a text, not {row[OPTIONAL_TEXT]!r}")
     for name in NUMBERS:
         value = row.get(name)
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        # Comparing refuses NaN, and integers too large for a float, too.
+        # The comparison also rejects NaN and integers that are too large for a float.
         if value is not None and not (is_number and abs(value) <= sys.float_info.max):
             raise DataError(f"{path}, line {number}: '{name}' must be a number, not {str(value)[:40]}")
 
 
 def _lines(path: Path, expected: str) -> Iterator[tuple[int, bytes]]:
-    """(number, line) of the lines that are not blank, of which there is one at least."""
+    """Yield (number, line) of the lines that are not blank; `DataError` if there are none."""
     found = False
     if read_start(path, 1):
         for chunk in chunks(path):

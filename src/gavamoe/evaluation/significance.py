@@ -1,10 +1,13 @@
-"""How sure a figure is, and whether two systems differ: over the rows they were scored on.
+"""Confidence intervals of a metric, and tests of the difference between two systems on the same rows.
 
-A confidence interval is the percentile bootstrap over rows (Efron 1979), and a difference between two systems on the
-same rows is tested by the paired bootstrap (Koehn 2004): a resample draws the same rows of both. Where distinct things
-are counted (USR, FCR, Distinct, DIV) a resample, which repeats rows, says nothing of the sample. There no interval is
-given, and a difference is tested by approximate randomisation (Noreen 1989): the two systems' outputs change places in
-a random half of the rows, which should rarely make so large a difference when the systems are alike.
+| metric counts | interval | test of a difference |
+|---|---|---|
+| anything else | percentile bootstrap over rows (Efron 1979) | paired bootstrap (Koehn 2004) |
+| distinct items (USR, USN, FCR, Distinct, DIV) | none | approximate randomisation (Noreen 1989) |
+
+The paired bootstrap draws the same rows of both systems. A resample repeats rows, so it cannot estimate a count of
+distinct items. Approximate randomisation swaps the two systems' outputs in a random half of the rows: if the systems
+are alike, a swap rarely gives a difference as large as the observed one.
 """
 
 from __future__ import annotations
@@ -16,29 +19,29 @@ from typing import Literal
 
 import numpy as np
 
-from gavamoe.evaluation.metrics.metric import Metric, Rows
+from gavamoe.evaluation.metrics.metric import Metric, RowStatistics
 from gavamoe.evaluation.outputs import Outputs
 from gavamoe.evaluation.row_scores import RowScores
 
 RESAMPLES = 1000
 CONFIDENCE = 0.95
-ROUNDING = 1e-9  # differences below it come from the order of summation, not from the systems
-MOST_CELLS = 20_000_000  # of a block of weights or totals: 160 MB
+ROUNDING = 1e-9  # smaller differences come from the order of summation, not from the systems
+MAX_CELLS = 20_000_000  # size of a block of weights or totals: 160 MB
 
 Interval = tuple[float, float]
-# From a generator and a number of draws to one or two weightings of the rows, [draws, rows] each.
+# Maps a generator and a number of draws to one or two weightings of the rows, [draws, rows] each.
 Draw = Callable[[np.random.Generator, int], tuple[np.ndarray, ...]]
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One metric of two systems on the same rows.
+    """The difference of two systems in one metric, on the same rows.
 
     Args:
-        first, second: the values.
-        interval: of first - second; None where distinct things are counted.
-        p: two-sided; never below 1 / (resamples + 1).
-        test: how p was found.
+        first, second: the metric of each system.
+        interval: 95 % confidence interval of first - second; None where distinct items are counted.
+        p: two-sided p-value; never below 1 / (resamples + 1).
+        test: the test that gave p.
     """
 
     first: float
@@ -49,57 +52,69 @@ class Difference:
 
 
 def confidence_intervals(scores: RowScores, seed: int = 0) -> dict[str, Interval]:
-    """Bounds between which 95 % of the resamples lie, per metric that a resample estimates and the outputs define."""
-    metrics = [metric for metric in scores.metrics if metric.resamples and scores.knows(metric)]
+    """Compute the 95 % percentile bootstrap interval of each metric.
+
+    Args:
+        scores: row statistics of one system.
+        seed: seed of the resamples.
+
+    Returns:
+        (low, high) by metric name, without metrics that count distinct items or that the outputs do not define.
+    """
+    metrics = [metric for metric in scores.metrics if metric.bootstrap and scores.is_available(metric)]
     drawn = _repeat(scores, metrics, lambda rng, size: (_resamples(rng, size, scores.rows),), seed)
     intervals = {name: _interval(values) for name, (values,) in drawn.items()}
     return {name: interval for name, interval in intervals.items() if interval is not None}
 
 
 def compare(first: Outputs, second: Outputs, metrics: Sequence[Metric], seed: int = 0) -> dict[str, Difference]:
-    """The difference of two systems on the same rows, per metric that is defined for both.
+    """Test the difference of two systems on the same rows, per metric.
 
     Args:
         first, second: row i of both is the same (user, item) pair.
-        metrics: which ones.
-        seed: of the resamples.
+        metrics: the metrics to compare.
+        seed: seed of the resamples and swaps.
+
+    Returns:
+        A `Difference` by metric name, for the metrics that are defined for both systems.
 
     Raises:
         DataError: the systems have different numbers of rows.
     """
     rows = len(first)
-    together = first.followed_by(second)
-    scores = RowScores(together, metrics, lambda metric: _statistics(metric, first, second, together))
-    everything, nothing = np.ones((1, rows)), np.zeros((1, rows))
-    once = np.vstack([np.hstack([everything, nothing]), np.hstack([nothing, everything])])
-    values = {metric.name: scores.values(metric, once) for metric in metrics}
-    known = [metric for metric in metrics if not np.isnan(values[metric.name]).any()]
-    resampled = _repeat(scores, [m for m in known if m.resamples], partial(_same_rows_of_both, rows=rows), seed)
-    swapped = _repeat(scores, [m for m in known if not m.resamples], partial(_swapped_rows, rows=rows), seed)
+    both = first.concatenate(second)
+    scores = RowScores(both, metrics, lambda metric: _paired_statistics(metric, first, second, both))
+    ones, zeros = np.ones((1, rows)), np.zeros((1, rows))
+    each_system = np.vstack([np.hstack([ones, zeros]), np.hstack([zeros, ones])])
+    values = {metric.name: scores.values(metric, each_system) for metric in metrics}
+    defined = [metric for metric in metrics if not np.isnan(values[metric.name]).any()]
+    resampled = _repeat(scores, [m for m in defined if m.bootstrap], partial(_paired_resamples, rows=rows), seed)
+    swapped = _repeat(scores, [m for m in defined if not m.bootstrap], partial(_random_swaps, rows=rows), seed)
     return {
         metric.name: _by_bootstrap(values[metric.name], *resampled[metric.name])
-        if metric.resamples
+        if metric.bootstrap
         else _by_randomisation(values[metric.name], *swapped[metric.name])
-        for metric in known
+        for metric in defined
     }
 
 
-def _statistics(metric: Metric, first: Outputs, second: Outputs, together: Outputs) -> Rows | None:
-    """The rows of both systems, one after the other, each as it is scored alone.
+def _paired_statistics(metric: Metric, first: Outputs, second: Outputs, both: Outputs) -> RowStatistics | None:
+    """Return the statistics of the first system's rows, then of the second's, [2n, s].
 
-    Where distinct things are counted, one matrix of both, so that an n-gram or a text has the same column in either.
+    Each system's statistics are computed alone, as when it is scored alone. Where distinct items are counted they are
+    computed together, so that an n-gram or a text has the same column for both systems.
     """
-    if not metric.resamples:
-        return metric.statistics(together)
+    if not metric.bootstrap:
+        return metric.statistics(both)
     alone = [rows for outputs in (first, second) if (rows := metric.statistics(outputs)) is not None]
     return np.vstack(alone) if len(alone) == 2 else None
 
 
 def _repeat(scores: RowScores, metrics: Sequence[Metric], draw: Draw, seed: int) -> dict[str, list[np.ndarray]]:
-    """Per metric and weighting of a draw, the values on RESAMPLES draws, taken in blocks that fit memory."""
+    """Return each metric's values on RESAMPLES draws, one array per weighting; draws are made in blocks."""
     rng = np.random.default_rng(seed)
-    widest = max([2 * scores.rows, *(scores.width(metric) for metric in metrics)])
-    block = max(1, MOST_CELLS // widest)
+    widest = max([2 * scores.rows, *(scores.num_statistics(metric) for metric in metrics)])
+    block = max(1, MAX_CELLS // widest)
     drawn: dict[str, list[list[np.ndarray]]] = {metric.name: [] for metric in metrics}
     for start in range(0, RESAMPLES if metrics else 0, block):
         weightings = draw(rng, min(block, RESAMPLES - start))
@@ -109,36 +124,41 @@ def _repeat(scores: RowScores, metrics: Sequence[Metric], draw: Draw, seed: int)
 
 
 def _resamples(rng: np.random.Generator, size: int, rows: int) -> np.ndarray:
-    """How often each row is drawn when as many rows are drawn with replacement, [size, rows]."""
+    """Draw `rows` rows with replacement, `size` times: how often each row is drawn, [size, rows]."""
     draws = rng.integers(rows, size=(size, rows))
     return np.stack([np.bincount(draw, minlength=rows) for draw in draws]).astype(float)
 
 
-def _same_rows_of_both(rng: np.random.Generator, size: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
+def _paired_resamples(rng: np.random.Generator, size: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the same resamples as weights on the first and on the second system's rows, [size, 2 * rows] each."""
     weights = _resamples(rng, size, rows)
     return np.hstack([weights, np.zeros_like(weights)]), np.hstack([np.zeros_like(weights), weights])
 
 
-def _swapped_rows(rng: np.random.Generator, size: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
-    stays = rng.integers(2, size=(size, rows)).astype(float)
-    return np.hstack([stays, 1 - stays]), np.hstack([1 - stays, stays])
+def _random_swaps(rng: np.random.Generator, size: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the two systems after swapping their outputs in random rows, as weights, [size, 2 * rows] each."""
+    kept = rng.integers(2, size=(size, rows)).astype(float)
+    return np.hstack([kept, 1 - kept]), np.hstack([1 - kept, kept])
 
 
 def _by_bootstrap(values: np.ndarray, first: np.ndarray, second: np.ndarray) -> Difference:
-    gaps = (first - second)[~np.isnan(first - second)]
-    gaps[np.abs(gaps) < ROUNDING] = 0.0
-    one_sided = (1 + min((gaps <= 0).sum(), (gaps >= 0).sum())) / (1 + len(gaps))
+    """Return the difference with the two-sided p-value that the share of resamples beyond 0 gives."""
+    differences = (first - second)[~np.isnan(first - second)]
+    differences[np.abs(differences) < ROUNDING] = 0.0
+    one_sided = (1 + min((differences <= 0).sum(), (differences >= 0).sum())) / (1 + len(differences))
     p = float(min(1.0, 2 * one_sided))
-    return Difference(float(values[0]), float(values[1]), _interval(gaps), p, "paired bootstrap")
+    return Difference(float(values[0]), float(values[1]), _interval(differences), p, "paired bootstrap")
 
 
 def _by_randomisation(values: np.ndarray, first: np.ndarray, second: np.ndarray) -> Difference:
+    """Return the difference with p = share of random swaps that give a difference at least as large."""
     as_large = np.abs(first - second) >= abs(values[0] - values[1]) - ROUNDING
     p = float((1 + as_large.sum()) / (1 + len(as_large)))
     return Difference(float(values[0]), float(values[1]), None, p, "randomisation")
 
 
 def _interval(drawn: np.ndarray) -> Interval | None:
+    """Return the percentile interval of the values that are defined; None without any."""
     defined = drawn[~np.isnan(drawn)]
     if len(defined) == 0:
         return None

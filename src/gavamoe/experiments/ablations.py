@@ -1,39 +1,29 @@
-"""The ablations of GaVaMoE that have a name: each is the whole system with a setting changed."""
+"""GaVaMoE, its named ablations and stage 1 alone, registered as systems of a comparison."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from gavamoe.config import ExplainerConfig
-from gavamoe.experiments.config import OURS, Recipe
-from gavamoe.language.decoding_config import DECODING_SETTINGS
+from gavamoe.baselines.rating_system import RatingSystem
+from gavamoe.baselines.registry import SystemContext, register_system
+from gavamoe.config import ExplainerConfig, RunConfig
+from gavamoe.experiments.config import GAVAMOE
+from gavamoe.experiments.gavamoe import GavamoeSystem, PreferenceRatings
+from gavamoe.explainer import build
+
+STAGE_1 = "preference"
 
 
-def settings_of(name: str, recipe: Recipe) -> dict[str, Any] | None:
-    """The settings that make the named variant; None when it is none of ours."""
-    if name == OURS:
-        return {}
-    if name in recipe.variants:
-        return dict(recipe.variants[name].set)
-    return ablations(recipe.config(0).explainer).get(name)
+def ablation_settings(config: ExplainerConfig) -> dict[str, dict[str, Any]]:
+    """Return the settings that each ablation changes, by its name.
 
+    The dense FFN is one expert as wide as all experts together: the same parameters, all of them active.
 
-def trained_by(name: str, recipe: Recipe) -> str | None:
-    """The earlier model of the recipe that has the weights of this one of ours: only decoding sets them apart."""
-    earlier, learned = recipe.models[: recipe.models.index(name)], _learned(name, recipe)
-    return next((other for other in earlier if _learned(other, recipe) == learned), None)
-
-
-def _learned(name: str, recipe: Recipe) -> dict[str, Any] | None:
-    """The configuration as far as training reads it; None when the model is none of ours."""
-    changed = settings_of(name, recipe)
-    return (
-        None if changed is None else recipe.config(0, changed).model_dump(exclude={"explainer": set(DECODING_SETTINGS)})
-    )
-
-
-def ablations(config: ExplainerConfig) -> dict[str, dict[str, Any]]:
-    """By name. A dense FFN is one expert as wide as all together: the same parameters, all of them active."""
+    Args:
+        config: the settings of the comparison.
+    """
     return {
         "gavamoe-dense": {
             "explainer.experts": 1,
@@ -49,3 +39,30 @@ def ablations(config: ExplainerConfig) -> dict[str, dict[str, Any]]:
         "gavamoe-no-taste": {"explainer.use_preference_vectors": False},
         "gavamoe-drafts-alone": {"explainer.mbr_references": 0},
     }
+
+
+def create_gavamoe(context: SystemContext) -> GavamoeSystem:
+    """Return the untrained system under the context's settings."""
+    return GavamoeSystem(context.config, context.preset, context.base_model, context.reuse_weights_from)
+
+
+def check_gavamoe(context: SystemContext) -> None:
+    """Raise `ConfigError` for settings that contradict each other, or a base model that cannot be used."""
+    config = context.config
+    config.explainer.resolve_defaults(base=context.base_model is not None)
+    if context.base_model is not None:
+        build.check_base(context.base_model, config.explainer, config.preference.clusters)
+
+
+def _create_stage_1(context: SystemContext) -> RatingSystem:
+    return RatingSystem(partial(PreferenceRatings, config=context.config.preference))
+
+
+def _settings_of(name: str) -> Callable[[RunConfig], dict[str, Any]]:
+    return lambda config: ablation_settings(config.explainer)[name]
+
+
+register_system(GAVAMOE, create_gavamoe, GavamoeSystem.inputs, settings=lambda config: {}, check=check_gavamoe)
+for _name in ablation_settings(ExplainerConfig()):
+    register_system(_name, create_gavamoe, GavamoeSystem.inputs, settings=_settings_of(_name), check=check_gavamoe)
+register_system(STAGE_1, _create_stage_1)

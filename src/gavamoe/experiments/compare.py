@@ -1,9 +1,11 @@
-"""The whole comparison: every system with every seed, then tables and pictures. What is finished is not done again."""
+"""A whole comparison: every system with every seed, then tables and plots; finished trials are not repeated.
+
+CompareConfig -> SystemSpecs -> trials (train, evaluate) -> a Table per condition -> result files
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +14,14 @@ import yaml
 from gavamoe.baselines.data import TextData
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.errors import ConfigError, RunError
-from gavamoe.experiments.ablations import settings_of
-from gavamoe.experiments.aggregate import Table, table_of
-from gavamoe.experiments.config import Recipe
-from gavamoe.experiments.eval_set import EvalSet
-from gavamoe.experiments.gavamoe import parameters_of
-from gavamoe.experiments.systems import check_names, check_ready, make
+from gavamoe.experiments.aggregate import Table, make_table
+from gavamoe.experiments.config import CompareConfig
+from gavamoe.experiments.gavamoe import count_parameters
+from gavamoe.experiments.systems import check_systems, resolve_systems
 from gavamoe.experiments.tables import write_tables
-from gavamoe.experiments.trial import Trial, complete
+from gavamoe.experiments.trial import Trial, complete_trial
 from gavamoe.files import staged_file
+from gavamoe.pipeline.eval_set import EvalSet
 
 CARD, VARIANTS = "compare.yaml", "variants"
 
@@ -28,78 +29,87 @@ CARD, VARIANTS = "compare.yaml", "variants"
 def run(
     data: Path,
     out: Path,
-    recipe: Recipe,
+    config: CompareConfig,
     split: str = "test",
     resume: bool = False,
     on_note: Callable[[str], None] = lambda text: None,
 ) -> list[Table]:
-    """Run or resume the comparison in the directory `out`; a table a condition, oracles last.
+    """Run or resume a comparison and write its result files.
 
-    Models, variants, seeds, conditions and the split may be added to a comparison that is there; its data and settings
-    stay.
+    Models, variants, seeds, conditions and the split may be added to an existing comparison. Its data and settings
+    may not change.
+
+    Args:
+        data: a prepared dataset.
+        out: directory of the comparison.
+        config: systems, seeds, conditions and settings.
+        split: the split to evaluate on.
+        resume: continue the comparison in `out`.
+        on_note: called with a line before each trial.
+
+    Returns:
+        A table per condition; oracles are last, and those that no system belongs to are left out.
 
     Raises:
-        InputError: in one line, what of data, recipe or directory cannot be used.
+        InputError: data, configuration or directory cannot be used; says why in one line.
     """
     dataset = ReviewDataset.load(data)
-    check_names(recipe)
-    eval_set = EvalSet.of(dataset, split)
-    conditions = sorted((entry.condition for entry in recipe.conditions), key=lambda condition: condition.oracle)
-    check_ready(recipe, eval_set.reviews, conditions)
-    config = recipe.config(0)
-    text_data = TextData(dataset, config.explainer, recipe.base_model)
-    parameters = parameters_of(text_data, config)
-    _open(out, dataset, recipe, resume)
+    specs = resolve_systems(config)
+    eval_set = EvalSet.from_dataset(dataset, split)
+    conditions = sorted((entry.condition for entry in config.conditions), key=lambda condition: condition.oracle)
+    check_systems(specs, eval_set.reviews, conditions)
+    run_config = config.run_config()
+    text_data = TextData.from_dataset(dataset, run_config.explainer, config.base_model)
+    parameters = count_parameters(text_data, run_config)
+    _open(out, dataset, config, resume)
     trials = {
-        model: [Trial(out / "systems" / model / f"seed-{seed}", model, seed) for seed in range(recipe.seeds)]
-        for model in recipe.models
+        spec.name: [
+            Trial(out / "systems" / spec.directory / f"seed-{seed}", spec.name, seed) for seed in range(config.seeds)
+        ]
+        for spec in specs
     }
-    # Seed by seed, so that a comparison that is not finished has every system once.
-    for seed in range(recipe.seeds):
-        for model in recipe.models:
-            on_note(f"{model}, seed {seed}")
-            complete(
-                trials[model][seed], partial(make, model, recipe, seed, parameters), text_data, eval_set, conditions
-            )
-    ours = {model for model in recipe.models if settings_of(model, recipe) is not None}
-    tables = [table_of(trials, ours, recipe.subject, condition, eval_set) for condition in conditions]
-    tables = [table for table in tables if table.lines]  # an oracle's has none where nobody is told the truth
-    write_tables(out, tables, recipe)
+    # Seed by seed, so that an unfinished comparison has every system at least once.
+    for seed in range(config.seeds):
+        for spec in specs:
+            on_note(f"{spec.name}, seed {seed}")
+            complete_trial(trials[spec.name][seed], spec, parameters, text_data, eval_set, conditions)
+    tables = [make_table(specs, trials, condition, eval_set) for condition in conditions]
+    tables = [table for table in tables if table.results]
+    write_tables(out, tables, specs)
     return tables
 
 
-def _open(out: Path, dataset: ReviewDataset, recipe: Recipe, resume: bool) -> None:
-    """A new directory, or one that holds this comparison; else one line that says why not."""
+def _open(out: Path, dataset: ReviewDataset, config: CompareConfig, resume: bool) -> None:
+    """Create the directory of a new comparison, or check that it holds this one; `InputError` says why not."""
     if out.exists() and not out.is_dir():
         raise RunError(f"{out} is a file; choose another --out")
-    card = {"data": str(dataset.path.resolve()), "digest of the data": dataset.digest, **_fixed(recipe)}
-    variants = {name: dict(variant.set) for name, variant in recipe.variants.items() if name in recipe.models}
+    card = {
+        "data": str(dataset.path.resolve()),
+        "digest of the data": dataset.digest,
+        **config.model_dump(include={"preset", "base_model", "settings"}),
+    }
+    variants = {name: dict(variant.set) for name, variant in config.variants.items() if name in config.models}
     if out.is_dir() and any(out.iterdir()):
         if not resume:
             raise RunError(f"{out} already holds files; go on with --resume, or choose another --out")
-        variants = {**_begun_variants(out, card, variants), **variants}
+        variants = {**_earlier_variants(out, card, variants), **variants}
     elif resume:
         raise RunError(f"there is no comparison at {out} to resume; leave out --resume")
     with staged_file(out / CARD) as staged:
-        written = {**card, VARIANTS: variants}
-        staged.write_text(yaml.safe_dump(written, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        content = {**card, VARIANTS: variants}
+        staged.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
-def _begun_variants(out: Path, card: dict[str, Any], variants: dict[str, Any]) -> dict[str, Any]:
-    """The variants of the comparison in `out`, once it is found to be the one that `card` and `variants` describe."""
+def _earlier_variants(out: Path, card: dict[str, Any], variants: dict[str, Any]) -> dict[str, Any]:
+    """Check that `out` holds the comparison that `card` and `variants` describe; return its variants."""
     if not (out / CARD).is_file():
         raise RunError(f"{out} holds no comparison to resume: {CARD} is missing; choose another --out")
-    begun = yaml.safe_load((out / CARD).read_text(encoding="utf-8"))
-    differing = [key for key in card if begun.get(key) != card[key]]
+    earlier = yaml.safe_load((out / CARD).read_text(encoding="utf-8"))
+    differing = [key for key in card if earlier.get(key) != card[key]]
     if differing:
         raise ConfigError(f"{out} was begun with another {differing[0]}; choose another --out for it")
-    kept: dict[str, Any] = begun.get(VARIANTS, {})
-    for name in variants.keys() & kept.keys():
-        if variants[name] != kept[name]:
+    earlier_variants: dict[str, Any] = earlier.get(VARIANTS, {})
+    for name in variants.keys() & earlier_variants.keys():
+        if variants[name] != earlier_variants[name]:
             raise ConfigError(f"{out} was begun with another variant '{name}'; give the new one a name of its own")
-    return kept
-
-
-def _fixed(recipe: Recipe) -> dict[str, Any]:
-    """What all cells must share."""
-    return recipe.model_dump(include={"preset", "base_model", "settings"})
+    return earlier_variants

@@ -1,4 +1,4 @@
-"""What a comparison runs: systems, variants, seeds, conditions and settings; from a YAML file and the command line."""
+"""The configuration of a comparison: systems, variants, seeds, conditions and settings, from YAML and command line."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from gavamoe.conditions import Condition, Source
 from gavamoe.config import RunConfig, load_config, merge, nested, parse_config, read_yaml
 from gavamoe.errors import ConfigError
 
-OURS = "gavamoe"
-DEFAULT_MODELS = (OURS, "att2seq", "nrt", "peter", "pepler", "xrec", "lightgcn", "item-mode", "random-sentence")
+GAVAMOE = "gavamoe"  # the model of a comparison with none of its settings changed
+DEFAULT_MODELS = (GAVAMOE, "att2seq", "nrt", "peter", "pepler", "xrec", "lightgcn", "item-mode", "random-sentence")
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class ConditionOf(_Strict):
-    """What systems may be told of a pair."""
+class ConditionConfig(_Strict):
+    """Which facts about a pair the systems get as input."""
 
     rating: Source = "predicted"
     feature: Source = "predicted"
 
     @property
     def condition(self) -> Condition:
-        """As the systems take it."""
+        """The condition that systems are evaluated under."""
         return Condition(self.rating, self.feature)
 
 
@@ -37,15 +37,19 @@ class Variant(_Strict):
     set: dict[str, Any] = Field(description="settings by their dotted names, like explainer.granularity: 1")
 
 
-class Recipe(_Strict):
-    """A comparison. The first model, or gavamoe where it is among them, is the one that others are tested against."""
+class CompareConfig(_Strict):
+    """A comparison.
 
-    models: tuple[str, ...] = DEFAULT_MODELS
+    All systems are tested for significance against one of them, the subject: gavamoe where it is among the models,
+    otherwise the first model.
+    """
+
+    models: tuple[str, ...] = Field(DEFAULT_MODELS, description="names, or FILE.py:CLASS or MODULE:CLASS of your own")
     seeds: int = Field(3, ge=1, description="seeds 0 .. seeds - 1")
     preset: str = "small"
     base_model: str | None = Field(None, description="LM that gavamoe, pepler and xrec start from; none: from scratch")
     settings: dict[str, Any] = Field({}, description="settings of all systems by their dotted names")
-    conditions: tuple[ConditionOf, ...] = Field((ConditionOf(),), min_length=1)
+    conditions: tuple[ConditionConfig, ...] = Field((ConditionConfig(),), min_length=1)
     variants: dict[str, Variant] = {}
 
     @field_validator("models")
@@ -62,33 +66,40 @@ class Recipe(_Strict):
             raise ValueError("seed is no setting of a comparison, which has seeds 0 to seeds - 1; choose how many")
         return settings
 
-    @property
-    def subject(self) -> str:
-        """The model that the others are tested against."""
-        return OURS if OURS in self.models else self.models[0]
+    def run_config(self, settings: dict[str, Any] | None = None, seed: int = 0) -> RunConfig:
+        """Return the configuration of a run: the preset, the comparison's settings, then `settings`.
 
-    def config(self, seed: int, variant: dict[str, Any] | None = None) -> RunConfig:
-        """The configuration of a run."""
+        Raises:
+            ConfigError: a setting is unknown or out of range.
+        """
         tree = load_config(self.preset).model_dump()
-        for key, value in {**self.settings, **(variant or {}), "seed": seed}.items():
+        for key, value in {**self.settings, **(settings or {}), "seed": seed}.items():
             tree = merge(tree, nested(key, value))
         return parse_config(tree)
 
 
-def load_recipe(path: Path | None, **given: Any) -> Recipe:
-    """The file's recipe, or the default one, with what is given (and not None) over it; `settings` are added."""
+def load_compare_config(path: Path | None, **given: Any) -> CompareConfig:
+    """Return the configuration of a YAML file, or the default one, with the given values over it.
+
+    Args:
+        path: the file; None for the defaults.
+        given: values by field name, ignored where None; `settings` are added to those of the file.
+
+    Raises:
+        ConfigError: a key or a value is not valid; names it.
+    """
     tree = read_yaml(path) if path is not None else {}
     given = {key: value for key, value in given.items() if value is not None}
     if "settings" in given:
         of_file = tree.get("settings") or {}
         given["settings"] = {**of_file, **given["settings"]} if isinstance(of_file, dict) else of_file
     try:
-        recipe = Recipe.model_validate({**tree, **given})
+        config = CompareConfig.model_validate({**tree, **given})
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "recipe"
+        key = ".".join(str(part) for part in first["loc"]) or "comparison"
         message = first["msg"].removeprefix("Value error, ")
-        known = f"; known are {', '.join(Recipe.model_fields)}" if first["type"] == "extra_forbidden" else ""
-        raise ConfigError(f"{path or 'recipe'}, {key}: {message}{known}") from None
-    recipe.config(0)
-    return recipe
+        known = f"; known are {', '.join(CompareConfig.model_fields)}" if first["type"] == "extra_forbidden" else ""
+        raise ConfigError(f"{path or 'comparison'}, {key}: {message}{known}") from None
+    config.run_config()
+    return config

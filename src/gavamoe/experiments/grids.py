@@ -1,4 +1,4 @@
-"""A comparison as grids of text: what every format of the results shows."""
+"""The tables of a comparison as grids of text, which every output format shows."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 from gavamoe.evaluation.comparable import NORMALIZATION, TRUNCATE_WORDS
 from gavamoe.evaluation.report import LABELS, SHOWN, SHOWN_FURTHER
 from gavamoe.evaluation.score import LOWER_IS_BETTER
-from gavamoe.experiments.aggregate import LEVEL, MetricSummary, SystemResult, Table
+from gavamoe.experiments.aggregate import SIGNIFICANCE_LEVEL, MetricSummary, SystemResult, Table
 
 ABSENT = "–"
 DIFFERS = "†"
-BY_GROUP = ("BLEU-4", "rouge_l/f_score", "RMSE")  # they do not depend on how many texts there are
+BY_GROUP = ("BLEU-4", "rouge_l/f_score", "RMSE")  # they do not depend on the number of texts
 LOSSES = "validation loss in nats a token, rating and feature as given to those that take them"
 
 
 @dataclass(frozen=True)
 class TableCell:
-    """A field of a grid; `best` of its column."""
+    """A cell of a grid; `best` marks the best value of a column."""
 
     text: str
     best: bool = False
@@ -25,7 +25,7 @@ class TableCell:
 
 @dataclass
 class Grid:
-    """Rows of entries under columns; the first column names the row."""
+    """Rows of cells under column names; the first column is the name of the row."""
 
     columns: list[str]
     rows: list[tuple[str, list[TableCell]]] = field(default_factory=list)
@@ -33,7 +33,14 @@ class Grid:
 
 @dataclass
 class Section:
-    """What is shown of one table. `oracle`: ground truth was in the input, so it stands apart."""
+    """Everything that is shown of one table.
+
+    Args:
+        title: the condition.
+        oracle: whether ground truth was in the input, so that the section is set apart.
+        notes: how the numbers were computed.
+        grids: by caption.
+    """
 
     title: str
     oracle: bool
@@ -41,20 +48,25 @@ class Section:
     grids: dict[str, Grid]
 
 
+def describe_condition(table: Table) -> str:
+    """Return the source of rating and feature in words."""
+    return f"rating {table.condition.rating}, feature {table.condition.feature}"
+
+
 def title_of(table: Table) -> str:
-    """What its systems may have been told; an oracle is called one."""
-    told = f"rating {table.condition.rating}, feature {table.condition.feature}"
-    return f"Oracle: {told}" if table.condition.oracle else told
+    """Return the condition as a title, which says whether it is an oracle."""
+    condition = describe_condition(table)
+    return f"Oracle: {condition}" if table.condition.oracle else condition
 
 
-def section(table: Table) -> Section:
-    """All grids of a table."""
-    seeds = max(line.seeds for line in table.lines)
+def make_section(table: Table) -> Section:
+    """Return all grids of a table that are not empty."""
+    seeds = max(result.seeds for result in table.results)
     spread = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
     notes = (
         f"Split {table.split}, n = {table.n:,}; {spread}. Texts: {NORMALIZATION}, cut at {TRUNCATE_WORDS} words. "
-        f"The best is bold. {DIFFERS}: differs from {table.subject}, p < {LEVEL:g} in every seed (paired bootstrap; "
-        "randomisation where distinct things are counted)."
+        f"The best is bold. {DIFFERS}: differs from {table.subject}, p < {SIGNIFICANCE_LEVEL:g} in every seed "
+        "(paired bootstrap; randomisation where distinct things are counted)."
     )
     if table.condition.oracle:
         notes += " Ground truth was in the input: compare with this table's other lines only."
@@ -74,99 +86,100 @@ def section(table: Table) -> Section:
 
 
 def metrics_grid(table: Table, shown: dict[str, int]) -> Grid:
-    """A line a system that has any of the metrics, a column a metric; `shown`: metrics and their decimals."""
-    metrics = [name for name in shown if any(name in line.figures for line in table.lines)]
+    """Return a row per system and a column per metric; `shown` holds the metrics and their decimals."""
+    metrics = [name for name in shown if any(name in result.metrics for result in table.results)]
     grid = Grid(["model", "told", *(f"{LABELS.get(m, m)} {'↓' if m in LOWER_IS_BETTER else '↑'}" for m in metrics)])
-    best = {m: _best([line.figures[m].mean for line in table.lines if m in line.figures], m) for m in metrics}
-    for line in table.lines:
-        if not any(metric in line.figures for metric in metrics):
+    best = {m: _best([r.metrics[m].mean for r in table.results if m in r.metrics], m) for m in metrics}
+    for result in table.results:
+        if not any(metric in result.metrics for metric in metrics):
             continue
-        entries = [TableCell(", ".join(f"{fact} {source}" for fact, source in line.told.items()) or ABSENT)]
-        entries += [_figure(line, metric, best[metric], shown[metric]) for metric in metrics]
-        grid.rows.append((line.model, entries))
+        cells = [TableCell(", ".join(f"{field} {source}" for field, source in result.inputs.items()) or ABSENT)]
+        cells += [_metric_cell(result, metric, best[metric], shown[metric]) for metric in metrics]
+        grid.rows.append((result.model, cells))
     return grid
 
 
 def groups_grid(table: Table, metric: str) -> Grid:
-    """A line a system, a column a group of users: one metric, the mean over seeds."""
-    groups = list(table.lines[0].groups)
-    known = [line for line in table.lines if any(metric in of_group for of_group in line.groups.values())]
+    """Return a row per system and a column per group of users: the mean of one metric over the seeds."""
+    groups = list(table.results[0].groups)
+    known = [result for result in table.results if any(metric in metrics for metrics in result.groups.values())]
     grid = Grid(["model", *groups])
-    values = {line.model: [line.groups[group].get(metric) for group in groups] for line in known}
+    values = {result.model: [result.groups[group].get(metric) for group in groups] for result in known}
     best = [_best([v for v in column if v is not None], metric) for column in zip(*values.values(), strict=True)]
-    shown = SHOWN[metric]
-    for line in known:
-        entries = [
-            TableCell(ABSENT if value is None else f"{value:.{shown}f}", value is not None and value == least)
-            for value, least in zip(values[line.model], best, strict=True)
+    decimals = SHOWN[metric]
+    for result in known:
+        cells = [
+            TableCell(ABSENT if value is None else f"{value:.{decimals}f}", value is not None and value == best_value)
+            for value, best_value in zip(values[result.model], best, strict=True)
         ]
-        grid.rows.append((line.model, entries))
+        grid.rows.append((result.model, cells))
     return grid
 
 
 def against_best(table: Table) -> Grid:
-    """A line a metric: ours, the best of the others, the difference and whether it holds."""
+    """Return a row per metric: the subject, the best of the others, their difference and its p-value."""
     grid = Grid(["metric", table.subject, "best of the others", "its value", "difference", "p"])
-    ours = next((line for line in table.lines if line.model == table.subject), None)
-    for metric, other in table.best.items():
-        if ours is None or metric not in ours.figures:
+    subject = next((result for result in table.results if result.model == table.subject), None)
+    for metric, other in table.best_of_others.items():
+        if subject is None or metric not in subject.metrics:
             continue
-        own, theirs = ours.figures[metric].mean, other.figures[metric].mean
-        p = other.figures[metric].p
-        shown = {**SHOWN, **SHOWN_FURTHER}[metric]
-        better = own < theirs if metric in LOWER_IS_BETTER else own > theirs
+        value, other_value = subject.metrics[metric].mean, other.metrics[metric].mean
+        p = other.metrics[metric].p
+        decimals = {**SHOWN, **SHOWN_FURTHER}[metric]
+        better = value < other_value if metric in LOWER_IS_BETTER else value > other_value
         texts = [
-            f"{own:.{shown}f}",
+            f"{value:.{decimals}f}",
             other.model,
-            f"{theirs:.{shown}f}",
-            f"{own - theirs:+.{shown}f}",
+            f"{other_value:.{decimals}f}",
+            f"{value - other_value:+.{decimals}f}",
             ABSENT if p is None else f"{p:.3f}",
         ]
-        entries = [TableCell(text, best=better and place == 0) for place, text in enumerate(texts)]
-        grid.rows.append((f"{LABELS.get(metric, metric)} {'↓' if metric in LOWER_IS_BETTER else '↑'}", entries))
+        cells = [TableCell(text, best=better and column == 0) for column, text in enumerate(texts)]
+        grid.rows.append((f"{LABELS.get(metric, metric)} {'↓' if metric in LOWER_IS_BETTER else '↑'}", cells))
     return grid
 
 
 def training_grid(table: Table) -> Grid:
-    """A line a system: parameters, epochs, seconds, tokens a second, loss."""
+    """Return a row per system: parameters, epochs, seconds, tokens per second, validation loss."""
     columns = ["model", "parameters", "epochs", "seconds", "tokens/s", "validation loss"]
     grid = Grid(columns)
-    for line in table.lines:
-        took = line.training
-        speed = took["tokens"] / took["seconds"] if took["tokens"] and took["seconds"] else None
+    for result in table.results:
+        costs = result.training
+        speed = costs["tokens"] / costs["seconds"] if costs["tokens"] and costs["seconds"] else None
         values = [
-            (took["parameters"], ",.0f"),
-            (took["epochs"] or None, ".1f"),
-            (took["seconds"], ",.1f"),
+            (costs["parameters"], ",.0f"),
+            (costs["epochs"] or None, ".1f"),
+            (costs["seconds"], ",.1f"),
             (speed, ",.0f"),
-            (took["valid_loss"], ".3f"),
+            (costs["valid_loss"], ".3f"),
         ]
-        grid.rows.append((line.model, [TableCell(ABSENT if v is None else format(v, form)) for v, form in values]))
+        grid.rows.append((result.model, [TableCell(ABSENT if v is None else format(v, form)) for v, form in values]))
     return grid
 
 
 def losses_grid(table: Table) -> Grid:
-    """A line a system that writes, a column an epoch."""
-    written = [line for line in table.lines if line.losses]
-    epochs = max((len(line.losses) for line in written), default=0)
+    """Return a row per system that writes texts, and a column per epoch."""
+    writing = [result for result in table.results if result.losses]
+    epochs = max((len(result.losses) for result in writing), default=0)
     grid = Grid(["model", *map(str, range(1, epochs + 1))])
-    for line in written:
-        least = min(loss.mean for loss in line.losses)
-        entries = [TableCell(f"{loss.mean:.3f}", loss.mean == least) for loss in line.losses]
-        grid.rows.append((line.model, entries + [TableCell(ABSENT)] * (epochs - len(entries))))
+    for result in writing:
+        lowest = min(loss.mean for loss in result.losses)
+        cells = [TableCell(f"{loss.mean:.3f}", loss.mean == lowest) for loss in result.losses]
+        grid.rows.append((result.model, cells + [TableCell(ABSENT)] * (epochs - len(cells))))
     return grid
 
 
-def _figure(line: SystemResult, metric: str, best: float | None, decimals: int) -> TableCell:
-    figure: MetricSummary | None = line.figures.get(metric)
-    if figure is None:
+def _metric_cell(result: SystemResult, metric: str, best: float | None, decimals: int) -> TableCell:
+    summary: MetricSummary | None = result.metrics.get(metric)
+    if summary is None:
         return TableCell(ABSENT)
-    spread = f" ± {figure.spread:.{decimals}f}" if figure.spread is not None else ""
-    mark = DIFFERS if figure.p is not None and figure.p < LEVEL else ""
-    return TableCell(f"{figure.mean:.{decimals}f}{spread}{mark}", figure.mean == best)
+    spread = f" ± {summary.spread:.{decimals}f}" if summary.spread is not None else ""
+    mark = DIFFERS if summary.p is not None and summary.p < SIGNIFICANCE_LEVEL else ""
+    return TableCell(f"{summary.mean:.{decimals}f}{spread}{mark}", summary.mean == best)
 
 
 def _best(values: list[float], metric: str) -> float | None:
+    """Return the best value; None where all are equal, so that none is marked."""
     if len(set(values)) < 2:
         return None
     return min(values) if metric in LOWER_IS_BETTER else max(values)

@@ -1,4 +1,4 @@
-"""Pictures of a comparison: metrics by how much is known of the user and by the sizes of GaVaMoE, losses by epoch."""
+"""Plots of a comparison: metrics by users' training reviews and by the sizes of GaVaMoE, and losses by epoch."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from matplotlib.ticker import MaxNLocator
 
 from gavamoe.evaluation.plots import COLOURS, STYLE
 from gavamoe.evaluation.report import LABELS
-from gavamoe.experiments.ablations import settings_of
 from gavamoe.experiments.aggregate import SystemResult, Table
-from gavamoe.experiments.config import Recipe
-from gavamoe.experiments.grids import BY_GROUP
+from gavamoe.experiments.grids import BY_GROUP, describe_condition
+from gavamoe.experiments.systems import SystemSpec
 
 SIZES = {
     "number of clusters": "preference.clusters",
@@ -25,47 +24,48 @@ SIZES = {
 STYLES = ("-", "--", ":")
 
 
-def pictures(tables: list[Table], recipe: Recipe) -> dict[str, Figure]:
-    """By title; of the conditions without ground truth, and only what the systems at hand can show."""
-    drawn: dict[str, Figure] = {}
+def draw_plots(tables: list[Table], specs: Sequence[SystemSpec]) -> dict[str, Figure]:
+    """Return the plots by title, without those of oracles and those that the compared systems have no data for."""
+    plots: dict[str, Figure] = {}
     for table in tables:
         if table.condition.oracle:
             continue
-        told = f"rating {table.condition.rating}, feature {table.condition.feature}"
-        drawn[f"By training reviews of the user ({told})"] = by_sparsity(table)
+        condition = describe_condition(table)
+        plots[f"By training reviews of the user ({condition})"] = by_sparsity(table)
         for name, key in SIZES.items():
-            points = sizes(table, recipe, key)
+            points = by_setting(table, specs, key)
             if len(points) > 1:
-                drawn[f"By {name} ({told})"] = by_size(name, points)
-    if tables and any(len(line.losses) > 1 for line in tables[0].lines):
-        drawn["Validation loss by epoch"] = by_epoch(tables[0])
-    return drawn
+                plots[f"By {name} ({condition})"] = by_size(name, points)
+    if tables and any(len(result.losses) > 1 for result in tables[0].results):
+        plots["Validation loss by epoch"] = by_epoch(tables[0])
+    return plots
 
 
-def sizes(table: Table, recipe: Recipe, key: str) -> list[tuple[int, SystemResult]]:
-    """The lines of ours that differ in this one setting, with its value."""
-    step, name = key.split(".")
+def by_setting(table: Table, specs: Sequence[SystemSpec], key: str) -> list[tuple[int, SystemResult]]:
+    """Return the variants of GaVaMoE that differ in one setting alone, with its value, in ascending order."""
+    stage, name = key.split(".")
+    by_name = {spec.name: spec for spec in specs}
     points = []
-    for line in table.lines:
-        changed = settings_of(line.model, recipe)
-        if changed is not None and set(changed) <= {key}:
-            points.append((int(getattr(getattr(recipe.config(0, changed), step), name)), line))
+    for result in table.results:
+        spec = by_name[result.model]
+        if spec.settings is not None and set(spec.settings) <= {key}:
+            points.append((int(getattr(getattr(spec.config, stage), name)), result))
     return sorted(points, key=lambda point: point[0])
 
 
 @rc_context(STYLE)
 def by_sparsity(table: Table) -> Figure:
-    """A panel a metric, a curve a system, over groups of users."""
+    """Draw a panel per metric and a curve per system over groups of users."""
     figure, panels = _panels(len(BY_GROUP))
-    groups = list(next(iter(table.lines)).groups)
+    groups = list(table.results[0].groups)
     for axes, metric in zip(panels, BY_GROUP, strict=True):
-        for place, line in enumerate(table.lines):
+        for number, result in enumerate(table.results):
             points = [
-                (at, line.groups[group][metric]) for at, group in enumerate(groups) if metric in line.groups[group]
+                (x, result.groups[group][metric]) for x, group in enumerate(groups) if metric in result.groups[group]
             ]
             if points:
                 x, y = zip(*points, strict=True)
-                axes.plot(x, y, **_drawn(place, line.model == table.subject), label=line.model)
+                axes.plot(x, y, **_curve_style(number, result.model == table.subject), label=result.model)
         axes.set(title=LABELS.get(metric, metric), xlabel="training reviews of the user")
         axes.set_xticks(range(len(groups)), groups)
     handles = {
@@ -77,24 +77,24 @@ def by_sparsity(table: Table) -> Figure:
 
 @rc_context(STYLE)
 def by_epoch(table: Table) -> Figure:
-    """A curve a system: validation loss of the texts, mean over seeds."""
+    """Draw a curve per system: validation loss of the texts, mean over seeds."""
     figure, (axes,) = _panels(1)
-    for place, line in enumerate(table.lines):
-        if line.losses:
-            epochs = range(1, len(line.losses) + 1)
-            drawn = _drawn(place, line.model == table.subject)
-            axes.plot(epochs, [loss.mean for loss in line.losses], **drawn, label=line.model)
+    for number, result in enumerate(table.results):
+        if result.losses:
+            epochs = range(1, len(result.losses) + 1)
+            style = _curve_style(number, result.model == table.subject)
+            axes.plot(epochs, [loss.mean for loss in result.losses], **style, label=result.model)
     axes.set(xlabel="epoch, phases one after the other", ylabel="nats a token")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.legend(loc="outside right upper")
     return figure
 
 
-def _drawn(place: int, subject: bool) -> dict[str, Any]:
-    """How the system at a place of the table is drawn, in every picture alike."""
+def _curve_style(number: int, subject: bool) -> dict[str, Any]:
+    """Return the line style of the system in that row of the table, the same in every plot."""
     return {
-        "color": COLOURS[place % len(COLOURS)],
-        "linestyle": STYLES[place // len(COLOURS) % len(STYLES)],
+        "color": COLOURS[number % len(COLOURS)],
+        "linestyle": STYLES[number // len(COLOURS) % len(STYLES)],
         "linewidth": 2.2 if subject else 1.1,
         "marker": "o",
         "markersize": 3,
@@ -103,14 +103,14 @@ def _drawn(place: int, subject: bool) -> dict[str, Any]:
 
 @rc_context(STYLE)
 def by_size(name: str, points: Sequence[tuple[int, SystemResult]]) -> Figure:
-    """A panel a metric: mean and spread over seeds by the setting's value."""
+    """Draw a panel per metric: mean and spread over seeds by the value of a setting."""
     figure, panels = _panels(len(BY_GROUP))
     for axes, metric in zip(panels, BY_GROUP, strict=True):
-        known = [(value, line.figures[metric]) for value, line in points if metric in line.figures]
+        known = [(value, result.metrics[metric]) for value, result in points if metric in result.metrics]
         axes.errorbar(
             [value for value, _ in known],
-            [found.mean for _, found in known],
-            [found.spread or 0.0 for _, found in known],
+            [summary.mean for _, summary in known],
+            [summary.spread or 0.0 for _, summary in known],
             marker="o",
             capsize=3,
             color=COLOURS[0],

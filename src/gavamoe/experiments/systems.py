@@ -1,108 +1,159 @@
-"""Any system of a comparison by its name."""
+"""The systems of a comparison, resolved once from their names.
+
+CompareConfig.models -> resolve_systems -> [SystemSpec, ...] -> compare, aggregate, plots, tables
+"""
 
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
+from typing import Any
 
 import polars as pl
 
-from gavamoe.baselines import simple as trivial
-from gavamoe.baselines.base import Predictions, System, TrainingSummary
-from gavamoe.baselines.data import TextData
-from gavamoe.baselines.matrix_factorisation import require_cornac
-from gavamoe.baselines.rating_system import RatingSystem
-from gavamoe.baselines.registry import RATING_SYSTEMS, TEXT_SYSTEMS
+from gavamoe.baselines.base import System
+from gavamoe.baselines.registry import RegisteredSystem, SystemContext, SystemFactory, registered_systems
+from gavamoe.baselines.user_systems import class_name, directory_name, is_reference, load_user_system
 from gavamoe.conditions import Condition, given_column
-from gavamoe.data.scale import RatingScale
+from gavamoe.config import RunConfig
 from gavamoe.errors import ConfigError
-from gavamoe.experiments.ablations import ablations, settings_of, trained_by
-from gavamoe.experiments.config import OURS, Recipe
-from gavamoe.experiments.gavamoe import Gavamoe, PreferenceRatings
-from gavamoe.explainer import build
+from gavamoe.experiments.ablations import check_gavamoe, create_gavamoe
+from gavamoe.experiments.config import GAVAMOE, CompareConfig, Variant
+from gavamoe.experiments.gavamoe import GavamoeSystem
+from gavamoe.language.decoding_config import DECODING_SETTINGS
 
-TRIVIAL: dict[str, Callable[[pl.DataFrame, RatingScale, int], trivial.System]] = {
-    "item-mode": lambda train, scale, seed: trivial.ItemMode.fit(train, scale),
-    "random-sentence": trivial.RandomSentence.fit,
-    "bias": lambda train, scale, seed: trivial.Biases.fit(train, scale),
-    "mean": lambda train, scale, seed: trivial.GlobalMean.fit(train, scale),
-}
-WRITE_NOTHING = {"bias", "mean"}
-STAGE1 = "preference"
-VARIANT_NAME = re.compile(r"\w[\w.+-]*")  # results lie in a directory of that name
+VARIANT_NAME = re.compile(r"\w[\w.+-]*")  # it names a directory too
 
 
-class Trivial:
-    """A baseline that counts, of the evaluation's own."""
+@dataclass(frozen=True)
+class SystemSpec:
+    """A system of a comparison.
 
-    inputs: frozenset[str] = frozenset()
+    Args:
+        name: as tables show it.
+        directory: name of the directory that its trials are in.
+        factory: makes the untrained system from a context.
+        inputs: the fields of a condition that it can use as input.
+        settings: for GaVaMoE and its variants, the settings that it changes; None for a baseline.
+        context: for the factory; its configuration has seed 0 and includes `settings`.
+        check: raises `InputError` for what would stop the system.
+    """
 
-    def __init__(self, name: str):
-        self.name = name
+    name: str
+    directory: str
+    factory: SystemFactory
+    inputs: frozenset[str]
+    settings: dict[str, Any] | None
+    context: SystemContext
+    check: Callable[[SystemContext], None]
 
-    def fit(self, data: TextData, seed: int, directory: Path) -> TrainingSummary:
-        """As `System.fit`."""
-        started = time.perf_counter()
-        self.load(data, seed, directory)
-        return TrainingSummary(0, time.perf_counter() - started)
+    @property
+    def config(self) -> RunConfig:
+        """The configuration of the system with seed 0."""
+        return self.context.config
 
-    def load(self, data: TextData, seed: int, directory: Path) -> None:
-        """As `System.load`: counted anew."""
-        self.system_ = TRIVIAL[self.name](data.dataset.interactions("train"), data.scale, seed)
+    @property
+    def reuse_weights_from(self) -> str | None:
+        """The directory of an earlier system with the same weights: only their decoding differs."""
+        return self.context.reuse_weights_from
 
-    def predict(self, pairs: pl.DataFrame, condition: Condition) -> Predictions:
-        """As `System.predict`."""
-        texts, ratings = self.system_.predict(pairs)
-        return Predictions(None if self.name in WRITE_NOTHING else texts, ratings)
+    @property
+    def is_gavamoe(self) -> bool:
+        """Whether the system is GaVaMoE or a variant of it."""
+        return self.settings is not None
 
+    def create(self, seed: int, parameters: int) -> System:
+        """Return the untrained system; a network from scratch gets about that many parameters."""
+        config = self.config.model_copy(update={"seed": seed})
+        return self.factory(replace(self.context, config=config, parameters=parameters))
 
-def make(name: str, recipe: Recipe, seed: int, parameters: int) -> System:
-    """The system, not yet trained; baselines from scratch are sized to `parameters`."""
-    changed = settings_of(name, recipe)
-    if changed is not None:
-        return Gavamoe(recipe.config(seed, changed), recipe.preset, recipe.base_model, trained_by(name, recipe))
-    if name == STAGE1:
-        return RatingSystem(partial(PreferenceRatings, config=recipe.config(seed).preference))
-    if name in TEXT_SYSTEMS:
-        return TEXT_SYSTEMS[name](parameters)
-    return RATING_SYSTEMS[name]() if name in RATING_SYSTEMS else Trivial(name)
+    def belongs_in(self, condition: Condition) -> bool:
+        """Return whether the system is in the condition's table; in an oracle's, if it gets a true fact as input."""
+        sources = {"rating": condition.rating, "feature": condition.feature}
+        return not condition.oracle or any(sources[field] == "given" for field in self.inputs)
 
 
-def check_names(recipe: Recipe) -> None:
-    """`ConfigError` for a model that nobody knows."""
-    named = [OURS, *ablations(recipe.config(0).explainer)]
-    others = [STAGE1, *TEXT_SYSTEMS, *RATING_SYSTEMS, *TRIVIAL]
-    for name in recipe.variants:
-        if name in (*named, *others) or not VARIANT_NAME.fullmatch(name):
+def resolve_systems(config: CompareConfig) -> list[SystemSpec]:
+    """Return the systems of a comparison, in the order of its models.
+
+    Raises:
+        ConfigError: a model is unknown, the name of a variant is taken, or a setting is not valid.
+    """
+    named = _named_systems(config)
+    base = config.run_config()
+    # The settings of every variant are checked, even of those that are not compared.
+    settings = {name: found.settings(base) for name, found in named.items() if found.settings is not None}
+    configs = {name: config.run_config(changed) for name, changed in settings.items()}
+    specs: list[SystemSpec] = []
+    for name in config.models:
+        if is_reference(name):
+            found, shown, directory = load_user_system(name), class_name(name), directory_name(name)
+        elif name in named:
+            found, shown, directory = named[name], name, name
+        else:
+            raise ConfigError(f"there is no model '{name}'; choose among {', '.join(named)}, or FILE.py:CLASS")
+        if any(shown == spec.name or directory == spec.directory for spec in specs):
+            raise ConfigError(f"two models are called {shown}; rename one of the classes")
+        run_config = configs.get(name, base)
+        context = SystemContext(run_config, config.preset, config.base_model)
+        if found.settings is not None:
+            context = replace(context, reuse_weights_from=_same_weights(run_config, specs))
+        specs.append(
+            SystemSpec(shown, directory, found.factory, found.inputs, settings.get(name), context, found.check)
+        )
+    return specs
+
+
+def subject_of(specs: Sequence[SystemSpec]) -> SystemSpec:
+    """Return the system that the others are tested against: gavamoe where it is compared, else the first."""
+    return next((spec for spec in specs if spec.name == GAVAMOE), specs[0])
+
+
+def check_systems(specs: Sequence[SystemSpec], reviews: pl.DataFrame, conditions: Sequence[Condition]) -> None:
+    """Check before any training what would stop a system when its turn comes, perhaps hours later.
+
+    Raises:
+        InputError: the reviews lack a fact that a condition gives, a library is missing, or settings do not fit.
+    """
+    for field in sorted({field for spec in specs for field in spec.inputs}):
+        if any(getattr(condition, field) == "given" for condition in conditions):
+            given_column(reviews, field)
+    for spec in specs:
+        spec.check(spec.context)
+
+
+def _named_systems(config: CompareConfig) -> dict[str, RegisteredSystem]:
+    """Return all systems that have a name: GaVaMoE and its ablations, the comparison's variants, the baselines."""
+    registered = registered_systems()
+    family = {name: found for name, found in registered.items() if found.settings is not None}
+    others = {name: found for name, found in registered.items() if found.settings is None}
+    variants: dict[str, RegisteredSystem] = {}
+    for name, variant in config.variants.items():
+        if name in registered or not VARIANT_NAME.fullmatch(name):
             raise ConfigError(
                 f"variants: '{name}' is the name of a system, or no name for a directory; choose another, of letters, "
                 "digits and - _ . +"
             )
-    ours = [*named, *recipe.variants]
-    known = [*ours, *others]
-    for name in recipe.models:
-        if name not in known:
-            raise ConfigError(f"there is no model '{name}'; choose among {', '.join(known)}")
-    for name in ours:
-        recipe.config(0, settings_of(name, recipe))
+        variants[name] = RegisteredSystem(
+            create_gavamoe, GavamoeSystem.inputs, partial(_settings_of, variant), check_gavamoe
+        )
+    return {**family, **variants, **others}
 
 
-def check_ready(recipe: Recipe, reviews: pl.DataFrame, conditions: Sequence[Condition]) -> None:
-    """Find now what would stop a system when its turn comes, perhaps after hours; `InputError` says what."""
-    told = {fact for name in recipe.models for fact in make(name, recipe, 0, 0).inputs}
-    for fact in sorted(told):
-        if any(getattr(condition, fact) == "given" for condition in conditions):
-            given_column(reviews, fact)
-    if "mf" in recipe.models:
-        require_cornac()
-    for name in recipe.models:
-        changed = settings_of(name, recipe)
-        if changed is None:
-            continue
-        config = recipe.config(0, changed)
-        config.explainer.resolve_defaults(base=recipe.base_model is not None)
-        if recipe.base_model is not None:
-            build.check_base(recipe.base_model, config.explainer, config.preference.clusters)
+def _settings_of(variant: Variant, config: RunConfig) -> dict[str, Any]:
+    """Return the settings of a variant, which do not depend on those of the comparison."""
+    return dict(variant.set)
+
+
+def _same_weights(config: RunConfig, earlier: Sequence[SystemSpec]) -> str | None:
+    """Return the directory of an earlier variant of GaVaMoE that differs in decoding alone, if there is one."""
+    trained = _training_settings(config)
+    same = (spec for spec in earlier if spec.is_gavamoe and _training_settings(spec.config) == trained)
+    return next((spec.directory for spec in same), None)
+
+
+def _training_settings(config: RunConfig) -> dict[str, Any]:
+    """Return the settings that weights depend on."""
+    return config.model_dump(exclude={"explainer": set(DECODING_SETTINGS)})

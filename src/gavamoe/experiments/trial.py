@@ -1,56 +1,59 @@
-"""One system with one seed: trained once, asked once per split and condition, everything kept.
+"""A trial is one system with one seed: trained once, then evaluated once per split and condition.
 
-systems/MODEL/seed-S/training.json, what the system keeps of itself
+systems/MODEL/seed-S/training.json, and what the system itself saves
 systems/MODEL/seed-S/SPLIT/CONDITION/predictions.jsonl, result.json
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 
-from gavamoe.baselines.base import Predictions, System, TrainingSummary
+from gavamoe.baselines.base import SUMMARY, Predictions
 from gavamoe.baselines.data import TextData
 from gavamoe.conditions import Condition
 from gavamoe.evaluation.groups import SPARSITY, TRAINING_REVIEWS, by_group
 from gavamoe.evaluation.metrics.rating import METRICS as RATING_METRICS
-from gavamoe.evaluation.row_scores import RowScores
-from gavamoe.evaluation.score import STANDARD_METRICS, further_metrics
-from gavamoe.experiments.eval_set import EvalSet
+from gavamoe.experiments.systems import SystemSpec
 from gavamoe.files import write_json, write_json_lines
+from gavamoe.pipeline.eval_set import EvalSet, all_metrics
 
-TRAINING, RESULT, PREDICTIONS = "training.json", "result.json", "predictions.jsonl"
+RESULT, PREDICTIONS = "result.json", "predictions.jsonl"
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Where a system with a seed keeps what it did."""
+    """The files of one system with one seed.
+
+    Args:
+        directory: systems/MODEL/seed-S of a comparison.
+        model: name of the system.
+        seed: of its training.
+    """
 
     directory: Path
     model: str
     seed: int
 
-    def asked(self, split: str, condition: Condition) -> Path:
-        """Where its answers lie."""
+    def result_directory(self, split: str, condition: Condition) -> Path:
+        """Return the directory of the result under a condition."""
         return self.directory / split / condition.slug
 
     def training(self) -> dict[str, Any] | None:
-        """What training took, once it is done."""
-        return _read(self.directory / TRAINING)
+        """Return the training summary; None before training is finished."""
+        return _read(self.directory / SUMMARY)
 
     def result(self, split: str, condition: Condition) -> dict[str, Any] | None:
-        """Metrics and groups, once they are there."""
-        return _read(self.asked(split, condition) / RESULT)
+        """Return the metrics, overall and by group; None before the evaluation."""
+        return _read(self.result_directory(split, condition) / RESULT)
 
     def predictions(self, split: str, condition: Condition) -> Predictions:
-        """What the system said, row by row."""
-        with (self.asked(split, condition) / PREDICTIONS).open(encoding="utf-8") as file:
+        """Return the predictions, one per row of the evaluation set."""
+        with (self.result_directory(split, condition) / PREDICTIONS).open(encoding="utf-8") as file:
             rows = [json.loads(line) for line in file]
         texts, ratings = ([row[name] for row in rows] for name in ("prediction", "predicted_rating"))
         return Predictions(
@@ -58,64 +61,63 @@ class Trial:
         )
 
 
-def complete(
-    trial: Trial, make: Callable[[], System], data: TextData, eval_set: EvalSet, conditions: list[Condition]
+def complete_trial(
+    trial: Trial, spec: SystemSpec, parameters: int, data: TextData, eval_set: EvalSet, conditions: list[Condition]
 ) -> None:
-    """Train and ask what is not yet done."""
+    """Train and evaluate what is not finished yet.
+
+    Args:
+        trial: where its files are.
+        spec: the system.
+        parameters: how many a network from scratch should have.
+        data: what it is trained on.
+        eval_set: what it is evaluated on.
+        conditions: those that the system does not belong to are skipped.
+    """
     split = eval_set.split
-    missing = [condition for condition in conditions if trial.result(split, condition) is None]
+    wanted = [condition for condition in conditions if spec.belongs_in(condition)]
+    missing = [condition for condition in wanted if trial.result(split, condition) is None]
     if not missing:
         return
-    system = make()
-    missing = [condition for condition in missing if tells(system, condition)]
+    system = spec.create(trial.seed, parameters)
     if trial.training() is None:
         trial.directory.mkdir(parents=True, exist_ok=True)
-        training: TrainingSummary = system.fit(data, trial.seed, trial.directory)
-        write_json(trial.directory / TRAINING, training.to_dict())
-    elif missing:
+        training = system.fit(data, trial.seed, trial.directory)
+        write_json(trial.directory / SUMMARY, training.to_dict())
+    else:
         system.load(data, trial.seed, trial.directory)
-    answered: dict[tuple[str, ...], Predictions] = {}
+    by_input: dict[tuple[str, ...], Predictions] = {}
     for condition in missing:
-        told = tuple(getattr(condition, fact) for fact in sorted(system.inputs))
-        if told not in answered:  # a system that is told the same says the same
-            answered[told] = system.predict(eval_set.reviews, condition)
-        predictions = answered[told]
-        where = trial.asked(split, condition)
-        _write_predictions(where / PREDICTIONS, eval_set, predictions, condition.oracle)
-        write_json(where / RESULT, _result(trial, system, predictions, eval_set, condition))
-
-
-def tells(system: System, condition: Condition) -> bool:
-    """Whether the system belongs in the condition's table: in an oracle's, only those who are told the truth."""
-    told = {"rating": condition.rating, "feature": condition.feature}
-    return not condition.oracle or any(told[fact] == "given" for fact in system.inputs)
+        sources = tuple(getattr(condition, field) for field in sorted(spec.inputs))
+        if sources not in by_input:  # the same input gives the same predictions
+            by_input[sources] = system.predict(eval_set.reviews, condition)
+        predictions = by_input[sources]
+        directory = trial.result_directory(split, condition)
+        _write_predictions(directory / PREDICTIONS, eval_set, predictions, condition.oracle)
+        write_json(directory / RESULT, _result(trial, spec.inputs, predictions, eval_set, condition))
 
 
 def _result(
-    trial: Trial, system: System, predictions: Predictions, eval_set: EvalSet, condition: Condition
+    trial: Trial, inputs: frozenset[str], predictions: Predictions, eval_set: EvalSet, condition: Condition
 ) -> dict[str, Any]:
-    metrics = (*STANDARD_METRICS, *further_metrics()) if predictions.texts is not None else RATING_METRICS
-    scores = RowScores(eval_set.outputs(predictions), metrics)
+    scores = eval_set.score(predictions, all_metrics() if predictions.texts is not None else RATING_METRICS)
     return {
         "model": trial.model,
         "seed": trial.seed,
         "n": len(eval_set.reviews),
-        "told": {
-            fact: getattr(condition, fact) for fact in sorted(system.inputs) if getattr(condition, fact) != "none"
-        },
+        "told": {field: getattr(condition, field) for field in sorted(inputs) if getattr(condition, field) != "none"},
         "oracle": condition.oracle,
         "metrics": scores.overall(),
-        "groups": {SPARSITY: by_group(scores, eval_set.sparsity())},
+        "groups": {SPARSITY: by_group(scores, eval_set.sparsity_labels())},
         "empty": None if predictions.texts is None else sum(not text for text in predictions.texts),
     }
 
 
 def _write_predictions(path: Path, eval_set: EvalSet, predictions: Predictions, oracle: bool) -> None:
-    reviews, counts = eval_set.reviews, eval_set.catalog.training_reviews(eval_set.reviews)
-    texts = predictions.texts if predictions.texts is not None else [None] * len(reviews)
-    ratings = predictions.ratings.tolist() if predictions.ratings is not None else [None] * len(reviews)
-    known = reviews.select("user", "item", reference=pl.col("text").fill_null(""), rating="rating", feature="feature")
-    columns = zip(known.iter_rows(named=True), texts, ratings, counts, strict=True)
+    nothing = [None] * len(eval_set.reviews)
+    texts = nothing if predictions.texts is None else predictions.texts
+    ratings = nothing if predictions.ratings is None else predictions.ratings.tolist()
+    columns = zip(eval_set.reference_rows(), texts, ratings, eval_set.training_reviews(), strict=True)
     rows = (
         {**row, "prediction": text, "predicted_rating": rating, TRAINING_REVIEWS: count, "oracle": oracle}
         for row, text, rating, count in columns

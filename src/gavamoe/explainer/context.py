@@ -17,6 +17,7 @@ import torch
 
 from gavamoe.conditions import Condition, given_column
 from gavamoe.data.catalog import Catalog
+from gavamoe.data.dataset import id_arrays
 from gavamoe.errors import DataError
 from gavamoe.explainer.evidence import EvidenceIndex, PairEvidence
 from gavamoe.explainer.explanation import Evidence
@@ -99,7 +100,7 @@ class ContextBuilder:
     ) -> ContextBuilder:
         """Fit the feature predictor and the evidence index on prepared training reviews with text."""
         users_UD = preference.latent_means()[0].cpu().numpy()
-        cluster_N = clusters.assign(preference, *id_columns(train))
+        cluster_N = clusters.assign(preference, *id_arrays(train))
         evidence = EvidenceIndex.fit(train, cluster_N, users_UD, catalog.scale.levels, catalog.extractor)
         return cls(preference, catalog, clusters, FeaturePredictor.fit(train), evidence, quoted)
 
@@ -165,7 +166,7 @@ class ContextBuilder:
         A loss over validation reviews is therefore an oracle's (`conditions.TRUTH`). Training hides fields at random,
         and evidence depends on what is hidden; so `ExplanationDataset` looks it up per epoch (`quotable_evidence`).
         """
-        user_id, item_id = id_columns(reviews)
+        user_id, item_id = id_arrays(reviews)
         predicted = self.predict_preference(user_id, item_id)
         level, feature = reviews["level"].to_list(), reviews["feature"].to_list()
         return PairContext(user_id, item_id, predicted.cluster, level, feature), predicted
@@ -203,12 +204,6 @@ class ContextBuilder:
         Drafts are compared with them (`gavamoe.language.mbr`). Only training reviews are in the index.
         """
         return self.evidence.reference_sentences(user_id, item_id, count)
-
-
-def id_columns(reviews: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Return user_id and item_id of reviews, int64 [N]."""
-    user_id, item_id = (reviews[name].to_numpy().astype(np.int64) for name in ("user_id", "item_id"))
-    return user_id, item_id
 
 
 def pair_frame(pairs: pl.DataFrame | Sequence[tuple[Any, Any]]) -> pl.DataFrame:

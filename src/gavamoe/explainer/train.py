@@ -16,8 +16,9 @@ from transformers import PreTrainedTokenizerBase
 
 from gavamoe.config import ExplainerConfig
 from gavamoe.data.catalog import Catalog
+from gavamoe.data.dataset import id_arrays
 from gavamoe.explainer import build
-from gavamoe.explainer.context import ContextBuilder, id_columns
+from gavamoe.explainer.context import ContextBuilder
 from gavamoe.explainer.dataset import ExplanationDataset
 from gavamoe.explainer.gate_assignment import GateAssignment
 from gavamoe.explainer.lora import add_lora, merge_lora, save_adapter
@@ -87,7 +88,7 @@ def train_explainer(
     """
     config = config.resolve_defaults(base=base_model is not None)
     torch.manual_seed(seed)
-    gates = GateAssignment.fit(config.gate_clusters, preference, *id_columns(train), seed)
+    gates = GateAssignment.fit(config.gate_clusters, preference, *id_arrays(train), seed)
     context = ContextBuilder.fit(train, catalog, preference, gates, config.evidence)
     vectors = soft_token_vectors(train, preference, config)
     if base_model is None:

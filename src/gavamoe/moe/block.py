@@ -1,4 +1,10 @@
-"""The block that takes the place of a decoder layer's MLP: a gate per cluster, experts shared by all gates."""
+"""The block that replaces a decoder layer's MLP: one gate per cluster, experts shared by all gates.
+
+    x -> gate of the sequence's cluster -> top-k experts, weighted sum -> + shared experts -> + the frozen MLP -> y
+                                                                          (if any)            (`dense`, if any)
+
+Shape suffixes: B batch, S sequence, T tokens (B*S), H hidden, C clusters, E experts, K selected experts.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +19,18 @@ from gavamoe.moe.gate import ClusterGate
 
 @dataclass(frozen=True)
 class MoEShape:
-    """Sizes of one block after refinement: `experts` of `width`, `top_k` of them a token, one gate per cluster.
+    """Sizes of one block, after refinement.
 
-    scale: what the selected experts' weights sum to. 1 for experts that are whole FFNs; experts that are pieces of
-    one FFN are summed, not averaged (`gavamoe.moe.initialise.routing_scale`).
+    Attributes:
+        clusters: C, number of gates.
+        experts: E, number of experts.
+        top_k: K, experts per token.
+        width: W, neurons of an expert.
+        shared_experts: experts of the same width that every token passes through.
+        dropout: dropout rate of the experts' output.
+        jitter: in training, the gate's inputs are scaled by a random factor in 1 +- jitter.
+        scale: sum of the selected experts' weights. It is 1 for experts that are whole FFNs. Experts that are pieces
+            of one FFN are summed, not averaged (`gavamoe.moe.initialise.routing_scale`).
     """
 
     clusters: int
@@ -39,15 +53,32 @@ class MoEShape:
         shared: int = 0,
         dropout: float = 0.0,
     ) -> MoEShape:
-        """N experts of width d, top k, refined by r: r*N of width d/r, top r*k. Same parameters, same cost."""
+        """Return the sizes for N experts of width d with top k, refined by r: r*N of width d/r with top r*k.
+
+        Total and active parameters do not change.
+
+        Args:
+            clusters: C, number of gates.
+            experts: N, number of experts before refinement.
+            top_k: k, experts per token before refinement.
+            width: d, width of an expert before refinement.
+            granularity: r; it divides `width`.
+            shared: number of refined experts that every token passes through.
+            dropout: dropout rate of the experts' output.
+        """
         return cls(clusters, granularity * experts, granularity * top_k, width // granularity, shared, dropout)
 
 
 class MultiGateMoE(nn.Module):
-    """h -> scale * sum_k p_k Expert_k(h) with the gate of each sequence's cluster, plus what every token takes.
+    """y = scale * sum_k p_k Expert_k(x) + Shared(x) + Dense(x), with the gate of each sequence's cluster.
 
-    That is the shared experts and, with `dense`, the layer's own FFN: kept as the very module it was, frozen, so that
-    the experts learn what to add to it.
+    Args:
+        shape: sizes of the block.
+        hidden: H, width of the model.
+        activation: name of the experts' activation function, as in transformers.
+        layer: number of the decoder layer, the key of this block in the routing state.
+        routing: the model's routing state: it gives the clusters and receives logits and selections.
+        dense: the layer's own MLP, kept as the same module and frozen, so that the experts learn what to add to it.
     """
 
     def __init__(
@@ -71,7 +102,11 @@ class MultiGateMoE(nn.Module):
         self.dropout = nn.Dropout(shape.dropout) if shape.dropout else nn.Identity()  # which draws no numbers
 
     def forward(self, x_BSH: Tensor) -> Tensor:
-        """[B, S, H] -> [B, S, H]; the clusters of the B sequences are in the routing state."""
+        """Return the output, [B, S, H], for inputs [B, S, H].
+
+        Raises:
+            ValueError: the routing state does not hold one cluster for each of the B sequences.
+        """
         cluster_B = self.routing.cluster_B
         if cluster_B is None or len(cluster_B) != len(x_BSH):
             given = "no" if cluster_B is None else f"{len(cluster_B)}"
@@ -80,15 +115,17 @@ class MultiGateMoE(nn.Module):
         self.routing.logits[self.layer], self.routing.selected[self.layer] = logits_BSE, selected_BSK
         weight_BSK = self.shape.scale * weight_BSK
         y_TH = self.experts(x_BSH.flatten(0, 1), selected_BSK.flatten(0, 1), weight_BSK.flatten(0, 1))
-        y_BSH = y_TH.view_as(x_BSH)
+        y_BSH: Tensor = y_TH.view_as(x_BSH)
         if self.shared is not None:
             y_BSH = y_BSH + self.shared(x_BSH)
         y_BSH = self.dropout(y_BSH)
-        return y_BSH if self.dense is None else y_BSH + self.dense(x_BSH)
+        if self.dense is not None:
+            y_BSH = y_BSH + self.dense(x_BSH)
+        return y_BSH
 
 
 class SharedExpert(nn.Module):
-    """The expert every token passes through: a gated MLP of its own."""
+    """The expert that every token passes through: down(act(gate(x)) * up(x)), without a router."""
 
     def __init__(self, hidden: int, width: int, activation: str):
         super().__init__()
@@ -97,22 +134,32 @@ class SharedExpert(nn.Module):
         self.down_proj = nn.Linear(width, hidden, bias=False)
         self.act_fn = ACT2FN[activation]
         for projection in (self.gate_proj, self.up_proj, self.down_proj):
-            nn.init.normal_(projection.weight, std=hidden**-0.5)  # as the other experts
+            nn.init.normal_(projection.weight, std=hidden**-0.5)  # like the routed experts
 
     def forward(self, x_BSH: Tensor) -> Tensor:
-        """[B, S, H] -> [B, S, H]."""
-        return self.down_proj(self.act_fn(self.gate_proj(x_BSH)) * self.up_proj(x_BSH))
+        """Return the output, [B, S, H], for inputs [B, S, H]."""
+        y_BSH: Tensor = self.down_proj(self.act_fn(self.gate_proj(x_BSH)) * self.up_proj(x_BSH))
+        return y_BSH
 
 
 @dataclass
 class RoutingState:
-    """`cluster_B` int64 [B]; `logits` and `selected`: by layer, router logits [B, S, E] and experts [B, S, K]."""
+    """What a model and its blocks exchange in one forward pass; one object per model.
+
+    The decoder layers of transformers pass only hidden states to an MLP, so the clusters travel in this object. It
+    stays valid until the next forward pass, because gradient checkpointing reads it in backward.
+
+    Attributes:
+        cluster_B: cluster of each sequence, int64.
+        logits: router logits by layer, [B, S, E] each.
+        selected: selected experts by layer, [B, S, K] each.
+    """
 
     cluster_B: Tensor | None = None
     logits: dict[int, Tensor] = field(default_factory=dict)
     selected: dict[int, Tensor] = field(default_factory=dict)
 
     def begin(self, cluster_B: Tensor) -> None:
-        """Start a forward with the clusters of its sequences."""
+        """Start a forward pass: set the clusters of its sequences, and clear logits and selections."""
         self.cluster_B = cluster_B
         self.logits, self.selected = {}, {}

@@ -1,4 +1,4 @@
-"""Turn any causal LM with a gated MLP into a multi-gate mixture of experts, in place."""
+"""Convert any causal LM with a gated MLP into a multi-gate mixture of experts, in place."""
 
 from __future__ import annotations
 
@@ -21,10 +21,18 @@ def convert(
     partition: Partition = "random",
     layers: Sequence[int] | None = None,
 ) -> None:
-    """Replace the gated MLPs of `model` with `MultiGateMoE`s on the same device and dtype.
+    """Replace gated MLPs of a model with `MultiGateMoE` blocks on the same device and dtype.
 
-    layers: which of them, counted from 0; all when None. What the experts start from: `gavamoe.moe.initialise`.
-    `ConfigError` names what does not fit, or that the model has no gated MLP.
+    Args:
+        model: a causal LM, changed in place.
+        shape: sizes of every block.
+        routing: the state that all blocks share.
+        initialisation: what the experts start from (`gavamoe.moe.initialise`).
+        partition: how `partition` divides the neurons.
+        layers: numbers of the layers to convert, from 0; None for all.
+
+    Raises:
+        ConfigError: the model has no gated MLP, a layer does not exist, or sizes do not fit the MLP.
     """
     mlps = list(gated_mlps(model))
     if not mlps:
@@ -46,9 +54,9 @@ def convert(
 
 
 def gated_mlps(model: nn.Module) -> Iterator[tuple[nn.Module, str, Any]]:
-    """(decoder layer, attribute name, MLP) of every FFN made of gate_proj, up_proj and down_proj, in layer order.
+    """Yield (decoder layer, attribute name, MLP) of every MLP with gate_proj, up_proj and down_proj, in layer order.
 
-    Only what is a layer of the text decoder's own: experts a model has already, and what sees images, are left out.
+    Only direct children of the text decoder's layers count, so existing experts and image encoders are left out.
     """
     for layer in _decoder_layers(model):
         for name, child in list(layer.named_children()):
@@ -57,7 +65,7 @@ def gated_mlps(model: nn.Module) -> Iterator[tuple[nn.Module, str, Any]]:
 
 
 def text_decoder(model: Any) -> nn.Module:
-    """The stack of layers that reads and writes text; of a multimodal model a part among others."""
+    """Return the stack of layers that processes text; in a multimodal model it is one part among others."""
     decoder: nn.Module = model.get_decoder()
     return decoder
 
@@ -70,9 +78,11 @@ def _decoder_layers(model: nn.Module) -> Iterator[nn.Module]:
 
 def _activation(model: Any) -> str:
     text_config = model.config.get_text_config()
-    return getattr(text_config, "hidden_act", None) or text_config.hidden_activation
+    activation: str = getattr(text_config, "hidden_act", None) or text_config.hidden_activation
+    return activation
 
 
 def _dtype(model: Any) -> torch.dtype:
-    """The dtype the model computes in: that of its embeddings, as the MLP's own may be quantised."""
-    return model.get_input_embeddings().weight.dtype
+    """Return the dtype that the model computes in: that of its embeddings, as MLP weights may be quantised."""
+    dtype: torch.dtype = model.get_input_embeddings().weight.dtype
+    return dtype

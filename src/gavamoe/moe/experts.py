@@ -1,7 +1,10 @@
-"""Fine-grained experts: 3-D weights behind the transformers experts interface, the kernel chosen by device.
+"""Fine-grained experts: 3-D weights behind the experts interface of transformers, with the kernel chosen by device.
 
-Keep this file apart from any `PreTrainedModel`: transformers decides whether a model's experts can be switched by
+Keep this file apart from any `PreTrainedModel`. transformers decides whether a model's experts can be switched by
 looking for the decorator's name in the file of the model's class.
+
+Shape suffixes: T tokens, H hidden, E experts, K selected experts, W expert width, R = T * K selections, N tokens of
+one expert.
 """
 
 from __future__ import annotations
@@ -22,14 +25,22 @@ from transformers.integrations.moe import (
 
 @dataclass
 class ExpertsConfig:
-    """What the experts interface reads; `by_device`, `grouped_mm`, `batched_mm` or `eager`."""
+    """The config object that the experts interface reads: `by_device`, `grouped_mm`, `batched_mm` or `eager`."""
 
     _experts_implementation: str = "by_device"
 
 
 @use_experts_implementation
 class FineGrainedExperts(nn.Module):
-    """E experts, each down(act(gate(x)) * up(x)) of width W."""
+    """E experts, each down(act(gate(x)) * up(x)).
+
+    Args:
+        config: names the kernel.
+        experts: E, number of experts.
+        hidden: H, width of the model.
+        width: W, neurons of an expert.
+        activation: name of the activation function, as in transformers.
+    """
 
     def __init__(self, config: ExpertsConfig, experts: int, hidden: int, width: int, activation: str):
         super().__init__()
@@ -37,37 +48,38 @@ class FineGrainedExperts(nn.Module):
         self.gate_up_proj = nn.Parameter(torch.empty(experts, 2 * width, hidden))  # gate rows, then up rows
         self.down_proj = nn.Parameter(torch.empty(experts, hidden, width))
         self.act_fn = ACT2FN[activation]
-        # Unit gain at any width; the usual 0.02 suits a width of 2,500 and makes a narrow model start asleep.
+        # Unit gain at any width. The usual 0.02 suits a width of 2,500; a narrow model would start with outputs near 0.
         nn.init.normal_(self.gate_up_proj, std=hidden**-0.5)
         nn.init.normal_(self.down_proj, std=hidden**-0.5)
 
     def forward(self, x_TH: Tensor, selected_TK: Tensor, weight_TK: Tensor) -> Tensor:
-        """sum_k weight_k Expert_{selected_k}(x), [T, H]."""
+        """Return sum_k weight_k Expert_{selected_k}(x), [T, H]."""
         return loop_experts_forward(self, x_TH, selected_TK, weight_TK)
 
 
 def loop_experts_forward(experts: Any, x_TH: Tensor, selected_TK: Tensor, weight_TK: Tensor) -> Tensor:
-    """A plain product per expert that a token selected; summed in the order of the experts, in float32 or better."""
+    """Compute one product per selected expert; the sum runs in the order of the experts, in float32 or better."""
     tokens, top_k = selected_TK.shape
     if tokens == 1:
         return _one_token(experts, x_TH, selected_TK[0], weight_TK[0])
     selected_R = selected_TK.flatten()
     order_R = selected_R.argsort(stable=True)
     counts = torch.bincount(selected_R, minlength=experts.num_experts).tolist()
-    token_of, weight_of = (order_R // top_k).split(counts), weight_TK.flatten()[order_R].unsqueeze(1).split(counts)
-    # unbind, not [expert]: its gradient is stacked once instead of one zero-filled tensor per expert.
+    token_of = torch.split(order_R // top_k, counts)
+    weight_of = torch.split(weight_TK.flatten()[order_R].unsqueeze(1), counts)
+    # unbind, not [expert]: the gradient of unbind is stacked once, that of indexing is a full tensor per expert.
     gate_up, down = experts.gate_up_proj.unbind(0), experts.down_proj.unbind(0)
     y_TH = torch.zeros_like(x_TH, dtype=torch.promote_types(x_TH.dtype, torch.float32))
     for expert, token_N in enumerate(token_of):
         if counts[expert]:
-            # The weight goes where the rows are narrow.
+            # Weighting the inner rows is cheaper than weighting the output rows.
             inner_NW = experts._apply_gate(linear(x_TH[token_N], gate_up[expert])) * weight_of[expert]
             y_TH.index_add_(0, token_N, linear(inner_NW.to(x_TH.dtype), down[expert]).to(y_TH.dtype))
     return y_TH.to(x_TH.dtype)
 
 
 def _one_token(experts: Any, x_1H: Tensor, selected_K: Tensor, weight_K: Tensor) -> Tensor:
-    """The same for one token, as in decoding one text: nothing to sort, and each call less counts."""
+    """Compute the same for one token, as in decoding one text: there is nothing to group, and fewer calls."""
     selected_K, order_K = selected_K.sort()
     selected = selected_K.tolist()
     gate_up_KW = torch.cat([linear(x_1H, experts.gate_up_proj[expert]) for expert in selected])
@@ -77,24 +89,27 @@ def _one_token(experts: Any, x_1H: Tensor, selected_K: Tensor, weight_K: Tensor)
 
 
 def by_device(experts: FineGrainedExperts, x_TH: Tensor, selected_TK: Tensor, weight_TK: Tensor) -> Tensor:
-    """On a CPU the loop, elsewhere grouped_mm; both give the same to rounding. Why: docs/decisions.md."""
+    """Use the loop on a CPU and grouped_mm elsewhere; both agree to rounding. For the reason see docs/decisions.md."""
     if x_TH.device.type == "cpu":
         return loop_experts_forward(experts, x_TH, selected_TK, weight_TK)
     return grouped_experts_forward(experts, x_TH, selected_TK, weight_TK)
 
 
 def grouped_experts_forward(experts: Any, x_TH: Tensor, selected_TK: Tensor, weight_TK: Tensor) -> Tensor:
-    """transformers' grouped_mm, in autocast's precision, which does not reach it; the loop where rows do not fit."""
+    """Call grouped_mm of transformers in the precision of autocast, which does not reach that kernel by itself.
+
+    The loop serves weights whose rows the kernel does not take.
+    """
     device = x_TH.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else experts.down_proj.dtype
     if not _aligned(experts, dtype):
         return loop_experts_forward(experts, x_TH, selected_TK, weight_TK)
-    y_TH = grouped_mm_experts_forward(_InPrecision(experts, dtype), x_TH.to(dtype), selected_TK, weight_TK)
+    y_TH: Tensor = grouped_mm_experts_forward(_InPrecision(experts, dtype), x_TH.to(dtype), selected_TK, weight_TK)
     return y_TH.to(x_TH.dtype)
 
 
 class _InPrecision:
-    """Experts as a kernel sees them, their weights in another precision."""
+    """The experts with their weights in another precision, for a kernel."""
 
     def __init__(self, experts: Any, dtype: torch.dtype):
         self.experts = experts
@@ -105,7 +120,7 @@ class _InPrecision:
 
 
 def _aligned(experts: Any, dtype: torch.dtype) -> bool:
-    """grouped_mm takes only matrices whose rows are a multiple of 16 bytes."""
+    """Return whether grouped_mm takes the weights: their rows must be a multiple of 16 bytes."""
     return all(width * dtype.itemsize % 16 == 0 for width in (experts.hidden_dim, experts.intermediate_dim))
 
 

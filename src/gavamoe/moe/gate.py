@@ -1,30 +1,45 @@
-"""One gate per cluster: the router of a sequence's tokens is the one of the sequence's cluster."""
+"""One gate per cluster: the cluster of a sequence decides which gate routes its tokens.
+
+Shape suffixes: B batch, S sequence, H hidden, C clusters, E experts, K selected experts.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-START_STD = 0.02
+START_STD = 0.02  # initial standard deviation of the gates' weights
 
 
 class ClusterGate(nn.Module):
-    """Gates W [C, E, H]; router logits = h W[cluster]^T, softmax, top-k, renormalised.
+    """Gates W [C, E, H]: router logits x W[cluster]^T, softmax over the experts, top-k, renormalised.
 
-    jitter: in training, each input is scaled by a random factor in 1 +- jitter (Switch Transformer).
+    Args:
+        clusters: C, number of gates.
+        experts: E, number of experts.
+        hidden: H, width of the model.
+        top_k: K, experts per token.
+        jitter: in training, each input is scaled by a random factor in 1 +- jitter (Switch Transformer).
     """
 
     def __init__(self, clusters: int, experts: int, hidden: int, top_k: int, jitter: float = 0.0):
         super().__init__()
         self.top_k, self.jitter = top_k, jitter
-        # All gates start alike: apart, they would send a word to other experts in every cluster before any reason to.
+        # All gates start equal. Different random gates would route a word differently in each cluster without reason.
         alike_1EH = nn.init.normal_(torch.empty(1, experts, hidden), std=START_STD)
         self.weight_CEH = nn.Parameter(alike_1EH.repeat(clusters, 1, 1))
 
     def forward(self, x_BSH: Tensor, cluster_B: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return logits [B, S, E] (float32), the selected experts [B, S, K] and their weights [B, S, K], summing to 1.
+        """Route every token with the gate of its sequence's cluster.
 
-        The gate is computed in float32 whatever the model runs in: a rounded logit changes which expert is chosen.
+        The gate is computed in float32 whatever the model's precision: rounding a logit can change the selection.
+
+        Args:
+            x_BSH: hidden states.
+            cluster_B: cluster of each sequence.
+
+        Returns:
+            Router logits [B, S, E] in float32, selected experts [B, S, K], and their weights [B, S, K], which sum to 1.
         """
         with torch.autocast(x_BSH.device.type, enabled=False):
             x_BSH = x_BSH.float()

@@ -1,11 +1,13 @@
-"""What the experts of a block start from, when the dense FFN they replace was pretrained.
+"""Initialise the experts of a block from the pretrained dense FFN that the block replaces.
 
-adapter    the dense FFN stays, frozen; low-rank experts add to it, at first nothing: the model is the base model
-partition  the FFN's neurons divided among the experts: all selected with unit weight, they are the FFN
-replicate  every expert a copy of the FFN (sparse upcycling, Komatsuzaki et al. 2023); refined experts are pieces of
-           copies, and pieces of one copy are selected together at first (virtual groups, He et al. 2024), so the
-           model is the base model
-random     as the block initialises itself; for training from scratch
+adapter    the dense FFN stays, frozen; low-rank experts add 0 to it at first, so the model equals the base model
+partition  the FFN's neurons are divided among the experts; all experts with unit weight equal the FFN
+replicate  every expert is a copy of the FFN (sparse upcycling, Komatsuzaki et al. 2023); refined experts are pieces of
+           copies, and the pieces of one copy are selected together at first (virtual groups, He et al. 2024), so the
+           model equals the base model
+random     the block keeps its random weights; for training from scratch
+
+Shape suffixes: N neurons of the FFN, H hidden, C clusters, E experts, P parts (experts and shared experts), W width.
 """
 
 from __future__ import annotations
@@ -24,20 +26,37 @@ from gavamoe.moe.gate import START_STD
 Initialisation = Literal["adapter", "partition", "replicate", "random"]
 Partition = Literal["random", "clustered"]
 PROJECTIONS = ("gate_proj", "up_proj", "down_proj")
-FAINT = 1e-2  # router logits of a partition at first, so that weights are 1 to a hundredth: apart, it is not the FFN
+# Initial scale of the router logits of a partition: weights are then 1 to within a hundredth. With unequal weights the
+# experts would not sum to the FFN.
+FAINT = 1e-2
 
 
 def routing_scale(initialisation: Initialisation, top_k: int, granularity: int) -> float:
-    """What the weights of the selected experts should sum to, for sizes after refinement.
+    """Return what the weights of the selected experts sum to.
 
-    Pieces of one FFN are summed with weights around 1, as they were in the FFN; whole FFNs are averaged.
+    Pieces of one FFN are summed with weights around 1, as in the FFN; whole FFNs are averaged.
+
+    Args:
+        initialisation: what the experts start from.
+        top_k: experts per token, after refinement.
+        granularity: r, pieces per expert.
     """
     return {"partition": float(top_k), "replicate": float(granularity)}.get(initialisation, 1.0)
 
 
 @torch.no_grad()
 def initialise(block: MultiGateMoE, mlp: nn.Module, initialisation: Initialisation, partition: Partition) -> None:
-    """Set the experts, shared experts and gates of `block` from the dense `mlp` that it replaces."""
+    """Set the experts, shared experts and gates of a block from the dense MLP that it replaces.
+
+    Args:
+        block: changed in place.
+        mlp: the MLP with gate_proj, up_proj and down_proj.
+        initialisation: what the experts start from.
+        partition: how `partition` divides the neurons.
+
+    Raises:
+        ConfigError: the block's sizes do not fit the MLP, or the MLP has biases that experts cannot carry.
+    """
     if initialisation == "adapter":
         nn.init.zeros_(block.experts.down_proj)
         _silence_shared(block)
@@ -48,9 +67,9 @@ def initialise(block: MultiGateMoE, mlp: nn.Module, initialisation: Initialisati
 
 
 def _partition(block: MultiGateMoE, mlp: nn.Module, how: Partition) -> None:
-    """Shared experts take their part of the neurons too: summed with all others they are the FFN.
+    """Divide the neurons among experts and shared experts; the sum of all of them is the FFN.
 
-    So they are at first only where all weigh the same: the gates' opinion starts faint at any hidden size.
+    The sum is the FFN only if all experts have equal weight, so the router logits start small at any hidden size.
     """
     gate_up_N2H, down_NH = _neurons(mlp)
     shape, neurons = block.shape, len(down_NH)
@@ -72,6 +91,7 @@ def _partition(block: MultiGateMoE, mlp: nn.Module, how: Partition) -> None:
 
 
 def _replicate(block: MultiGateMoE, mlp: nn.Module) -> None:
+    """Copy the FFN into every expert, or its pieces into refined experts; equal gates select pieces together."""
     gate_up_N2H, down_NH = _neurons(mlp)
     shape, neurons = block.shape, len(down_NH)
     pieces = neurons // shape.width
@@ -81,7 +101,7 @@ def _replicate(block: MultiGateMoE, mlp: nn.Module) -> None:
             f"whole copies; {shape.experts} experts of {shape.width} with {shape.top_k} a token do not allow that"
         )
     part_PW = torch.arange(neurons, device=down_NH.device).view(pieces, shape.width)
-    part_EW = part_PW.repeat(shape.experts // pieces, 1)  # the pieces of one copy stand side by side
+    part_EW = part_PW.repeat(shape.experts // pieces, 1)  # the pieces of one copy are neighbours
     _fill(block, gate_up_N2H[part_EW], down_NH[part_EW])
     gate_CEH = block.gate.weight_CEH
     gate_CEH.copy_(gate_CEH[:, ::pieces].repeat_interleave(pieces, dim=1))  # equal logits: selected together
@@ -89,20 +109,22 @@ def _replicate(block: MultiGateMoE, mlp: nn.Module) -> None:
 
 
 def _fill(block: MultiGateMoE, gate_up_EW2H: Tensor, down_EWH: Tensor) -> None:
+    """Set the experts' weights from the rows of their neurons."""
     block.experts.gate_up_proj.copy_(gate_up_EW2H.transpose(1, 2).flatten(1, 2))  # gate rows, then up rows
     block.experts.down_proj.copy_(down_EWH.transpose(1, 2))
 
 
 def _silence_shared(block: MultiGateMoE) -> None:
+    """Make the shared experts return 0."""
     if block.shared is not None:
         nn.init.zeros_(block.shared.down_proj.weight)
 
 
 def _neurons(mlp: Any) -> tuple[Tensor, Tensor]:
-    """A row per neuron of the FFN: what it reads, [N, 2 (gate, up), H], and what it writes, [N, H]."""
+    """Return one row per neuron of the FFN: its input weights, [N, 2 (gate, up), H], and output weights, [N, H]."""
     if any(getattr(mlp, projection).bias is not None for projection in PROJECTIONS):
         raise ConfigError(
-            "the base model's MLP has biases, which experts here do not carry; choose explainer.initialisation="
+            "the base model's MLP has biases, which experts do not support; choose explainer.initialisation="
             "adapter, which keeps the MLP, or another base model"
         )
     gate_NH, up_NH, down_HN = (getattr(mlp, projection).weight for projection in PROJECTIONS)
@@ -110,16 +132,16 @@ def _neurons(mlp: Any) -> tuple[Tensor, Tensor]:
 
 
 def _random_parts(neurons: int, parts: int, layer: int) -> Tensor:
-    """Neuron numbers [parts, W]; the same for a layer every time, so that an adapter finds its experts again."""
+    """Return neuron numbers [P, W], the same for a layer every time, so that a saved adapter fits its experts."""
     order = torch.randperm(neurons, generator=torch.Generator().manual_seed(layer), device="cpu")
     return order.view(parts, -1)
 
 
 def _clustered_parts(gate_up_N2H: Tensor, parts: int) -> Tensor:
-    """Neuron numbers [parts, W]: neurons that read alike together (MoEfication, Zhang et al. 2022).
+    """Return neuron numbers [P, W] that group neurons with similar input weights (MoEfication, Zhang et al. 2022).
 
-    k-means on the directions that neurons read; then the closest pairs of neuron and centre first, each centre up to
-    its share.
+    k-means clusters the directions of the input weights. Then neurons join centres, the closest pairs first, until
+    each centre has its share.
     """
     reads = nn.functional.normalize(gate_up_N2H.flatten(1).float(), dim=1).cpu().numpy()
     distance_NP = KMeans(parts, n_init=1, max_iter=30, random_state=0).fit(reads).transform(reads)

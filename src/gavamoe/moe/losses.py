@@ -1,4 +1,7 @@
-"""Router losses: even use of the experts, and router logits that stay small."""
+"""Router losses: load balance of the experts, and the z loss that keeps router logits small.
+
+Shape suffixes: B batch, S sequence, E experts, K selected experts.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,20 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-Total = Callable[[Tensor], Tensor]
+Total = Callable[[Tensor], Tensor]  # sums a statistic over processes
 
 
 def balance_loss(logits_BSE: Tensor, selected_BSK: Tensor, mask_BS: Tensor, total: Total = lambda x: x) -> Tensor:
-    """Switch Transformer's load balance E * sum_e share_e * probability_e over the real tokens; 1 when even, scalar.
+    """Return Switch Transformer's load-balancing loss E * sum_e share_e * probability_e; 1 for even use, scalar.
 
-    Taken over all clusters together: within one cluster, uneven use is what the gates are for. With `total` =
-    `all_reduce_sum` the shares are those of the global batch, and the processes' losses add up to the loss.
+    The loss covers all clusters together: within one cluster, uneven use is the purpose of the gates.
+
+    Args:
+        logits_BSE: router logits.
+        selected_BSK: selected experts.
+        mask_BS: 1 for a token, 0 for padding.
+        total: sums a statistic over processes. With `all_reduce_sum`, shares are those of the global batch, and the
+            losses of the processes sum to the loss of that batch.
     """
     weight_BS1 = mask_BS.to(logits_BSE.dtype).unsqueeze(-1)
     chosen_BSE = torch.zeros_like(logits_BSE).scatter_(-1, selected_BSK, 1.0).detach()
@@ -25,6 +34,12 @@ def balance_loss(logits_BSE: Tensor, selected_BSK: Tensor, mask_BS: Tensor, tota
 
 
 def z_loss(logits_BSE: Tensor, mask_BS: Tensor, total: Total = lambda x: x) -> Tensor:
-    """ST-MoE's router z loss: mean squared log-sum-exp of the router logits over the real tokens, scalar."""
+    """Return ST-MoE's router z loss: the mean over tokens of the squared log-sum-exp of the router logits, scalar.
+
+    Args:
+        logits_BSE: router logits.
+        mask_BS: 1 for a token, 0 for padding.
+        total: sums a statistic over processes, as in `balance_loss`.
+    """
     square_BS = torch.logsumexp(logits_BSE, dim=-1).square() * mask_BS
     return square_BS.sum() / total(mask_BS.sum()).clamp_min(1)

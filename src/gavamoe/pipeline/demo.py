@@ -1,4 +1,4 @@
-"""The demo: simulate, prepare, train, evaluate, and hold the clusters that were found against the truth."""
+"""The demo: simulate reviews, prepare, train, evaluate, and compare the clusters found with the true groups."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from sklearn.metrics import adjusted_rand_score
 
 from gavamoe.conditions import Condition
@@ -18,8 +16,9 @@ from gavamoe.data.dataset import ReviewDataset
 from gavamoe.data.prepare import PrepareOptions, prepare
 from gavamoe.data.simulate import World, simulate
 from gavamoe.data.tables import write_table
+from gavamoe.diagnostics.clusters import id_tensors
 from gavamoe.errors import InputError
-from gavamoe.evaluation.score import Metrics
+from gavamoe.evaluation.row_scores import Metrics
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.files import write_json
 from gavamoe.pipeline.evaluate import evaluate_run
@@ -32,7 +31,16 @@ RESULT = "demo.json"
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo shows; `agreement` holds the adjusted Rand index of pairs and of users."""
+    """The result of the demo.
+
+    Args:
+        n: number of evaluated reviews.
+        conditions: what was evaluated, and what the prompt contained.
+        systems: metrics of the run and of the simple baselines.
+        examples: a few explanations with predicted rating, true rating and reference text.
+        agreement: adjusted Rand index of found clusters and true groups, over "pairs" and over "users".
+        report, picture: paths of report.html and latent_map.png.
+    """
 
     n: int
     conditions: dict[str, Any]
@@ -43,25 +51,34 @@ class DemoResult:
     picture: str
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Return the result as JSON values."""
         return asdict(self)
 
 
 def run_demo(out: Path, seed: int, on_note: Callable[[str], None]) -> DemoResult:
-    """Do the whole job in `out`: reviews.jsonl.gz, data/, run/, demo.json."""
+    """Simulate, prepare, train and evaluate in `out`; an earlier finished demo there is replaced.
+
+    Args:
+        out: the directory to write: reviews.jsonl.gz, data/, run/ and demo.json.
+        seed: seed of the simulated reviews, the split and the training.
+        on_note: receives progress notes.
+
+    Raises:
+        InputError: `out` exists and is not a finished demo.
+    """
     if out.exists() and not (out / RESULT).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} exists and is no finished demo; remove it or choose another --out")
+        raise InputError(f"{out} exists and is not a finished demo; remove it or choose another --out")
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     world = World(seed=seed)
-    on_note(f"simulating {world.reviews:,} reviews by {world.users} users in {world.clusters} groups of taste")
+    on_note(f"simulating {world.reviews:,} reviews by {world.users} users in {world.clusters} groups of similar taste")
     reviews = simulate(world)
     write_table(reviews, out / "reviews.jsonl.gz")
     prepare([str(out / "reviews.jsonl.gz")], out / "data", PrepareOptions(seed=seed))
     run = RunDirectory(out / "run")
     config = load_config("tiny", None, [f"preference.clusters={world.clusters}", f"seed={seed}"])
     train_run(out / "data", run.path, config, preset="tiny", on_note=on_note)
-    on_note("evaluating on reviews the model has not seen")
+    on_note("evaluating on the test reviews")
     comparison, explainer = evaluate_run(run, None, "test", Condition())
     truth = dict(reviews.select("user", "cluster").unique().iter_rows())
     write_run_report(run, comparison, explainer, truth)
@@ -71,17 +88,26 @@ def run_demo(out: Path, seed: int, on_note: Callable[[str], None]) -> DemoResult
         systems=comparison.systems,
         examples=example_rows(comparison, 5),
         agreement=agreement(explainer, ReviewDataset.load(out / "data"), truth),
-        report=str(run.path / "report.html"),
-        picture=str(run.path / "latent_map.png"),
+        report=str(run.report),
+        picture=str(run.latent_map),
     )
     write_json(out / RESULT, result.to_dict())
     return result
 
 
 def agreement(explainer: Explainer, dataset: ReviewDataset, truth: dict[str, int]) -> dict[str, float]:
-    """Adjusted Rand index of found clusters against true groups, over all pairs and over the users of training."""
+    """Return the adjusted Rand index of found clusters and true groups.
+
+    Args:
+        explainer: the run's explainer.
+        dataset: the prepared dataset.
+        truth: the true group of each user, by name.
+
+    Returns:
+        The index over all "pairs" of the dataset and over the "users" of the training split; 1 is perfect agreement.
+    """
     frame = dataset.interactions()
-    user, item = (torch.from_numpy(frame[name].to_numpy().astype(np.int64)) for name in ("user_id", "item_id"))
+    user, item = id_tensors(frame)
     true_pairs = [truth[name] for name in frame["user"].to_list()]
     found_pairs = explainer.preference.assign(user, item).tolist()
     profile = explainer.preference.user_profile(user, item)[1:]

@@ -1,28 +1,40 @@
-"""`gavamoe diagnose`: what a run's clusters are, as a table for people and as JSON."""
+"""`gavamoe diagnose`: describe a run's clusters as a Markdown table and as JSON."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import ReviewDataset
-from gavamoe.diagnostics.clusters import assigned, describe, silhouette, stability, to_dict
+from gavamoe.diagnostics.clusters import assign_clusters, silhouette, stability, summarize_clusters
 from gavamoe.errors import DataError
 from gavamoe.files import staged_file, write_json
+from gavamoe.markdown import markdown_table
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.trainer import fit_preference
 from gavamoe.run import CATALOG_FILES, PREFERENCE_FILES, RunCard, RunDirectory
 
+COLUMNS = ["cluster", "pairs", "users", "rating", "above items", "over-represented genres", "features"]
+COLUMNS += ["likes", "dislikes"]
+
 
 def diagnose_run(path: Path, out: Path, data: Path | None = None, seeds: int = 0) -> dict[str, Any]:
-    """Write clusters.json and clusters.md into `out` and return what the first holds.
+    """Describe the clusters of a run's training reviews and write clusters.json and clusters.md into `out`.
 
     Args:
         path: the run.
-        out: a directory, made where needed.
-        data: the prepared dataset; None for the one the run was trained on.
-        seeds: so many times stage 1 is trained anew, each with another seed, to see how far the clusters agree.
+        out: the directory to write; created if needed.
+        data: the prepared dataset; None: the one that the run was trained on.
+        seeds: how many more times stage 1 is trained, each with another seed, to measure stability.
+
+    Returns:
+        The content of clusters.json: run, n, silhouette, stability, seeds and clusters.
+
+    Raises:
+        DataError: `data` is not the dataset that the run was trained on.
+        RunError: there is no run at `path`, or it lacks stage 1.
     """
     run = RunDirectory(path)
     run.require(*PREFERENCE_FILES, *CATALOG_FILES)
@@ -31,53 +43,54 @@ def diagnose_run(path: Path, out: Path, data: Path | None = None, seeds: int = 0
     if not Catalog.load(run.catalog).same_data_as(dataset.catalog):
         raise DataError(
             f"{dataset.path} is not the data that this run was trained on: it has other users, items or training "
-            "reviews; name the right one with --data"
+            "reviews; name the right dataset with --data"
         )
     reviews = dataset.interactions("train")
     model = PreferenceModel.from_pretrained(run.preference).eval()
-    cluster = assigned(model, reviews)
-    clusters = describe(cluster, reviews, dataset.catalog)
-    found = {
+    cluster = assign_clusters(model, reviews)
+    first_seed = card.settings.seed + 1
+    retrained = (_train_again(dataset, card, seed) for seed in range(first_seed, first_seed + seeds))
+    diagnosis = {
         "run": str(path),
         "n": len(reviews),
         "silhouette": silhouette(model, reviews),
-        "stability": stability([cluster, *(assigned(_again(dataset, card, s), reviews) for s in _others(card, seeds))]),
+        "stability": stability([cluster, *(assign_clusters(other, reviews) for other in retrained)]),
         "seeds": seeds,
-        "clusters": [to_dict(one) for one in clusters],
+        "clusters": [asdict(summary) for summary in summarize_clusters(cluster, reviews, dataset.catalog)],
     }
-    write_json(out / "clusters.json", found)
+    write_json(out / "clusters.json", diagnosis)
     with staged_file(out / "clusters.md") as staged:
-        staged.write_text(markdown(found), encoding="utf-8")
-    return found
+        staged.write_text(markdown(diagnosis), encoding="utf-8")
+    return diagnosis
 
 
-def _others(card: RunCard, seeds: int) -> range:
-    return range(card.settings.seed + 1, card.settings.seed + 1 + seeds)
-
-
-def _again(dataset: ReviewDataset, card: RunCard, seed: int) -> PreferenceModel:
+def _train_again(dataset: ReviewDataset, card: RunCard, seed: int) -> PreferenceModel:
+    """Train stage 1 with the run's settings and another seed."""
     config, catalog = card.settings.preference, dataset.catalog
     model = PreferenceModel.from_config(catalog.n_users, catalog.n_items, catalog.scale.levels, config, seed)
     fit_preference(model, dataset.arrays("train"), dataset.arrays("valid"), config, seed)
     return model.eval()
 
 
-def markdown(found: dict[str, Any]) -> str:
-    """The table a person reads."""
-    columns = ["cluster", "pairs", "users", "rating", "above items", "over-represented genres", "features"]
-    columns += ["likes", "dislikes"]
-    lines = [columns, ["---"] * len(columns)]
-    for one in found["clusters"]:
-        words = [", ".join(one[name]) or "–" for name in ("genres", "features", "likes", "dislikes")]
-        size = f"{one['pairs']:,} ({one['share']:.0%})"
-        lines.append([str(one["cluster"]), size, f"{one['users']:,}", f"{one['rating']:.2f}", f"{one['above']:+.2f}"])
-        lines[-1] += words
-    head = [f"# Clusters of {found['run']}", f"{found['n']:,} training reviews."]
-    if found["silhouette"] is not None:
-        head.append(f"Silhouette of the users' latents: {found['silhouette']:.2f}.")
-    if found["stability"] is not None:
+def markdown(diagnosis: dict[str, Any]) -> str:
+    """Return the content of clusters.md: silhouette, stability and a table of the clusters.
+
+    Args:
+        diagnosis: the content of clusters.json.
+    """
+    head = [f"# Clusters of {diagnosis['run']}", f"{diagnosis['n']:,} training reviews."]
+    if diagnosis["silhouette"] is not None:
+        head.append(f"Silhouette of the users' latents: {diagnosis['silhouette']:.2f}.")
+    if diagnosis["stability"] is not None:
         head.append(
-            f"Stability: the clusters of {found['seeds'] + 1} trainings with other seeds agree with a mean adjusted "
-            f"Rand index of {found['stability']:.2f}."
+            f"Stability: the clusters of {diagnosis['seeds'] + 1} trainings with different seeds agree with a mean "
+            f"adjusted Rand index of {diagnosis['stability']:.2f}."
         )
-    return "\n\n".join(head) + "\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    return "\n\n".join([*head, markdown_table(COLUMNS, map(_row, diagnosis["clusters"]))]) + "\n"
+
+
+def _row(cluster: dict[str, Any]) -> list[str]:
+    labels = [", ".join(cluster[name]) or "–" for name in ("genres", "features", "likes", "dislikes")]
+    size = f"{cluster['pairs']:,} ({cluster['share']:.0%})"
+    numbers = [f"{cluster['users']:,}", f"{cluster['rating']:.2f}", f"{cluster['above']:+.2f}"]
+    return [str(cluster["cluster"]), size, *numbers, *labels]

@@ -1,77 +1,138 @@
-"""`gavamoe evaluate`: a run on the test split of its data, or on raw reviews it has never seen."""
+"""`gavamoe evaluate`: evaluate a run on a split of its data, or on raw reviews, beside two simple baselines."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from zlib import crc32
 
 import polars as pl
 
+from gavamoe.baselines.base import System
+from gavamoe.baselines.data import TextData
 from gavamoe.baselines.simple import ItemMode, RandomSentence
 from gavamoe.conditions import Condition
-from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import FILES as DATASET_FILES
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.data.readers.open import read_reviews
 from gavamoe.errors import DataError
 from gavamoe.evaluation.groups import TRAINING_REVIEWS
-from gavamoe.evaluation.score import Metrics
+from gavamoe.evaluation.row_scores import Metrics
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.files import write_json, write_json_lines
+from gavamoe.pipeline.eval_set import EvalSet
 from gavamoe.pipeline.evaluation import Evaluation, evaluate, evaluate_system
 from gavamoe.run import RunDirectory
 
-SYSTEM_NAME = "GaVaMoE"
+GAVAMOE_LABEL = "GaVaMoE"  # as reports and metrics name the system; comparisons call it gavamoe
+
+
+def simple_baselines() -> dict[str, System]:
+    """Return the untrained baselines of an evaluation by the label that metrics.json has."""
+    return {"item mean, most frequent sentence": ItemMode(), "random sentence of the item": RandomSentence()}
 
 
 @dataclass(frozen=True)
 class Reviews:
-    """Reviews encoded with the run's catalog; where and which they are; and the training reviews, where at hand."""
+    """The reviews of an evaluation, encoded with the run's catalog.
+
+    Args:
+        frame: the reviews.
+        source: the prepared dataset or the file that they come from.
+        split: their split, or "all rows" of a file without splits.
+        train: the training reviews; None if they are not available.
+        limit: how many reviews were sampled; None for all.
+    """
 
     frame: pl.DataFrame
     source: Path
-    about: dict[str, str]
+    split: str
     train: pl.DataFrame | None
+    limit: int | None = None
+
+    @property
+    def about(self) -> dict[str, str]:
+        """Which reviews these are, as the conditions of an evaluation state it."""
+        limit = {} if self.limit is None else {"limit": self._sample}
+        return {"data": self.source.name, "split": self.split, **limit}
+
+    def directory_name(self, condition: Condition) -> str:
+        """Return the name under which RUN/evaluations keeps the evaluation of these reviews."""
+        checksum = crc32(bytes(self.source.resolve()))  # another file of the same name is other data
+        parts = [f"{self.source.name}-{checksum:08x}", self.split]
+        parts += [] if self.limit is None else [self._sample]
+        return "_".join([*parts, condition.slug]).replace(" ", "-")
+
+    @property
+    def _sample(self) -> str:
+        return f"{self.limit} at random"
+
+    def sample(self, limit: int) -> Reviews:
+        """Return a random sample in the original order: files are often sorted, so the first rows would be biased."""
+        frame = self.frame.with_row_index("_row").sample(limit, seed=0).sort("_row").drop("_row")
+        return replace(self, frame=frame, limit=limit)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Our evaluation, and every system's metrics on the same rows (ours first)."""
+    """The evaluation of a run, and the metrics of every system on the same rows.
+
+    Args:
+        evaluation: of the run.
+        systems: metrics by label; GaVaMoE is first.
+        reviews: what they were evaluated on.
+        eval_set: the same reviews with what is needed to score predictions.
+    """
 
     evaluation: Evaluation
     systems: dict[str, Metrics]
     reviews: Reviews
+    eval_set: EvalSet
 
 
 def evaluate_run(
     run: RunDirectory, data: Path | None, split: str, condition: Condition, limit: int | None = None
 ) -> tuple[Comparison, Explainer]:
-    """Evaluate, compare with the trivial baselines where the training reviews are at hand, and write both into the run.
+    """Evaluate a run and, if the training reviews are available, two simple baselines; write the results into the run.
 
-    metrics.json and predictions.jsonl are the last evaluation's; evaluations/ keeps both of every data, split and
-    condition. The report is `gavamoe.pipeline.report`'s.
+    The run's metrics.json and predictions.jsonl are of the last evaluation. Its evaluations/ keeps both files for
+    every combination of data, split and condition. `gavamoe.pipeline.report` writes the report.
+
+    Args:
+        run: the run.
+        data: another prepared dataset or a reviews file; None for the data that the run was trained on.
+        split: which split of the data.
+        condition: which facts about a pair the prompt contains.
+        limit: evaluate a random sample of that size.
+
+    Raises:
+        InputError: the run or the data cannot be used; says why in one line.
     """
     explainer = Explainer.from_pretrained(run.path)
     reviews = load_reviews(run, explainer, data, split)
     if limit is not None and limit < len(reviews.frame):
-        # A random sample, not the first rows: files are often sorted.
-        frame = reviews.frame.with_row_index("_row").sample(limit, seed=0).sort("_row").drop("_row")
-        reviews = replace(reviews, frame=frame, about={**reviews.about, "limit": f"{limit} at random"})
-    evaluation = evaluate(explainer, reviews.frame, condition, dict(reviews.about), reviews.train)
-    systems = {SYSTEM_NAME: {**evaluation.metrics, **evaluation.further}}
+        reviews = reviews.sample(limit)
+    eval_set = EvalSet.from_reviews(reviews.frame, explainer.catalog, reviews.train, split)
+    evaluation = evaluate(explainer, eval_set, condition, reviews.about)
+    systems = {GAVAMOE_LABEL: {**evaluation.metrics, **evaluation.further}}
     if reviews.train is not None:
-        scale = explainer.catalog.scale
-        for system in (ItemMode.fit(reviews.train, scale), RandomSentence.fit(reviews.train, scale)):
-            systems[system.name] = evaluate_system(system, explainer, reviews.frame, reviews.train)
-    comparison = Comparison(evaluation, systems, reviews)
-    _write(run, comparison, condition, explainer.catalog)
+        config = run.read_card().settings.explainer
+        data_of_run = TextData(reviews.train, reviews.train.clear(), explainer.catalog, config)
+        for label, system in simple_baselines().items():
+            system.fit(data_of_run, 0, run.path)
+            systems[label] = evaluate_system(system, eval_set)
+    comparison = Comparison(evaluation, systems, reviews, eval_set)
+    _write(run, comparison, condition)
     return comparison, explainer
 
 
 def load_reviews(run: RunDirectory, explainer: Explainer, data: Path | None, split: str) -> Reviews:
-    """A split of a prepared dataset, or a reviews file (where it has a split column, the rows of that split)."""
+    """Read a split of a prepared dataset, or a reviews file (of a file with a split column, the rows of that split).
+
+    Raises:
+        DataError: the data is missing, was prepared again since the run was trained, has no such rows, or has ratings
+            outside the run's scale.
+    """
     source = data if data is not None else Path(run.read_card().data)
     if data is None and not source.is_dir():
         raise DataError(
@@ -85,14 +146,16 @@ def load_reviews(run: RunDirectory, explainer: Explainer, data: Path | None, spl
                 "the run has read; evaluate it all the same with --data, or train a new run"
             )
         return _prepared(explainer, dataset, split)
-    frame, about = read_reviews(source), {"data": source.name, "split": "all rows"}
-    if "split" in frame.columns:
+    frame = read_reviews(source)
+    has_splits = "split" in frame.columns
+    if has_splits:
         found = sorted(frame["split"].drop_nulls().unique().to_list())
-        frame, about = frame.filter(pl.col("split") == split), {"data": source.name, "split": split}
+        frame = frame.filter(pl.col("split") == split)
         if frame.is_empty():
             raise DataError(f"{source} has no rows of split '{split}'; its split column has {', '.join(found)}")
     try:
-        return Reviews(explainer.catalog.encode(frame), source, about, _train_of(run, explainer))
+        encoded = explainer.catalog.encode(frame)
+        return Reviews(encoded, source, split if has_splits else "all rows", _training_reviews(run, explainer))
     except DataError as error:
         raise DataError(f"{source}, {error}, the scale this run was trained on") from None
 
@@ -101,14 +164,14 @@ def _prepared(explainer: Explainer, dataset: ReviewDataset, split: str) -> Revie
     frame = dataset.interactions(split)
     if frame.is_empty():
         raise DataError(f"{dataset.path} has no rows of split '{split}'")
-    # The run's own ids: another prepared dataset numbers its users in its own way.
+    # Ids must be the run's: another prepared dataset has other ids for the same users.
     encoded = explainer.catalog.encode(frame.drop("user_id", "item_id", "level"))
     train = explainer.catalog.encode(dataset.interactions("train").drop("user_id", "item_id", "level"))
-    return Reviews(encoded, dataset.path, {"data": dataset.path.name, "split": split}, train)
+    return Reviews(encoded, dataset.path, split, train)
 
 
-def _train_of(run: RunDirectory, explainer: Explainer) -> pl.DataFrame | None:
-    """The training reviews of the run, when its data is still where and what it was."""
+def _training_reviews(run: RunDirectory, explainer: Explainer) -> pl.DataFrame | None:
+    """Return the training reviews of the run; None if its data has been moved, removed or prepared again."""
     path = Path(run.read_card().data)
     if not all((path / name).is_file() for name in DATASET_FILES):
         return None
@@ -116,33 +179,27 @@ def _train_of(run: RunDirectory, explainer: Explainer) -> pl.DataFrame | None:
     return dataset.interactions("train") if explainer.catalog.same_data_as(dataset.catalog) else None
 
 
-def _write(run: RunDirectory, comparison: Comparison, condition: Condition, catalog: Catalog) -> None:
-    baselines = {name: metrics for name, metrics in comparison.systems.items() if name != SYSTEM_NAME}
-    data, *which = comparison.reviews.about.values()
-    # Another file of the same name is other data.
-    place = f"{crc32(bytes(comparison.reviews.source.resolve())):08x}"
-    name = "_".join([f"{data}-{place}", *which, condition.slug]).replace(" ", "-")
+def _write(run: RunDirectory, comparison: Comparison, condition: Condition) -> None:
+    baselines = {name: metrics for name, metrics in comparison.systems.items() if name != GAVAMOE_LABEL}
     metrics = {**comparison.evaluation.to_dict(), "baselines": baselines}
-    rows = prediction_rows(comparison, catalog)
-    for where in (run.evaluations / name, run.path):
-        write_json(where / "metrics.json", metrics)
-        write_json_lines(where / "predictions.jsonl", rows)
+    rows = prediction_rows(comparison)
+    for directory in (run.evaluations / comparison.reviews.directory_name(condition), run.path):
+        write_json(directory / "metrics.json", metrics)
+        write_json_lines(directory / "predictions.jsonl", rows)
 
 
-def prediction_rows(comparison: Comparison, catalog: Catalog) -> Sequence[dict[str, object]]:
-    """A row a pair, readable by `gavamoe score`: prediction, reference, feature, rating, predicted_rating, ..."""
-    frame = comparison.reviews.frame
-    features = frame["feature"].to_list() if "feature" in frame.columns else [None] * len(frame)
-    counts = catalog.training_reviews(frame)
-    references, ratings = frame["text"].fill_null("").to_list(), frame["rating"].to_list()
+def prediction_rows(comparison: Comparison) -> list[dict[str, object]]:
+    """Return one row per pair, in the format that `gavamoe score` reads."""
+    eval_set = comparison.eval_set
+    rows = zip(comparison.evaluation.explanations, eval_set.reference_rows(), eval_set.training_reviews(), strict=True)
     return [
         {
             "user": explanation.user,
             "item": explanation.item,
             "prediction": explanation.text,
-            "reference": reference,
-            "feature": feature,
-            "rating": rating,
+            "reference": known["reference"],
+            "feature": known["feature"],
+            "rating": known["rating"],
             "predicted_rating": explanation.rating,
             "cluster": explanation.cluster,
             "cold_user": explanation.cold_user,
@@ -150,7 +207,5 @@ def prediction_rows(comparison: Comparison, catalog: Catalog) -> Sequence[dict[s
             TRAINING_REVIEWS: count,
             "oracle": explanation.conditions["oracle"],
         }
-        for explanation, reference, feature, rating, count in zip(
-            comparison.evaluation.explanations, references, features, ratings, counts, strict=True
-        )
+        for explanation, known, count in rows
     ]

@@ -1,38 +1,38 @@
-"""How a system is evaluated: which rows, what the prompt may know, how texts are made comparable; all of it stated."""
+"""The evaluation of a run or a baseline on an `EvalSet`; the conditions it was made under are part of the result."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import polars as pl
 
-from gavamoe.baselines.simple import System
+from gavamoe.baselines.base import Predictions, System
 from gavamoe.conditions import Condition
 from gavamoe.errors import DataError
-from gavamoe.evaluation.comparable import (
-    NORMALIZATION,
-    TRUNCATE_WORDS,
-    comparable_outputs,
-    features_of_items,
-    has_text,
-)
-from gavamoe.evaluation.groups import SPARSITY, Groups, SparsityGroups, by_group
+from gavamoe.evaluation.comparable import NORMALIZATION, TRUNCATE_WORDS, has_text
+from gavamoe.evaluation.groups import SPARSITY, Groups, by_group
 from gavamoe.evaluation.row_scores import Metrics, RowScores
 from gavamoe.evaluation.score import STANDARD_METRICS, further_metrics
 from gavamoe.evaluation.significance import Interval, confidence_intervals
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.explainer.explanation import Explanation
+from gavamoe.pipeline.eval_set import EvalSet, all_metrics
 
 
 @dataclass
 class Evaluation:
-    """Metrics of one system on n pairs, under stated conditions; and what it said of each.
+    """Metrics of a run on n pairs, and the explanations they were computed from.
 
-    intervals: 95 % confidence, per metric that has one. groups: metrics by how many training reviews the user has, by
-    cluster and by true rating: {grouping: {group: {"n", "metrics"}}}. further: metrics that the field's tables lack.
+    Args:
+        n: number of pairs.
+        conditions: data, split, what the prompt contained, how texts were decoded and normalised, and counts.
+        metrics: the metrics of the field's tables.
+        explanations: one a pair.
+        intervals: 95 % confidence intervals of the metrics that have one.
+        groups: metrics by the user's number of training reviews, by cluster and by true rating:
+            {grouping: {group: {"n", "metrics"}}}.
+        further: metrics that the field's tables lack.
     """
 
     n: int
@@ -44,29 +44,29 @@ class Evaluation:
     further: Metrics = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """As `gavamoe evaluate --json` prints it."""
+        """Return what `gavamoe evaluate --json` prints."""
         names = ("n", "conditions", "metrics", "intervals", "groups", "further")
         return {name: getattr(self, name) for name in names}
 
 
-def evaluate(
-    explainer: Explainer,
-    reviews: pl.DataFrame,
-    condition: Condition,
-    about: dict[str, Any],
-    train: pl.DataFrame | None = None,
-) -> Evaluation:
-    """Explain every pair of `reviews` (user, item, rating, text, and feature where known) and score the outcome.
+def evaluate(explainer: Explainer, eval_set: EvalSet, condition: Condition, about: dict[str, Any]) -> Evaluation:
+    """Explain every pair of an evaluation set and score the explanations; unknown users and items are included.
 
-    Users and items the model never met are among them, as unknowns. `about` (data, split, ...) joins the conditions.
-    `train`: the training reviews, which say what features can be told of an item.
+    Args:
+        explainer: the run.
+        eval_set: the reviews, encoded with the catalog of the run.
+        condition: which facts about a pair the prompt contains.
+        about: data, split and limit, which become part of the conditions of the result.
+
+    Raises:
+        DataError: there are no reviews, or they lack what the condition gives.
     """
+    reviews = eval_set.reviews
     if reviews.is_empty():
         raise DataError("there are no reviews to evaluate on")
     explanations = explainer.explain_batch(reviews, condition)
     ratings = np.array([explanation.rating for explanation in explanations])
-    texts = [explanation.text for explanation in explanations]
-    outputs = comparable_outputs(texts, ratings, reviews, explainer.catalog, _supported(explainer, reviews, train))
+    outputs = eval_set.outputs(Predictions([explanation.text for explanation in explanations], ratings))
     scores = RowScores(outputs, STANDARD_METRICS)
     conditions = {
         **about,
@@ -83,32 +83,23 @@ def evaluate(
         "unfinished": sum(not explanation.finished for explanation in explanations),
         "empty": sum(not explanation.text for explanation in explanations),
     }
-    groups = {name: by_group(scores, labels) for name, labels in group_labels(explainer, reviews, explanations).items()}
+    groups = {name: by_group(scores, labels) for name, labels in group_labels(eval_set, explanations).items()}
     further = RowScores(outputs, further_metrics()).overall()
     return Evaluation(
         len(reviews), conditions, scores.overall(), explanations, confidence_intervals(scores), groups, further
     )
 
 
-def evaluate_system(
-    system: System, explainer: Explainer, reviews: pl.DataFrame, train: pl.DataFrame | None = None
-) -> Metrics:
-    """A baseline's metrics, the further ones too, on the same rows, made comparable in the same way."""
-    texts, ratings = system.predict(reviews)
-    outputs = comparable_outputs(texts, ratings, reviews, explainer.catalog, _supported(explainer, reviews, train))
-    return RowScores(outputs, (*STANDARD_METRICS, *further_metrics())).overall()
+def evaluate_system(system: System, eval_set: EvalSet, condition: Condition | None = None) -> Metrics:
+    """Return all metrics of a trained system on an evaluation set; `condition` None is the default one."""
+    predictions = system.predict(eval_set.reviews, condition or Condition())
+    return eval_set.score(predictions, all_metrics()).overall()
 
 
-def _supported(explainer: Explainer, reviews: pl.DataFrame, train: pl.DataFrame | None) -> list[Collection[str]] | None:
-    return None if train is None else features_of_items(train, reviews, explainer.catalog.features)
-
-
-def group_labels(explainer: Explainer, reviews: pl.DataFrame, explanations: list[Explanation]) -> dict[str, list[Any]]:
-    """The group of each row in every grouping."""
-    counts = explainer.catalog.user_counts
-    sparsity = SparsityGroups.fit(counts[counts > 0])
+def group_labels(eval_set: EvalSet, explanations: list[Explanation]) -> dict[str, list[Any]]:
+    """Return the group of each row in every grouping."""
     return {
-        SPARSITY: sparsity.labels(explainer.catalog.training_reviews(reviews)),
+        SPARSITY: eval_set.sparsity_labels(),
         "cluster": [explanation.cluster for explanation in explanations],
-        "rating": reviews["rating"].to_list(),
+        "rating": eval_set.reviews["rating"].to_list(),
     }

@@ -1,9 +1,10 @@
-"""Explanations for a file of pairs: millions of them, in bounded memory, resumable at any moment.
+"""Explain a file of pairs: millions of pairs in bounded memory, resumable after any interruption.
 
-The pairs are explained in windows of consecutive rows; inside a window, prompts of one length share batches. A finished
-window is a Parquet part in a directory beside the output, where it appears whole or not at all. When all are there they
-are joined, in the order of the pairs, to the one file asked for. The same windows make the same batches, so a resumed
-file is the file of an uninterrupted run.
+    pairs ──> windows of consecutive rows ──> one Parquet part per finished window ──> the output file
+
+Within a window, prompts of equal length share batches. The parts are written atomically into a directory beside the
+output; when all exist they are joined in the order of the pairs. The same windows give the same batches, so a resumed
+file equals the file of an uninterrupted run.
 """
 
 from __future__ import annotations
@@ -20,17 +21,17 @@ import polars as pl
 
 from gavamoe.conditions import Condition
 from gavamoe.data.tables import check_suffix, write_table
-from gavamoe.errors import DataError, RunError
+from gavamoe.errors import RunError
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.explainer.explanation import Explanation
-from gavamoe.files import staged_file, write_json
+from gavamoe.files import sha256_of_file, staged_file, write_json
 from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.pipeline.pairs_file import read_pairs
 from gavamoe.progress import track
 
-WINDOW = 8192  # pairs that a kill can cost
+WINDOW = 8192  # pairs per part: an interruption loses at most this many
+PLAN = "plan.json"  # inputs and settings of the unfinished work
 EVIDENCE_KEPT = 3  # sentences in a store, as many as the service shows unless a request says otherwise
-PLAN = "plan.json"
 
 # Takes the pairs of a window, their explanations, and how many sentences of evidence were requested for each.
 Keep = Callable[[pl.DataFrame, Sequence[Explanation], int], None]
@@ -47,27 +48,38 @@ def explain_file(
     decoding: DecodingConfig | None = None,
     keep: Keep | None = None,
 ) -> dict[str, Any]:
-    """Read pairs (columns user, item; rating, feature where given), explain them in their order, write `out`.
+    """Explain the pairs of a file and write one row per pair, in their order, to `out`.
 
-    evidence: how many sentences by others to write beside each text; with some there is a column for them.
-    With `resume`, what an interrupted call for the same `out` finished is kept; it must have been the same work.
-    Without, unfinished work there is refused, not lost.
-    keep: receives every window before it counts as finished, for example to fill a store.
+    Args:
+        explainer: the trained explainer.
+        pairs: the file to read; see `read_pairs`.
+        out: the file to write: .parquet, .jsonl or .csv.
+        condition: what the prompt contains.
+        resume: whether to keep the windows that an interrupted call for the same `out` finished.
+        window: pairs per part.
+        evidence: sentences from other reviews to write with each text; 0 for no such column.
+        decoding: how texts are decoded; None for the run's own configuration.
+        keep: receives every window before it counts as finished, for example to fill a store.
+
+    Returns:
+        n, out and conditions, as `gavamoe explain --pairs --json` prints them.
+
+    Raises:
+        DataError: the pairs are invalid.
+        RunError: there is unfinished work for `out` and `resume` is False, or it had other inputs or settings.
     """
     check_suffix(out)
-    table = read_pairs(pairs, condition)
+    table = read_pairs(pairs, condition, explainer.catalog.scale)
     decoding = decoding or explainer.decoding
-    if condition.rating == "given":
-        _check_ratings(explainer, table["rating"], pairs)
     plan = {
-        "pairs": _digest_of_file(pairs),
-        "model": _digest_of_model(explainer),
+        "pairs": sha256_of_file(pairs),
+        "model": _model_digest(explainer),
         "conditions": condition.to_dict(),
         "decoding": decoding.to_generation_config().to_diff_dict(),
         "window": window,
         "evidence": evidence,
     }
-    parts = Parts(out.with_name(f".{out.name}.parts"))
+    parts = FinishedWindows(out.with_name(f".{out.name}.parts"))
     parts.open(json.loads(json.dumps(plan)), resume)
     starts = range(0, len(table), window)
     with track("explanations", len(table)) as advance:
@@ -83,45 +95,57 @@ def explain_file(
                     explained = [replace(each, evidence=each.evidence[:evidence]) for each in explained]
                 parts.write(number, _frame(explained, bool(evidence)))
     texts = parts.scan(len(starts))
-    write_table(_one_value_a_cell(texts) if ".csv" in out.suffixes else texts, out)
+    write_table(_flat_cells(texts) if ".csv" in out.suffixes else texts, out)
     parts.discard()
     return {"n": len(table), "out": str(out), "conditions": condition.to_dict()}
 
 
 @dataclass(frozen=True)
-class Parts:
-    """The finished windows of unfinished work, and plan.json, which says whose they are."""
+class FinishedWindows:
+    """The finished windows of unfinished work, and plan.json with the inputs and settings that they belong to.
+
+    Args:
+        path: the directory of the parts.
+    """
 
     path: Path
 
     def open(self, plan: dict[str, Any], resume: bool) -> None:
-        """Begin, or go on with what is there; `RunError` when that is other work, or nobody said to go on."""
-        if not (self.path / PLAN).is_file():  # never begun, or already being discarded
+        """Start the work, or continue it.
+
+        Args:
+            plan: inputs and settings of the work, as JSON values.
+            resume: whether finished windows may be used.
+
+        Raises:
+            RunError: there are finished windows, and `resume` is False or their plan differs.
+        """
+        if not (self.path / PLAN).is_file():  # not started, or already being deleted
             shutil.rmtree(self.path, ignore_errors=True)
             self.path.mkdir(parents=True)
             write_json(self.path / PLAN, plan)
             return
         if not resume:
-            raise RunError(f"{self.path} holds an unfinished explanation; go on with --resume, or delete it")
-        begun = json.loads((self.path / PLAN).read_text(encoding="utf-8"))
-        other = [name for name in plan if begun.get(name) != plan[name]]
-        if other:
-            raise RunError(f"{self.path} was begun with other {', '.join(other)}; delete it to begin anew")
+            raise RunError(f"{self.path} holds unfinished explanations; continue with --resume, or delete it")
+        started = json.loads((self.path / PLAN).read_text(encoding="utf-8"))
+        differing = [name for name in plan if started.get(name) != plan[name]]
+        if differing:
+            raise RunError(f"{self.path} was started with other {', '.join(differing)}; delete it to start again")
 
     def __contains__(self, number: int) -> bool:
         return self._part(number).is_file()
 
     def write(self, number: int, frame: pl.DataFrame) -> None:
-        """Keep a finished window."""
+        """Store a finished window, atomically."""
         with staged_file(self._part(number)) as staged:
             frame.write_parquet(staged)
 
     def scan(self, count: int) -> pl.LazyFrame:
-        """All windows in order, to be streamed."""
+        """Return the first `count` windows in order, as a lazy frame that can be streamed."""
         return pl.scan_parquet([self._part(number) for number in range(count)], glob=False)
 
     def discard(self) -> None:
-        """Delete everything, the plan first: without it the rest counts for nothing."""
+        """Delete everything, the plan first: parts without a plan are ignored."""
         (self.path / PLAN).unlink()
         shutil.rmtree(self.path)
 
@@ -129,50 +153,38 @@ class Parts:
         return self.path / f"{number:08d}.parquet"
 
 
-EVIDENCE = pl.Struct({"user": pl.String, "text": pl.String, "rating": pl.Float64, "score": pl.Float64})
+EVIDENCE_TYPE = pl.Struct({"user": pl.String, "text": pl.String, "rating": pl.Float64, "score": pl.Float64})
 
 
 def _frame(explanations: list[Explanation], evidence: bool) -> pl.DataFrame:
-    """A row an explanation; the conditions are columns: rating_condition, feature_condition, oracle."""
+    """Return one row per explanation, with the columns rating_condition, feature_condition and oracle."""
     rows = []
     schema: dict[str, Any] = {"feature": pl.String}
     if evidence:
-        schema["evidence"] = pl.List(EVIDENCE)
+        schema["evidence"] = pl.List(EVIDENCE_TYPE)
     for explanation in explanations:
         row = explanation.to_dict()
         conditions = row.pop("conditions")
         del row["experts"]
-        said = row.pop("evidence")
+        quotes = row.pop("evidence")
         if evidence:
-            row["evidence"] = [{field.name: quote[field.name] for field in EVIDENCE.fields} for quote in said]
+            row["evidence"] = [{field.name: quote[field.name] for field in EVIDENCE_TYPE.fields} for quote in quotes]
         row |= {"rating_condition": conditions["rating"], "feature_condition": conditions["feature"]}
         rows.append({**row, "oracle": conditions["oracle"]})
     return pl.DataFrame(rows, schema_overrides=schema, infer_schema_length=None)
 
 
-def _check_ratings(explainer: Explainer, rating: pl.Series, pairs: Path) -> None:
-    try:
-        explainer.catalog.scale.to_level(rating)
-    except DataError as error:
-        raise DataError(f"{pairs}, {error}, the scale this run was trained on") from None
-
-
-def _one_value_a_cell(texts: pl.LazyFrame) -> pl.LazyFrame:
-    """For CSV: responsibilities as numbers between spaces, evidence as its sentences between bars."""
+def _flat_cells(texts: pl.LazyFrame) -> pl.LazyFrame:
+    """Return nested columns as text, for CSV: responsibilities joined by spaces, evidence sentences joined by " | "."""
     cells = [pl.col("responsibilities").list.eval(pl.element().cast(pl.String)).list.join(" ")]
     if "evidence" in texts.collect_schema():
         cells.append(pl.col("evidence").list.eval(pl.element().struct.field("text")).list.join(" | "))
     return texts.with_columns(cells)
 
 
-def _digest_of_file(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _digest_of_model(explainer: Explainer) -> str:
-    """Of weights that any training moves: enough to tell runs apart without reading a large model whole."""
-    told = hashlib.sha256()
+def _model_digest(explainer: Explainer) -> str:
+    """Return a SHA-256 over a few weights that every training changes, which identifies the run."""
+    digest = hashlib.sha256()
     for weights in (explainer.model.user_token.projection.weight, *explainer.preference.prior.parameters()):
-        told.update(weights.detach().float().cpu().numpy().tobytes())
-    return told.hexdigest()
+        digest.update(weights.detach().float().cpu().numpy().tobytes())
+    return digest.hexdigest()

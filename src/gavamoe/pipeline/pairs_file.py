@@ -1,4 +1,4 @@
-"""A file of pairs to explain: JSON lines, CSV, TSV or Parquet, plain or compressed."""
+"""Read and check a file of (user, item) pairs to explain: JSON lines, CSV, TSV or Parquet, plain or compressed."""
 
 from __future__ import annotations
 
@@ -10,14 +10,23 @@ import polars as pl
 from gavamoe.conditions import Condition
 from gavamoe.data.readers.open import open_rows
 from gavamoe.data.readers.rows import LINE, BadLines, RowReader
+from gavamoe.data.scale import RatingScale
 from gavamoe.errors import DataError
 
 
-def read_pairs(path: Path, condition: Condition) -> pl.DataFrame:
-    """Read user and item as strings, and the columns that the condition says are given: rating (Float64), feature.
+def read_pairs(path: Path, condition: Condition, scale: RatingScale) -> pl.DataFrame:
+    """Read the pairs, and the columns whose condition is "given".
+
+    Args:
+        path: the file, with columns user and item, and rating or feature where the condition needs them.
+        condition: what the prompt contains.
+        scale: the rating scale that given ratings must be on.
+
+    Returns:
+        One row per pair: user and item (strings), and where given rating (Float64) and feature ("" in a row without).
 
     Raises:
-        DataError: the file cannot be read, a needed column is absent, or a needed value is; names the line.
+        DataError: the file cannot be read, or lacks a column or a value that is needed; the message names the line.
     """
     rows = open_rows(path, BadLines())
     given = [name for name in ("rating", "feature") if getattr(condition, name) == "given"]
@@ -31,7 +40,7 @@ def read_pairs(path: Path, condition: Condition) -> pl.DataFrame:
         raise DataError(f"{path} has no pairs")
     if "rating" in given:
         pairs = pairs.with_columns(pl.col("rating").cast(pl.Float64, strict=False))
-    if "feature" in given:  # a row without one states none; a column without any is a mistake
+    if "feature" in given:  # a row may lack a feature; a column without any value is an error
         pairs = pairs.with_columns(pl.col("feature").fill_null(""))
         if (pairs["feature"] == "").all():
             raise DataError(f"{path}: the column feature is empty, and --feature given needs it")
@@ -39,11 +48,22 @@ def read_pairs(path: Path, condition: Condition) -> pl.DataFrame:
         if pairs[name].null_count():
             line = pairs.filter(pl.col(name).is_null())[LINE][0]
             raise DataError(f"{path}, line {line}: no {name}" + (" that is a number" if name == "rating" else ""))
+    if "rating" in given:
+        _check_ratings(pairs["rating"], scale, path)
     return pairs.drop(LINE)
 
 
+def _check_ratings(rating: pl.Series, scale: RatingScale, path: Path) -> None:
+    """Raise `DataError` with the row if a rating is not a level of the scale."""
+    try:
+        scale.to_level(rating)
+    except DataError as error:
+        raise DataError(f"{path}, {error}, the scale this run was trained on") from None
+
+
 def _batches(rows: RowReader, wanted: list[str]) -> Iterator[pl.DataFrame]:
+    """Yield the wanted columns and the line numbers as strings; a blank user or item is null."""
     for batch in rows.batches(wanted):
-        # Stripped as `prepare` strips them, so that the names of one file are those of the other.
+        # White space is stripped as in `prepare`, so that the names match.
         names = batch.select(pl.col(wanted).str.strip_chars(), pl.col(LINE).cast(pl.String))
         yield names.with_columns(pl.col("user", "item").replace("", None))

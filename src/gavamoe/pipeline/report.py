@@ -1,4 +1,4 @@
-"""The report of a run: gathers what the page shows from the run, its data and its evaluation."""
+"""The report of a run: collects the contents of report.html from the run, its data and its evaluation."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
+from matplotlib.figure import Figure
 
 from gavamoe.conditions import Condition
-from gavamoe.diagnostics.clusters import assigned, describe
+from gavamoe.diagnostics.clusters import assign_clusters, id_tensors, summarize_clusters
 from gavamoe.evaluation import plots
 from gavamoe.evaluation.report import Report, write_report
 from gavamoe.explainer.expert_usage import usage_of_texts
@@ -17,54 +17,62 @@ from gavamoe.explainer.explainer import Explainer
 from gavamoe.pipeline.evaluate import Comparison
 from gavamoe.run import RunDirectory
 
-MAP_POINTS = 4000
-USE_TEXTS = 512
-EXAMPLES = 5
+MAX_MAP_POINTS = 4000
+MAX_USAGE_TEXTS = 512  # texts whose routing is measured
+NUM_EXAMPLES = 5
 
 
 def write_run_report(
     run: RunDirectory, comparison: Comparison, explainer: Explainer, truth: dict[str, int] | None = None
 ) -> None:
-    """Write report.html and latent_map.png into the run; `truth` is the true group of each user, where known."""
+    """Write report.html and latent_map.png into the run.
+
+    Args:
+        run: the run directory.
+        comparison: the evaluation to report, with the simple baselines.
+        explainer: the run's explainer.
+        truth: the true group of each user, known for simulated reviews; None otherwise.
+    """
     reviews = comparison.reviews
     shown = reviews.train if reviews.train is not None else reviews.frame
-    latent = _map(explainer, shown, truth)
-    plots.save_png(latent, run.path / "latent_map.png")
+    latent = _latent_map(explainer, shown, truth)
+    plots.save_png(latent, run.latent_map)
     pictures = [
-        ("Latent map", "Pairs by their latent taste, coloured by the cluster that was found.", plots.to_svg(latent)),
+        ("Latent map", "Latent vectors of pairs, coloured by the cluster that was found.", plots.to_svg(latent)),
         (
-            "Which experts each cluster uses",
-            "Share of the routing choices of written texts that went to each expert, by cluster and layer.",
-            plots.to_svg(plots.expert_usage(_use_by_cluster(explainer, comparison))),
+            "Expert usage by cluster",
+            "Share of routing choices that went to each expert in the generated texts, by cluster and layer.",
+            plots.to_svg(plots.expert_usage(_usage_by_cluster(explainer, comparison))),
         ),
     ]
     records = run.read_training()
     if records:
         words = "Stage 1: validation error of ratings by epoch. Stage 2: loss of the texts by epoch."
         pictures.append(("Training", words, plots.to_svg(plots.loss_curves(records))))
-    catalog = explainer.catalog
+    catalog, config = explainer.catalog, explainer.model.config
+    sizes = f"{catalog.n_users:,} users, {catalog.n_items:,} items, {len(catalog.history):,} training reviews"
     report = Report(
         title="GaVaMoE: what this run learned",
         facts={
             "data": f"{reviews.about['data']} ({reviews.about['split']})",
-            "knows": f"{catalog.n_users:,} users, {catalog.n_items:,} items, {len(catalog.history):,} training reviews",
+            "training data": sizes,
             "rating scale": f"{catalog.scale.values[0]:g} to {catalog.scale.values[-1]:g}",
             "clusters": str(explainer.preference.clusters),
-            "experts": f"{explainer.model.config.experts}, {explainer.model.config.experts_per_token} of them a token",
+            "experts": f"{config.experts}, {config.experts_per_token} of them per token",
         },
         systems=comparison.systems,
         conditions={"n": f"{comparison.evaluation.n:,}", **comparison.evaluation.conditions},
         intervals=comparison.evaluation.intervals,
         groups=comparison.evaluation.groups,
-        examples=example_rows(comparison, EXAMPLES),
+        examples=example_rows(comparison, NUM_EXAMPLES),
         clusters=cluster_rows(explainer, shown),
         pictures=pictures,
     )
-    write_report(run.path / "report.html", report)
+    write_report(run.report, report)
 
 
 def example_rows(comparison: Comparison, count: int) -> list[dict[str, Any]]:
-    """Explanations spread over the clusters, the same ones each time."""
+    """Return `count` explanations spread over the clusters; the same evaluation always gives the same rows."""
     explanations = comparison.evaluation.explanations
     clusters = sorted({explanation.cluster for explanation in explanations})
     by_cluster = {c: [row for row, e in enumerate(explanations) if e.cluster == c] for c in clusters}
@@ -85,24 +93,24 @@ def example_rows(comparison: Comparison, count: int) -> list[dict[str, Any]]:
 
 
 def cluster_rows(explainer: Explainer, reviews: pl.DataFrame) -> list[dict[str, Any]]:
-    """Size, users, mean rating, over-represented genres and features of each cluster."""
+    """Return each cluster's size, users, mean rating, over-represented genres and features, formatted for the page."""
     return [
         {
-            "cluster": one.cluster,
-            "pairs": f"{one.pairs:,}",
-            "users": f"{one.users:,}",
-            "rating": one.rating,
-            "genres": ", ".join(one.genres) or "–",
-            "features": ", ".join(one.features) or "–",
+            "cluster": summary.cluster,
+            "pairs": f"{summary.pairs:,}",
+            "users": f"{summary.users:,}",
+            "rating": summary.rating,
+            "genres": ", ".join(summary.genres) or "–",
+            "features": ", ".join(summary.features) or "–",
         }
-        for one in describe(assigned(explainer.preference, reviews), reviews, explainer.catalog)
+        for summary in summarize_clusters(assign_clusters(explainer.preference, reviews), reviews, explainer.catalog)
     ]
 
 
-def _map(explainer: Explainer, reviews: pl.DataFrame, truth: dict[str, int] | None) -> Any:
-    sample = reviews.sample(min(MAP_POINTS, len(reviews)), seed=0)
-    user = torch.from_numpy(sample["user_id"].to_numpy().astype(np.int64))
-    item = torch.from_numpy(sample["item_id"].to_numpy().astype(np.int64))
+def _latent_map(explainer: Explainer, reviews: pl.DataFrame, truth: dict[str, int] | None) -> Figure:
+    """Draw the latents of a sample of pairs by the cluster found and, where known, by the user's true group."""
+    sample = reviews.sample(min(MAX_MAP_POINTS, len(reviews)), seed=0)
+    user, item = id_tensors(sample)
     model = explainer.preference
     points = plots.two_dimensions(model.latent(user, item).cpu().numpy())
     labelled = {"clusters found": model.assign(user, item).cpu().numpy()}
@@ -111,10 +119,10 @@ def _map(explainer: Explainer, reviews: pl.DataFrame, truth: dict[str, int] | No
     return plots.latent_map(points, labelled)
 
 
-def _use_by_cluster(explainer: Explainer, comparison: Comparison) -> np.ndarray:
-    """Expert shares [clusters, layers, experts] over up to USE_TEXTS of the evaluated texts."""
+def _usage_by_cluster(explainer: Explainer, comparison: Comparison) -> np.ndarray:
+    """Return expert shares, [clusters, layers, experts], over at most about MAX_USAGE_TEXTS of the evaluated texts."""
     explanations = comparison.evaluation.explanations
-    step = max(1, len(explanations) // USE_TEXTS)
+    step = max(1, len(explanations) // MAX_USAGE_TEXTS)
     rows = list(range(0, len(explanations), step))
     frame = comparison.reviews.frame[rows]
     cluster = np.array([explanations[row].cluster for row in rows])

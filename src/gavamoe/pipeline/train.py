@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from gavamoe.config import RunConfig
-from gavamoe.data.dataset import InteractionArrays, ReviewDataset
+from gavamoe.data.dataset import HAS_TEXT, InteractionArrays, ReviewDataset
 from gavamoe.distributed import default_device, is_main_process, main_process_first
 from gavamoe.errors import DataError
 from gavamoe.explainer import build
@@ -25,8 +25,6 @@ from gavamoe.preference.item_features import ItemText
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.trainer import best_record, fit_preference
 from gavamoe.run import EXPLAINER_FILES, PREFERENCE_FILES, RunCard, RunDirectory
-
-HAS_TEXT = pl.col("text").is_not_null() & (pl.col("text").str.strip_chars() != "")
 
 
 def train_run(
@@ -114,9 +112,9 @@ def _train_preference(run: RunDirectory, dataset: ReviewDataset, config: RunConf
     """Train stage 1 and save it in the run."""
     preference, seed, catalog = config.preference, config.seed, dataset.catalog
     with main_process_first():
-        arrays = dataset.mapped_arrays(run.checkpoints / "interactions")
+        arrays = dataset.mapped_arrays(run.interactions)
     sizes = catalog.n_users, catalog.n_items, catalog.scale.levels
-    checkpoint = run.checkpoints / "preference.safetensors"
+    checkpoint = run.preference_checkpoint
     if preference.choose_clusters is not None:
         clusters = _chosen_clusters(run, arrays, sizes, config, say)
         preference = preference.model_copy(update={"clusters": clusters})
@@ -162,7 +160,7 @@ def _train_explainer(run: RunDirectory, dataset: ReviewDataset, card: RunCard) -
         PreferenceModel.from_pretrained(run.preference).eval(),
         card.settings.explainer,
         card.settings.seed,
-        run.checkpoints / "explainer",
+        run.explainer_checkpoints,
         card.base_model,
         run.tensorboard,
     )

@@ -1,1 +1,9 @@
-"""Stage 1: ratings and taste."""
+"""Stage 1: a variational autoencoder of ratings with a Gaussian-mixture prior, which clusters (user, item) pairs.
+
+networks, prior, losses, model         the model: encoder and decoder, mixture prior, ELBO, public methods
+svd_init, mixture_fit                  where training starts: SVD of the ratings, mixture fitted to the latents
+batches, trainer, validation           training: `trainer.fit_preference` is the entry point
+choose_k, item_features                choice of the number of clusters, LSA vectors of item descriptions
+
+May import: the root modules, data.
+"""

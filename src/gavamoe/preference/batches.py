@@ -1,4 +1,4 @@
-"""Interactions as training reads them: arrays that may lie on disk, of which only what a step needs is in memory.
+"""Batches of interactions from arrays in memory or memory-mapped on disk; each batch copies only its own rows.
 
 Shape suffixes: N interactions, B batch.
 """
@@ -15,15 +15,21 @@ from torch import Tensor
 from gavamoe.data.dataset import InteractionArrays
 from gavamoe.preference.networks import UNKNOWN
 
-# Rows that lie together are read together: a block at a time from disk, and as many blocks shuffled as one as fit well
-# in memory. A split of up to BLOCK * POOL rows is shuffled as a whole.
+# A read from disk takes BLOCK neighbouring rows. POOL blocks are in memory at once and are shuffled together, so a
+# split of up to BLOCK * POOL rows is shuffled as a whole.
 BLOCK, POOL = 65_536, 16
-CHUNK = 65_536  # pairs a pass that learns nothing takes at once
+CHUNK = 65_536  # pairs at once in a pass without gradients
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Pairs of ids (0 unknown) with their level counted from 0, int64 [B] each."""
+    """Interactions as int64 tensors.
+
+    Attributes:
+        user_B: user ids; 0 is the unknown user.
+        item_B: item ids; 0 is the unknown item.
+        level_B: rating levels, counted from 0.
+    """
 
     user_B: Tensor
     item_B: Tensor
@@ -33,15 +39,18 @@ class Batch:
         return len(self.user_B)
 
     def shard(self, first: int, step: int) -> Batch:
-        """Every `step`-th pair from `first`."""
+        """Return every `step`-th interaction, starting at `first`: the share of one process."""
         return Batch(self.user_B[first::step], self.item_B[first::step], self.level_B[first::step])
 
     def to(self, device: torch.device) -> Batch:
-        """On that device."""
+        """Return the batch on a device."""
         return Batch(self.user_B.to(device), self.item_B.to(device), self.level_B.to(device))
 
     def drop_ids(self, rate: float) -> Batch:
-        """With ids turned into the unknown at random, so that its vector means 'someone', and not its random start."""
+        """Return the batch with a random share `rate` of its ids replaced with the unknown id 0.
+
+        This trains the model to predict for an unknown user or item.
+        """
         user_B, item_B = (
             torch.where(torch.rand(id_B.shape) < rate, UNKNOWN, id_B) for id_B in (self.user_B, self.item_B)
         )
@@ -49,7 +58,11 @@ class Batch:
 
 
 class Interactions:
-    """A split's columns, in memory or memory-mapped; nothing here copies more of them than it gives out."""
+    """The interactions of one split.
+
+    Args:
+        arrays: columns of user ids, item ids and levels from 1, in memory or memory-mapped.
+    """
 
     def __init__(self, arrays: InteractionArrays):
         self.columns = (arrays.user_id, arrays.item_id, arrays.level)
@@ -58,7 +71,7 @@ class Interactions:
         return len(self.columns[0])
 
     def counts(self, users: int, items: int) -> tuple[Tensor, Tensor]:
-        """Interactions of each user [users + 1] and of each item [items + 1]."""
+        """Return the number of interactions of each user [users + 1] and of each item [items + 1]."""
         totals = [np.zeros(rows + 1, np.int64) for rows in (users, items)]
         for start in range(0, len(self), BLOCK * POOL):
             for total, column in zip(totals, self.columns, strict=False):
@@ -66,20 +79,20 @@ class Interactions:
         return torch.from_numpy(totals[0]), torch.from_numpy(totals[1])
 
     def chunks(self, size: int = CHUNK) -> Iterator[Batch]:
-        """All of them in order."""
+        """Yield all interactions in order, `size` at a time."""
         for start in range(0, len(self), size):
             yield self._batch([column[start : start + size] for column in self.columns])
 
     def shuffled(self, size: int) -> Iterator[Batch]:
-        """All of them in batches of `size`, in an order drawn from torch's random state."""
-        for pool in torch.randperm(-(-len(self) // BLOCK)).split(POOL):
+        """Yield all interactions in batches of `size`, in an order drawn from torch's random state."""
+        for pool in torch.split(torch.randperm(-(-len(self) // BLOCK)), POOL):
             starts = [int(block) * BLOCK for block in pool]
-            whole = self._batch([np.concatenate([c[s : s + BLOCK] for s in starts]) for c in self.columns])
-            for index_B in torch.randperm(len(whole)).split(size):
-                yield Batch(whole.user_B[index_B], whole.item_B[index_B], whole.level_B[index_B])
+            rows = self._batch([np.concatenate([c[s : s + BLOCK] for s in starts]) for c in self.columns])
+            for index_B in torch.split(torch.randperm(len(rows)), size):
+                yield Batch(rows.user_B[index_B], rows.item_B[index_B], rows.level_B[index_B])
 
     def sample(self, at_most: int) -> Batch:
-        """All of them, or every so-manieth where they are more than `at_most`."""
+        """Return all interactions, or every k-th one if there are more than `at_most`."""
         step = -(-len(self) // at_most)
         return self._batch([column[::step] for column in self.columns])
 

@@ -1,7 +1,7 @@
-"""Items as vectors of what is said of them: title, categories, description.
+"""Item features: vectors of an item's title, categories and description, by latent semantic analysis (LSA).
 
-Latent semantic analysis (TF-IDF, truncated SVD) of one document an item, in which a category is one word. An item that
-nobody has reviewed gets a vector too, and with it lands near its like (`PreferenceModel.with_new_items`).
+LSA is TF-IDF followed by a truncated SVD; each item is one document, and a category counts as one word. An item
+without reviews gets a vector too, so it is placed near similar items (`PreferenceModel.with_new_items`).
 """
 
 from __future__ import annotations
@@ -19,10 +19,18 @@ from gavamoe.errors import ConfigError
 
 
 class ItemText:
-    """A fitted embedding of item descriptions; frames have title, categories (list) and description, nulls allowed."""
+    """LSA of item descriptions, fitted on the known items.
+
+    Args:
+        items: the known items with title, categories (a list) and description; nulls are allowed.
+        width: dimensions of a vector.
+        seed: of the truncated SVD.
+
+    Raises:
+        ConfigError: the items share too few words for so many dimensions.
+    """
 
     def __init__(self, items: pl.DataFrame, width: int, seed: int = 0):
-        """Fit on the known items; `ConfigError` where they are described by too little."""
         documents = _documents(items)
         try:
             weights = TfidfVectorizer(min_df=2, sublinear_tf=True, token_pattern=r"\S+").fit(documents)
@@ -39,7 +47,10 @@ class ItemText:
         self.pipeline.fit(documents)
 
     def vectors(self, items: pl.DataFrame) -> Tensor:
-        """A row an item, [n, width]; dimensions have unit variance over the known items; 0 where nothing is said."""
+        """Return one row per item, [len(items), width].
+
+        Dimensions have unit variance over the known items. The row of an item without any text is 0.
+        """
         documents = _documents(items)
         vectors = self.pipeline.transform(documents).astype(np.float32)
         vectors[[not document.strip() for document in documents]] = 0.0
@@ -47,6 +58,7 @@ class ItemText:
 
 
 def _documents(items: pl.DataFrame) -> list[str]:
+    """Return one document per item: words of title and description, then one word `category:NAME` per category."""
     category = (
         pl.col("categories")
         .cast(pl.List(pl.String))

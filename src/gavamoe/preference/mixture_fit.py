@@ -1,8 +1,11 @@
-"""Where the mixture's components lie: fitted to the users' posterior means, several restarts, the likeliest kept.
+"""Fit the components of the mixture prior to the users' posterior means.
 
-This happens before the joint training, which goes on from there, and once more after it. The ELBO asks a component to
-cover whole posteriors; where users have few reviews these overlap, and its best mixture is one component, however far
-apart the means are. Which taste a pair most likely has is a question about the means.
+The trainer calls this twice: before the joint training, which starts from the fitted components, and once after it.
+The second fit is needed because the ELBO makes a component cover whole posteriors. Where users have few reviews, the
+posteriors overlap, and the mixture with the best ELBO is one component, however far apart the means are. The most
+likely cluster of a pair is a question about the means.
+
+Shape suffixes: B pairs, N users, U users + 1, K clusters, D latent.
 """
 
 from __future__ import annotations
@@ -19,67 +22,79 @@ from gavamoe.errors import ConfigError
 from gavamoe.preference.batches import Batch
 from gavamoe.preference.model import PreferenceModel
 
-# The fit sees at most so many users: its cost does not grow with the data beyond that.
-SAMPLE = 50_000
-ENOUGH = 10.0  # reviews after which a user's vector says more of the user than of where it began
+MAX_USERS = 50_000  # largest number of users in a fit; its cost does not grow with the data beyond that
+MIN_REVIEWS = 10.0  # with fewer reviews, a user's embedding says more about its initialisation than about the user
 
 
 def fit_components(model: PreferenceModel, count_U: Tensor, pairs: Batch, restarts: int, seed: int) -> None:
     """Set the prior's components from the posterior means of training pairs.
 
-    The groups are found among USERS, on their half of the latent: taste belongs to a user, and a mixture over all
-    dimensions at once would as soon cut the items in K. Over the items' half, a component takes mean and variance of
-    the pairs of its users.
+    The clusters are found among USERS, on their half of z, because taste belongs to a user. A mixture over all
+    dimensions could just as well split the items into K groups. In the items' half, a component takes the mean and
+    the variance of the pairs of its users.
 
-    count_U: training reviews of each user, [users + 1].
+    Args:
+        model: changed in place.
+        count_U: training reviews of each user.
+        pairs: training pairs, on the CPU.
+        restarts: random starts of the fit; the most likely fit is kept.
+        seed: of the fit.
+
+    Raises:
+        ConfigError: there are fewer users with reviews than clusters.
     """
-    mixture = fit_users(known_users(model, count_U), model.clusters, restarts, seed)
-    user_ND = model.latent_means()[0].cpu()
-    cluster_B = torch.from_numpy(mixture.predict(user_ND.numpy()))[pairs.user_B]
+    mixture = fit_user_mixture(observed_user_latents(model, count_U), model.clusters, restarts, seed)
+    user_UD = model.latent_means()[0].cpu()
+    cluster_B = torch.from_numpy(mixture.predict(user_UD.numpy()))[pairs.user_B]
     mean_KD, var_KD = _moments(model.latent(pairs.user_B, pairs.item_B).cpu(), cluster_B, model.clusters)
-    half = user_ND.shape[1]
+    half = user_UD.shape[1]
     mean_KD[:, :half] = torch.from_numpy(mixture.means_)
     var_KD[:, :half] = torch.from_numpy(mixture.covariances_)[:, None]
     model.prior.set_components(torch.from_numpy(mixture.weights_).float(), mean_KD, var_KD)
 
 
-def known_users(model: PreferenceModel, count_U: Tensor) -> np.ndarray:
-    """The latent means, users' half, of users with ENOUGH reviews, or as many as the median user, [n, D/2].
+def observed_user_latents(model: PreferenceModel, count_U: Tensor) -> np.ndarray:
+    """Return the latent means (users' half) of the users that the mixture is fitted to, [N, D/2].
 
-    The others are assigned, not fitted: their vectors have hardly left the origin.
+    These are the users with at least `MIN_REVIEWS` reviews, or with at least the median number if that is smaller.
+    The latents of other users have hardly moved from their initialisation: they are assigned to a cluster, not fitted.
     """
     seen_U = count_U > 0
-    least = min(float(count_U[seen_U].float().median()), ENOUGH)
+    least = min(float(count_U[seen_U].float().median()), MIN_REVIEWS)
     return model.latent_means()[0].cpu()[seen_U & (count_U >= least)].numpy()
 
 
-def fit_users(known: np.ndarray, clusters: int, restarts: int, seed: int) -> GaussianMixture:
-    """A mixture over users' latents; `ConfigError` when there are fewer users than clusters.
+def fit_user_mixture(latent_ND: np.ndarray, clusters: int, restarts: int, seed: int) -> GaussianMixture:
+    """Return a Gaussian mixture of users' latents with one variance per component.
 
-    One variance a component: with one a dimension, dozens of users a cluster are too few, and what sets a component
-    apart is how much its users review.
+    Dozens of users per cluster are too few for one variance per dimension: components then differ in how much their
+    users review.
+
+    Raises:
+        ConfigError: there are fewer users than clusters.
     """
-    if len(known) < clusters:
+    if len(latent_ND) < clusters:
         raise ConfigError(
-            f"{clusters} clusters need at least as many users with reviews, and there are {len(known)}; "
+            f"{clusters} clusters need at least as many users with reviews, and there are {len(latent_ND)}; "
             "set preference.clusters lower"
         )
-    if len(known) > SAMPLE:
-        known = known[np.random.default_rng(seed).choice(len(known), SAMPLE, replace=False)]
+    if len(latent_ND) > MAX_USERS:
+        latent_ND = latent_ND[np.random.default_rng(seed).choice(len(latent_ND), MAX_USERS, replace=False)]
     mixture = GaussianMixture(
         clusters,
         covariance_type="spherical",
         n_init=restarts,
         random_state=seed,
-        reg_covar=max(1e-3 * float(known.var()), 1e-9),
+        reg_covar=max(1e-3 * float(latent_ND.var()), 1e-9),
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct users than clusters, or a slow last digit
-        return mixture.fit(known.astype(np.float64))
+        # Harmless here: fewer distinct users than clusters, or the last digits converge slowly.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return mixture.fit(latent_ND.astype(np.float64))
 
 
 def _moments(mu_BD: Tensor, cluster_B: Tensor, clusters: int) -> tuple[Tensor, Tensor]:
-    """Mean and variance of each cluster's pairs, [K, D]; one that got fewer than two takes those of all pairs."""
+    """Return mean and variance of each cluster's pairs, [K, D]; those of all pairs for a cluster of less than two."""
     means, variances = [], []
     for cluster in range(clusters):
         members = mu_BD[cluster_B == cluster]

@@ -1,7 +1,10 @@
-"""The preference model of stage 1: a variational autoencoder of ratings under a Gaussian-mixture prior.
+"""The preference model of stage 1: a variational autoencoder of ratings with a Gaussian-mixture prior.
 
-Source: design of GaVaMoE (arXiv 2410.11841, section 3.1) and VaDE (Jiang et al. 2017). Ids are integers, 0 is unknown.
-Shape suffixes: B batch, D latent, K clusters, R rating levels, N users or items.
+    (user, item) -> encoder -> mu, log sigma^2 -> z = mu + sigma * eps -> decoder -> p(r | z)
+                                                  prior: gamma_c = p(c | z), the pair's cluster
+
+Source: arXiv 2410.11841, section 3.1, and VaDE (Jiang et al. 2017). Ids are integers; 0 is the unknown user or item.
+Shape suffixes: B batch, D latent, E embedding, K clusters, R rating levels, N users or items, F features, M new items.
 """
 
 from __future__ import annotations
@@ -27,9 +30,24 @@ INFERENCE_BATCH = 65_536
 class PreferenceModel(
     nn.Module, PyTorchModelHubMixin, library_name="gavamoe", tags=["recommendation", "variational-autoencoder"]
 ):
-    """Rates pairs and clusters them by taste.
+    """Predicts the rating of a (user, item) pair and assigns the pair to a cluster of similar taste.
 
-    `save_pretrained`, `from_pretrained` and `push_to_hub` behave as in transformers (config.json, model.safetensors).
+    `gavamoe.preference.trainer.fit_preference` trains the model. `save_pretrained`, `from_pretrained` and
+    `push_to_hub` behave as in transformers (config.json, model.safetensors).
+
+    Args:
+        users: number of users, without the unknown.
+        items: number of items, without the unknown.
+        levels: R, number of rating levels.
+        clusters: K, components of the mixture prior.
+        latent: D, dimensions of z.
+        embedding: E, dimensions of the user and item embeddings.
+        hidden: width of the encoder's trunk and of the decoder.
+        dropout: dropout rate in encoder and decoder.
+        item_features: F, dimensions of item description features; 0 without.
+
+    Raises:
+        ConfigError: a size is too small.
     """
 
     def __init__(
@@ -59,7 +77,15 @@ class PreferenceModel(
     def from_config(
         cls, users: int, items: int, levels: int, config: PreferenceConfig, seed: int = 0
     ) -> PreferenceModel:
-        """An untrained model of the configured sizes. The caller's random state is left as it was."""
+        """Return an untrained model of the configured sizes. The caller's random state does not change.
+
+        Args:
+            users: number of users, without the unknown.
+            items: number of items, without the unknown.
+            levels: R, number of rating levels.
+            config: settings of stage 1.
+            seed: of the random weights.
+        """
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             return cls(
@@ -76,19 +102,36 @@ class PreferenceModel(
 
     @classmethod
     def _from_pretrained(cls, **options: Any) -> PreferenceModel:
-        # The mixin prints a line on stdout, which is kept for results.
+        # The mixin prints a line on stdout, which is reserved for results.
         with contextlib.redirect_stdout(io.StringIO()):
-            return super()._from_pretrained(**options)
+            model: PreferenceModel = super()._from_pretrained(**options)
+        return model
 
     def set_item_features(self, feature_IF: Tensor) -> None:
-        """Say what the items are like before training: a row for each of ids 1..items, [items, F]."""
+        """Set the description features of the items, before training.
+
+        Args:
+            feature_IF: [items, F], one row for each of ids 1..items.
+
+        Raises:
+            ConfigError: the shape is another.
+        """
         expected = self.items, self.encoder.item.features
         if feature_IF.shape != expected:
             raise ConfigError(f"expected item features of shape {expected}, found {tuple(feature_IF.shape)}")
         self.encoder.item.description_NF[1:] = feature_IF
 
     def with_new_items(self, feature_MF: Tensor) -> PreferenceModel:
-        """A copy with M items more, ids items + 1 .. items + M, that nobody has reviewed: known by their features."""
+        """Return a copy of the model with new items that nobody has reviewed, known only by their features.
+
+        Predictions for known items do not change.
+
+        Args:
+            feature_MF: [M, F], one row for each of the new ids items + 1 .. items + M.
+
+        Raises:
+            ConfigError: the model was trained without item features.
+        """
         if not self.encoder.item.features:
             raise ConfigError("the model was trained without item features; set preference.item_features")
         wider = type(self)(self.users, self.items + len(feature_MF), *self.sizes)
@@ -103,58 +146,85 @@ class PreferenceModel(
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """The device of the weights."""
         return self.prior.logits_K.device
 
     def autoencoder_nll(self, user_B: Tensor, item_B: Tensor, level_B: Tensor) -> Tensor:
-        """Reconstruction through z = mu, without the prior: the pretraining objective, [B]. Levels are 0..R-1 here."""
+        """Return -log p(r | z = mu) in nats, [B]: the pretraining objective, without the prior.
+
+        Args:
+            user_B: user ids.
+            item_B: item ids.
+            level_B: levels 0..R-1.
+        """
         mu_BD, _ = self.encoder(user_B, item_B)
         return nn.functional.cross_entropy(self.decoder(mu_BD), level_B, reduction="none")
 
     def elbo_losses(self, user_B: Tensor, item_B: Tensor, level_B: Tensor, eps_BD: Tensor | None = None) -> PairLosses:
-        """The parts of the negative ELBO at a sampled z = mu + sigma * eps. Levels are 0..R-1 here."""
+        """Return the terms of the negative ELBO at a sampled z = mu + sigma * eps, [B] each.
+
+        Args:
+            user_B: user ids.
+            item_B: item ids.
+            level_B: levels 0..R-1.
+            eps_BD: standard normal noise; drawn here if None.
+        """
         mu_BD, log_var_BD = self.encoder(user_B, item_B)
         eps_BD = torch.randn_like(mu_BD) if eps_BD is None else eps_BD
         return self.losses_at(mu_BD + torch.exp(0.5 * log_var_BD) * eps_BD, mu_BD, log_var_BD, level_B)
 
     def losses_at(self, z_BD: Tensor, mu_BD: Tensor, log_var_BD: Tensor, level_B: Tensor) -> PairLosses:
-        """The same for latents z of the Gaussians with `mu_BD` and `log_var_BD`."""
+        """Return the terms of the negative ELBO at given z, [B] each.
+
+        The responsibilities gamma of the KL are those at z. The KL of the component counts with the user.
+
+        Args:
+            z_BD: latents.
+            mu_BD: posterior means.
+            log_var_BD: posterior log variances.
+            level_B: levels 0..R-1.
+        """
         nll_B = nn.functional.cross_entropy(self.decoder(z_BD), level_B, reduction="none")
-        with torch.autocast(z_BD.device.type, enabled=False):  # the mixture's differences drown in half precision
+        with torch.autocast(
+            z_BD.device.type, enabled=False
+        ):  # half precision would lose the differences in the mixture
             z_BD, mu_BD, log_var_BD = z_BD.float(), mu_BD.float(), log_var_BD.float()
-            gaussian_BD, choice_B = self.prior.kl_terms(mu_BD, log_var_BD, self.prior.log_responsibilities(z_BD))
+            gaussian_BD, component_B = self.prior.kl_terms(mu_BD, log_var_BD, self.prior.log_responsibilities(z_BD))
         half = self.encoder.user_latent
-        return PairLosses(nll_B, gaussian_BD[:, :half].sum(-1) + choice_B, gaussian_BD[:, half:].sum(-1))
+        return PairLosses(nll_B, gaussian_BD[:, :half].sum(-1) + component_B, gaussian_BD[:, half:].sum(-1))
 
     @torch.no_grad()
     def latent(self, user_B: Tensor, item_B: Tensor) -> Tensor:
-        """The posterior mean of each pair, [B, D]: deterministic, and independent of the other rows."""
+        """Return the posterior mean mu of each pair, [B, D]; deterministic and independent of the other rows."""
         return torch.cat([mu for mu, _ in self.encode_chunks(user_B, item_B)])
 
     @torch.no_grad()
     def rating_distribution(self, user_B: Tensor, item_B: Tensor) -> Tensor:
-        """p(level | z = mu), [B, R]."""
+        """Return p(r | z = mu) of each rating level, [B, R]."""
         return torch.cat([self.decoder(mu).softmax(-1) for mu, _ in self.encode_chunks(user_B, item_B)])
 
     @torch.no_grad()
     def predict_rating(self, user_B: Tensor, item_B: Tensor) -> Tensor:
-        """Expected level sum_r r p(r | z = mu) in 1..R, [B]."""
+        """Return the expected level sum_r r p(r | z = mu), between 1 and R, [B]."""
         level_R = torch.arange(1, self.levels + 1, dtype=torch.float32, device=self.device)
         return self.rating_distribution(user_B, item_B) @ level_R
 
     @torch.no_grad()
     def responsibilities(self, user_B: Tensor, item_B: Tensor) -> Tensor:
-        """gamma at z = mu, [B, K]; each row sums to 1."""
+        """Return the responsibilities gamma_c = p(c | z = mu), [B, K]; each row sums to 1."""
         return torch.cat([self.prior.log_responsibilities(mu).exp() for mu, _ in self.encode_chunks(user_B, item_B)])
 
     @torch.no_grad()
     def assign(self, user_B: Tensor, item_B: Tensor) -> Tensor:
-        """The cluster of each pair, argmax_c gamma_c at z = mu, [B]."""
+        """Return the cluster of each pair, argmax_c gamma_c at z = mu, [B]."""
         return self.responsibilities(user_B, item_B).argmax(-1)
 
     @torch.no_grad()
     def user_profile(self, user_B: Tensor, item_B: Tensor) -> Tensor:
-        """Mean responsibilities over each user's given pairs, [users + 1, K]; a user without a pair has a row of 0."""
+        """Return each user's mean responsibilities over the given pairs, [users + 1, K].
+
+        The row of a user without a pair is 0.
+        """
         gamma_BK = self.responsibilities(user_B, item_B)
         sum_NK = gamma_BK.new_zeros(self.users + 1, self.clusters).index_add_(0, user_B.to(self.device), gamma_BK)
         count_N = torch.bincount(user_B.to(self.device), minlength=self.users + 1).clamp_min(1)
@@ -162,7 +232,7 @@ class PreferenceModel(
 
     @torch.no_grad()
     def latent_means(self) -> tuple[Tensor, Tensor]:
-        """The latent means of every user [users + 1, D/2] and every item [items + 1, D - D/2]."""
+        """Return the latent means of all users [users + 1, D // 2] and of all items [items + 1, D - D // 2]."""
         self.eval()
         users_N = torch.arange(self.users + 1, device=self.device)
         items_N = torch.arange(self.items + 1, device=self.device)
@@ -170,13 +240,13 @@ class PreferenceModel(
 
     @torch.no_grad()
     def embedding_tables(self) -> tuple[Tensor, Tensor]:
-        """The vectors of every user [users + 1, E] and every item [items + 1, E]: what stage 2 is given."""
+        """Return the embeddings of all users [users + 1, E] and of all items [items + 1, E], as stage 2 reads them."""
         users_N, items_N = (torch.arange(rows + 1, device=self.device) for rows in (self.users, self.items))
         return self.encoder.user.vectors(users_N), self.encoder.item.vectors(items_N)
 
     @torch.no_grad()
     def encode_chunks(self, user_B: Tensor, item_B: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """mu and log sigma^2 a chunk of pairs at a time, dropout off."""
+        """Yield mu and log sigma^2, [chunk, D] each, one chunk of pairs at a time, with dropout off."""
         self.eval()
         user_B, item_B = user_B.to(self.device), item_B.to(self.device)
         for start in range(0, max(len(user_B), 1), INFERENCE_BATCH):

@@ -1,7 +1,11 @@
-"""The networks of stage 1: a pair's ids to a Gaussian over the latent, and a latent to a distribution of ratings.
+"""The networks of stage 1: an encoder from ids to a Gaussian over z, and a decoder from z to rating levels.
 
+    user id -> embedding -> trunk -> mu, log sigma^2  \\
+                                                       z -> logits over the R rating levels
+    item id -> embedding -> trunk -> mu, log sigma^2  /
+
+Every pair is encoded on its own: no operation mixes rows of the batch.
 Shape suffixes: B batch, N users or items, F features, E embedding, H hidden, D latent, R rating levels.
-Each pair is encoded on its own: nothing here mixes rows of the batch.
 """
 
 from __future__ import annotations
@@ -9,21 +13,27 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-UNKNOWN = 0  # the id of a user or item without a training review
-# Bounds on log sigma^2: outside them exp() carries no information and its gradient blows up.
+UNKNOWN = 0  # id of a user or item without a training review
+# Bounds of log sigma^2: beyond them exp() carries no information and its gradient explodes.
 LOG_VAR_RANGE = (-8.0, 4.0)
-LOG_VAR_START = -2.0  # narrower than the prior, wide enough to be felt
-HEAD_STD = 0.02  # of what the trunk adds to the heads at first
-OFFSET_STD = 0.03  # of an id's own vector: one seen once or twice should still be near the typical
+LOG_VAR_START = -2.0  # narrower than the prior, yet wide enough that the noise matters from the first step
+HEAD_STD = 0.02  # initial standard deviation of the heads' weights
+OFFSET_STD = 0.03  # initial standard deviation of offsets: small, so an id with one or two reviews stays near the mean
 
 
 class SideEncoder(nn.Module):
-    """One side of the trunk: an id to that side's share of the latent Gaussian.
+    """The encoder of one side (user or item): an id to mu and log sigma^2 of that side's latent dimensions.
 
-    An id's vector is what all ids share, what its description says where there is one, and its own offset. The unknown
-    has neither: it is the typical user or item.
+    The embedding of an id is the sum of three parts: a vector shared by all ids (`typical_E`), a projection of the
+    id's description features if there are any (`read`), and the id's own offset. The unknown id 0 has only the first.
 
-    features: F, the width of descriptions; 0 without.
+    Args:
+        rows: number of ids, with the unknown id.
+        embedding: E, dimensions of an embedding.
+        hidden: H, width of the trunk.
+        latent: latent dimensions of this side.
+        dropout: dropout rate in the trunk.
+        features: F, dimensions of description features; 0 without.
     """
 
     description_NF: Tensor
@@ -31,7 +41,7 @@ class SideEncoder(nn.Module):
     def __init__(self, rows: int, embedding: int, hidden: int, latent: int, dropout: float, features: int = 0):
         super().__init__()
         self.typical_E = nn.Parameter(torch.zeros(embedding))
-        # Sparse gradients: a step costs what its batch touches, not the size of the table.
+        # With sparse gradients a step costs what its batch uses, whatever the size of the table.
         self.offset = nn.Embedding(rows, embedding, padding_idx=UNKNOWN, sparse=True)
         nn.init.normal_(self.offset.weight, std=OFFSET_STD)
         with torch.no_grad():
@@ -47,27 +57,36 @@ class SideEncoder(nn.Module):
         nn.init.normal_(self.mu.weight, std=HEAD_STD)
         nn.init.normal_(self.log_var.weight, std=HEAD_STD)
         nn.init.constant_(self.log_var.bias, LOG_VAR_START)
-        with torch.no_grad():  # mu starts as the id's own vector, so what that starts from reaches the latent
+        with torch.no_grad():  # mu starts as the embedding itself, so the SVD start of the embeddings reaches z
             self.mu.weight[:, :embedding] += torch.eye(latent, embedding)
 
     def vectors(self, id_B: Tensor) -> Tensor:
-        """The ids' vectors, [B, E]."""
-        vector_BE = self.typical_E + self.offset(id_B)
-        return vector_BE + self.read(self.description_NF[id_B]) if self.features else vector_BE
+        """Return the embeddings of ids, [B, E]."""
+        embedding_BE: Tensor = self.typical_E + self.offset(id_B)
+        return embedding_BE + self.read(self.description_NF[id_B]) if self.features else embedding_BE
 
     def forward(self, id_B: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mu and log sigma^2 of this side's dimensions, [B, D/2]."""
-        vector_BE = self.vectors(id_B)
-        hidden_BH = torch.cat([vector_BE, self.trunk(vector_BE)], dim=-1)
+        """Return mu and log sigma^2 of this side's latent dimensions, [B, D/2] each."""
+        embedding_BE = self.vectors(id_B)
+        hidden_BH = torch.cat([embedding_BE, self.trunk(embedding_BE)], dim=-1)
         return self.mu(hidden_BH), self.log_var(hidden_BH).clamp(*LOG_VAR_RANGE)
 
 
 class PairEncoder(nn.Module):
-    """(user, item) -> mu, log sigma^2.
+    """The encoder q(z | u, i) = N(mu, diag sigma^2), from e = [E_U[u]; E_I[i]].
 
-    Trunk and heads over [E_U[u]; E_I[i]] are block-diagonal: half of the latent's dimensions belong to a side. What
-    user and item do to each other is left to the decoder, so the latent has to carry the taste and not just the rating
-    it leads to. A trunk that mixes the sides finds the rating itself, and the clusters become rating levels.
+    Trunk and heads are block-diagonal: half of the latent dimensions depend on the user only, half on the item only.
+    The decoder models how user and item interact, so z has to carry the taste. An encoder that mixes both sides
+    predicts the rating itself, and its clusters become rating levels.
+
+    Args:
+        users: number of users, without the unknown.
+        items: number of items, without the unknown.
+        embedding: E, dimensions of an embedding.
+        hidden: H, width of the trunk.
+        latent: D, dimensions of z; D // 2 belong to the user.
+        dropout: dropout rate in the trunk.
+        item_features: F, dimensions of item description features; 0 without.
     """
 
     def __init__(
@@ -86,14 +105,24 @@ class PairEncoder(nn.Module):
         self.item = SideEncoder(items + 1, embedding, hidden, latent - self.user_latent, dropout, item_features)
 
     def forward(self, user_B: Tensor, item_B: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mu and log sigma^2, [B, D]: the user's dimensions, then the item's."""
+        """Return mu and log sigma^2, [B, D] each: the user's dimensions, then the item's."""
         sides = self.user(user_B), self.item(item_B)
         mu_BD, log_var_BD = (torch.cat(halves, dim=-1) for halves in zip(*sides, strict=True))
         return mu_BD, log_var_BD
 
 
 class RatingDecoder(nn.Module):
-    """Latent z -> logits over the R rating levels: a linear part for biases, and products for what taste meets."""
+    """The decoder p(r | z) = softmax(logits): a linear part for biases, and products for the interaction.
+
+        logits = W z + b + P (L z_user * R z_item)
+
+    Args:
+        user_latent: latent dimensions of the user.
+        item_latent: latent dimensions of the item.
+        hidden: H, number of products.
+        levels: R, number of rating levels.
+        dropout: dropout rate of the products.
+    """
 
     def __init__(self, user_latent: int, item_latent: int, hidden: int, levels: int, dropout: float):
         super().__init__()
@@ -105,6 +134,7 @@ class RatingDecoder(nn.Module):
         self.linear = nn.Linear(user_latent + item_latent, levels)
 
     def forward(self, z_BD: Tensor) -> Tensor:
-        """Logits [B, R]."""
+        """Return the logits of the rating levels, [B, R]."""
         product_BH = self.left(z_BD[:, : self.user_latent]) * self.right(z_BD[:, self.user_latent :])
-        return self.linear(z_BD) + self.product(self.dropout(product_BH))
+        logits_BR: Tensor = self.linear(z_BD) + self.product(self.dropout(product_BH))
+        return logits_BR

@@ -1,7 +1,9 @@
-"""The Gaussian-mixture prior over the latent: responsibilities and the closed-form KL, all in log space.
+"""The Gaussian-mixture prior over the latent: responsibilities and the closed-form KL, computed in log space.
 
+    p(z) = sum_c pi_c N(z; m_c, diag s_c^2)
+
+Source: VaDE (Jiang et al. 2017), with diagonal components.
 Shape suffixes: B batch, K clusters (mixture components), D latent dimensions.
-Mathematics: VaDE (Jiang et al. 2017), with diagonal components.
 """
 
 from __future__ import annotations
@@ -12,12 +14,18 @@ import torch
 from torch import Tensor, nn
 
 LOG_2PI = math.log(2 * math.pi)
-# A component may not shrink below this log variance: it would collapse onto a point and the likelihood explode.
+# Lower bound of a component's log variance. Without it a component could collapse onto a point, where the likelihood
+# is unbounded.
 MIN_LOG_VAR = -6.0
 
 
 class MixturePrior(nn.Module):
-    """p(z) = sum_c pi_c N(z; m_c, diag s_c^2), with pi = softmax(logits), so the weights stay on the simplex."""
+    """p(z) = sum_c pi_c N(z; m_c, diag s_c^2) with pi = softmax(logits), so the weights stay on the simplex.
+
+    Args:
+        clusters: K, number of components.
+        latent: D, dimensions of z.
+    """
 
     def __init__(self, clusters: int, latent: int):
         super().__init__()
@@ -27,19 +35,19 @@ class MixturePrior(nn.Module):
 
     @property
     def log_weight_K(self) -> Tensor:
-        """log pi, [K]."""
+        """Log mixture weights log pi, [K]."""
         return torch.log_softmax(self.logits_K, dim=-1)
 
     @property
     def log_var_KD(self) -> Tensor:
-        """Log variances log s^2, bounded below, [K, D]."""
+        """Log variances log s^2, at least `MIN_LOG_VAR`, [K, D]."""
         return self.raw_log_var_KD.clamp_min(MIN_LOG_VAR)
 
     def log_joint(self, z_BD: Tensor) -> Tensor:
-        """log pi_c + log N(z; m_c, s_c^2), [B, K]."""
+        """Return log p(z, c) = log pi_c + log N(z; m_c, s_c^2), [B, K]; its logsumexp over c is log p(z)."""
         log_var_KD = self.log_var_KD
         precision_KD = torch.exp(-log_var_KD)
-        # (z - m)^2 / s^2 expanded, so that no [B, K, D] tensor is built.
+        # (z - m)^2 / s^2 is expanded, so that no [B, K, D] tensor is needed.
         distance_BK = (
             z_BD.square() @ precision_KD.T
             - 2 * z_BD @ (self.mean_KD * precision_KD).T
@@ -49,20 +57,31 @@ class MixturePrior(nn.Module):
         return self.log_weight_K + log_density_BK
 
     def log_responsibilities(self, z_BD: Tensor) -> Tensor:
-        """log gamma_c = log p(c | z), [B, K]; finite at any dimension because nothing leaves log space."""
+        """Return log gamma_c = log p(c | z) = log softmax_c log p(z, c), [B, K].
+
+        Log space keeps it finite at any number of dimensions.
+        """
         return torch.log_softmax(self.log_joint(z_BD), dim=-1)
 
-    def log_prob(self, z_BD: Tensor) -> Tensor:
-        """log p(z), [B]."""
-        return torch.logsumexp(self.log_joint(z_BD), dim=-1)
-
     def kl(self, mu_BD: Tensor, log_var_BD: Tensor, log_gamma_BK: Tensor) -> Tensor:
-        """KL( q(z) q(c) || p(z, c) ) in closed form, [B]; q(z) = N(mu, sigma^2), q(c) = gamma."""
-        gaussian_BD, choice_B = self.kl_terms(mu_BD, log_var_BD, log_gamma_BK)
-        return gaussian_BD.sum(-1) + choice_B
+        """Return KL( q(z) q(c) || p(z, c) ) in closed form, in nats, [B].
+
+        Args:
+            mu_BD: means of q(z) = N(mu, diag sigma^2).
+            log_var_BD: log sigma^2.
+            log_gamma_BK: log of q(c) = gamma.
+        """
+        gaussian_BD, component_B = self.kl_terms(mu_BD, log_var_BD, log_gamma_BK)
+        return gaussian_BD.sum(-1) + component_B
 
     def kl_terms(self, mu_BD: Tensor, log_var_BD: Tensor, log_gamma_BK: Tensor) -> tuple[Tensor, Tensor]:
-        """The same in its terms: of each dimension's Gaussian [B, D], and of the choice of component [B]."""
+        """Return the KL of `kl` in two terms, in nats.
+
+        The first term, for each dimension j, [B, D]:
+            1/2 sum_c gamma_c [ log s_cj^2 + sigma_j^2 / s_cj^2 + (mu_j - m_cj)^2 / s_cj^2 ] - 1/2 (1 + log sigma_j^2)
+        The second term, [B]:
+            sum_c gamma_c log gamma_c - sum_c gamma_c log pi_c
+        """
         prior_log_var_KD = self.log_var_KD
         precision_KD = torch.exp(-prior_log_var_KD)
         gamma_BK = log_gamma_BK.exp()
@@ -71,12 +90,18 @@ class MixturePrior(nn.Module):
             + (mu_BD.square() + log_var_BD.exp()) * (gamma_BK @ precision_KD)
             - 2 * mu_BD * (gamma_BK @ (self.mean_KD * precision_KD))
         )
-        choice_B = (gamma_BK * (log_gamma_BK - self.log_weight_K)).sum(-1)
-        return 0.5 * (cross_BD - 1 - log_var_BD), choice_B
+        component_B = (gamma_BK * (log_gamma_BK - self.log_weight_K)).sum(-1)
+        return 0.5 * (cross_BD - 1 - log_var_BD), component_B
 
     @torch.no_grad()
     def set_components(self, weight_K: Tensor, mean_KD: Tensor, var_KD: Tensor) -> None:
-        """Take over a fitted mixture: weights [K] on the simplex, means and variances [K, D]."""
+        """Set the prior to a fitted mixture.
+
+        Args:
+            weight_K: mixture weights on the simplex.
+            mean_KD: component means.
+            var_KD: component variances.
+        """
         self.logits_K.copy_(weight_K.clamp_min(1e-8).log())
         self.mean_KD.copy_(mean_KD)
         self.raw_log_var_KD.copy_(var_KD.clamp_min(1e-8).log().clamp_min(MIN_LOG_VAR))

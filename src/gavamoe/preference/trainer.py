@@ -1,21 +1,24 @@
-"""Training of stage 1: autoencoder, mixture fitted to its latents, the ELBO with beta warm-up, the mixture once more.
+"""Train stage 1: SVD start, autoencoder, mixture fit, ELBO with beta warm-up, mixture fit.
 
-Each phase stops early on its validation objective and gives back its best weights. State is kept after every epoch, so
-an interrupted training that is resumed ends with the same weights as one that was not.
+    init_from_svd -> phase "pretrain" -> fit_components -> phase "joint" -> fit_components -> "done"
+                     z = mu, no prior                      ELBO, beta rises
+
+Each phase stops early on its validation objective and restores its best weights. The state is saved after every epoch,
+so an interrupted training that is resumed ends with the same weights, to the bit, as one without interruption.
+
+Shape suffixes: B batch, D latent, U users + 1.
 """
 
 from __future__ import annotations
 
 import logging
-import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from gavamoe.checkpoint import load_state, save_state
+from gavamoe.checkpoint import TrainingProgress, copy_tensors, load_state, save_state
 from gavamoe.config import PreferenceConfig
 from gavamoe.data.dataset import InteractionArrays
 from gavamoe.distributed import (
@@ -36,19 +39,10 @@ from gavamoe.preference.svd_init import init_from_svd
 from gavamoe.preference.validation import diagnose_collapse, validate
 from gavamoe.progress import track
 
-STEPS, SMALLEST_BATCH = 20, 32  # an epoch of few reviews takes that many steps: two or three would not move anything
-SAMPLE = 5_000_000  # reviews that decide where training starts; it goes on from there with all of them
-
-
-@dataclass
-class TrainingState:
-    """Where training stands; everything a resumed run needs besides weights, optimizers and random state."""
-
-    phase: str = "pretrain"  # then "joint", then "done"
-    epoch: int = 0  # epochs finished in this phase
-    best: float = math.inf
-    stale: int = 0  # epochs since the best
-    history: list[dict[str, Any]] = field(default_factory=list)
+# With few reviews the batch shrinks, down to MIN_BATCH, so that an epoch takes MIN_STEPS steps: two or three steps
+# would change little.
+MIN_STEPS, MIN_BATCH = 20, 32
+INIT_REVIEWS = 5_000_000  # largest number of reviews for the SVD and the mixture fits; training uses all reviews
 
 
 def fit_preference(
@@ -59,30 +53,42 @@ def fit_preference(
     seed: int = 0,
     checkpoint: Path | None = None,
 ) -> list[dict[str, Any]]:
-    """Train `model` in place and return a record an epoch: phase, losses, RMSE in levels, live clusters, entropy.
+    """Train a model in place. The caller's random state does not change. A collapsed model is reported in the log.
 
-    The last record, phase "mixture", is of the model as it is left.
+    Args:
+        model: an untrained model of the sizes in `config`.
+        train: training interactions.
+        valid: validation interactions, for early stopping.
+        config: settings of stage 1.
+        seed: of every random draw.
+        checkpoint: file where the state is saved after every epoch. If it exists, training resumes from it.
 
-    With `checkpoint`, the state is written there after every epoch, and found there, training goes on from it.
-    The caller's random state is left as it was. A collapsed model is told of in the log. `ConfigError` when there is
-    nothing to validate on or K is too large.
+    Returns:
+        One record per epoch: phase, epoch, beta, losses in nats, and the metrics of `validate`. The last record has
+        the phase "mixture": the metrics of the finished model.
+
+    Raises:
+        ConfigError: there are no training or validation reviews, or more clusters than users.
     """
     history = _train(model, train, valid, config, seed, checkpoint, until="done")
-    complaint = diagnose_collapse(best_record(history), history[-1], model.clusters)
-    if complaint and is_main_process():
-        logging.getLogger(__name__).warning(complaint)
+    problem = diagnose_collapse(best_record(history), history[-1], model.clusters)
+    if problem and is_main_process():
+        logging.getLogger(__name__).warning(problem)
     return history
 
 
 def pretrain(
     model: PreferenceModel, train: InteractionArrays, valid: InteractionArrays, config: PreferenceConfig, seed: int = 0
 ) -> None:
-    """The first phase of `fit` alone: `model` as an autoencoder, its prior not yet of use."""
+    """Run only the first phase of `fit_preference`: train the model in place as an autoencoder, then fit the mixture.
+
+    Arguments and errors are those of `fit_preference`.
+    """
     _train(model, train, valid, config, seed, None, until="joint")
 
 
 def best_record(history: list[dict[str, Any]]) -> dict[str, Any]:
-    """The record of the joint epoch whose weights were kept."""
+    """Return the record of the joint epoch whose weights were kept."""
     joint = [record for record in history if record["phase"] == "joint" and record["settled"]]
     return min(joint, key=lambda record: record["valid_objective"])
 
@@ -96,17 +102,28 @@ def _train(
     checkpoint: Path | None,
     until: str,
 ) -> list[dict[str, Any]]:
-    learned, checked = Interactions(train), Interactions(valid)
-    if not len(learned) or not len(checked):
+    """Train up to the phase `until` without a change of the caller's random state; return the records."""
+    train_pairs, valid_pairs = Interactions(train), Interactions(valid)
+    if not len(train_pairs) or not len(valid_pairs):
         raise ConfigError("stage 1 needs training and validation reviews; prepare the data with a validation split")
-    # Explicitly off: Adagrad builds its sparse tensors from a gradient that is one already.
-    with torch.random.fork_rng(), torch.sparse.check_sparse_tensor_invariants(enable=False):
+    # Checks off: Adagrad builds its sparse tensors from a gradient that is valid already.
+    unchecked = torch.sparse.check_sparse_tensor_invariants(enable=False)  # type: ignore[no-untyped-call]
+    with torch.random.fork_rng(), unchecked:
         torch.manual_seed(seed)
-        return PreferenceTrainer(model, learned, checked, config, seed, checkpoint).run(until)
+        return PreferenceTrainer(model, train_pairs, valid_pairs, config, seed, checkpoint).run(until)
 
 
 class PreferenceTrainer:
-    """One training: the pieces that every epoch shares. `fit` is the way in."""
+    """One training of stage 1. `fit_preference` is the entry point; it guards the caller's random state.
+
+    Args:
+        model: trained in place.
+        train: training interactions.
+        valid: validation interactions.
+        config: settings of stage 1.
+        seed: of the SVD and of the mixture fits; other draws come from torch's random state.
+        path: checkpoint file, or None.
+    """
 
     def __init__(
         self,
@@ -118,29 +135,30 @@ class PreferenceTrainer:
         path: Path | None,
     ):
         self.model, self.train, self.valid, self.config, self.seed, self.path = model, train, valid, config, seed, path
-        self.progress = TrainingState()
-        self.shares = KLWeights.from_interactions(train, model.users, model.items, model.device)
-        self.batch_size = min(config.batch_size, max(len(train) // STEPS, SMALLEST_BATCH))
+        self.progress = TrainingProgress(phase="pretrain")  # then "joint", then "done"
+        self.kl_weights = KLWeights.from_interactions(train, model.users, model.items, model.device)
+        self.batch_size = min(config.batch_size, max(len(train) // MIN_STEPS, MIN_BATCH))
         self.tables = [model.encoder.user.offset, model.encoder.item.offset]
         table_weights = {id(table.weight) for table in self.tables}
         self.networks = [p for p in model.parameters() if id(p) not in table_weights]
-        self.begun = path is not None and path.exists()
-        if not self.begun:
-            init_from_svd(model, train.sample(SAMPLE), seed)
+        self.resumes = path is not None and path.exists()
+        if not self.resumes:
+            init_from_svd(model, train.sample(INIT_REVIEWS), seed)
             broadcast_model(model)
-        self.best_weights = _copy(model)
+        self.best_weights = copy_tensors(model.state_dict().items())
         self._new_optimizers()
 
     def run(self, until: str) -> list[dict[str, Any]]:
-        """Train on to the phase `until` and return the records."""
-        if self.begun and self.path is not None:
+        """Train up to the phase `until`, or to the end with "done"; return the records of all epochs so far."""
+        if self.resumes and self.path is not None:
             self._restore(load_state(self.path))
-        limits = {"pretrain": self.config.pretrain_epochs, "joint": self.config.epochs}
-        with track("preference model", sum(limits.values())) as advance:
+        epochs = {"pretrain": self.config.pretrain_epochs, "joint": self.config.epochs}
+        with track("preference model", sum(epochs.values())) as advance:
             while self.progress.phase not in (until, "done"):
                 record = self._epoch()
-                if self.progress.epoch >= limits[self.progress.phase] or self.progress.stale >= self.config.patience:
-                    advance(limits[self.progress.phase] - self.progress.epoch, "")
+                limit = epochs[self.progress.phase]
+                if self.progress.phase_is_over(limit, self.config.patience):
+                    advance(limit - self.progress.epoch, "")  # epochs that early stopping saves
                     self._next_phase()
                 if self.path is not None and is_main_process():
                     save_state(self.path, self._state())
@@ -148,10 +166,11 @@ class PreferenceTrainer:
         return self.progress.history
 
     def _epoch(self) -> dict[str, Any]:
+        """Train one epoch, validate, and return the record."""
         progress, beta = self.progress, self._beta()
         train_loss = self._train_epoch(beta)
         progress.epoch += 1
-        # While beta still rises, the objective is not yet the one that is meant.
+        # While beta rises, the objective is not yet the one to minimise: early stopping ignores these epochs.
         warmup = min(self.config.warmup_epochs, self.config.epochs)
         at_full_beta = progress.phase == "pretrain" or progress.epoch >= warmup
         record: dict[str, Any] = {
@@ -161,17 +180,16 @@ class PreferenceTrainer:
             "settled": at_full_beta,
             "train_loss": train_loss,
         }
-        record |= validate(self.model, self.valid, self.shares)
+        record |= validate(self.model, self.valid, self.kl_weights)
         objective = record["valid_nll"] + (self.config.beta * record["valid_kl"] if progress.phase == "joint" else 0.0)
         record["valid_objective"] = objective
         progress.history.append(record)
-        if at_full_beta and objective < progress.best:
-            progress.best, progress.stale, self.best_weights = objective, 0, _copy(self.model)
-        elif at_full_beta:
-            progress.stale += 1
+        if at_full_beta and progress.improves(objective):
+            self.best_weights = copy_tensors(self.model.state_dict().items())
         return record
 
     def _train_epoch(self, beta: float) -> float:
+        """Take one step per batch; return the mean loss per pair in nats, over all processes."""
         self.model.train()
         total = 0.0
         for batch in self.train.shuffled(self.batch_size):
@@ -179,7 +197,8 @@ class PreferenceTrainer:
         return all_reduce_value(total, self.model.device) / len(self.train)
 
     def step(self, batch: Batch, beta: float) -> float:
-        """Learn from this process's part of a batch, and return the part's summed loss."""
+        """Take one optimizer step on a batch; return the summed loss of this process's share of it."""
+        # Every process draws the noise of the whole batch, so that results do not depend on the number of processes.
         eps_BD = torch.randn(len(batch), self.model.prior.mean_KD.shape[1])[rank() :: world_size()]
         shard, eps_BD = batch.shard(rank(), world_size()).to(self.model.device), eps_BD.to(self.model.device)
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=use_bf16(self.config.precision)):
@@ -187,33 +206,35 @@ class PreferenceTrainer:
                 loss_B = self.model.autoencoder_nll(shard.user_B, shard.item_B, shard.level_B)
             else:
                 losses = self.model.elbo_losses(shard.user_B, shard.item_B, shard.level_B, eps_BD)
-                loss_B = losses.nll + beta * self.shares.kl(losses, shard)
+                loss_B = losses.nll + beta * self.kl_weights.weighted_kl(losses, shard)
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
-        (loss_B.sum() / len(batch)).backward()
+        torch.autograd.backward(loss_B.sum() / len(batch))
         sum_gradients(self.networks, self.tables)
         for optimizer in self.optimizers:
             optimizer.step()
         return float(loss_B.detach().sum())
 
     def _beta(self) -> float:
+        """Return the weight of the KL in this epoch: it rises linearly to `config.beta`."""
         if self.progress.phase == "pretrain":
             return 0.0
         return self.config.beta * min(1.0, (self.progress.epoch + 1) / max(self.config.warmup_epochs, 1))
 
     def _next_phase(self) -> None:
+        """Restore the best weights, fit the mixture to them, and go on to the next phase."""
         self.model.load_state_dict(self.best_weights)
-        progress = self.progress
-        counts_U, _ = self.train.counts(self.model.users, self.model.items)
-        fit_components(self.model, counts_U, self.train.sample(SAMPLE), self.config.restarts, self.seed)
+        count_U, _ = self.train.counts(self.model.users, self.model.items)
+        fit_components(self.model, count_U, self.train.sample(INIT_REVIEWS), self.config.restarts, self.seed)
         broadcast_model(self.model)
-        if progress.phase == "pretrain":
-            progress.phase, progress.epoch, progress.best, progress.stale = "joint", 0, math.inf, 0
-            self.best_weights = _copy(self.model)
+        if self.progress.phase == "pretrain":
+            self.progress.start_phase("joint")
+            self.best_weights = copy_tensors(self.model.state_dict().items())
             self._new_optimizers()
         else:
-            progress.phase = "done"
-            progress.history.append({"phase": "mixture", **validate(self.model, self.valid, self.shares)})
+            self.progress.start_phase("done")
+            metrics = validate(self.model, self.valid, self.kl_weights)
+            self.progress.history.append({"phase": "mixture", **metrics})
 
     def _new_optimizers(self) -> None:
         rate = self.config.learning_rate
@@ -223,6 +244,7 @@ class PreferenceTrainer:
         ]
 
     def _state(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps."""
         return {
             "progress": asdict(self.progress),
             "weights": self.model.state_dict(),
@@ -232,13 +254,10 @@ class PreferenceTrainer:
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
-        self.progress = TrainingState(**state["progress"])
+        """Set the training to the state of a checkpoint."""
+        self.progress = TrainingProgress(**state["progress"])
         self.model.load_state_dict(state["weights"])
         self.best_weights = state["best_weights"]
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         torch.set_rng_state(state["random"])
-
-
-def _copy(model: PreferenceModel) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gavamoe.diagnostics.clusters import describe
-from gavamoe.diagnostics.lexical import over_represented
+from gavamoe.diagnostics.clusters import log_odds_z_scores, summarize_clusters
 from gavamoe.explainer.explainer import Explainer
 
 TYPICAL_USERS, FEWEST_REVIEWS = 5, 3
@@ -68,7 +67,7 @@ def describe_clusters(
             "typical_users": _typical_users(explainer, profile_UK[:, cluster.cluster]),
             **style.get(cluster.cluster, {"words": [], "length": None}),
         }
-        for cluster in describe(cluster_N, reviews, explainer.catalog)
+        for cluster in summarize_clusters(cluster_N, reviews, explainer.catalog)
     ]
 
 
@@ -110,7 +109,7 @@ def _style(explainer: Explainer) -> dict[int, dict[str, Any]]:
     count_GL = np.zeros((len(clusters), len(place)))
     for cluster, word, count in counts.join(common.select("word"), on="word").iter_rows():
         count_GL[clusters.index(cluster), place[word]] = count
-    score_GL = over_represented(count_GL) if len(place) else count_GL
+    score_GL = log_odds_z_scores(count_GL) if len(place) else count_GL
     vocabulary, mean = list(place), dict(lengths.iter_rows())
     return {
         cluster: {

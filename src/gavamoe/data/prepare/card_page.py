@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gavamoe.data.tables import markdown_table
+from gavamoe.markdown import markdown_table
 
 FIGURE_INCHES, DOTS_PER_INCH = (5.0, 3.2), 110
 BLUE, ORANGE, GREY = "tab:blue", "tab:orange", "0.35"
@@ -61,19 +61,19 @@ def _page(card: dict[str, Any]) -> str:
             "",
             "## Sources",
             "",
-            *_table(("file", "format", "columns", "SHA-256"), sources),
+            _table(("file", "format", "columns", "SHA-256"), sources),
             "",
             "## Reading and filters",
             "",
-            *_table(("what", "reviews"), [*found, *((f"dropped: {name}", count) for name, count in dropped)]),
+            _table(("what", "reviews"), [*found, *((f"dropped: {name}", count) for name, count in dropped)]),
             "",
             f"## Splits ({splits['method']}{seed})",
             "",
-            *_table(("split", "reviews", "by unknown users", "of unknown items"), sizes),
+            _table(("split", "reviews", "by unknown users", "of unknown items"), sizes),
             "",
             "## Sparsity (quantiles over training records)",
             "",
-            *_table(("", *shares), sparsity),
+            _table(("", *shares), sparsity),
             "",
             "![ratings](ratings.png) ![reviews per user and item](sparsity.png) ![lengths](lengths.png)",
             "",
@@ -81,8 +81,8 @@ def _page(card: dict[str, Any]) -> str:
     )
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str | int]]) -> list[str]:
-    """Return the lines of a Markdown table, with thousands separators in the numbers."""
+def _table(header: Sequence[str], rows: Iterable[Sequence[str | int]]) -> str:
+    """Return a Markdown table, with thousands separators in the numbers."""
     return markdown_table(header, [[f"{cell:,}" if isinstance(cell, int) else cell for cell in row] for row in rows])
 
 

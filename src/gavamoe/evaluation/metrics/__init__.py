@@ -1,1 +1,6 @@
-"""Metrics, each a small object with name, direction and source; what they mean is in docs/metrics.md."""
+"""Metrics: small objects with name, direction and source, one module per family; docs/metrics.md explains each.
+
+Modules: `metric` (the interface); tables of the field: `bleu`, `rouge`, `diversity`, `features`, `rating`;
+further metrics: `surface`, `rouge_score`, `sacrebleu`, `hallucination`, `coherence`, `similarity`.
+May import: `gavamoe.errors`, `gavamoe.evaluation.outputs`.
+"""

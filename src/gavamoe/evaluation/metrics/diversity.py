@@ -1,4 +1,7 @@
-"""How varied the texts of a system are, over the whole corpus; each in time linear in the words."""
+"""How diverse the texts of a system are over the whole corpus; each metric takes time linear in the words.
+
+USN = distinct texts,  USR = distinct texts / texts,  Distinct-n = distinct n-grams / n-grams
+"""
 
 from __future__ import annotations
 
@@ -7,42 +10,44 @@ from functools import partial
 import numpy as np
 from scipy import sparse
 
-from gavamoe.evaluation.metrics.metric import Metric, occurrences
-from gavamoe.evaluation.outputs import Outputs, windows
+from gavamoe.evaluation.metrics.metric import Metric, count_matrix
+from gavamoe.evaluation.outputs import Outputs, ngrams
 
-UNIQUE = "Li et al. 2020 (NETE)"
-DISTINCT = "after Li et al. 2016, who divide by words; over the n-grams of the corpus"
-
-
-def text_occurrences(outputs: Outputs) -> sparse.csr_array:
-    """Which text each row is: [n, different texts]. The empty text is a text."""
-    return occurrences([(tuple(words),) for words in outputs.predictions])
+UNIQUE_SOURCE = "Li et al. 2020 (NETE)"
+DISTINCT_SOURCE = "after Li et al. 2016, who divide by words; over the n-grams of the corpus"
 
 
-def ngram_occurrences(outputs: Outputs, n: int) -> sparse.csr_array:
-    """How often each n-gram occurs in each row: [n, different n-grams]."""
-    return occurrences([windows(words, n) for words in outputs.predictions])
+def text_counts(outputs: Outputs) -> sparse.csr_array:
+    """Return which distinct text each row is, [n, distinct texts]; the empty text counts as a text."""
+    return count_matrix([(tuple(words),) for words in outputs.predictions])
 
 
-def _seen(totals: np.ndarray) -> np.ndarray:
-    return (totals > 0).sum(1).astype(float)
+def ngram_counts(outputs: Outputs, n: int) -> sparse.csr_array:
+    """Return how often each n-gram occurs in each row, [n, distinct n-grams]."""
+    return count_matrix([ngrams(words, n) for words in outputs.predictions])
+
+
+def _num_distinct(totals: np.ndarray) -> np.ndarray:
+    """Return how many columns occur at least once: [b, s] -> [b]."""
+    distinct: np.ndarray = (totals > 0).sum(1).astype(float)
+    return distinct
 
 
 def _distinct(n: int) -> Metric:
     return Metric(
         f"Distinct-{n}",
         True,
-        DISTINCT,
-        partial(ngram_occurrences, n=n),
-        # A corpus without a single n-gram has no variety: 0, not undefined.
-        lambda totals, rows: _seen(totals) / np.maximum(totals.sum(1), 1),
-        resamples=False,
+        DISTINCT_SOURCE,
+        partial(ngram_counts, n=n),
+        # A corpus without a single n-gram has no diversity: 0, not undefined.
+        lambda totals, rows: _num_distinct(totals) / np.maximum(totals.sum(1), 1),
+        bootstrap=False,
     )
 
 
 METRICS = (
-    Metric("USR", True, UNIQUE, text_occurrences, lambda totals, rows: _seen(totals) / rows, resamples=False),
-    Metric("USN", True, UNIQUE, text_occurrences, lambda totals, rows: _seen(totals), resamples=False),
+    Metric("USR", True, UNIQUE_SOURCE, text_counts, lambda totals, rows: _num_distinct(totals) / rows, bootstrap=False),
+    Metric("USN", True, UNIQUE_SOURCE, text_counts, lambda totals, rows: _num_distinct(totals), bootstrap=False),
     _distinct(1),
     _distinct(2),
 )

@@ -1,4 +1,7 @@
-"""Does a text speak of what nobody ever said of its item?"""
+"""Feature hallucination: the share of mentioned features that no training review of the item mentions, 0..1.
+
+unsupported mentions / mentions, each feature counted once per text
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,11 @@ from gavamoe.evaluation.outputs import Outputs
 
 
 def unsupported_features(outputs: Outputs) -> np.ndarray | None:
-    """Features named that no training review of the item mentions, and features named: [n, 2]."""
+    """Return the number of mentioned features without support in the item's training reviews, and of all mentioned.
+
+    Returns:
+        Unsupported and all mentioned features per row, [n, 2]; None without a feature set or `item_features`.
+    """
     if outputs.item_features is None or not outputs.known_features:
         return None
     pairs = zip(outputs.named_features, outputs.item_features, strict=True)

@@ -1,7 +1,9 @@
-"""ROUGE as the rouge-score package computes it (without stemming), under its own names; means of F1, in percent.
+"""ROUGE as the rouge-score package computes it (without stemming), under separate names: means of F1, in percent.
 
-Summarisation papers report this form. Against the form of the field's tables (rouge.py) an n-gram counts as often as it
-occurs, F weighs precision and recall alike, and only a-z and 0-9 make words, in lower case.
+Papers on summarisation report this form. It differs from the form of the field's tables (`rouge`): an n-gram counts as
+often as it occurs, F1 weighs precision and recall equally, and words are runs of a-z and 0-9 in lower case.
+
+    F1 = 2 * matched / (n-grams predicted + n-grams of the reference);  rougeL: words and longest common subsequence
 """
 
 from __future__ import annotations
@@ -13,14 +15,14 @@ import numpy as np
 
 from gavamoe.evaluation.metrics.metric import Metric
 from gavamoe.evaluation.metrics.rouge import longest_common_subsequence
-from gavamoe.evaluation.outputs import Outputs, Words, windows
+from gavamoe.evaluation.outputs import Outputs, Words, ngrams
 
 SOURCE = "Lin 2004, in the form of the rouge-score package, use_stemmer=False"
 KINDS = ("rouge1", "rouge2", "rougeL")
 
 
 def rouge_score_statistics(outputs: Outputs) -> np.ndarray:
-    """F1 of rouge1, rouge2 and rougeL of each row: [n, 3]."""
+    """Return F1 of rouge1, rouge2 and rougeL of each row, [n, 3]."""
     pairs = zip(map(_tokens, outputs.predictions), map(_tokens, outputs.references), strict=True)
     return np.array([_row(*pair) for pair in pairs])
 
@@ -28,17 +30,19 @@ def rouge_score_statistics(outputs: Outputs) -> np.ndarray:
 def _row(prediction: Words, reference: Words) -> list[float]:
     scores = []
     for n in (1, 2):
-        said, wanted = Counter(windows(prediction, n)), Counter(windows(reference, n))
-        scores.append(_f1((said & wanted).total(), said.total(), wanted.total()))
+        in_prediction, in_reference = Counter(ngrams(prediction, n)), Counter(ngrams(reference, n))
+        matched = (in_prediction & in_reference).total()
+        scores.append(_f1(matched, in_prediction.total(), in_reference.total()))
     common = longest_common_subsequence(prediction, reference)
     return [*scores, _f1(common, len(prediction), len(reference))]
 
 
-def _f1(matched: int, said: int, wanted: int) -> float:
-    return 2 * matched / (said + wanted) if matched else 0.0
+def _f1(matched: int, predicted: int, reference: int) -> float:
+    return 2 * matched / (predicted + reference) if matched else 0.0
 
 
 def _tokens(words: Words) -> Words:
+    """Split a text as the rouge-score package does."""
     return re.findall("[a-z0-9]+", " ".join(words).lower())
 
 

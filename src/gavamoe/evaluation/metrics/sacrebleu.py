@@ -1,4 +1,4 @@
-"""BLEU as sacrebleu computes it (13a tokens, exponential smoothing), under its own name; needs the extra `eval`."""
+"""BLEU as sacrebleu computes it (13a tokens, exponential smoothing), in percent; needs the extra `eval`."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from gavamoe.errors import InputError
 from gavamoe.evaluation.metrics.metric import Metric
 from gavamoe.evaluation.outputs import Outputs
 
-ORDERS = 4
+MAX_ORDER = 4
 
 
-def available() -> bool:
-    """Whether sacrebleu is installed."""
+def is_available() -> bool:
+    """Return whether sacrebleu is installed."""
     return find_spec("sacrebleu") is not None
 
 
 def sacrebleu_statistics(outputs: Outputs) -> np.ndarray:
-    """Matched n-grams (n = 1..4), n-grams predicted (n = 1..4), tokens predicted, tokens of the reference: [n, 10].
+    """Return matched n-grams (n = 1..4), predicted n-grams (n = 1..4), predicted tokens, reference tokens: [n, 10].
 
     Raises:
         InputError: sacrebleu is not installed.
     """
-    if not available():
+    if not is_available():
         raise InputError("sacrebleu's BLEU needs sacrebleu; install it with: pip install 'gavamoe[eval]'")
     from sacrebleu.metrics import BLEU
 
@@ -37,15 +37,16 @@ def sacrebleu_statistics(outputs: Outputs) -> np.ndarray:
 
 
 def sacrebleu_value(totals: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Corpus BLEU from summed statistics, [b]; sacrebleu's own arithmetic."""
+    """Return corpus BLEU from summed statistics [b, 10] with sacrebleu's own arithmetic, [b]."""
     from sacrebleu.metrics import BLEU
 
-    whole = totals.round().astype(int)
-    counts, sizes = whole[:, :ORDERS].tolist(), whole[:, ORDERS : 2 * ORDERS].tolist()
+    integers = totals.round().astype(int)
+    counts, sizes = integers[:, :MAX_ORDER].tolist(), integers[:, MAX_ORDER : 2 * MAX_ORDER].tolist()
+    lengths = integers[:, -2:].tolist()
     return np.array(
         [
-            BLEU.compute_bleu(matched, predicted, said, wanted, smooth_method="exp").score
-            for matched, predicted, (said, wanted) in zip(counts, sizes, whole[:, -2:].tolist(), strict=True)
+            BLEU.compute_bleu(matched, predicted, system_length, reference_length, smooth_method="exp").score
+            for matched, predicted, (system_length, reference_length) in zip(counts, sizes, lengths, strict=True)
         ]
     )
 

@@ -1,8 +1,12 @@
-"""Likeness of meaning, by the token vectors of any local transformers model; in percent."""
+"""Semantic similarity of prediction and reference, by the token vectors of a local transformers model; in percent.
+
+`similarity` is the cosine of the mean token vectors. `bertscore/f` (Zhang et al. 2020) matches each token to its most
+similar token of the other text: P = mean over predicted tokens, R = mean over reference tokens, F = 2PR / (P + R).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,10 +16,10 @@ import torch
 
 from gavamoe.errors import InputError
 from gavamoe.evaluation.metrics.metric import Metric
-from gavamoe.evaluation.outputs import Outputs
+from gavamoe.evaluation.outputs import Outputs, Words
 
 BATCH = 64
-LONGEST = 512  # tokens; the rest of a longer text is not looked at
+MAX_TOKENS = 512  # longer texts are cut
 
 
 class SimilarityModel:
@@ -23,6 +27,9 @@ class SimilarityModel:
 
     Args:
         directory: a transformers model with its tokenizer, as `save_pretrained` writes them.
+
+    Raises:
+        InputError: the directory holds no such model.
     """
 
     def __init__(self, directory: Path | str) -> None:
@@ -32,6 +39,7 @@ class SimilarityModel:
         if not (self.directory / "config.json").is_file():
             raise InputError(f"{directory} is no model directory: it has no config.json")
         try:
+            # Any: transformers is not type-checked here.
             self.tokenizer: Any = AutoTokenizer.from_pretrained(directory, local_files_only=True)
             self.model: Any = AutoModel.from_pretrained(directory, local_files_only=True).eval()
         except (OSError, ValueError) as error:
@@ -41,36 +49,37 @@ class SimilarityModel:
 
     @cached_property
     def metrics(self) -> tuple[Metric, ...]:
-        """Cosine of the mean token vectors, and BERTScore's F."""
-        by = f"with {self.directory.name}"
+        """The metrics `similarity` and `bertscore/f` with this model."""
+        model = f"with {self.directory.name}"
+        bertscore = f"Zhang et al. 2020, no idf, not rescaled, {model}"
         return (
-            Metric("similarity", True, f"cosine of mean token vectors, {by}", self.statistics, _mean_of(0)),
-            Metric("bertscore/f", True, f"Zhang et al. 2020, no idf, not rescaled, {by}", self.statistics, _mean_of(1)),
+            Metric("similarity", True, f"cosine of mean token vectors, {model}", self.statistics, _mean_percent(0)),
+            Metric("bertscore/f", True, bertscore, self.statistics, _mean_percent(1)),
         )
 
     def statistics(self, outputs: Outputs) -> np.ndarray:
-        """Cosine of the mean vectors, and F of greedily matched tokens, of each row: [n, 2]; 0 for an empty text."""
+        """Return the cosine of the mean vectors and BERTScore's F of each row, [n, 2]; 0 for an empty text."""
         return np.array(
             [
-                _compare(said, wanted)
+                _compare(prediction_TH, reference_TH)
                 for start in range(0, len(outputs), BATCH)
-                for said, wanted in zip(
-                    self._vectors(outputs.predictions[start : start + BATCH]),
-                    self._vectors(outputs.references[start : start + BATCH]),
+                for prediction_TH, reference_TH in zip(
+                    self._token_vectors(outputs.predictions[start : start + BATCH]),
+                    self._token_vectors(outputs.references[start : start + BATCH]),
                     strict=True,
                 )
             ]
         )
 
     @torch.inference_mode()
-    def _vectors(self, texts: Any) -> Iterator[torch.Tensor]:
-        """Unit vectors of each text's tokens, [tokens, hidden]; marks that the tokenizer adds are left out."""
+    def _token_vectors(self, texts: Sequence[Words]) -> Iterator[torch.Tensor]:
+        """Yield the unit vectors of each text's tokens, [tokens, hidden], without the tokenizer's special tokens."""
         encoded = self.tokenizer(
             [" ".join(words) or "." for words in texts],
             return_tensors="pt",
             padding=True,
             truncation=True,
-            max_length=min(LONGEST, self.tokenizer.model_max_length),
+            max_length=min(MAX_TOKENS, self.tokenizer.model_max_length),
             return_special_tokens_mask=True,
         )
         special = encoded.pop("special_tokens_mask").bool()
@@ -80,14 +89,16 @@ class SimilarityModel:
             yield vectors[keep] if words else vectors[:0]
 
 
-def _compare(said: torch.Tensor, wanted: torch.Tensor) -> tuple[float, float]:
-    if not len(said) or not len(wanted):
+def _compare(prediction_TH: torch.Tensor, reference_TH: torch.Tensor) -> tuple[float, float]:
+    """Return the cosine of the mean vectors and BERTScore's F of two texts; 0 if either is empty."""
+    if not len(prediction_TH) or not len(reference_TH):
         return 0.0, 0.0
-    cosine = torch.nn.functional.cosine_similarity(said.mean(0), wanted.mean(0), dim=0).item()
-    likeness = said @ wanted.T
-    precision, recall = likeness.max(1).values.mean().item(), likeness.max(0).values.mean().item()
+    cosine = torch.nn.functional.cosine_similarity(prediction_TH.mean(0), reference_TH.mean(0), dim=0).item()
+    similarity = prediction_TH @ reference_TH.T
+    precision, recall = similarity.max(1).values.mean().item(), similarity.max(0).values.mean().item()
     return cosine, 2 * precision * recall / (precision + recall) if precision + recall > 0 else 0.0
 
 
-def _mean_of(column: int) -> Any:
+def _mean_percent(column: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Return the value function that takes the mean of a statistics column, in percent."""
     return lambda totals, rows: 100 * totals[:, column] / rows

@@ -1,23 +1,26 @@
-"""What the texts are like by themselves: how long, and how repetitive within one text."""
+"""Surface properties of single texts: `length` (words) and `rep-2` (repetition within a text, in percent).
+
+rep-2 = 100 * mean over texts of (1 - distinct bigrams / bigrams), over texts of at least two words
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from gavamoe.evaluation.metrics.metric import Metric, ratio
-from gavamoe.evaluation.outputs import Outputs, windows
+from gavamoe.evaluation.outputs import Outputs, ngrams
 
 
 def lengths(outputs: Outputs) -> np.ndarray:
-    """Words of each text: [n, 1]."""
+    """Return the number of words of each text, [n, 1]."""
     return np.array([[len(words)] for words in outputs.predictions], dtype=float)
 
 
 def repeated_bigrams(outputs: Outputs) -> np.ndarray:
-    """Share of the bigrams of each text that it has said before, and whether it has bigrams: [n, 2]."""
+    """Return the share of repeated bigrams of each text, and whether the text has bigrams, [n, 2]."""
     return np.array(
         [
-            (1 - len(set(windows(words, 2))) / (len(words) - 1), 1) if len(words) > 1 else (0, 0)
+            (1 - len(set(ngrams(words, 2))) / (len(words) - 1), 1) if len(words) > 1 else (0, 0)
             for words in outputs.predictions
         ],
         dtype=float,

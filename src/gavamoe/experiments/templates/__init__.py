@@ -1,1 +1,1 @@
-"""Templates of pages."""
+"""HTML templates."""

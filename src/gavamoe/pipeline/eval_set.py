@@ -1,0 +1,91 @@
+"""The reviews that systems are evaluated on, and how their predictions are scored: the same way for every system."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from gavamoe.baselines.base import Predictions
+from gavamoe.data.catalog import Catalog
+from gavamoe.data.dataset import ReviewDataset
+from gavamoe.errors import DataError
+from gavamoe.evaluation.comparable import comparable_outputs, features_of_items
+from gavamoe.evaluation.groups import SparsityGroups
+from gavamoe.evaluation.metrics.metric import Metric
+from gavamoe.evaluation.outputs import Outputs
+from gavamoe.evaluation.row_scores import RowScores
+from gavamoe.evaluation.score import STANDARD_METRICS, further_metrics
+
+
+@dataclass(frozen=True)
+class EvalSet:
+    """Reviews with user_id and item_id, and what the training reviews say of their users and items.
+
+    Args:
+        reviews: one row per pair with user, item, rating, text, and feature where known.
+        catalog: what the ids refer to.
+        item_features: for each row, the features that training texts of its item name; None if that is unknown.
+        split: the split that the reviews are from; empty when they are from none.
+    """
+
+    reviews: pl.DataFrame
+    catalog: Catalog
+    item_features: list[Collection[str]] | None = None
+    split: str = ""
+
+    @classmethod
+    def from_reviews(
+        cls, reviews: pl.DataFrame, catalog: Catalog, train: pl.DataFrame | None = None, split: str = ""
+    ) -> EvalSet:
+        """Make an evaluation set; the training reviews tell which features can be named of an item."""
+        features = None if train is None else features_of_items(train, reviews, catalog.features)
+        return cls(reviews, catalog, features, split)
+
+    @classmethod
+    def from_dataset(cls, dataset: ReviewDataset, split: str) -> EvalSet:
+        """Read a split of a prepared dataset.
+
+        Raises:
+            DataError: the split has no rows.
+        """
+        reviews = dataset.interactions(split)
+        if reviews.is_empty():
+            raise DataError(f"{dataset.path} has no rows of split '{split}'")
+        return cls.from_reviews(reviews, dataset.catalog, dataset.interactions("train"), split)
+
+    def outputs(self, predictions: Predictions) -> Outputs:
+        """Return predictions beside the references, with all texts normalised and truncated alike."""
+        return comparable_outputs(
+            predictions.texts, predictions.ratings, self.reviews, self.catalog, self.item_features
+        )
+
+    def score(self, predictions: Predictions, metrics: Sequence[Metric]) -> RowScores:
+        """Return the row statistics of predictions under some metrics."""
+        return RowScores(self.outputs(predictions), metrics)
+
+    def training_reviews(self) -> list[int]:
+        """Return for each row the number of training reviews of its user."""
+        return self.catalog.training_reviews(self.reviews)
+
+    def sparsity_labels(self) -> list[str]:
+        """Return for each row the group of its user by number of training reviews."""
+        counts = self.catalog.user_counts
+        return SparsityGroups.fit(counts[counts > 0]).labels(self.training_reviews())
+
+    def reference_rows(self) -> list[dict[str, Any]]:
+        """Return user, item, reference, rating and feature of each row, as predictions.jsonl has them."""
+        known = "feature" in self.reviews.columns
+        return self.reviews.select(
+            pl.col("user", "item"),
+            reference=pl.col("text").fill_null(""),
+            rating="rating",
+            feature="feature" if known else pl.lit(None, dtype=pl.String),
+        ).to_dicts()
+
+
+def all_metrics() -> tuple[Metric, ...]:
+    """Return the metrics of the field's tables and the further ones."""
+    return (*STANDARD_METRICS, *further_metrics())

@@ -1,0 +1,92 @@
+"""The configurations in configs/compare, what an ablation changes, and the training timer."""
+
+import contextlib
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from gavamoe.errors import ConfigError
+from gavamoe.experiments.ablations import ablation_settings
+from gavamoe.experiments.config import CompareConfig, load_compare_config
+from gavamoe.experiments.systems import resolve_systems
+from gavamoe.experiments.training_timer import TrainingTimer
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs" / "compare").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_can_be_run(path):
+    config = load_compare_config(path)
+    specs = resolve_systems(config)
+    assert [spec.name for spec in specs] == list(config.models)
+    for spec in specs:
+        if spec.settings is not None:
+            assert spec.config == config.run_config(spec.settings)
+
+
+def test_the_command_line_overrides_the_file(tmp_path):
+    (tmp_path / "r.yaml").write_text("seeds: 5\nsettings: {explainer.epochs: 2, explainer.layers: 3}\n")
+    compare_config = load_compare_config(tmp_path / "r.yaml", seeds=None, settings={"explainer.epochs": 4})
+    assert compare_config.seeds == 5
+    config = compare_config.run_config(seed=7)
+    assert (config.seed, config.explainer.epochs, config.explainer.layers) == (7, 4, 3)
+
+
+def test_an_unknown_key_is_named(tmp_path):
+    (tmp_path / "r.yaml").write_text("modles: [peter]\n")
+    with pytest.raises(ConfigError, match=r"modles.*known are models, seeds"):
+        load_compare_config(tmp_path / "r.yaml")
+
+
+def test_an_ablation_changes_nothing_but_itself():
+    config = CompareConfig()
+    base = config.run_config().model_dump()
+    for changes in ablation_settings(config.run_config().explainer).values():
+        changed = config.run_config(changes).model_dump()
+        differing = {f"{s}.{k}" for s in ("preference", "explainer") for k in base[s] if base[s][k] != changed[s][k]}
+        assert differing == set(changes)
+
+
+def test_a_dense_ffn_has_the_parameters_of_the_experts():
+    config = CompareConfig().run_config().explainer
+    dense = CompareConfig().run_config(ablation_settings(config)["gavamoe-dense"]).explainer
+    assert dense.experts * dense.expert_width == config.experts * config.expert_width
+    assert dense.experts * dense.expert_rank == config.experts * config.expert_rank
+    assert dense.top_k == dense.granularity == 1
+
+
+def test_the_timer_adds_the_seconds_of_interrupted_sessions(tmp_path):
+    path = tmp_path / "seconds.json"
+    path.write_text('{"seconds": 10}')
+    with contextlib.suppress(KeyboardInterrupt), TrainingTimer(path):
+        time.sleep(0.05)
+        raise KeyboardInterrupt
+    interrupted = json.loads(path.read_text())["seconds"]
+    assert 10.05 <= interrupted < 15
+    with TrainingTimer(path) as timer:
+        time.sleep(0.05)
+    assert timer.before == interrupted
+    assert timer.seconds >= interrupted + 0.05
+
+
+def test_a_killed_session_counts_up_to_the_last_write_of_the_timer(tmp_path):
+    path = tmp_path / "seconds.json"
+    with TrainingTimer(path, interval=0.01):
+        while not path.is_file():
+            time.sleep(0.01)
+        written = json.loads(path.read_text())["seconds"]  # what a killed process leaves
+    assert 0 < written < 15
+
+
+def test_variants_with_the_same_training_settings_share_weights():
+    models = ("gavamoe", "peter", "greedy", "gavamoe-dense", "gavamoe-drafts-alone")
+    config = CompareConfig(models=models, variants={"greedy": {"set": {"explainer.temperature": 0}}})
+    assert {spec.name: spec.reuse_weights_from for spec in resolve_systems(config)} == {
+        "gavamoe": None,
+        "peter": None,
+        "greedy": "gavamoe",
+        "gavamoe-dense": None,
+        "gavamoe-drafts-alone": "gavamoe",
+    }
