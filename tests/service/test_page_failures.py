@@ -1,0 +1,188 @@
+"""What the page says where something fails, against a mock that fails on demand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+pytest.importorskip("fastapi")
+pytest.importorskip("selenium")
+
+from helpers.browser import keep_screenshot
+from selenium.webdriver.common.keys import Keys
+
+PAIR = "#/explain?user=u01&item=i02"
+WORDS = ".word"
+
+
+REFUSALS = [
+    (429, "all the requests it can take. Try again in 3 s"),
+    (503, "The service says: the mock answers 503."),
+    (504, "ran out of time"),
+    (422, "The service says: the mock answers 422."),
+    (500, "The service says: the mock answers 500."),
+]
+
+
+def test_a_refused_text_is_told_in_a_sentence_and_can_be_tried_again(mock_page, faults):
+    mock_page.open()
+    faults.status = {"/v1/explain": REFUSALS[0][0]}
+    mock_page.go(PAIR)
+    for status, says in REFUSALS:
+        faults.status = {"/v1/explain": status}
+        mock_page.wait(".card-text .notice-error button").click()
+        mock_page.wait(".card-text .notice-error", says)
+        assert mock_page.wait(".notice-error").get_attribute("role") == "alert"
+    keep_screenshot(mock_page, "refused", whole=False)
+    faults.status = {}
+    mock_page.wait(".notice-error button", "Try again").click()
+    mock_page.wait(WORDS)
+    assert not mock_page.all(".notice-error")
+
+
+@pytest.mark.parametrize(
+    "view", ["#/clusters", "#/items", "#/items/i02", "#/users/u01", "#/explain?user=u01", "#/explain"]
+)
+def test_a_view_that_cannot_be_filled_says_so(mock_page, faults, view):
+    faults.status = {"/v1/": 500}
+    mock_page.open(view)
+    retry = mock_page.wait(".notice-error, .empty", "The service says")
+    faults.status = {}
+    if "notice" in retry.get_attribute("class"):
+        retry.find_element("css selector", "button").click()
+        mock_page.wait(".card, .rows li")
+        assert not mock_page.all(".notice-error")
+
+
+def test_cards_that_wait_for_a_refused_text_say_so(mock_page, faults):
+    faults.status = {"/v1/explain": 500}
+    mock_page.open(PAIR)
+    mock_page.wait(".card-rating .empty", "Comes with the text")
+    mock_page.wait(".card-map .map")
+    assert "North of Winter" in mock_page.texts(".card-text h2")[0]
+    assert not mock_page.all(".skeleton, .waiting")
+    mock_page.go("#/compare?item=i02&a=u01&b=u02")
+    mock_page.wait(".card-difference .empty", "Comes with both texts")
+    assert not mock_page.all(".verdict .skeleton")
+
+
+def test_a_text_that_breaks_off_keeps_its_words_and_says_why(mock_page, faults):
+    faults.break_stream_after = 4
+    mock_page.open(PAIR)
+    mock_page.wait(".notice-error", "The text broke off: the generation stopped: out of memory.")
+    assert len(mock_page.all(".piece")) == 4
+
+
+def test_a_stopped_text_stops(mock_page, faults):
+    faults.word_delay = 0.3
+    mock_page.open(PAIR)
+    mock_page.wait(".piece")
+    keep_screenshot(mock_page, "writing", whole=False)
+    mock_page.wait(".tools button", "Stop").click()
+    mock_page.wait(".readout", "Stopped")
+    written = len(mock_page.all(".piece"))
+    faults.word_delay = 0.0
+    mock_page.wait(".tools button", "Write again").click()
+    mock_page.wait(WORDS)
+    assert len(mock_page.all(WORDS)) > written
+
+
+def test_another_pair_takes_the_place_of_one_still_being_written(mock_page, faults):
+    faults.word_delay = 0.2
+    mock_page.open(PAIR)
+    mock_page.wait(".piece")
+    faults.word_delay = 0.0
+    mock_page.go("#/explain?user=u02&item=i03")
+    mock_page.wait(WORDS)
+    assert "u02" in mock_page.texts(".card-text h2")[0]
+    text = mock_page.texts(".words")[0]
+    mock_page.js("return new Promise((go) => setTimeout(go, 500))")
+    assert mock_page.texts(".words")[0] == text
+
+
+def test_a_final_text_other_than_the_draft_is_explained(mock_page, faults):
+    faults.final_differs = True
+    mock_page.open(PAIR)
+    mock_page.wait(".remark", "first draft")
+    assert mock_page.texts(".words") == ["the final text is another draft."]
+
+
+def test_a_person_and_an_item_without_reviews_are_named_as_such(mock_page):
+    mock_page.open("#/explain?user=nobody&item=nothing")
+    mock_page.wait(".remark", "nobody has no training review")
+    mock_page.wait(".remark", "nothing has no training review")
+    mock_page.wait(".card-evidence .empty", "No training review of this item")
+    mock_page.go("#/users/nobody")
+    mock_page.wait(".lead", "hold no review by this user")
+    mock_page.wait(".remark", "A fallback: the user is unknown")
+    mock_page.go("#/items/nothing")
+    mock_page.wait(".card-profile .empty", "hold no review of this item")
+    mock_page.go("#/clusters/77")
+    mock_page.wait(".notice", "There is no cluster 77")
+
+
+def test_a_form_without_a_choice_says_what_is_missing(mock_page):
+    mock_page.open()
+    mock_page.wait(".examples a")
+    mock_page.wait("button", "Recommend").click()
+    mock_page.wait(".form-error", "Pick a user first")
+    assert mock_page.js("return document.activeElement.getAttribute('role')") == "combobox"
+    mock_page.press("u01", Keys.TAB, Keys.ENTER)
+    mock_page.wait(".form-error", "Pick an item")
+
+
+def test_the_list_of_a_field_offers_what_was_typed_as_new(mock_page):
+    mock_page.open()
+    mock_page.wait(".examples a")
+    field = mock_page.wait(".combobox input")
+    field.send_keys("someone new")
+    mock_page.wait("[role=option]", "use as typed").click()
+    assert field.get_property("value") == "someone new"
+
+
+def test_a_service_with_a_key_is_asked_for_it_once(mock_page, faults):
+    faults.key = "secret"
+    mock_page.open("#/clusters")
+    mock_page.wait("dialog[open] input").send_keys("wrong", Keys.ENTER)
+    mock_page.wait("dialog[open]", "The last key was not accepted")
+    keep_screenshot(mock_page, "key", whole=False)
+    mock_page.wait("dialog[open] input").send_keys("secret", Keys.ENTER)
+    mock_page.wait(".card-cluster")
+    mock_page.open(PAIR)
+    mock_page.wait(WORDS)
+    assert not mock_page.all("dialog[open]")
+
+
+def test_a_lost_service_is_told_in_a_sentence(mock_page):
+    mock_page.open()
+    mock_page.wait(".examples a")
+    network: dict[str, Any] = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    mock_page.driver.execute_cdp_cmd("Network.emulateNetworkConditions", network | {"offline": True})
+    try:
+        mock_page.go(PAIR)
+        mock_page.wait(".notice-error", "cannot be reached")
+    finally:
+        mock_page.driver.execute_cdp_cmd("Network.emulateNetworkConditions", network | {"offline": False})
+
+
+def test_a_field_shows_why_it_has_no_suggestions(mock_page, faults):
+    mock_page.open()
+    mock_page.wait(".examples a")
+    faults.status = {"/v1/users": 500}
+    mock_page.wait(".combobox input").send_keys("u")
+    mock_page.wait(".option-error", "The service says")
+
+
+def test_feedback_that_was_not_kept_is_not_marked_as_kept(mock_page, faults, mock):
+    mock_page.open(PAIR)
+    button = mock_page.wait(".feedback button", "Useful")
+    faults.status = {"/v1/feedback": 500}
+    button.click()
+    mock_page.wait(".feedback-reply", "Not kept.")
+    assert button.get_attribute("aria-pressed") == "false"
+    faults.status = {}
+    button.click()
+    mock_page.wait(".feedback-reply", "Thank you")
+    sent = mock[1].state.feedback[-1]
+    assert (sent["user"], sent["item"], sent["useful"]) == ("u01", "i02", True)
