@@ -27,7 +27,8 @@ ALLOWED: dict[str, set[str]] = {
 BELOW_PIPELINE = ROOT | set(ALLOWED)
 ALLOWED["pipeline"] = set(BELOW_PIPELINE)
 ALLOWED["experiments"] = BELOW_PIPELINE | {"pipeline"}
-ALLOWED["cli"] = BELOW_PIPELINE | {"pipeline", "experiments"}
+ALLOWED["service"] = BELOW_PIPELINE | {"pipeline"}
+ALLOWED["cli"] = BELOW_PIPELINE | {"pipeline", "experiments", "service"}
 
 
 def _modules() -> dict[str, ast.Module]:
@@ -73,6 +74,11 @@ def test_a_folder_imports_only_from_layers_below_it(folder):
         if _layer(imported) not in ALLOWED[folder] | {folder}
     }
     assert not wrong
+
+
+def test_only_the_serve_command_imports_the_service():
+    users = {name for name in MODULES if any(_layer(imported) == "service" for imported in _imports(name))}
+    assert {name for name in users if _layer(name) != "service"} == {"gavamoe.cli.serve"}
 
 
 def test_modules_import_each_other_in_one_direction():

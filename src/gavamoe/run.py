@@ -15,6 +15,7 @@ tensorboard/       losses of stage 2, with explainer.tensorboard
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ import yaml
 
 from gavamoe.config import RunConfig, parse_config
 from gavamoe.errors import RunError
-from gavamoe.files import staged_file
+from gavamoe.files import sha256_of_file, staged_file
 
 VERSION = 1
 
@@ -139,6 +140,14 @@ class RunDirectory:
     def model_card(self) -> Path:
         """The model card."""
         return self.path / "README.md"
+
+    def digest(self) -> str:
+        """Return a SHA-256, in hex, of every file that a text depends on; a copy of the run has the same digest."""
+        total = hashlib.sha256()
+        for folder in (self.catalog, self.preference, self.explainer):
+            for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+                total.update(f"{file.relative_to(self.path).as_posix()}\0{sha256_of_file(file)}\n".encode())
+        return total.hexdigest()
 
     def discard_checkpoints(self) -> None:
         """Delete the state of an unfinished training: the stage is saved, or will start anew."""

@@ -37,3 +37,4 @@ def demo(
     print("\nclusters found, compared with the true groups (adjusted Rand index, 1 is perfect)")
     print(f"  pairs {agreement['pairs']:.3f}, users {agreement['users']:.3f}")
     print(f"\nreport   {result.report}\npicture  {result.picture}")
+    print(f"\ntry it in the browser: gavamoe serve {out / 'run'} --open")

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gavamoe.cli.options import Feature, FieldSource, Json, Rating, RunArgument
+
+if TYPE_CHECKING:
+    from gavamoe.conditions import Condition
+    from gavamoe.language.decoding_config import DecodingConfig
+    from gavamoe.pipeline.explain_file import Keep
 
 EXAMPLE = "Example: gavamoe explain runs/first --user u17 --item i4"
 ORACLE = " (oracle: ground truth was in the prompt)"
@@ -29,6 +34,12 @@ def explain(
         int | None,
         typer.Option(min=1, max=64, help="Drafts per text; the draft most like the others is kept. 1 is fast."),
     ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="With --pairs: also fill this store of `gavamoe serve`, such as sqlite:///FILE."
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="With --pairs: continue after an interruption.")] = False,
     json: Json = False,
 ) -> None:
@@ -38,6 +49,8 @@ def explain(
     one, many = user is not None and item is not None, pairs is not None and out is not None
     if one == many or (one and (pairs or out)) or (many and (user or item)):
         raise InputError("explain takes either --user and --item, or --pairs and --out")
+    if one and store is not None:
+        raise InputError("--store is filled from a file of pairs: use --pairs and --out")
     if one and FieldSource.given in (rating, feature):
         raise InputError("--rating given and --feature given need a file with those columns: use --pairs")
     from gavamoe.cli.output import emit_json, note
@@ -51,7 +64,10 @@ def explain(
     if candidates is not None:
         decoding = decoding.with_options(candidates=candidates)
     if pairs is not None and out is not None:
-        result = explain_file(explainer, pairs, out, condition, resume, evidence=evidence or 0, decoding=decoding)
+        keep = None if store is None else _open_keeper(store, run, condition, decoding)
+        result = explain_file(
+            explainer, pairs, out, condition, resume, evidence=evidence or 0, decoding=decoding, keep=keep
+        )
         if json:
             emit_json(result)
         else:
@@ -73,3 +89,17 @@ def explain(
         print(f"  predicted rating {explanation.rating:.1f}, cluster {explanation.cluster} ({share:.0%})")
         for quote in explanation.evidence:
             print(f"  {quote.user} gave {quote.rating:g} (score {quote.score:.2f}): {quote.text}")
+
+
+def _open_keeper(url: str, run: Path, condition: Condition, decoding: DecodingConfig) -> Keep:
+    from gavamoe.errors import InputError
+
+    try:
+        from gavamoe.pipeline.explanation_store import keep_in_store, open_store
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"{error.name} is not installed; install what --store needs: pip install 'gavamoe[serve]'"
+        ) from None
+    from gavamoe.run import RunDirectory
+
+    return keep_in_store(open_store(url), RunDirectory(run).digest(), condition, decoding)

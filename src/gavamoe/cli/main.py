@@ -16,7 +16,20 @@ from typing import Annotated, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from gavamoe.cli import compare, data, demo, diagnose, evaluate, explain, prepare, recommend, score, simulate, train
+from gavamoe.cli import (
+    compare,
+    data,
+    demo,
+    diagnose,
+    evaluate,
+    explain,
+    prepare,
+    recommend,
+    score,
+    serve,
+    simulate,
+    train,
+)
 from gavamoe.errors import InputError
 
 # Errors that the user can fix with another path, another permission or more space.
@@ -39,6 +52,7 @@ app.command(epilog=explain.EXAMPLE)(explain.explain)
 app.command(epilog=recommend.EXAMPLE)(recommend.recommend)
 app.command(epilog=diagnose.EXAMPLE)(diagnose.diagnose)
 app.command(epilog=compare.EXAMPLE)(compare.compare)
+app.command(epilog=serve.EXAMPLE)(serve.serve)
 app.command(epilog=simulate.EXAMPLE)(simulate.simulate)
 app.command(epilog=demo.EXAMPLE)(demo.demo)
 app.add_typer(data_app, name="data", help="List and fetch the public review sets.")

@@ -10,7 +10,7 @@ from typing import Any
 
 def emit_json(value: dict[str, Any]) -> None:
     """Print one JSON object on stdout; NaN and infinities, which JSON lacks, become null."""
-    print(json.dumps(_plain(value), ensure_ascii=False), file=sys.stdout)
+    print(json.dumps(_plain(value), ensure_ascii=False), file=sys.stdout, flush=True)
 
 
 def note(text: str) -> None:

@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerBase
 from gavamoe.explainer.context import PairContext
 from gavamoe.explainer.generate import GeneratedText
 from gavamoe.explainer.modeling import GavamoeForCausalLM
-from gavamoe.language.encoding import PromptEncoder
+from gavamoe.language.encoding import PromptEncoder, decode_text
 
 BATCH = 256
 DEAD_SHARE = 0.01  # an expert with less than this fraction of an even share is called dead
@@ -70,6 +70,51 @@ def usage_of_texts(
         for row, (level, feature, text, ids) in enumerate(columns)
     ]
     return expert_usage(model, pairs, generated)
+
+
+@dataclass(frozen=True)
+class TokenExperts:
+    """The experts that a token of a text was routed to.
+
+    Args:
+        text: what the token adds to the text; empty if later tokens are needed to complete a letter.
+        layers: the experts selected in each layer that has experts, highest weight first.
+    """
+
+    text: str
+    layers: list[list[int]]
+
+
+@torch.inference_mode()
+def experts_by_token(
+    model: GavamoeForCausalLM, tokenizer: PreTrainedTokenizerBase, pairs: PairContext, text: str, max_tokens: int
+) -> list[TokenExperts]:
+    """Return the experts of each token of a text, as if the model had generated it for the single pair of `pairs`.
+
+    The pieces joined are the text with single spaces. Tokens after the first `max_tokens` are left out.
+    """
+    model.eval()
+    prompt = PromptEncoder(tokenizer)(pairs.level[0], pairs.feature[0], pairs.quoted(0))
+    text_ids = tokenizer(" " + text.strip(), add_special_tokens=False)["input_ids"][:max_tokens]
+    if not text_ids:
+        return []
+    device = model.device
+    model(
+        torch.tensor([prompt + text_ids], device=device),
+        user_ids=torch.as_tensor(pairs.user_id[:1], device=device),
+        item_ids=torch.as_tensor(pairs.item_id[:1], device=device),
+        cluster_ids=torch.as_tensor(pairs.cluster[:1], device=device),
+        logits_to_keep=1,
+    )
+    selected = [chosen[0, len(prompt) :].tolist() for _, chosen in sorted(model.routing.selected.items())]
+    pieces, sent = [], ""
+    for end in range(1, len(text_ids) + 1):
+        decoded = decode_text(tokenizer, text_ids[:end])
+        complete = decoded if end == len(text_ids) else decoded.rstrip("\ufffd").rstrip()
+        complete = complete if complete.startswith(sent) else sent
+        pieces.append(complete[len(sent) :])
+        sent = complete
+    return [TokenExperts(piece, [layer[position] for layer in selected]) for position, piece in enumerate(pieces)]
 
 
 def _count_choices(selected_NSK: Tensor, counted_NS: Tensor, experts: int) -> Tensor:

@@ -21,12 +21,12 @@ from gavamoe.data.catalog import Catalog
 from gavamoe.distributed import default_device
 from gavamoe.errors import DataError, InputError, RunError
 from gavamoe.explainer.context import ContextBuilder, PreferenceOutput, pair_frame, single_pair
-from gavamoe.explainer.expert_usage import ExpertReport, expert_usage, usage_of_texts
+from gavamoe.explainer.expert_usage import ExpertReport, TokenExperts, expert_usage, experts_by_token, usage_of_texts
 from gavamoe.explainer.explanation import Explanation
 from gavamoe.explainer.generate import GeneratedText, generate
 from gavamoe.explainer.lora import load_model
 from gavamoe.explainer.modeling import GavamoeForCausalLM
-from gavamoe.explainer.streaming import WordStreamer
+from gavamoe.explainer.streaming import TextReader, WordStreamer
 from gavamoe.explainer.streaming import stream as stream_words
 from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.language.quiet import quiet_transformers
@@ -149,6 +149,7 @@ class Explainer:
         evidence: int = 0,
         advance: Advance | None = None,
         decoding: DecodingConfig | None = None,
+        readers: Sequence[TextReader] | None = None,
         **options: Any,
     ) -> list[Explanation]:
         """Explain many pairs and return the explanations in the order of the pairs.
@@ -164,6 +165,7 @@ class Explainer:
             evidence: how many sentences by other users to return with each text.
             advance: moves the caller's progress bar; without one, this call has its own.
             decoding: how to decode; None is the run's `decoding`.
+            readers: one per pair, each receives the words of its text and may leave, which cuts its text short.
             options: single settings of the decoding to replace (`DecodingConfig.with_options`): candidates,
                 mbr_references, and any generation option of transformers (do_sample, num_beams, ...).
 
@@ -172,9 +174,9 @@ class Explainer:
         """
         frame, decoding = pair_frame(pairs), (decoding or self.decoding).with_options(**options)
         if advance is not None:
-            return self._explain(frame, condition, decoding, seed, experts, evidence, advance)
+            return self._explain(frame, condition, decoding, seed, experts, evidence, advance, readers=readers)
         with track("explanations", len(frame)) as own_bar:
-            return self._explain(frame, condition, decoding, seed, experts, evidence, own_bar)
+            return self._explain(frame, condition, decoding, seed, experts, evidence, own_bar, readers=readers)
 
     def _explain(
         self,
@@ -186,13 +188,18 @@ class Explainer:
         evidence: int,
         advance: Advance = lambda steps, text: None,
         streamer: WordStreamer | None = None,
+        readers: Sequence[TextReader] | None = None,
     ) -> list[Explanation]:
         pairs, predicted = self.context.build(frame, condition)
         references = self.context.reference_sentences
         by_row: dict[int, GeneratedText] = {}
         with self._model_lock:
-            for row, text in generate(self.model, self.tokenizer, pairs, decoding, seed, references, streamer):
+            for row, text in generate(
+                self.model, self.tokenizer, pairs, decoding, seed, references, streamer, readers=readers
+            ):
                 by_row[row] = text
+                if readers is not None and not readers[row].abandoned.is_set():
+                    readers[row].finish(text.text)
                 advance(1, "")
             texts = [by_row[row] for row in range(len(pairs))]
             counts_NLE = expert_usage(self.model, pairs, texts) if experts else None
@@ -248,6 +255,22 @@ class Explainer:
                 "rating": np.asarray(self.catalog.scale.to_rating(level[best]), dtype=np.float64),
             }
         )
+
+    def token_experts(
+        self, user: Any, item: Any, text: str, rating: float | None = None, feature: str | None = None
+    ) -> list[TokenExperts]:
+        """Return the experts that each token of a text about a pair is routed to.
+
+        Args:
+            user: name of the user.
+            item: name of the item.
+            text: the text, usually one that `explain` returned; what exceeds the longest text of a run is left out.
+            rating: rating that the prompt states; None states the predicted one.
+            feature: feature that the prompt states; None states the predicted one.
+        """
+        pairs, _ = self.context.build(*single_pair(user, item, rating, feature))
+        with self._model_lock:
+            return experts_by_token(self.model, self.tokenizer, pairs, text, self.decoding.max_new_tokens)
 
     def expert_report(self, reviews: pl.DataFrame) -> ExpertReport:
         """Report how the gates route the texts of reviews (columns user, item, text).

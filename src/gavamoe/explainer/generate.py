@@ -22,7 +22,7 @@ from transformers.generation import NoRepeatNGramLogitsProcessor
 
 from gavamoe.explainer.context import PairContext
 from gavamoe.explainer.modeling import GavamoeForCausalLM
-from gavamoe.explainer.streaming import WordStreamer
+from gavamoe.explainer.streaming import ReaderCriteria, TextReader, WordStreamer
 from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.language.encoding import PromptEncoder, decode_text, encode_texts
 from gavamoe.language.mbr import select_draft
@@ -66,6 +66,7 @@ def generate(
     references: ReferenceSentences | None = None,
     streamer: WordStreamer | None = None,
     batch_size: int = BATCH,
+    readers: Sequence[TextReader] | None = None,
 ) -> Iterator[tuple[int, GeneratedText]]:
     """Yield (row, text) for every pair, in the order of prompt lengths.
 
@@ -78,6 +79,7 @@ def generate(
         references: looks up the sentences that drafts are compared with; called only while a pair's batch is generated.
         streamer: receives the tokens of a single pair with a single draft as they are generated.
         batch_size: sequences at once, each draft counted.
+        readers: one per pair; each follows its text and may leave. A text whose reader left is cut short.
     """
     model.eval()
     encode = PromptEncoder(tokenizer)
@@ -90,7 +92,7 @@ def generate(
     for start in range(0, len(by_length), step):
         rows = by_length[start : start + step]
         repeated = [row for row in rows for _ in range(drafts)]
-        sequences = _generate_batch(model, tokenizer, pairs, prompts, repeated, decoding, seed, streamer)
+        sequences = _generate_batch(model, tokenizer, pairs, prompts, repeated, decoding, seed, streamer, readers)
         for place, row in enumerate(rows):
             own_drafts = sequences[place * drafts : (place + 1) * drafts]
             ids, finished = select_draft(own_drafts, end, *encode_references(row))
@@ -127,6 +129,7 @@ def _generate_batch(
     decoding: DecodingConfig,
     seed: int,
     streamer: WordStreamer | None,
+    readers: Sequence[TextReader] | None,
 ) -> list[list[int]]:
     """Return a sequence for each of `rows`, in which a pair's drafts follow each other; prompts are left-padded."""
     width = max(len(prompts[row]) for row in rows)
@@ -137,7 +140,10 @@ def _generate_batch(
     pair_ids = {name: torch.as_tensor(column[rows], device=device) for name, column in columns.items()}
     draft_B = torch.arange(len(rows), device=device) % decoding.num_drafts
     key_B = pair_keys(pair_ids["user_ids"], pair_ids["item_ids"], seed, draft_B)
-    return decode(model, input_ids, mask, pair_ids, decoding, key_B, streamer)
+    criteria = None
+    if readers is not None and not decoding.uses_beams:
+        criteria = ReaderCriteria([readers[row] for row in rows], tokenizer, width, words=decoding.num_drafts == 1)
+    return decode(model, input_ids, mask, pair_ids, decoding, key_B, streamer, criteria)
 
 
 @quiet_transformers()
@@ -150,6 +156,7 @@ def decode(
     decoding: DecodingConfig,
     key_B: Tensor,
     streamer: WordStreamer | None = None,
+    readers: ReaderCriteria | None = None,
 ) -> list[list[int]]:
     """Return the token ids of each sequence after its prompt; those after an end token mean nothing.
 
@@ -161,6 +168,7 @@ def decode(
         decoding: how to decode.
         key_B: keys of the sampling noise (`pair_keys`); used if `decoding` samples without beams.
         streamer: receives the tokens of a single sequence.
+        readers: follow the sequences of a batch.
     """
     width = input_ids_BS.shape[1]
     logits_to_keep = 0 if model.config.vocabulary <= MAX_VOCABULARY_FOR_PROMPT_LOGITS else 1
@@ -178,7 +186,7 @@ def decode(
             generation_config=_chunk_config(decoding, written, chunk),
             logits_processor=_logits_processors(decoding, key_B, width),
             streamer=streamer,
-            stopping_criteria=StoppingCriteriaList([streamer] if streamer else []),
+            stopping_criteria=StoppingCriteriaList([each for each in (streamer, readers) if each is not None]),
             return_dict_in_generate=True,
             logits_to_keep=logits_to_keep,
             **pair_ids,
@@ -187,12 +195,16 @@ def decode(
         written = input_ids_BS.shape[1] - width
         ended_B = (input_ids_BS[:, width:] == end).any(1)
         ended_B = ended_B | (in_one_chunk or written >= decoding.max_new_tokens)
+        if readers is not None:
+            ended_B = ended_B | torch.tensor(readers.stopped(), device=ended_B.device)
         finished |= zip(row_B[ended_B].tolist(), input_ids_BS[ended_B, width:].tolist(), strict=True)
         (kept_N,) = (~ended_B).nonzero(as_tuple=True)
         row_B, key_B, input_ids_BS, mask_BS = (each[kept_N] for each in (row_B, key_B, input_ids_BS, mask_BS))
         pair_ids = {name: id_B[kept_N] for name, id_B in pair_ids.items()}
         mask_BS = pad(mask_BS, (0, input_ids_BS.shape[1] - mask_BS.shape[1]), value=1)
         cache.batch_select_indices(kept_N)
+        if readers is not None:
+            readers.readers = [readers.readers[place] for place in kept_N.tolist()]
     return [finished[row] for row in sorted(finished)]
 
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,10 @@ from gavamoe.progress import track
 
 WINDOW = 8192  # pairs per part: an interruption loses at most this many
 PLAN = "plan.json"  # inputs and settings of the unfinished work
+EVIDENCE_KEPT = 3  # sentences in a store, as many as the service shows unless a request says otherwise
+
+# Takes the pairs of a window, their explanations, and how many sentences of evidence were requested for each.
+Keep = Callable[[pl.DataFrame, Sequence[Explanation], int], None]
 
 
 def explain_file(
@@ -41,6 +46,7 @@ def explain_file(
     window: int = WINDOW,
     evidence: int = 0,
     decoding: DecodingConfig | None = None,
+    keep: Keep | None = None,
 ) -> dict[str, Any]:
     """Explain the pairs of a file and write one row per pair, in their order, to `out`.
 
@@ -53,6 +59,7 @@ def explain_file(
         window: pairs per part.
         evidence: sentences from other reviews to write with each text; 0 for no such column.
         decoding: how texts are decoded; None for the run's own configuration.
+        keep: receives every window before it counts as finished, for example to fill a store.
 
     Returns:
         n, out and conditions, as `gavamoe explain --pairs --json` prints them.
@@ -81,9 +88,11 @@ def explain_file(
             if number in parts:
                 advance(len(rows), "")
             else:
-                explained = explainer.explain_batch(
-                    rows, condition, evidence=evidence, advance=advance, decoding=decoding
-                )
+                found = evidence if keep is None else max(evidence, EVIDENCE_KEPT)
+                explained = explainer.explain_batch(rows, condition, evidence=found, advance=advance, decoding=decoding)
+                if keep is not None:
+                    keep(rows, explained, found)
+                    explained = [replace(each, evidence=each.evidence[:evidence]) for each in explained]
                 parts.write(number, _frame(explained, bool(evidence)))
     texts = parts.scan(len(starts))
     write_table(_flat_cells(texts) if ".csv" in out.suffixes else texts, out)

@@ -1,0 +1,386 @@
+"""From a request to explanations: the store first, then the worker, within the deadline.
+
+request --resolve--> PairPlan (key, work) --store--> found
+                                          '--worker--> generated --> store
+                                               '--deadline--> template, or 504
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import polars as pl
+
+from gavamoe.conditions import Condition
+from gavamoe.errors import InputError
+from gavamoe.explainer.streaming import TextReader
+from gavamoe.language.decoding_config import DecodingConfig
+from gavamoe.pipeline.explanation_store import PairKey, StoredExplanation, describe_decoding
+from gavamoe.service.generation import PairWork, TokensWork, pairs_frame, takes_histories
+from gavamoe.service.guarded_store import GuardedStore
+from gavamoe.service.metrics import Metrics
+from gavamoe.service.schemas import ConditionModel, Decoding, ExplainRequest, Pair
+from gavamoe.service.served_run import ServedRun
+from gavamoe.service.template import explain_by_template
+from gavamoe.service.worker import Job, QueueFullError, Worker
+
+Gone = Callable[[], Awaitable[None]]  # returns when the client has left
+Events = AsyncGenerator[tuple[str, dict[str, Any]] | None, None]
+PING_SECONDS = 15.0
+
+
+class RefusedError(Exception):
+    """A request that is answered with an error: its status, one line, and when to try again."""
+
+    def __init__(self, status: int, line: str, retry_after: int | None = None):
+        super().__init__(line)
+        self.status, self.line, self.retry_after = status, line, retry_after
+
+
+class ClientGoneError(Exception):
+    """The client left before its answer was complete."""
+
+
+@dataclass(frozen=True)
+class PairPlan:
+    """A pair of a request, ready to be looked up or generated."""
+
+    key: PairKey
+    digest: str
+    work: PairWork
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Explains the pairs of requests.
+
+    Args:
+        worker: owns the model.
+        store: keeps explanations.
+        metrics: counts them by source.
+        default_deadline: seconds for requests without a deadline.
+    """
+
+    worker: Worker
+    store: GuardedStore
+    metrics: Metrics
+    default_deadline: float
+
+    def plan(self, run: ServedRun, request: ExplainRequest, streamed: bool = False) -> list[PairPlan]:
+        """Check a request against the run and return its pairs ready to be explained.
+
+        Raises:
+            RefusedError: A rating or feature that the condition needs is missing or impossible, or the run cannot use a
+                history.
+        """
+        decoding = _decoding(run.explainer.decoding, request.decoding, streamed)
+        described = run.default_decoding if decoding is run.explainer.decoding else describe_decoding(decoding)
+        return [
+            self._plan_pair(run, request, pair, number, decoding, described)
+            for number, pair in enumerate(request.pairs)
+        ]
+
+    def _plan_pair(
+        self,
+        run: ServedRun,
+        request: ExplainRequest,
+        pair: Pair,
+        number: int,
+        decoding: DecodingConfig,
+        described: str,
+    ) -> PairPlan:
+        if pair.history is not None and not takes_histories(run.explainer):
+            raise RefusedError(501, f"pairs.{number}.history: this version cannot use a history yet; leave it out")
+        condition = _condition(request.condition, pair, number)
+        if condition.rating == "given":
+            _check_rating(run, pair.rating, f"pairs.{number}.rating")
+        history = None if pair.history is None else [entry.model_dump() for entry in pair.history]
+        work = PairWork(
+            run=run,
+            user=pair.user,
+            item=pair.item,
+            condition=condition,
+            decoding=decoding,
+            seed=request.seed,
+            evidence=request.evidence,
+            experts=request.experts,
+            reader=TextReader(),
+            rating=pair.rating,
+            feature=pair.feature,
+            history=history,
+        )
+        key = PairKey.for_pair(
+            run.digest, pair.user, pair.item, condition, described, request.seed, pair.rating, pair.feature, history
+        )
+        return PairPlan(key, key.digest(), work)
+
+    async def explain(self, run: ServedRun, request: ExplainRequest, gone: Gone) -> list[dict[str, Any]]:
+        """Return the explanations of a request in the order of its pairs.
+
+        Raises:
+            RefusedError: The request cannot be answered.
+            ClientGoneError: The client left; the work for it has stopped.
+        """
+        plans = self.plan(run, request)
+        known = await self._look_up(plans)
+        jobs = self._submit([plan for plan in plans if plan.digest not in known])
+        complete = await self._wait(list(jobs.values()), request, gone)
+        late = [plan for plan in plans if plan.digest in jobs and jobs[plan.digest] not in complete]
+        templates = await asyncio.to_thread(self._templates, late) if late else {}
+        sources = {digest: ("store", stored) for digest, stored in known.items()}
+        sources |= {digest: ("model", job.future.result()) for digest, job in jobs.items() if job in complete}
+        sources |= {digest: ("template", stored) for digest, stored in templates.items()}
+        return self._answers(plans, sources)
+
+    async def stream(self, run: ServedRun, request: ExplainRequest) -> Events:
+        """Return an iterator over the events of one pair: words, then the explanation or an error; None is a ping.
+
+        The work is accepted before the iterator is returned, so that a refusal has a status of its own. Closing the
+        iterator stops the work.
+
+        Raises:
+            RefusedError: The request cannot be answered.
+        """
+        (plan,) = self.plan(run, request, streamed=True)
+        known = await self._look_up([plan])
+        if plan.digest in known:
+            return self._stream_known(plan, known[plan.digest])
+        loop, words = asyncio.get_running_loop(), asyncio.Queue[str | None]()
+        # Words come from the worker's thread. The loop may have closed while the last ones arrive.
+        plan.work.reader.send = lambda piece: _call_soon(loop, words.put_nowait, piece)
+        (job,) = self._submit([plan]).values()
+        job.future.add_done_callback(lambda future: _call_soon(loop, words.put_nowait, None))
+        return self._stream_job(plan, job, words, request)
+
+    async def experts_of_tokens(self, work: TokensWork, gone: Gone) -> list[dict[str, Any]]:
+        """Return the experts of each token of a text.
+
+        Raises:
+            RefusedError: The queue is full, the worker is dead, or the deadline passed.
+            ClientGoneError: The client left.
+        """
+        if work.rating is not None:
+            _check_rating(work.run, work.rating, "rating")
+        job = work.job()
+        self._queue([job])
+        if not await self._wait_for([job], self.default_deadline, gone):
+            raise self._deadline_missed()
+        return list(_result(job.future))
+
+    async def _look_up(self, plans: Sequence[PairPlan]) -> dict[str, StoredExplanation]:
+        """Return what the store has and holds as much as is requested."""
+        found = await self.store.lookup(list({plan.digest for plan in plans}))
+        known = {
+            plan.digest: found[plan.digest]
+            for plan in plans
+            if plan.digest in found and found[plan.digest].suffices(plan.work.evidence, plan.work.experts)
+        }
+        hits = sum(plan.digest in known for plan in plans)
+        self.metrics.store_lookups.labels("hit").inc(hits)
+        self.metrics.store_lookups.labels("miss").inc(len(plans) - hits)
+        return known
+
+    def _submit(self, plans: Sequence[PairPlan]) -> dict[str, Job]:
+        """Queue pairs, equal ones once, and return their jobs by digest."""
+        jobs = {plan.digest: plan.work.job() for plan in plans}
+        keys = {plan.digest: plan.key for plan in plans}
+        self._queue(list(jobs.values()))
+        for digest, job in jobs.items():
+            job.future.add_done_callback(partial(self._keep, keys[digest], job))
+        return jobs
+
+    def _queue(self, jobs: Sequence[Job]) -> None:
+        if not jobs:
+            return
+        try:
+            self.worker.submit(jobs)
+        except QueueFullError as error:
+            self.metrics.refused.labels("queue_full").inc()
+            raise RefusedError(429, str(error), error.retry_after) from None
+        except Exception as error:  # WorkerDeadError
+            raise RefusedError(503, str(error)) from None
+
+    def _keep(self, key: PairKey, job: Job, future: Future[Any]) -> None:
+        """Store a finished explanation, in the worker's thread; one whose reader left may be cut short."""
+        if not future.cancelled() and future.exception() is None and not job.abandoned.is_set():
+            stored = future.result()
+            if stored is not None:
+                self.store.save(key, stored)
+
+    async def _wait(self, jobs: list[Job], request: ExplainRequest, gone: Gone) -> set[Job]:
+        """Wait for jobs and return those that are complete; all of them, unless the request takes a template."""
+        seconds = self.default_deadline if request.deadline_ms is None else request.deadline_ms / 1000
+        in_time = await self._wait_for(jobs, seconds, gone)
+        complete = {job for job in jobs if job.future.done() and not job.future.cancelled()}
+        if not in_time and request.fallback is None:
+            raise self._deadline_missed()
+        if not in_time:
+            self.metrics.refused.labels("deadline").inc()
+        for job in complete:
+            _result(job.future)
+        return complete
+
+    async def _wait_for(self, jobs: list[Job], seconds: float, gone: Gone) -> bool:
+        """Wait until all jobs are done and return whether that was in time; work that is not done is stopped."""
+        if not jobs:
+            return True
+        futures = {asyncio.wrap_future(job.future) for job in jobs}
+        all_done: asyncio.Future[Any] = asyncio.gather(*futures, return_exceptions=True)
+        left: asyncio.Future[Any] = asyncio.ensure_future(gone())
+        try:
+            await asyncio.wait({all_done, left}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if all_done.done():
+                return True
+            if left.done():
+                self.metrics.refused.labels("client_gone").inc()
+                raise ClientGoneError
+            return False
+        finally:
+            left.cancel()
+            self._stop([job for job in jobs if not job.future.done()])
+
+    def _stop(self, jobs: Sequence[Job]) -> None:
+        if jobs:
+            self.worker.cancel(jobs)
+
+    def _deadline_missed(self) -> RefusedError:
+        self.metrics.refused.labels("deadline").inc()
+        return RefusedError(504, "the deadline passed before the answer was complete; allow more time or fewer pairs")
+
+    def _templates(self, plans: Sequence[PairPlan]) -> dict[str, StoredExplanation]:
+        """Return template answers by digest."""
+        templates = {}
+        for plan in plans:
+            work = plan.work
+            frame = pairs_frame([work], work.condition)
+            (answer,) = explain_by_template(work.run.explainer, frame, work.condition, work.evidence)
+            templates[plan.digest] = StoredExplanation(answer, work.evidence, False)
+        return templates
+
+    def _answers(
+        self, plans: Sequence[PairPlan], sources: dict[str, tuple[str, StoredExplanation]]
+    ) -> list[dict[str, Any]]:
+        """Return explanations as the API answers them, with as much evidence and experts as each pair asked for."""
+        run = plans[0].work.run
+        answers = []
+        for plan in plans:
+            source, stored = sources[plan.digest]
+            self.metrics.explanations.labels(source).inc()
+            answer = {**stored.explanation, **run.pair_details(plan.work.user, plan.work.item), "source": source}
+            answer["evidence"] = answer["evidence"][: plan.work.evidence]
+            answer["experts"] = answer["experts"] if plan.work.experts else None
+            if plan.work.history is not None:  # the details are those of the unknown user
+                answer |= {"rating_distribution": None, "map": None}
+            answers.append(answer)
+        return answers
+
+    async def _stream_known(self, plan: PairPlan, stored: StoredExplanation) -> Events:
+        for number, word in enumerate(stored.explanation["text"].split(" ")):
+            yield "word", {"text": f" {word}" if number else word}
+        (answer,) = self._answers([plan], {plan.digest: ("store", stored)})
+        yield "explanation", answer
+
+    async def _stream_job(
+        self, plan: PairPlan, job: Job, words: asyncio.Queue[str | None], request: ExplainRequest
+    ) -> Events:
+        start = time.monotonic()
+        seconds = self.default_deadline if request.deadline_ms is None else request.deadline_ms / 1000
+        first, in_time = True, True
+        try:
+            while True:
+                left = start + seconds - time.monotonic()
+                try:
+                    word = await asyncio.wait_for(words.get(), max(min(left, PING_SECONDS), 0))
+                except TimeoutError:
+                    if left > PING_SECONDS:
+                        yield None
+                        continue
+                    in_time = False
+                    self._stop([job])
+                    yield await self._late(plan, request)
+                    return
+                if word is None:
+                    break
+                if first:
+                    self.metrics.first_word_seconds.observe(time.monotonic() - start)
+                    first = False
+                yield "word", {"text": word}
+            try:
+                stored = _result(job.future)
+            except RefusedError as error:
+                yield "error", {"error": error.line}
+                return
+            (answer,) = self._answers([plan], {plan.digest: ("model", stored)})
+            yield "explanation", answer
+        finally:
+            if in_time and not job.future.done():
+                self.metrics.refused.labels("client_gone").inc()
+                self._stop([job])
+
+    async def _late(self, plan: PairPlan, request: ExplainRequest) -> tuple[str, dict[str, Any]]:
+        """Return the event that ends a stream whose deadline passed."""
+        missed = self._deadline_missed()
+        if request.fallback is None:
+            return "error", {"error": missed.line}
+        templates = await asyncio.to_thread(self._templates, [plan])
+        (answer,) = self._answers([plan], {plan.digest: ("template", templates[plan.digest])})
+        return "explanation", answer
+
+
+def _call_soon(loop: asyncio.AbstractEventLoop, call: Callable[..., Any], value: Any) -> None:
+    try:
+        loop.call_soon_threadsafe(call, value)
+    except RuntimeError:  # the loop is closed, so nobody reads any more
+        return
+
+
+def _result(future: Future[Any]) -> Any:
+    """Return the result of a job.
+
+    Raises:
+        RefusedError: The job failed.
+    """
+    error = future.exception()
+    if error is None:
+        return future.result()
+    if isinstance(error, InputError):
+        raise RefusedError(422, str(error)) from None
+    raise RefusedError(503, f"the text could not be generated ({type(error).__name__}); try again") from None
+
+
+def _decoding(default: DecodingConfig, asked: Decoding | None, streamed: bool) -> DecodingConfig:
+    """Return the decoding of a request; a stream has a single draft unless the request says otherwise."""
+    options = {} if asked is None else asked.model_dump(exclude_none=True)
+    if streamed:
+        options = {"candidates": 1, **options}
+    if not options:
+        return default
+    decoding = default.with_options(**options)
+    if (decoding.min_new_tokens or 0) > decoding.max_new_tokens:
+        raise RefusedError(422, f"decoding.min_new_tokens: at most max_new_tokens, which is {decoding.max_new_tokens}")
+    return decoding
+
+
+def _condition(asked: ConditionModel | None, pair: Pair, number: int) -> Condition:
+    """Return the condition of a pair: what the request says, else `given` for what the pair states."""
+    rating = (asked and asked.rating) or ("predicted" if pair.rating is None else "given")
+    feature = (asked and asked.feature) or ("predicted" if pair.feature is None else "given")
+    for name, source, value in (("rating", rating, pair.rating), ("feature", feature, pair.feature)):
+        if source == "given" and value is None:
+            raise RefusedError(
+                422, f"pairs.{number}.{name}: the condition {name}=given needs a value; choose predicted or none"
+            )
+    return Condition(rating, feature)
+
+
+def _check_rating(run: ServedRun, rating: float | None, where: str) -> None:
+    try:
+        run.explainer.catalog.scale.to_level(pl.Series([rating], dtype=pl.Float64))
+    except InputError:
+        raise RefusedError(422, f"{where}: expected {run.explainer.catalog.scale}, the scale of the run") from None

@@ -1,0 +1,104 @@
+"""Runs the service in this process until it is told to stop (SIGTERM, Ctrl-C); SIGHUP reloads the run."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import webbrowser
+from collections.abc import Callable
+from pathlib import Path
+
+import uvicorn
+
+from gavamoe.errors import InputError
+from gavamoe.pipeline.explanation_store import ExplanationStore, open_store
+from gavamoe.service.app import create_app
+from gavamoe.service.logs import log_as_json
+from gavamoe.service.served_run import ServedRun
+from gavamoe.service.service import Service
+from gavamoe.service.settings import ServiceSettings, is_loopback
+
+BACKLOG = 2048
+
+
+def serve(path: Path, settings: ServiceSettings, open_page: bool, on_ready: Callable[[str, Service], None]) -> None:
+    """Serve a run; return after an orderly shutdown, in which accepted requests were finished.
+
+    Args:
+        path: the run directory.
+        settings: where to listen, limits and store.
+        open_page: whether to open the page in a browser.
+        on_ready: receives the address and the service as soon as requests are answered.
+
+    Raises:
+        InputError: The run, the store or the port cannot be used.
+    """
+    settings.check()
+    store = connect_store(settings.store)
+    listener = listen(settings.host, settings.port)
+    try:
+        run = ServedRun.load(path)
+        log_as_json()
+        service = Service(run, settings, store)
+        config = uvicorn.Config(
+            create_app(service),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=settings.shutdown_seconds,
+        )
+        server = _Server(config, lambda: on_ready(address_of(listener), service))
+        if open_page:
+            server.opens = address_of(listener)
+        server.run(sockets=[listener])
+    finally:
+        listener.close()
+
+
+def connect_store(url: str | None) -> ExplanationStore | None:
+    """Return the store; one on this machine must open now, a server may come up later.
+
+    Raises:
+        InputError: The URL cannot be used, or the SQLite file cannot be opened.
+    """
+    if url is None:
+        return None
+    store = ExplanationStore(url)
+    return open_store(url) if store.engine.dialect.name == "sqlite" else store
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket.
+
+    Raises:
+        InputError: The address cannot be used.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise InputError(f"cannot listen on {host} port {port}: {reason}; choose another --host or --port") from None
+
+
+def address_of(listener: socket.socket) -> str:
+    """Return the URL of a listening socket, as a browser on this machine reaches it."""
+    host, port = listener.getsockname()[:2]
+    if not is_loopback(host) and host in ("0.0.0.0", "::"):
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class _Server(uvicorn.Server):
+    """A server that says when it answers."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]):
+        super().__init__(config)
+        self.on_ready, self.opens = on_ready, ""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started:
+            self.on_ready()
+            if self.opens:
+                threading.Thread(target=webbrowser.open, args=(self.opens,), daemon=True).start()

@@ -1,0 +1,71 @@
+"""An answer without the language model: predicted rating, strongest features and evidence, in a fixed sentence.
+
+A request may ask for it in case its deadline passes. It is marked with `"source": "template"`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import polars as pl
+
+from gavamoe.conditions import Condition
+from gavamoe.explainer.explainer import Explainer
+from gavamoe.features.predictor import BACKGROUND_WEIGHT
+
+FEATURES = 3
+
+
+def explain_by_template(
+    explainer: Explainer, frame: pl.DataFrame, condition: Condition, evidence: int
+) -> list[dict[str, Any]]:
+    """Return explanations of pairs in the form of `Explanation.to_dict`, in the order of the pairs.
+
+    Args:
+        explainer: the run.
+        frame: columns user and item; rating and feature where the condition says `given`.
+        condition: where rating and feature come from.
+        evidence: sentences by other users for each pair.
+    """
+    pairs, predicted = explainer.context.build(frame, condition)
+    ratings = explainer.catalog.scale.to_rating(predicted.level)
+    best = explainer.context.best_evidence(pairs, predicted, evidence)
+    low, high = explainer.catalog.scale.bounds
+    answers = []
+    for row, (user, item) in enumerate(frame.select("user", "item").iter_rows()):
+        features = strongest_features(explainer, int(pairs.user_id[row]), int(pairs.item_id[row]))
+        stated = pairs.feature[row]
+        features = [stated, *(name for name in features if name != stated)][:FEATURES] if stated else features
+        text = f"Predicted rating {ratings[row]:.1f} on a scale of {low:g} to {high:g}."
+        if features:
+            text += f" What counts most for this user and item: {', '.join(features)}."
+        answers.append(
+            {
+                "user": user,
+                "item": item,
+                "text": text,
+                "rating": float(ratings[row]),
+                "cluster": int(predicted.cluster[row]),
+                "responsibilities": [float(gamma) for gamma in predicted.responsibilities[row]],
+                "cold_user": bool(pairs.user_id[row] == 0),
+                "cold_item": bool(pairs.item_id[row] == 0),
+                "finished": True,
+                "feature": stated,
+                "conditions": condition.to_dict() | {"evidence": explainer.context.quoted},
+                "experts": None,
+                "evidence": [asdict(sentence) for sentence in best[row]],
+            }
+        )
+    return answers
+
+
+def strongest_features(explainer: Explainer, user_id: int, item_id: int) -> list[str]:
+    """Return the features that the pair raises most above their background, strongest first."""
+    predictor = explainer.context.features
+    if predictor.background.is_empty():
+        return []
+    ids = pl.Series([user_id]).to_numpy(), pl.Series([item_id]).to_numpy()
+    gain_F = predictor.probabilities(*ids)[0] - BACKGROUND_WEIGHT * predictor.background["share"].to_numpy()
+    best = (-gain_F).argsort(kind="stable")[:FEATURES]
+    return [predictor.background["feature"][int(place)] for place in best if gain_F[place] > 0]

@@ -1,0 +1,211 @@
+"""The one thread that owns the model, and the bounded queue in front of it.
+
+    requests of all clients --submit--> queue (bounded) --group of equal jobs--> perform --> futures
+
+Jobs that arrive while a group is performed wait and join the next one. A group is the oldest job and the jobs behind it
+that have the same group key, up to `batch`. A job whose client left is dropped from the queue.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+LOG = logging.getLogger("gavamoe.service")
+
+# After a group of several jobs, their clients often ask again at once. The next group then waits for them, for at most
+# this share of the last group's duration. A lone client never waits.
+LINGER_SHARE, LINGER_SECONDS = 0.1, 0.05
+SMOOTHING = 0.2  # weight of the newest group in the mean seconds per job
+
+
+class QueueFullError(Exception):
+    """The queue has no room for the jobs; `retry_after` is when it probably has, in whole seconds."""
+
+    def __init__(self, retry_after: int):
+        super().__init__(f"the queue is full; try again in {retry_after} s")
+        self.retry_after = retry_after
+
+
+class WorkerDeadError(Exception):
+    """The thread that owns the model has ended, so no job will be performed."""
+
+
+@dataclass(eq=False)
+class Job:
+    """One unit of work for the model.
+
+    Args:
+        group: jobs with equal group keys may be performed together.
+        work: what `perform` needs to know.
+        future: receives the result.
+        abandoned: set when nobody waits for the result any more.
+    """
+
+    group: Any
+    work: Any
+    future: Future[Any] = field(default_factory=Future)
+    abandoned: threading.Event = field(default_factory=threading.Event)
+
+
+class Worker:
+    """Performs jobs in one thread.
+
+    Args:
+        perform: performs jobs with equal group keys and returns their results in order. It runs in the worker's thread.
+        capacity: jobs that may wait.
+        batch: jobs performed together.
+        observe: receives the size and the seconds of each group.
+    """
+
+    def __init__(
+        self,
+        perform: Callable[[list[Job]], Sequence[Any]],
+        capacity: int,
+        batch: int,
+        observe: Callable[[int, float], None] = lambda size, seconds: None,
+    ):
+        self.perform, self.capacity, self.batch, self.observe = perform, capacity, batch, observe
+        self._queue: deque[Job] = deque()
+        self._changed = threading.Condition()
+        self._in_hand: list[Job] = []
+        self._closing = False
+        self._dead = False
+        self._last_size, self._last_seconds, self._seconds_per_job = 0, 0.0, 0.0
+        self._thread = threading.Thread(target=self._run, name="gavamoe-worker", daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return not self._dead and self._thread.is_alive()
+
+    @property
+    def waiting(self) -> int:
+        """Number of jobs in the queue."""
+        return len(self._queue)
+
+    @property
+    def busy(self) -> bool:
+        """Whether jobs are being performed."""
+        return bool(self._in_hand)
+
+    def submit(self, jobs: Sequence[Job]) -> None:
+        """Queue all of the jobs, or none.
+
+        Raises:
+            QueueFullError: There is no room for all of them.
+            WorkerDeadError: The thread has ended.
+        """
+        with self._changed:
+            if not self.alive or self._closing:
+                raise WorkerDeadError("the model's worker has stopped; restart the service")
+            if len(self._queue) + len(jobs) > self.capacity:
+                raise QueueFullError(self._seconds_to_drain())
+            self._queue.extend(jobs)
+            self._changed.notify_all()
+
+    def cancel(self, jobs: Sequence[Job]) -> None:
+        """Drop jobs that nobody waits for; texts that are being generated stop at their next token."""
+        with self._changed:
+            for job in jobs:
+                job.abandoned.set()
+                job.future.cancel()
+            self._queue = deque(job for job in self._queue if not job.abandoned.is_set())
+
+    def close(self, seconds: float | None = None) -> bool:
+        """Perform what is queued, end the thread, and return whether it ended in time."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def _seconds_to_drain(self) -> int:
+        return max(1, math.ceil(self._seconds_per_job * len(self._queue)))
+
+    def _run(self) -> None:
+        try:
+            while jobs := self._take():
+                self._perform(jobs)
+        except BaseException as error:
+            LOG.critical("the worker died", exc_info=error, extra={"event": "worker_died"})
+        finally:
+            with self._changed:
+                self._dead = True
+                lost = [*self._in_hand, *self._queue]
+                self._queue.clear()
+            for job in lost:
+                _fail(job, WorkerDeadError("the model's worker has stopped; restart the service"))
+
+    def _take(self) -> list[Job]:
+        """Wait for jobs and return the next group; empty when the worker closes and the queue is empty."""
+        with self._changed:
+            while not self._queue and not self._closing:
+                self._changed.wait()
+            if not self._queue:
+                return []
+            if self._last_size > 1:
+                give_up = time.monotonic() + min(LINGER_SHARE * self._last_seconds, LINGER_SECONDS)
+                while len(self._queue) < self._last_size and (left := give_up - time.monotonic()) > 0:
+                    self._changed.wait(left)
+            if not self._queue:  # all of them were cancelled in the meantime
+                self._last_size = 0
+                return self._take()
+            group = self._queue[0].group
+            jobs = [job for job in self._queue if job.group == group][: self.batch]
+            taken = set(map(id, jobs))
+            self._queue = deque(job for job in self._queue if id(job) not in taken)
+            self._in_hand = jobs
+            return jobs
+
+    def _perform(self, jobs: list[Job]) -> None:
+        start = time.monotonic()
+        try:
+            results = self.perform(jobs)
+        except Exception as error:
+            self._perform_alone(jobs, error)
+        else:
+            for job, result in zip(jobs, results, strict=True):
+                _succeed(job, result)
+        seconds = time.monotonic() - start
+        self._last_size, self._last_seconds = len(jobs), seconds
+        newest = seconds / len(jobs)
+        self._seconds_per_job = (1 - SMOOTHING) * self._seconds_per_job + SMOOTHING * newest
+        self._in_hand = []
+        self.observe(len(jobs), seconds)
+
+    def _perform_alone(self, jobs: list[Job], error: Exception) -> None:
+        """Perform the jobs of a failed group one by one, so that one bad job does not fail the others."""
+        LOG.error("a batch failed", exc_info=error, extra={"event": "batch_failed", "jobs": len(jobs)})
+        if len(jobs) == 1:
+            _fail(jobs[0], error)
+            return
+        for job in jobs:
+            try:
+                _succeed(job, self.perform([job])[0])
+            except Exception as own_error:
+                _fail(job, own_error)
+
+
+def _succeed(job: Job, result: Any) -> None:
+    if not job.future.cancelled():
+        try:
+            job.future.set_result(result)
+        except Exception:  # cancelled in this very moment
+            job.abandoned.set()
+
+
+def _fail(job: Job, error: Exception) -> None:
+    if not job.future.done():
+        try:
+            job.future.set_exception(error)
+        except Exception:  # cancelled in this very moment
+            job.abandoned.set()

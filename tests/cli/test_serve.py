@@ -1,0 +1,107 @@
+"""`gavamoe serve` as a process: help, refusals, reload on SIGHUP and an orderly end on SIGTERM."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+pytest.importorskip("fastapi", reason="the service needs the extra 'serve'")
+
+import httpx2
+
+SERVE = [sys.executable, "-m", "gavamoe", "serve"]
+
+
+def run(*arguments, **environment):
+    clean = {name: value for name, value in os.environ.items() if name != "GAVAMOE_API_KEY"}
+    return subprocess.run(
+        [*SERVE, *map(str, arguments)], capture_output=True, text=True, timeout=120, env=clean | environment
+    )
+
+
+def test_help_needs_no_heavy_import():
+    code = (
+        "import sys; from typer.testing import CliRunner; "
+        "from gavamoe.cli.main import app;"
+        "assert CliRunner().invoke(app, ['serve', '--help']).exit_code == 0;"
+        "print({'torch', 'fastapi', 'transformers', 'sqlalchemy'} & set(sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"
+
+
+def test_what_cannot_be_served_is_one_line_and_exit_code_2(run_path, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for arguments, environment, line in (
+            ([tmp_path / "missing", "--port", 0, "--store", "none"], {}, "there is no run at"),
+            ([run_path, "--host", "0.0.0.0"], {}, "set the environment variable GAVAMOE_API_KEY"),
+            ([run_path, "--store", "none"], {"GAVAMOE_API_KEY": "a b"}, "must be printable ASCII"),
+            ([run_path, "--store", "mysql://h/d"], {}, "the store cannot be mysql"),
+            ([run_path, "--port", port, "--store", "none"], {}, "choose another --host or --port"),
+        ):
+            refused = run(*arguments, **environment)
+            assert refused.returncode == 2
+            assert line in refused.stderr
+            assert len(refused.stderr.strip().splitlines()) == 1
+
+
+@pytest.fixture
+def server(run_path, tmp_path):
+    """A server of a link to a run, on a free port; its first line on stdout says where."""
+    for name in ("one", "two"):
+        shutil.copytree(run_path, tmp_path / name)
+    settings = tmp_path / "two" / "explainer" / "generation_config.json"
+    settings.write_text(json.dumps({**json.loads(settings.read_text()), "do_sample": False}))
+    (tmp_path / "run").symlink_to("one")
+    process = subprocess.Popen(
+        [*SERVE, str(tmp_path / "run"), "--port", "0", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=(tmp_path / "log").open("w"),
+        text=True,
+    )
+    ready = json.loads(process.stdout.readline())
+    yield process, ready, tmp_path
+    process.kill()
+    process.wait(30)
+
+
+def test_sighup_serves_the_new_run_and_sigterm_finishes_what_was_accepted(server):
+    process, ready, folder = server
+    assert ready["run"].startswith("one@")
+    assert ready["store"].endswith("one.sqlite")
+    pairs = [{"user": f"u{number:02d}", "item": "i01"} for number in range(1, 9)]
+    with httpx2.Client(base_url=ready["url"], timeout=120) as client:
+        assert client.post("/v1/explain", json={"pairs": pairs[:1]}).json()["run"] == ready["run"]
+        (folder / "run").unlink()
+        (folder / "run").symlink_to("two")
+        process.send_signal(signal.SIGHUP)
+        until = time.monotonic() + 60
+        while not (now := client.get("/health/ready").json())["run"].startswith("two@"):
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        answers = []
+        body = {"pairs": pairs, "decoding": {"max_new_tokens": 120, "min_new_tokens": 120, "candidates": 8}}
+        body["decoding"] |= {"do_sample": True, "temperature": 1}
+        accepted = threading.Thread(target=lambda: answers.append(client.post("/v1/explain", json=body)))
+        accepted.start()
+        while 'gavamoe_store_lookups_total{outcome="miss"} 9.0' not in client.get("/metrics").text:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        accepted.join(120)
+    assert process.wait(60) in (0, -signal.SIGTERM)  # uvicorn raises the signal again when it has finished
+    assert answers[0].status_code == 200
+    assert answers[0].json()["run"] == now["run"]
+    assert len(answers[0].json()["explanations"]) == 8
+    from gavamoe.pipeline.explanation_store import ExplanationStore
+
+    assert ExplanationStore(f"sqlite:///{folder / 'one.sqlite'}").count()["explanations"] == 9
+    lines = [json.loads(line) for line in (folder / "log").read_text().splitlines() if line.startswith("{")]
+    assert {"request", "run"} <= {line.get("event") for line in lines}
+    assert not any("u01" in json.dumps(line) for line in lines)
