@@ -120,7 +120,6 @@ SHORT_MODULES: dict[str, str] = {
     "gavamoe.markdown": "a helper that three folders share, and none of them is below the others",
     "gavamoe.cli.demo": "one file per command",
     "gavamoe.cli.diagnose": "one file per command",
-    "gavamoe.cli.evaluate": "one file per command",
     "gavamoe.cli.options": "options that several commands share",
     "gavamoe.cli.simulate": "one file per command",
     "gavamoe.evaluation.metrics.hallucination": "one file per family of metrics",
