@@ -7,12 +7,13 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote
 from urllib.request import Request, urlopen
@@ -33,22 +34,24 @@ def served_run(run: Path, *options: str) -> Iterator[str]:
     port = free_port()
     command = [sys.executable, "-m", "gavamoe", "serve", str(run), "--port", str(port), *options]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    try:
-        url = f"http://127.0.0.1:{port}"
-        _wait_until_ready(url, process)
-        yield url
-    finally:
-        process.terminate()
-        process.communicate(timeout=20)
+    # The log goes to a file: a pipe that nobody reads would fill up and stop the service.
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=log)
+        try:
+            url = f"http://127.0.0.1:{port}"
+            _wait_until_ready(url, process, log)
+            yield url
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
 
 
-def _wait_until_ready(url: str, process: subprocess.Popen[bytes]) -> None:
+def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         if process.poll() is not None:
-            _, errors = process.communicate()
-            raise AssertionError(f"gavamoe serve ended: {errors.decode()}")
+            log.seek(0)
+            raise AssertionError(f"gavamoe serve ended: {log.read().decode()}")
         try:
             with urlopen(f"{url}/health/ready", timeout=2):
                 return

@@ -43,9 +43,9 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def served_run_path(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
     """A tiny run of which one user and one item have markup for ids."""
     import polars as pl
-    from gavamoe.data.prepare.prepare import PrepareOptions, prepare
     from helpers.mock_service import IMAGE_ITEM, SCRIPT_USER
 
+    from gavamoe.data.prepare import PrepareOptions, prepare
     from gavamoe.data.simulate import World as Simulated
     from gavamoe.data.simulate import simulate
     from gavamoe.data.tables import write_table
