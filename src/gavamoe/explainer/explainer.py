@@ -6,7 +6,7 @@ explain, stream, explain_batch --> _explain: context -> generate -> expert usage
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +24,12 @@ from gavamoe.explainer.context import ContextBuilder, PreferenceOutput, pair_fra
 from gavamoe.explainer.expert_usage import ExpertReport, TokenExperts, expert_usage, experts_by_token, usage_of_texts
 from gavamoe.explainer.explanation import Explanation
 from gavamoe.explainer.generate import GeneratedText, generate
-from gavamoe.explainer.history import UserHistory
 from gavamoe.explainer.lora import load_model
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.explainer.streaming import TextReader, WordStreamer
 from gavamoe.explainer.streaming import stream as stream_words
 from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.language.quiet import quiet_transformers
-from gavamoe.preference.fold_in import infer_user
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.progress import Advance, track
 from gavamoe.run import CATALOG_FILES, EXPLAINER_FILES, PREFERENCE_FILES, RunDirectory
@@ -233,32 +231,19 @@ class Explainer:
         """Predict rating and cluster of pairs of ids, int64 [N], without generating a text."""
         return self.context.predict_preference(user_id, item_id)
 
-    def recommend(
-        self, user: Any = None, top: int = 10, history: Sequence[Mapping[str, Any]] | None = None
-    ) -> pl.DataFrame:
+    def recommend(self, user: Any, top: int = 10) -> pl.DataFrame:
         """Return the items with the best predicted rating among those without a training review by the user.
 
         Args:
             user: name of the user; an unknown user gets the items that suit the unknown user.
             top: number of items.
-            history: items with their ratings (keys item, rating). The user's taste is then estimated from them alone,
-                and they are not recommended. An empty history is the unknown user.
 
         Returns:
             Columns item_id, item, title, rating; best first.
-
-        Raises:
-            DataError: the history is invalid (`UserHistory.from_entries`).
         """
-        user_id = 0 if user is None else self.catalog.user_id(user)
+        user_id = self.catalog.user_id(user)
         candidates = np.setdiff1d(np.arange(1, self.catalog.n_items + 1), self.catalog.seen(user_id))
-        if history is None:
-            level = self.predict_preference(np.full(len(candidates), user_id), candidates).level
-        else:
-            rated = UserHistory.from_entries(history, self.catalog)
-            candidates = np.setdiff1d(candidates, rated.item_ids)
-            estimate = infer_user(self.preference, rated.item_ids, rated.levels)
-            level = estimate.predict_rating(torch.from_numpy(candidates)).cpu().numpy()
+        level = self.predict_preference(np.full(len(candidates), user_id), candidates).level
         best = np.argsort(-level, kind="stable")[:top]
         item_ids = candidates[best]
         items = self.catalog.items[(item_ids - 1).tolist()]

@@ -10,10 +10,9 @@ Shape suffixes: B batch, D latent, E embedding, K clusters, R rating levels, N u
 from __future__ import annotations
 
 import contextlib
-import copy
 import io
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
@@ -22,11 +21,10 @@ from torch import Tensor, nn
 from gavamoe.config import PreferenceConfig
 from gavamoe.errors import ConfigError
 from gavamoe.preference.losses import PairLosses
-from gavamoe.preference.networks import UNKNOWN, PairEncoder, RatingDecoder
+from gavamoe.preference.networks import PairEncoder, RatingDecoder
 from gavamoe.preference.prior import MixturePrior
 
 INFERENCE_BATCH = 65_536
-ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 class PreferenceModel(
@@ -146,20 +144,6 @@ class PreferenceModel(
         wider.load_state_dict(weights)
         return wider.to(self.device).eval()
 
-    def with_users(self, offset_ME: Tensor) -> PreferenceModel:
-        """Return a model whose users are M others, ids 1..M, given by their offsets from the typical user.
-
-        All other weights are shared with this model, not copied.
-
-        Args:
-            offset_ME: [M, E].
-        """
-        view, encoder, user = (_shallow_copy(module) for module in (self, self.encoder, self.encoder.user))
-        rows_NE = torch.cat([torch.zeros_like(offset_ME[:1]), offset_ME])
-        user.offset = nn.Embedding.from_pretrained(rows_NE, padding_idx=UNKNOWN)  # type: ignore[no-untyped-call]
-        view.encoder, encoder.user, view.users = encoder, user, len(offset_ME)
-        return view
-
     @property
     def device(self) -> torch.device:
         """The device of the weights."""
@@ -268,10 +252,3 @@ class PreferenceModel(
         for start in range(0, max(len(user_B), 1), INFERENCE_BATCH):
             chunk = slice(start, start + INFERENCE_BATCH)
             yield self.encoder(user_B[chunk], item_B[chunk])
-
-
-def _shallow_copy(module: ModuleT) -> ModuleT:
-    """Return a module with the same weights and parts, of which parts can be replaced without a change of `module`."""
-    twin = copy.copy(module)
-    twin._modules = dict(module._modules)
-    return twin
