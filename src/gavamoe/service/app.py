@@ -53,7 +53,6 @@ def create_app(service: Service) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,  # the pages of FastAPI load scripts from other hosts
         redoc_url=None,
-        max_body_size=service.settings.max_body,
     )
     app.state.service = service
     app.add_middleware(

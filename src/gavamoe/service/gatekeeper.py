@@ -14,6 +14,7 @@ import uuid
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gavamoe.service.metrics import Metrics
@@ -45,13 +46,16 @@ class Gatekeeper:
     Args:
         app: the application.
         api_key: key that requests must carry; None refuses requests that do not come for a loopback host.
-        max_body: largest body, in bytes. A longer one that states its length is refused here, with one line in JSON;
-            FastAPI limits what states no length.
+        max_body: largest body, in bytes.
         metrics: counts requests.
     """
 
     def __init__(self, app: ASGIApp, api_key: str | None, max_body: int, metrics: Metrics):
         self.app, self.api_key, self.max_body, self.metrics = app, api_key, max_body, metrics
+
+    @property
+    def _too_long(self) -> str:
+        return f"the body is too long; at most {self.max_body:,} bytes"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -64,6 +68,16 @@ class Gatekeeper:
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
         start, status = time.perf_counter(), 0
+
+        received = 0
+
+        async def receive_limited() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self.max_body:
+                raise HTTPException(413, self._too_long)
+            return message
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -82,7 +96,7 @@ class Gatekeeper:
         try:
             refusal = self._refusal(scope, headers)
             if refusal is None:
-                await self.app(scope, receive, send_with_headers)
+                await self.app(scope, receive_limited, send_with_headers)
             else:
                 await _refuse(send_with_headers, *refusal)
         except Exception:
@@ -109,7 +123,7 @@ class Gatekeeper:
             return 403, "requests from pages of other sites are not allowed"
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length[:20]) > self.max_body:
-            return 413, f"the body is too long; at most {self.max_body:,} bytes"
+            return 413, self._too_long
         return None
 
     def _record(self, scope: Scope, state: dict[str, object], status: int, seconds: float) -> None:
