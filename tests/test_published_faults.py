@@ -21,6 +21,7 @@ from gavamoe.config import ExplainerConfig, PreferenceConfig, parse_config
 from gavamoe.data.dataset import InteractionArrays, ReviewDataset
 from gavamoe.explainer import build
 from gavamoe.explainer.trainer import training_arguments
+from gavamoe.language.encoding import PromptEncoder
 from gavamoe.language.prompt import EXPLAIN, ITEM, USER
 from gavamoe.moe.block import MoEShape, MultiGateMoE, RoutingState
 from gavamoe.moe.experts import ExpertsConfig, FineGrainedExperts
@@ -149,7 +150,7 @@ def test_generation_stops_at_the_tokenizers_own_end_token(explainer):
         scores[:, end] = 1e4 if ids.shape[1] >= 3 + 3 else -1e4
         return scores
 
-    prompt = torch.tensor([explainer.prompt_ids(None, None)])
+    prompt = torch.tensor([PromptEncoder(explainer.tokenizer)(None, None)])
     one = torch.tensor([1])
     sides = {"user_ids": one, "item_ids": one, "cluster_ids": one}
     output = explainer.model.generate(prompt, logits_processor=[end_at_the_third], **sides)
@@ -164,7 +165,10 @@ def test_the_true_rating_and_feature_do_not_reach_the_default_prompt(explainer):
     other = pairs.with_columns(rating=pl.lit(5), feature=pl.lit("story"))
     assert explainer.explain_batch(pairs) == explainer.explain_batch(other)
     assert not Condition().oracle
-    assert explainer.tokenizer.decode(explainer.prompt_ids(None, None)).replace(" ", "") == USER + ITEM + EXPLAIN
+    assert (
+        explainer.tokenizer.decode(PromptEncoder(explainer.tokenizer)(None, None)).replace(" ", "")
+        == USER + ITEM + EXPLAIN
+    )
 
 
 def test_every_row_is_scored_and_an_empty_output_is_kept(explainer, dataset_path, monkeypatch):

@@ -42,7 +42,7 @@ def main() -> None:
 
     ways = {
         "in chunks": decode_in_chunks(generate.CHUNK_TOKENS),
-        "without chunks": decode_in_chunks(explainer.model.generation_config.max_new_tokens),
+        "without chunks": decode_in_chunks(explainer.decoding.max_new_tokens),
     }
     texts = {way: write() for way, write in ways.items()}
     words = np.mean([len(text.split()) for text in texts["without chunks"]])

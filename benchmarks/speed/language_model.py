@@ -9,13 +9,15 @@ import numpy as np
 import torch
 from published import publish
 from timing import DEVICE, seconds
-from transformers import GenerationConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from gavamoe.config import load_config
 from gavamoe.explainer import build
-from gavamoe.explainer.dataset import Collator, ExplanationDataset, PairContext
+from gavamoe.explainer.context import PairContext
+from gavamoe.explainer.dataset import Collator, ExplanationDataset
 from gavamoe.explainer.generate import generate
 from gavamoe.explainer.modeling import GavamoeForCausalLM
+from gavamoe.language.decoding_config import DecodingConfig
 
 CONFIG = load_config("small").explainer
 CLUSTERS, IDS, WORDS = 5, 1000, 25  # words per text
@@ -87,7 +89,7 @@ def _epoch(
 def generation(rounds: int) -> dict[str, Any]:
     """Return pairs per second with 30 tokens each: 1,000 pairs in one call, and fewer pairs in one call each."""
     model, tokenizer, _ = _world()
-    greedy = GenerationConfig(
+    greedy = DecodingConfig(
         do_sample=False,
         min_new_tokens=NEW_TOKENS,
         max_new_tokens=NEW_TOKENS,

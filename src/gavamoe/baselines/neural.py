@@ -21,7 +21,7 @@ from gavamoe.baselines.trainer import train
 from gavamoe.checkpoint import load_state, save_state
 from gavamoe.conditions import Condition
 from gavamoe.distributed import default_device
-from gavamoe.language.decoding_config import generation_settings
+from gavamoe.language.decoding_config import DecodingConfig
 
 WRITING_BATCH, RATING_BATCH = 256, 65_536
 WEIGHTS, CHECKPOINT = "weights.safetensors", "checkpoint.safetensors"
@@ -85,13 +85,13 @@ class NeuralSystem:
         for start in range(0, len(pairs), WRITING_BATCH):
             chosen = np.arange(start, min(start + WRITING_BATCH, len(pairs)))
             batch = self._vocabulary.batch(rows, chosen).to(self._device)
-            texts += generate_texts(self.model, self._vocabulary, batch, self._generation, seed=0)
+            texts += generate_texts(self.model, self._vocabulary, batch, self._decoding, seed=0)
         return Predictions(texts, None if rated is None else self._corpus.scale.to_rating(rated))
 
     def _begin(self, data: TextData, seed: int) -> TextModel:
         self._corpus, self._device = data, torch.device(default_device())
         self._vocabulary: Vocabulary = data.of_base if self.on_base else data.own
-        self._generation = generation_settings(data.config, self._vocabulary.tokenizer)
+        self._decoding = DecodingConfig.from_settings(data.config, self._vocabulary.tokenizer)
         prepared = self.prepare(data, seed)
         width = 0  # a base model has its own
         if not (self.on_base and data.base_model):

@@ -47,10 +47,11 @@ def explain(
 
     condition = Condition(rating.value, feature.value)
     explainer = Explainer.from_pretrained(run)
+    decoding = explainer.decoding
     if candidates is not None:
-        explainer.model.generation_config.candidates = candidates
+        decoding = decoding.with_options(candidates=candidates)
     if pairs is not None and out is not None:
-        result = explain_file(explainer, pairs, out, condition, resume, evidence=evidence or 0)
+        result = explain_file(explainer, pairs, out, condition, resume, evidence=evidence or 0, decoding=decoding)
         if json:
             emit_json(result)
         else:
@@ -59,7 +60,8 @@ def explain(
         return
     assert user is not None and item is not None  # noqa: PT018 - checked above
     count = EVIDENCE if evidence is None else evidence
-    explanation = explainer.explain_batch([(user, item)], condition, experts=True, evidence=count)[0]
+    pair = [(user, item)]
+    explanation = explainer.explain_batch(pair, condition, experts=True, evidence=count, decoding=decoding)[0]
     for name, kind, cold in ((user, "user", explanation.cold_user), (item, "item", explanation.cold_item)):
         if cold:
             note(f"gavamoe: {kind} '{name}' has no training review; explained as an unknown {kind}")

@@ -6,7 +6,7 @@ from typing import Any
 
 from gavamoe.config import ExplainerConfig
 from gavamoe.experiments.config import OURS, Recipe
-from gavamoe.language.decoding_config import DECODING
+from gavamoe.language.decoding_config import DECODING_SETTINGS
 
 
 def settings_of(name: str, recipe: Recipe) -> dict[str, Any] | None:
@@ -27,7 +27,9 @@ def trained_by(name: str, recipe: Recipe) -> str | None:
 def _learned(name: str, recipe: Recipe) -> dict[str, Any] | None:
     """The configuration as far as training reads it; None when the model is none of ours."""
     changed = settings_of(name, recipe)
-    return None if changed is None else recipe.config(0, changed).model_dump(exclude={"explainer": set(DECODING)})
+    return (
+        None if changed is None else recipe.config(0, changed).model_dump(exclude={"explainer": set(DECODING_SETTINGS)})
+    )
 
 
 def ablations(config: ExplainerConfig) -> dict[str, dict[str, Any]]:

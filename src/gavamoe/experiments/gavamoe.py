@@ -23,7 +23,7 @@ from gavamoe.experiments.trial import TRAINING
 from gavamoe.explainer import build
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.files import staged_directory
-from gavamoe.language.decoding_config import generation_settings
+from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.pipeline.train import train_run
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.trainer import fit_preference
@@ -87,7 +87,8 @@ class Gavamoe:
             copy = RunDirectory(staged)
             copy.write_card(replace(copy.read_card(), config=self.config))
             tokenizer = AutoTokenizer.from_pretrained(copy.explainer)
-            generation_settings(self.config.explainer, tokenizer).save_pretrained(copy.explainer)
+            decoding = DecodingConfig.from_settings(self.config.explainer, tokenizer)
+            decoding.to_generation_config().save_pretrained(copy.explainer)
         return TrainingSummary(**json.loads((twin / TRAINING).read_text(encoding="utf-8")))
 
     def _parameters(self) -> int:

@@ -16,25 +16,43 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import logging as transformers_logging
 
 from gavamoe.config import ExplainerConfig
 from gavamoe.distributed import use_bf16
 from gavamoe.errors import ConfigError
 from gavamoe.explainer.configuration import GavamoeConfig
 from gavamoe.explainer.modeling import GavamoeForCausalLM
-from gavamoe.language.base_model import base_error, extend_vocabulary, four_bits, load_base, load_part, load_tokenizer
-from gavamoe.language.prompt import EXPLAIN, FACT_TOKENS, ITEM, USER
+from gavamoe.language.base_model import (
+    base_error,
+    extend_vocabulary,
+    four_bit_config,
+    load_base,
+    load_pretrained,
+    load_tokenizer,
+)
+from gavamoe.language.prompt import EXPLAIN, FIELD_TOKENS, ITEM, USER
+from gavamoe.language.quiet import quiet_transformers
 from gavamoe.language.tokenizer import special_token_id, train_tokenizer
 from gavamoe.moe.block import MoEShape
 from gavamoe.moe.convert import gated_mlps
 from gavamoe.moe.initialise import routing_scale
 
 
+@quiet_transformers()
 def from_scratch(
     texts: Iterable[str], config: ExplainerConfig, clusters: int, soft_token_vectors: tuple[Tensor, Tensor]
 ) -> tuple[GavamoeForCausalLM, PreTrainedTokenizerBase]:
-    """A small Llama, its FFNs experts from the start, with a tokenizer trained on `texts`."""
+    """Build a small Llama whose FFNs are new experts, and train its tokenizer.
+
+    Args:
+        texts: training texts of the tokenizer.
+        config: settings of stage 2.
+        clusters: number of gates.
+        soft_token_vectors: initial vectors of users and of items, each [N, side_width]; row 0 is the unknown.
+
+    Raises:
+        ConfigError: The settings contradict each other.
+    """
     config = config.resolve_defaults(base=False)
     tokenizer = train_tokenizer(texts, config.vocabulary)
     text_config = LlamaConfig(
@@ -51,39 +69,57 @@ def from_scratch(
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
     )
-    ours = model_config(config, text_config, tokenizer, clusters, soft_token_vectors)
-    ours.fact_token_ids = [special_token_id(tokenizer, mark) for mark in FACT_TOKENS]
-    # Tied vectors are as short as output weights must be; read at unit variance, they are heard over the layers' noise.
-    ours.embedding_scale = config.hidden**0.5
-    return _ready(GavamoeForCausalLM(ours), tokenizer, soft_token_vectors), tokenizer
+    gavamoe_config = model_config(config, text_config, tokenizer, clusters, soft_token_vectors)
+    gavamoe_config.fact_token_ids = [special_token_id(tokenizer, token) for token in FIELD_TOKENS]
+    # Tied embeddings are as small as output weights must be. As inputs they are scaled to unit variance, so that the
+    # layers' initial outputs do not drown them.
+    gavamoe_config.embedding_scale = config.hidden**0.5
+    return _finish(GavamoeForCausalLM(gavamoe_config), tokenizer, soft_token_vectors), tokenizer
 
 
+@quiet_transformers()
 def check_base(base: str, config: ExplainerConfig, clusters: int) -> None:
-    """Find out at once, without its weights, whether `base` can be had and converted as asked; else `ConfigError`."""
+    """Check, without loading its weights, that a base model is available and can be converted as configured.
+
+    Raises:
+        ConfigError: It is not, or cannot; the message says what to do.
+    """
     config = config.resolve_defaults(base=True)
     if config.load_in_4bit:
-        four_bits(torch.float32)
-    skeleton, nobody = load_skeleton(base), torch.empty(1, 1)
+        four_bit_config(torch.float32)
+    skeleton, unknown_only = load_skeleton(base), torch.empty(1, 1)
     tokenizer, _ = load_tokenizer(base)
-    ours = model_config(config, skeleton.config, tokenizer, clusters, (nobody, nobody))
-    ours.partition = "random"  # which neurons go together takes weights to find out, and cannot fail
-    GavamoeForCausalLM(ours, skeleton)
+    gavamoe_config = model_config(config, skeleton.config, tokenizer, clusters, (unknown_only, unknown_only))
+    gavamoe_config.partition = "random"  # a clustered partition reads weights, and it cannot fail
+    GavamoeForCausalLM(gavamoe_config, skeleton)
 
 
+@quiet_transformers()
 def from_base(
     base: str, config: ExplainerConfig, clusters: int, soft_token_vectors: tuple[Tensor, Tensor]
 ) -> tuple[GavamoeForCausalLM, PreTrainedTokenizerBase]:
-    """A pretrained LM by hub id or directory, its FFNs turned into experts as `config.initialisation` says."""
+    """Load a pretrained LM and turn its FFNs into experts as `config.initialisation` says.
+
+    Args:
+        base: hub id or directory.
+        config: settings of stage 2.
+        clusters: number of gates.
+        soft_token_vectors: initial vectors of users and of items, each [N, side_width]; row 0 is the unknown.
+
+    Raises:
+        ConfigError: The base cannot be loaded or converted as configured.
+    """
     config = config.resolve_defaults(base=True)
     tokenizer, new_ids = load_tokenizer(base)
     frozen = config.tuning == "lora"
-    # What is frozen may rest in half precision; what is trained needs all of it.
+    # Frozen weights may be held in bf16; trained weights need fp32.
     dtype = torch.bfloat16 if frozen and use_bf16(config.precision) else torch.float32
     lm = load_base(base, dtype, config.load_in_4bit)
     extend_vocabulary(lm, len(tokenizer), new_ids)
-    # A copy: transformers sets attention anew on the parts of a composed configuration, and would unset the LM's own.
-    ours = model_config(config, copy.deepcopy(lm.config), tokenizer, clusters, soft_token_vectors)
-    return _ready(GavamoeForCausalLM(ours, lm), tokenizer, soft_token_vectors), tokenizer
+    # A copy, because transformers resets the attention implementation of a composed configuration's parts. Without it,
+    # the LM's own configuration would lose the setting.
+    gavamoe_config = model_config(config, copy.deepcopy(lm.config), tokenizer, clusters, soft_token_vectors)
+    return _finish(GavamoeForCausalLM(gavamoe_config, lm), tokenizer, soft_token_vectors), tokenizer
 
 
 def model_config(
@@ -93,7 +129,11 @@ def model_config(
     clusters: int,
     soft_token_vectors: tuple[Tensor, Tensor],
 ) -> GavamoeConfig:
-    """The model's own configuration from a settled one; sizes after refinement."""
+    """Return the model's configuration, with sizes after refinement, from settings with resolved defaults.
+
+    Raises:
+        ConfigError: The FFNs of `text_config` cannot be divided as configured.
+    """
     users, items = soft_token_vectors
     initialisation = config.initialisation or "random"
     width = _expert_width(config, text_config.get_text_config().intermediate_size)
@@ -124,9 +164,9 @@ def model_config(
 
 
 def _expert_width(config: ExplainerConfig, neurons: int) -> int:
-    """Width of one expert before refinement, where a dense FFN has so many neurons."""
+    """Return the width of one expert before refinement, where a dense FFN has `neurons`."""
     if config.initialisation == "partition":
-        parts = config.experts * config.granularity + config.shared_experts  # shared ones are refined ones
+        parts = config.experts * config.granularity + config.shared_experts  # shared experts are refined
         shared = f" and {config.shared_experts} shared ones" if config.shared_experts else ""
         if neurons % parts:
             raise ConfigError(
@@ -141,14 +181,13 @@ def _expert_width(config: ExplainerConfig, neurons: int) -> int:
     return config.expert_rank if config.initialisation == "adapter" else config.expert_width
 
 
-def _ready(
+def _finish(
     model: GavamoeForCausalLM, tokenizer: PreTrainedTokenizerBase, soft_token_vectors: tuple[Tensor, Tensor]
 ) -> GavamoeForCausalLM:
-    """The vectors of the pair in their place, and generation that stops at the tokenizer's own end token."""
-    transformers_logging.set_verbosity_error()
+    """Set the soft tokens' vectors, and generation that stops at the tokenizer's end token."""
     users, items = soft_token_vectors
-    model.user_token.start_from(users)
-    model.item_token.start_from(items)
+    model.user_token.copy_vectors(users)
+    model.item_token.copy_vectors(items)
     model.generation_config = GenerationConfig(
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, do_sample=False
     )
@@ -156,8 +195,12 @@ def _ready(
 
 
 def load_skeleton(base: str) -> PreTrainedModel:
-    """The LM of a hub id or directory without its weights; `ConfigError` where it cannot be had or converted."""
-    config = load_part(base, AutoConfig)
+    """Return the LM of a hub id or directory without its weights (on the meta device).
+
+    Raises:
+        ConfigError: It cannot be loaded, or has no gated MLP to convert.
+    """
+    config = load_pretrained(base, AutoConfig)
     try:
         with torch.device("meta"):
             skeleton: PreTrainedModel = AutoModelForCausalLM.from_config(config)

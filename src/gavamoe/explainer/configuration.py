@@ -1,4 +1,4 @@
-"""Configuration of the explainer's language model, as transformers keeps it (config.json)."""
+"""Configuration of stage 2's language model, stored by transformers in config.json."""
 
 from __future__ import annotations
 
@@ -11,20 +11,41 @@ from gavamoe.moe.initialise import Initialisation, Partition
 
 
 class GavamoeConfig(PretrainedConfig):
-    """A causal LM's own configuration (`text_config`), the experts that replace its MLPs, and the pair's soft tokens.
+    """A causal LM's own configuration, the experts that replace its MLPs, and the pair's soft tokens.
 
-    experts, experts_per_token and expert_width are sizes after refinement; routing_scale is what the weights of the
-    selected experts sum to. initialisation, partition: what the experts start from when the model is built around a
-    base (`gavamoe.moe.initialise`). moe_layers: which decoder layers have experts (all when None). users and items
-    count the known ones; side_width is the width of the user and item vectors. fact_token_ids: the marks whose vector
-    is added to the tokens of the fact that they open, up to the next or to text_token_id (as segments are marked in
-    TransferTransfo, Wolf et al. 2019); without them a few layers take long to learn which word was the feature. None
-    around a base, which has read in context before. embedding_scale multiplies what the layers read, tokens and pair
-    alike. evidence: how many sentences the prompt quotes.
+    The names are keys of config.json.
+
+    Args:
+        text_config: configuration of the causal LM.
+        clusters: number of gates per layer.
+        experts: experts per layer, after refinement.
+        experts_per_token: experts selected for a token, after refinement.
+        expert_width: neurons of an expert, after refinement.
+        shared_experts: refined experts that every token passes through.
+        routing_scale: what the weights of the selected experts sum to.
+        initialisation: what the experts start from when the model is built around a base (`gavamoe.moe.initialise`).
+        partition: how `initialisation="partition"` divides a dense FFN's neurons.
+        moe_layers: decoder layers that have experts, counted from 0; None is all.
+        users: number of known users.
+        items: number of known items.
+        side_width: width of the vectors behind the soft tokens.
+        user_token_id: the token that the user's soft token replaces.
+        item_token_id: the token that the item's soft token replaces.
+        fact_token_ids: special tokens that open a field of the prompt. The embedding of the opening token is added to
+            every token of its field, as segments are marked in TransferTransfo (Wolf et al. 2019). A small model from
+            scratch otherwise takes long to learn which word was the feature. Empty around a base, which was pretrained
+            to read in context.
+        text_token_id: the special token after which the explanation starts; it closes the last field.
+        balance_weight: weight of the load-balancing loss.
+        z_weight: weight of the router z loss.
+        dropout: dropout probability of inputs, vectors and experts.
+        router_jitter: in training, a gate's inputs are multiplied by 1 +- this.
+        embedding_scale: multiplies the input embeddings, soft tokens included.
+        evidence: sentences that a prompt quotes.
     """
 
     model_type = "gavamoe"
-    sub_configs = {"text_config": AutoConfig}  # noqa: RUF012 - transformers' own way
+    sub_configs = {"text_config": AutoConfig}  # noqa: RUF012 - transformers reads a class attribute
 
     def __init__(
         self,
@@ -73,11 +94,11 @@ class GavamoeConfig(PretrainedConfig):
 
     @property
     def vocabulary(self) -> int:
-        """How many tokens the LM knows."""
+        """Number of tokens of the LM."""
         return int(self.text_config.get_text_config().vocab_size)
 
     def moe_shape(self) -> MoEShape:
-        """Sizes of every block."""
+        """Return the sizes of every mixture-of-experts block."""
         return MoEShape(
             clusters=self.clusters,
             experts=self.experts,

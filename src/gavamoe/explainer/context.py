@@ -1,10 +1,15 @@
-"""What is known of a pair before a text is written: rating and cluster, likely feature, evidence."""
+"""What is known about a pair before its text is written: rating, cluster, likely feature, evidence, references.
+
+names (user, item) --build--> PairContext (what prompt and model read) + PreferenceOutput (stage 1's prediction)
+prepared reviews --from_reviews--> the same, with the true level and feature
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,7 +17,7 @@ import torch
 
 from gavamoe.conditions import Condition, given_column
 from gavamoe.data.catalog import Catalog
-from gavamoe.explainer.dataset import PairContext, no_evidence
+from gavamoe.errors import DataError
 from gavamoe.explainer.evidence import EvidenceIndex, PairEvidence
 from gavamoe.explainer.explanation import Evidence
 from gavamoe.explainer.gate_assignment import GateAssignment
@@ -22,7 +27,13 @@ from gavamoe.preference.model import PreferenceModel
 
 @dataclass(frozen=True)
 class PreferenceOutput:
-    """Stage 1's word on N pairs: expected level [N] in 1..R, responsibilities [N, K], and the gate's cluster [N]."""
+    """What stage 1 predicts for N pairs.
+
+    Args:
+        level: expected rating level in 1..R, float [N].
+        responsibilities: of the K clusters for each pair, [N, K].
+        cluster: the gate of each pair, [N].
+    """
 
     level: np.ndarray
     responsibilities: np.ndarray
@@ -30,8 +41,45 @@ class PreferenceOutput:
 
 
 @dataclass(frozen=True)
+class PairContext:
+    """What the model and the prompt of N pairs are given: plain arrays and strings.
+
+    Args:
+        user_id: [N], 0 for an unknown user.
+        item_id: [N], 0 for an unknown item.
+        cluster: the gate of each pair, [N].
+        level: rating level that the prompt states, None where it is withheld.
+        feature: feature that the prompt states, None where it is withheld.
+        evidence: sentences that each prompt quotes; empty if no prompt quotes any.
+    """
+
+    user_id: np.ndarray
+    item_id: np.ndarray
+    cluster: np.ndarray
+    level: Sequence[int | None]
+    feature: Sequence[str | None]
+    evidence: Sequence[Sequence[str]] = ()
+
+    def __len__(self) -> int:
+        return len(self.user_id)
+
+    def quoted(self, row: int) -> Sequence[str]:
+        """Return the sentences that the prompt of a row quotes."""
+        return self.evidence[row] if self.evidence else ()
+
+
+@dataclass(frozen=True)
 class ContextBuilder:
-    """Everything of a run but its language model. quoted: sentences of evidence that a prompt holds."""
+    """Everything of a run but its language model.
+
+    Args:
+        preference: stage 1.
+        catalog: names, rating scale and training history.
+        clusters: assigns gates to pairs.
+        features: predicts the feature of a pair.
+        evidence: training sentences by item.
+        quoted: how many sentences of evidence each prompt quotes.
+    """
 
     preference: PreferenceModel
     catalog: Catalog
@@ -49,14 +97,14 @@ class ContextBuilder:
         clusters: GateAssignment,
         quoted: int = 0,
     ) -> ContextBuilder:
-        """From training reviews as they were prepared, with text."""
+        """Fit the feature predictor and the evidence index on prepared training reviews with text."""
         users_UD = preference.latent_means()[0].cpu().numpy()
-        cluster = clusters.assign(preference, *_ids(train))
-        evidence = EvidenceIndex.fit(train, cluster, users_UD, catalog.scale.levels, catalog.extractor)
+        cluster_N = clusters.assign(preference, *id_columns(train))
+        evidence = EvidenceIndex.fit(train, cluster_N, users_UD, catalog.scale.levels, catalog.extractor)
         return cls(preference, catalog, clusters, FeaturePredictor.fit(train), evidence, quoted)
 
     def save(self, directory: Path) -> None:
-        """Write what stage 2 knows besides its model; stage 1 and the catalog have places of their own."""
+        """Write what belongs to stage 2; stage 1 and the catalog are saved elsewhere in the run."""
         self.features.save(directory)
         self.evidence.save(directory)
         if self.clusters.source != "model":
@@ -64,7 +112,7 @@ class ContextBuilder:
 
     @classmethod
     def load(cls, directory: Path, preference: PreferenceModel, catalog: Catalog, quoted: int) -> ContextBuilder:
-        """What `save` wrote, with stage 1 and the catalog of the run."""
+        """Read what `save` wrote and combine it with the run's stage 1 and catalog."""
         return cls(
             preference,
             catalog,
@@ -75,20 +123,28 @@ class ContextBuilder:
         )
 
     def predict_preference(self, user_id: np.ndarray, item_id: np.ndarray) -> PreferenceOutput:
-        """Rating and cluster of pairs of ids."""
+        """Predict rating level, responsibilities and gate of pairs, ids int64 [N]."""
         user, item = (torch.from_numpy(np.array(ids, dtype=np.int64)) for ids in (user_id, item_id))
         level = self.preference.predict_rating(user, item).cpu().numpy()
         gamma = self.preference.responsibilities(user, item).cpu().numpy()
         return PreferenceOutput(level, gamma, self.clusters.assign(self.preference, user_id, item_id))
 
     def build(self, frame: pl.DataFrame, condition: Condition) -> tuple[PairContext, PreferenceOutput]:
-        """What the prompts of named pairs may state under a condition."""
+        """Return what the prompts of named pairs state under a condition, and stage 1's prediction.
+
+        Args:
+            frame: columns user and item; rating and feature where the condition says `given`.
+            condition: where the prompt's rating and feature come from.
+
+        Raises:
+            DataError: A column that the condition needs is missing.
+        """
         user_id = np.array([self.catalog.user_id(name) for name in frame["user"].to_list()], dtype=np.int64)
         item_id = np.array([self.catalog.item_id(name) for name in frame["item"].to_list()], dtype=np.int64)
-        judged = self.predict_preference(user_id, item_id)
+        predicted = self.predict_preference(user_id, item_id)
         level: Sequence[int | None] = [None] * len(frame)
         if condition.rating == "predicted":
-            level = np.rint(judged.level).astype(int).tolist()
+            level = np.rint(predicted.level).astype(int).tolist()
         elif condition.rating == "given":
             level = self.catalog.scale.to_level(given_column(frame, "rating")).to_list()
         feature: Sequence[str | None] = [None] * len(frame)
@@ -96,50 +152,87 @@ class ContextBuilder:
             feature = self.features.predict(user_id, item_id)
         elif condition.feature == "given":
             feature = given_column(frame, "feature").to_list()
+        pairs = PairContext(user_id, item_id, predicted.cluster, level, feature)
+        quotable = self.quotable_evidence(pairs, predicted)
+        if quotable is not None:
+            quotations = [quotable.sentences(row, feature[row]) for row in range(len(pairs))]
+            pairs = replace(pairs, evidence=quotations)
+        return pairs, predicted
 
-        def references(row: int, count: int) -> Sequence[Sequence[str]]:
-            return self.evidence.around(int(user_id[row]), int(item_id[row]), count)
+    def from_reviews(self, reviews: pl.DataFrame) -> tuple[PairContext, PreferenceOutput]:
+        """Return the true level and feature of prepared reviews, and stage 1's prediction.
 
-        columns = PairContext(user_id, item_id, judged.cluster, level, feature, references=references)
-        return self._quoting(columns, judged.level), judged
-
-    def from_reviews(self, reviews: pl.DataFrame) -> PairContext:
-        """What the prompts of prepared reviews state: true level and feature, and evidence, never their own.
-
-        So a loss over validation reviews is an oracle's (`TRUTH`). Training hides facts at random.
+        A loss over validation reviews is therefore an oracle's (`conditions.TRUTH`). Training hides fields at random,
+        and evidence depends on what is hidden; so `ExplanationDataset` looks it up per epoch (`quotable_evidence`).
         """
-        user_id, item_id = _ids(reviews)
-        judged = self.predict_preference(user_id, item_id)
+        user_id, item_id = id_columns(reviews)
+        predicted = self.predict_preference(user_id, item_id)
         level, feature = reviews["level"].to_list(), reviews["feature"].to_list()
-        return self._quoting(PairContext(user_id, item_id, judged.cluster, level, feature), judged.level)
+        return PairContext(user_id, item_id, predicted.cluster, level, feature), predicted
 
-    def _quoting(self, pairs: PairContext, predicted: np.ndarray) -> PairContext:
-        """The same pairs, their prompts quoting evidence where the run does; predicted: level [N]."""
-        found = PairEvidence(self.evidence, pairs.user_id, pairs.item_id, pairs.cluster, predicted)
-        pairs.evidence = (lambda row, feature: found.texts(row, feature, self.quoted)) if self.quoted else no_evidence
-        return pairs
+    def quotable_evidence(self, pairs: PairContext, predicted: PreferenceOutput) -> PairEvidence | None:
+        """Return the evidence that prompts quote, to be looked up by row; None if the run quotes none."""
+        return self._pair_evidence(pairs, predicted, self.quoted) if self.quoted else None
 
-    def evidence_of(self, pairs: PairContext, judged: PreferenceOutput, count: int) -> list[list[Evidence]]:
-        """The best sentences of others for each pair, with names; none where the item is unknown."""
-        found = PairEvidence(self.evidence, pairs.user_id, pairs.item_id, pairs.cluster, judged.level)
+    def best_evidence(self, pairs: PairContext, predicted: PreferenceOutput, count: int) -> list[list[Evidence]]:
+        """Return up to `count` sentences by other users for each pair, best first, with their authors' names."""
+        found = self._pair_evidence(pairs, predicted, count)
         to_rating, names = self.catalog.scale.to_rating, self.catalog.user_names
         return [
             [
                 Evidence(
-                    user=names[said.user_id],
-                    text=said.text,
-                    rating=float(to_rating(np.array([said.level]))[0]),
-                    score=said.score,
-                    parts=said.parts,
-                    feature=said.feature,
-                    cluster=said.cluster,
+                    user=names[sentence.user_id],
+                    text=sentence.text,
+                    rating=float(to_rating(np.array([sentence.level]))[0]),
+                    score=sentence.score,
+                    parts=sentence.parts,
+                    feature=sentence.feature,
+                    cluster=sentence.cluster,
                 )
-                for said in found.find(row, pairs.feature[row], count)
+                for sentence in found.retrieve(row, pairs.feature[row])
             ]
             for row in range(len(pairs))
         ]
 
+    def _pair_evidence(self, pairs: PairContext, predicted: PreferenceOutput, count: int) -> PairEvidence:
+        return PairEvidence(self.evidence, pairs.user_id, pairs.item_id, pairs.cluster, predicted.level, count)
 
-def _ids(reviews: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    def reference_sentences(self, user_id: int, item_id: int, count: int) -> tuple[list[str], list[str]]:
+        """Return up to `count` sentences by the user on other items, and by other users on the item.
+
+        Drafts are compared with them (`gavamoe.language.mbr`). Only training reviews are in the index.
+        """
+        return self.evidence.reference_sentences(user_id, item_id, count)
+
+
+def id_columns(reviews: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Return user_id and item_id of reviews, int64 [N]."""
     user_id, item_id = (reviews[name].to_numpy().astype(np.int64) for name in ("user_id", "item_id"))
     return user_id, item_id
+
+
+def pair_frame(pairs: pl.DataFrame | Sequence[tuple[Any, Any]]) -> pl.DataFrame:
+    """Return pairs as a frame with user and item as strings; other columns of a frame are kept.
+
+    Raises:
+        DataError: A frame lacks user or item.
+    """
+    if not isinstance(pairs, pl.DataFrame):
+        pairs = pl.DataFrame(
+            {"user": [str(user) for user, _ in pairs], "item": [str(item) for _, item in pairs]},
+            schema={"user": pl.String, "item": pl.String},
+        )
+    for name in ("user", "item"):
+        if name not in pairs.columns:
+            raise DataError(f"pairs need a column {name}; found {', '.join(pairs.columns)}")
+    return pairs.with_columns(pl.col("user", "item").cast(pl.String))
+
+
+def single_pair(user: Any, item: Any, rating: float | None, feature: str | None) -> tuple[pl.DataFrame, Condition]:
+    """Return one pair as a frame, with the condition that a rating or feature passed is given and others predicted."""
+    frame = pl.DataFrame({"user": [str(user)], "item": [str(item)]})
+    if rating is not None:
+        frame = frame.with_columns(rating=pl.lit(float(rating)))
+    if feature is not None:
+        frame = frame.with_columns(feature=pl.lit(feature))
+    return frame, Condition("predicted" if rating is None else "given", "predicted" if feature is None else "given")

@@ -1,15 +1,15 @@
-"""Evidence: what others of the same taste wrote of the item; training sentences, found for a pair and scored.
+"""Evidence: sentences from other users' training reviews of the item, retrieved for a pair and scored.
 
 Candidates are sentences about the item by users whose pair with it has the cluster of the pair in question. A user's
-own words are never evidence for the user's own pair, and only training reviews are ever kept. The score is the mean of
-the parts that apply, each in 0..1:
+own sentences are never evidence for that user's pair, and the index holds training reviews only. The score is the mean
+of the parts that apply, each in 0..1:
 
-    taste        exp(-d^2 / s^2) of the two users' latents; s^2 is the mean squared distance of two users
-    rating       1 - |predicted level of the pair - level the other gave| / (R - 1)
-    feature      1 where the sentence speaks of the feature asked for; applies only where one is
+    taste        exp(-d^2 / s^2), d the distance of the two users' latents, s^2 the mean of d^2 over all users
+    rating       1 - |predicted level of the pair - level of the review| / (R - 1)
+    feature      1 if the sentence mentions the requested feature; applies only if one is requested
     information  x / (x + median), x the summed inverse document frequency of the sentence's words
 
-A query looks at the sentences of its item and at no others. Suffixes: N sentences or pairs, U users, D latent.
+A query reads only the sentences of its item. Shape suffixes: N sentences or pairs, U users, D latent dimensions.
 """
 
 from __future__ import annotations
@@ -27,164 +27,7 @@ from gavamoe.features.sentences import split_sentences
 from gavamoe.features.tokens import Tokens
 
 FILE = "evidence.parquet"
-
-
-@dataclass(frozen=True)
-class Query:
-    """A pair to find evidence for: ids, cluster, predicted level in 1..R, and the feature asked for, if any."""
-
-    user_id: int
-    item_id: int
-    cluster: int
-    level: float
-    feature: str | None = None
-
-
-@dataclass(frozen=True)
-class EvidenceSentence:
-    """A sentence of the index: its author's id, the level and cluster of the review, the parts of its score."""
-
-    text: str
-    user_id: int
-    level: int
-    cluster: int
-    feature: str | None
-    parts: dict[str, float]
-
-    @property
-    def score(self) -> float:
-        """The mean of the parts."""
-        return float(np.mean(list(self.parts.values())))
-
-
-@dataclass(frozen=True)
-class EvidenceIndex:
-    """Sentences sorted by item (COLUMNS), read when first needed; users_UD: each user's latent, row 0 the unknown."""
-
-    source: pl.LazyFrame
-    users_UD: np.ndarray
-    levels: int
-
-    def find(self, query: Query, count: int) -> list[EvidenceSentence]:
-        """The best sentences, best first: at most one a user, and none twice."""
-        if not count or not query.item_id:
-            return []
-        rows = np.arange(*np.searchsorted(self._column["item_id"], [query.item_id, query.item_id + 1]))
-        other = self._column["user_id"][rows] != query.user_id
-        rows = rows[other & (self._column["cluster"][rows] == query.cluster)]
-        if not len(rows):
-            return []
-        parts = self._parts(query, rows)
-        order = np.lexsort((rows, -np.mean(list(parts.values()), axis=0)))  # of equals the first
-        best: list[EvidenceSentence] = []
-        heard: set[int | str] = set()  # authors and texts
-        for at in order:
-            found = self._found(rows[at], {name: float(part[at]) for name, part in parts.items()})
-            if heard.isdisjoint((found.user_id, found.text)):
-                best.append(found)
-                heard |= {found.user_id, found.text}
-            if len(best) == count:
-                break
-        return best
-
-    def around(self, user_id: int, item_id: int, count: int) -> tuple[list[str], list[str]]:
-        """The first `count` sentences that the user wrote of other items, and that others wrote of the item."""
-        users, items = self._column["user_id"], self._column["item_id"]
-        written = self._by_user[slice(*np.searchsorted(users, [user_id, user_id + 1], sorter=self._by_user))]
-        about = np.arange(*np.searchsorted(items, [item_id, item_id + 1]))
-        elsewhere, others = written[items[written] != item_id], about[users[about] != user_id]
-        return self._texts(elsewhere[:count]), self._texts(others[:count])
-
-    def _texts(self, rows: np.ndarray) -> list[str]:
-        return self.sentences["text"][rows.tolist()].to_list()
-
-    def _found(self, row: int, parts: dict[str, float]) -> EvidenceSentence:
-        at = self.sentences.row(int(row), named=True)
-        return EvidenceSentence(at["text"], at["user_id"], at["level"], at["cluster"], at["feature"], parts)
-
-    def _parts(self, query: Query, rows: np.ndarray) -> dict[str, np.ndarray]:
-        away = self.users_UD[self._column["user_id"][rows]] - self.users_UD[query.user_id]
-        gap = np.abs(self._column["level"][rows] - query.level) / max(self.levels - 1, 1)
-        parts = {"taste": np.exp(-(away**2).sum(1) / self._spread), "rating": 1 - np.clip(gap, 0, 1)}
-        if query.feature:
-            parts["feature"] = (self._column["feature"][rows] == query.feature).astype(float)
-        return {**parts, "information": self._column["information"][rows]}
-
-    @cached_property
-    def sentences(self) -> pl.DataFrame:
-        """All of them."""
-        return self.source.collect()
-
-    @cached_property
-    def _column(self) -> dict[str, np.ndarray]:
-        return {name: self.sentences[name].to_numpy() for name in COLUMNS if name != "text"}
-
-    @cached_property
-    def _by_user(self) -> np.ndarray:
-        """Rows sorted by user."""
-        return np.argsort(self._column["user_id"], kind="stable")
-
-    @cached_property
-    def _spread(self) -> float:
-        """Mean squared distance of two users: twice the variance, summed over dimensions."""
-        return max(2 * float(self.users_UD[1:].var(0).sum()), 1e-12) if len(self.users_UD) > 1 else 1.0
-
-    def save(self, directory: Path) -> None:
-        """Write evidence.parquet."""
-        self.sentences.write_parquet(directory / FILE)
-
-    @classmethod
-    def load(cls, directory: Path, users_UD: np.ndarray, levels: int) -> EvidenceIndex:
-        """What `save` wrote; without the file, which holds what people wrote, a run works and has no evidence."""
-        path = directory / FILE
-        if not path.is_file():
-            return cls(EMPTY.lazy(), users_UD, levels)
-        try:
-            readable = pl.read_parquet_schema(path) == EMPTY.schema
-        except (pl.exceptions.PolarsError, OSError):
-            readable = False
-        if not readable:
-            raise RunError(f"{path} is damaged or of another version; copy it again, or delete it to have no evidence")
-        return cls(pl.scan_parquet(path), users_UD, levels)
-
-    @classmethod
-    def fit(
-        cls,
-        train: pl.DataFrame,
-        cluster_N: np.ndarray,
-        users_UD: np.ndarray,
-        levels: int,
-        extractor: FeatureExtractor | None,
-    ) -> EvidenceIndex:
-        """From training reviews with user_id, item_id, level, text, feature, and the cluster of each."""
-        return cls(evidence_sentences(train, cluster_N, extractor).lazy(), users_UD, levels)
-
-
-@dataclass(frozen=True)
-class PairEvidence:
-    """Evidence for N pairs: ids, cluster and predicted level [N].
-
-    The predicted level, also where the prompt states the true one: what others wrote is chosen without ground truth.
-    """
-
-    index: EvidenceIndex
-    user_id: np.ndarray
-    item_id: np.ndarray
-    cluster: np.ndarray
-    level: np.ndarray
-
-    def find(self, row: int, feature: str | None, count: int) -> list[EvidenceSentence]:
-        """The best sentences for a pair, with the feature that its text is to speak of, if any."""
-        ids = int(self.user_id[row]), int(self.item_id[row])
-        return self.index.find(Query(*ids, int(self.cluster[row]), float(self.level[row]), feature), count)
-
-    def texts(self, row: int, feature: str | None, count: int) -> tuple[str, ...]:
-        """The same, the sentences alone."""
-        return tuple(found.text for found in self.find(row, feature, count))
-
-
-FEWEST_WORDS = 3  # a shorter piece of a review says nothing by itself
-
+MIN_WORDS = 3  # a shorter piece of a review says nothing by itself
 
 EMPTY = pl.DataFrame(
     schema={
@@ -197,13 +40,202 @@ EMPTY = pl.DataFrame(
         "text": pl.String,
     }
 )
-
-
 COLUMNS = tuple(EMPTY.columns)
 
 
-def evidence_sentences(train: pl.DataFrame, cluster_N: np.ndarray, extractor: FeatureExtractor | None) -> pl.DataFrame:
-    """Sentences sorted by item (COLUMNS) of reviews with user_id, item_id, level, text, feature and cluster [N]."""
+@dataclass(frozen=True)
+class Query:
+    """A pair to retrieve evidence for.
+
+    Args:
+        user_id: the user, whose own sentences are excluded; 0 if unknown.
+        item_id: the item; 0, the unknown item, has no evidence.
+        cluster: cluster of the pair.
+        level: predicted rating level in 1..R.
+        feature: the feature that sentences should mention, if any.
+    """
+
+    user_id: int
+    item_id: int
+    cluster: int
+    level: float
+    feature: str | None = None
+
+
+@dataclass(frozen=True)
+class EvidenceSentence:
+    """A sentence of the index: its author, the level and cluster of its review, and the parts of its score."""
+
+    text: str
+    user_id: int
+    level: int
+    cluster: int
+    feature: str | None
+    parts: dict[str, float]
+
+    @property
+    def score(self) -> float:
+        """The mean of the parts, in 0..1."""
+        return float(np.mean(list(self.parts.values())))
+
+
+@dataclass(frozen=True)
+class EvidenceIndex:
+    """Training sentences sorted by item.
+
+    Args:
+        source: the sentences (COLUMNS), read on first use.
+        users_UD: latent mean of each user; row 0 is the unknown user.
+        levels: R, the number of rating levels.
+    """
+
+    source: pl.LazyFrame
+    users_UD: np.ndarray
+    levels: int
+
+    @classmethod
+    def fit(
+        cls,
+        train: pl.DataFrame,
+        cluster_N: np.ndarray,
+        users_UD: np.ndarray,
+        levels: int,
+        extractor: FeatureExtractor | None,
+    ) -> EvidenceIndex:
+        """Index training reviews (user_id, item_id, level, text, feature) with the cluster of each review."""
+        return cls(sentence_table(train, cluster_N, extractor).lazy(), users_UD, levels)
+
+    def retrieve(self, query: Query, count: int) -> list[EvidenceSentence]:
+        """Return up to `count` sentences, best first, with no author and no text twice."""
+        if not count or not query.item_id:
+            return []
+        rows = np.arange(*np.searchsorted(self._column["item_id"], [query.item_id, query.item_id + 1]))
+        by_others = self._column["user_id"][rows] != query.user_id
+        rows = rows[by_others & (self._column["cluster"][rows] == query.cluster)]
+        if not len(rows):
+            return []
+        parts = self._score_parts(query, rows)
+        order = np.lexsort((rows, -np.mean(list(parts.values()), axis=0)))  # ties in the order of the table
+        best: list[EvidenceSentence] = []
+        used: set[int | str] = set()  # authors and texts
+        for place in order:
+            sentence = self._sentence(rows[place], {name: float(part[place]) for name, part in parts.items()})
+            if used.isdisjoint((sentence.user_id, sentence.text)):
+                best.append(sentence)
+                used |= {sentence.user_id, sentence.text}
+            if len(best) == count:
+                break
+        return best
+
+    def reference_sentences(self, user_id: int, item_id: int, count: int) -> tuple[list[str], list[str]]:
+        """Return the first `count` sentences by the user on other items, and by other users on the item."""
+        users, items = self._column["user_id"], self._column["item_id"]
+        by_user = self._rows_by_user[slice(*np.searchsorted(users, [user_id, user_id + 1], sorter=self._rows_by_user))]
+        on_item = np.arange(*np.searchsorted(items, [item_id, item_id + 1]))
+        on_others, by_others = by_user[items[by_user] != item_id], on_item[users[on_item] != user_id]
+        return self._texts(on_others[:count]), self._texts(by_others[:count])
+
+    def _texts(self, rows: np.ndarray) -> list[str]:
+        return self.sentences["text"][rows.tolist()].to_list()
+
+    def _sentence(self, row: int, parts: dict[str, float]) -> EvidenceSentence:
+        values = self.sentences.row(int(row), named=True)
+        names = ("text", "user_id", "level", "cluster", "feature")
+        return EvidenceSentence(**{name: values[name] for name in names}, parts=parts)
+
+    def _score_parts(self, query: Query, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Return each part of the score for each row (see the top of the file)."""
+        difference_ND = self.users_UD[self._column["user_id"][rows]] - self.users_UD[query.user_id]
+        gap = np.abs(self._column["level"][rows] - query.level) / max(self.levels - 1, 1)
+        taste = np.exp(-(difference_ND**2).sum(1) / self._mean_squared_distance)
+        parts = {"taste": taste, "rating": 1 - np.clip(gap, 0, 1)}
+        if query.feature:
+            parts["feature"] = (self._column["feature"][rows] == query.feature).astype(float)
+        return {**parts, "information": self._column["information"][rows]}
+
+    @cached_property
+    def sentences(self) -> pl.DataFrame:
+        """All sentences of the index (COLUMNS)."""
+        return self.source.collect()
+
+    @cached_property
+    def _column(self) -> dict[str, np.ndarray]:
+        return {name: self.sentences[name].to_numpy() for name in COLUMNS if name != "text"}
+
+    @cached_property
+    def _rows_by_user(self) -> np.ndarray:
+        return np.argsort(self._column["user_id"], kind="stable")
+
+    @cached_property
+    def _mean_squared_distance(self) -> float:
+        """Mean squared distance of two users: twice the variance, summed over dimensions."""
+        return max(2 * float(self.users_UD[1:].var(0).sum()), 1e-12) if len(self.users_UD) > 1 else 1.0
+
+    def save(self, directory: Path) -> None:
+        """Write evidence.parquet."""
+        self.sentences.write_parquet(directory / FILE)
+
+    @classmethod
+    def load(cls, directory: Path, users_UD: np.ndarray, levels: int) -> EvidenceIndex:
+        """Read what `save` wrote.
+
+        The file holds review texts, so a run may be shared without it: the index is then empty.
+
+        Raises:
+            RunError: The file is damaged or was written by another version.
+        """
+        path = directory / FILE
+        if not path.is_file():
+            return cls(EMPTY.lazy(), users_UD, levels)
+        try:
+            readable = pl.read_parquet_schema(path) == EMPTY.schema
+        except (pl.exceptions.PolarsError, OSError):
+            readable = False
+        if not readable:
+            raise RunError(f"{path} is damaged or of another version; copy it again, or delete it to have no evidence")
+        return cls(pl.scan_parquet(path), users_UD, levels)
+
+
+@dataclass(frozen=True)
+class PairEvidence:
+    """Evidence for N pairs, looked up by row: up to `count` sentences of `index` each.
+
+    Args:
+        index: where sentences are retrieved.
+        user_id: [N].
+        item_id: [N].
+        cluster: [N].
+        level: predicted rating level [N]. It is the predicted level even where the prompt states the true one, so that
+            evidence is chosen without ground truth.
+        count: sentences per pair.
+    """
+
+    index: EvidenceIndex
+    user_id: np.ndarray
+    item_id: np.ndarray
+    cluster: np.ndarray
+    level: np.ndarray
+    count: int
+
+    def retrieve(self, row: int, feature: str | None) -> list[EvidenceSentence]:
+        """Return the best sentences for a pair, given the feature that its text speaks of, if any."""
+        ids = int(self.user_id[row]), int(self.item_id[row])
+        query = Query(*ids, int(self.cluster[row]), float(self.level[row]), feature)
+        return self.index.retrieve(query, self.count)
+
+    def sentences(self, row: int, feature: str | None) -> tuple[str, ...]:
+        """Return the texts of `retrieve`, which a prompt quotes."""
+        return tuple(sentence.text for sentence in self.retrieve(row, feature))
+
+
+def sentence_table(train: pl.DataFrame, cluster_N: np.ndarray, extractor: FeatureExtractor | None) -> pl.DataFrame:
+    """Return the sentences of reviews, sorted by item (COLUMNS).
+
+    Args:
+        train: reviews with user_id, item_id, level, text, feature.
+        cluster_N: cluster of each review.
+        extractor: finds the feature of a sentence; None if the data source named one feature per review.
+    """
     reviews = train.select("item_id", "user_id", "level", "feature", "text").with_columns(
         pl.Series("cluster", cluster_N, dtype=pl.Int32)
     )
@@ -211,28 +243,32 @@ def evidence_sentences(train: pl.DataFrame, cluster_N: np.ndarray, extractor: Fe
         reviews.with_columns(text=split_sentences(reviews["text"]))
         .explode("text")
         .with_columns(pl.col("text").str.strip_chars())
-        .filter((pl.col("item_id") > 0) & (pl.col("text").str.count_matches(r"\S+") >= FEWEST_WORDS))
+        .filter((pl.col("item_id") > 0) & (pl.col("text").str.count_matches(r"\S+") >= MIN_WORDS))
         .sort("item_id", maintain_order=True)
     )
     if sentences.is_empty():
         return EMPTY
     if extractor is not None:
         feature = extractor.extract(sentences["text"])
-    else:  # the source named the feature of the review; it is that of the sentence that has the word
-        said = pl.col("text").str.to_lowercase().str.contains(pl.col("feature").str.to_lowercase(), literal=True)
-        feature = sentences.select(pl.when(said).then("feature").alias("feature"))["feature"]
+    else:  # the review's feature belongs to the sentences that contain the word
+        mentions = pl.col("text").str.to_lowercase().str.contains(pl.col("feature").str.to_lowercase(), literal=True)
+        feature = sentences.select(pl.when(mentions).then("feature").alias("feature"))["feature"]
     sentences = sentences.with_columns(feature=feature, information=information(sentences["text"]))
     return sentences.select(pl.col(name).cast(dtype) for name, dtype in EMPTY.schema.items())
 
 
 def information(texts: pl.Series) -> pl.Series:
-    """How much each sentence says, [N] in 0..1: rare words count, and half is what the median sentence says."""
+    """Return how informative each sentence is, float [N] in 0..1.
+
+    It is x / (x + median) of the summed inverse document frequency x: rare words count, and the median sentence gets
+    0.5.
+    """
     tokens = Tokens.from_texts(texts)
     words = pl.DataFrame({"row": tokens.row, "word": tokens.code}).unique()
     idf = words.group_by("word").agg((len(texts) / pl.len()).log().alias("idf"))
     # Rounded, because the order of a parallel sum must not decide between two sentences.
-    found = words.join(idf, on="word").group_by("row").agg(pl.col("idf").sum().round(6))
+    sums = words.join(idf, on="word").group_by("row").agg(pl.col("idf").sum().round(6))
     rows = pl.DataFrame({"row": pl.int_range(len(texts), eager=True)})
-    total = rows.join(found, on="row", how="left", maintain_order="left")["idf"].fill_null(0.0)
+    total = rows.join(sums, on="row", how="left", maintain_order="left")["idf"].fill_null(0.0)
     median = float(total.median() or 0.0)  # type: ignore[arg-type]
     return (total / (total + max(median, 1e-12))).cast(pl.Float32)

@@ -1,4 +1,7 @@
-"""The way in: `Explainer.from_pretrained(RUN).explain(user=..., item=...)`."""
+"""The entry point to a trained run: `Explainer.from_pretrained(RUN).explain(user=..., item=...)`.
+
+explain, stream, explain_batch --> _explain: context -> generate -> expert usage, evidence -> Explanation
+"""
 
 from __future__ import annotations
 
@@ -11,52 +14,64 @@ import numpy as np
 import polars as pl
 import torch
 from safetensors import SafetensorError
-from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase
-from transformers.utils import logging as transformers_logging
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from gavamoe.conditions import Condition, given_column
 from gavamoe.data.catalog import Catalog
 from gavamoe.distributed import default_device
 from gavamoe.errors import DataError, InputError, RunError
-from gavamoe.explainer.context import ContextBuilder, PreferenceOutput
-from gavamoe.explainer.dataset import PairContext
+from gavamoe.explainer.context import ContextBuilder, PreferenceOutput, pair_frame, single_pair
 from gavamoe.explainer.expert_usage import ExpertReport, expert_usage, usage_of_texts
 from gavamoe.explainer.explanation import Explanation
-from gavamoe.explainer.generate import Generated, generate
+from gavamoe.explainer.generate import GeneratedText, generate
 from gavamoe.explainer.lora import load_model
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.explainer.streaming import WordStreamer
 from gavamoe.explainer.streaming import stream as stream_words
-from gavamoe.language.decoding_config import drafts_of
-from gavamoe.language.encoding import PromptEncoder
+from gavamoe.language.decoding_config import DecodingConfig
+from gavamoe.language.quiet import quiet_transformers
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.progress import Advance, track
 from gavamoe.run import CATALOG_FILES, EXPLAINER_FILES, PREFERENCE_FILES, RunDirectory
 
-EVIDENCE = 3  # sentences beside the text of a single pair
+EVIDENCE = 3  # sentences returned beside the text of a single pair
 
 
 class Explainer:
-    """Both stages of a run with the names of its users and items."""
+    """Both stages of a run, with the names of its users and items.
 
-    def __init__(
-        self,
-        context: ContextBuilder,
-        model: GavamoeForCausalLM,
-        tokenizer: PreTrainedTokenizerBase,
-    ):
+    Args:
+        context: everything of the run but its language model.
+        model: stage 2's language model.
+        tokenizer: the model's.
+
+    Attributes:
+        decoding: how the run decodes texts; a call may override it.
+        preference: stage 1.
+        catalog: names, rating scale and training history.
+    """
+
+    def __init__(self, context: ContextBuilder, model: GavamoeForCausalLM, tokenizer: PreTrainedTokenizerBase):
         self.context, self.model, self.tokenizer = context, model.eval(), tokenizer
         self.preference, self.catalog = context.preference.eval(), context.catalog
-        self._writing = threading.Lock()  # the model's routing state serves one batch at a time
+        self.decoding = DecodingConfig.from_generation_config(model.generation_config)
+        self._model_lock = threading.Lock()  # the model's routing state serves one batch at a time
 
     @classmethod
+    @quiet_transformers()
     def from_pretrained(cls, run: Path | str, device: str | torch.device | None = None) -> Explainer:
-        """Load a run directory, onto a GPU where there is one; `RunError` names what is missing or damaged."""
+        """Load a run directory.
+
+        Args:
+            run: a directory that `gavamoe train` wrote.
+            device: where to run; a GPU by default, if there is one.
+
+        Raises:
+            RunError: A file is missing or damaged; the message names it.
+        """
         device = default_device() if device is None else device
         directory = RunDirectory(Path(run))
         directory.require(*CATALOG_FILES, *PREFERENCE_FILES, *EXPLAINER_FILES)
-        transformers_logging.set_verbosity_error()
-        transformers_logging.disable_progress_bar()
         try:
             preference = PreferenceModel.from_pretrained(directory.preference).to(device)
             model = load_model(directory.explainer).to(device)
@@ -69,14 +84,6 @@ class Explainer:
         context = ContextBuilder.load(directory.explainer, preference, catalog, model.config.evidence)
         return cls(context, model, tokenizer)
 
-    def prompt_ids(self, level: int | None, feature: str | None) -> list[int]:
-        """Token ids of the prompt that states these facts."""
-        return PromptEncoder(self.tokenizer)(level, feature)
-
-    def predict_preference(self, user_id: np.ndarray, item_id: np.ndarray) -> PreferenceOutput:
-        """Rating and cluster of pairs of ids, without writing a text."""
-        return self.context.predict_preference(user_id, item_id)
-
     def explain(
         self,
         user: Any,
@@ -84,11 +91,20 @@ class Explainer:
         rating: float | None = None,
         feature: str | None = None,
         evidence: int = EVIDENCE,
-        **decoding: Any,
+        **options: Any,
     ) -> Explanation:
-        """Explain one pair; a `rating` or `feature` passed is taken as given. Others: see `explain_batch`."""
-        pair, condition = one_pair(user, item, rating, feature)
-        return self.explain_batch(pair, condition, experts=True, evidence=evidence, **decoding)[0]
+        """Explain one pair.
+
+        Args:
+            user: name of the user; any type, compared as text.
+            item: name of the item.
+            rating: rating to state in the prompt (condition `given`); None states the predicted one.
+            feature: feature to state in the prompt (condition `given`); None states the predicted one.
+            evidence: how many sentences by other users to return.
+            options: further arguments of `explain_batch`.
+        """
+        frame, condition = single_pair(user, item, rating, feature)
+        return self.explain_batch(frame, condition, experts=True, evidence=evidence, **options)[0]
 
     def stream(
         self,
@@ -98,27 +114,31 @@ class Explainer:
         feature: str | None = None,
         seed: int = 0,
         evidence: int = EVIDENCE,
-        **decoding: Any,
+        decoding: DecodingConfig | None = None,
+        **options: Any,
     ) -> Generator[str, None, Explanation]:
-        """Yield the words of `explain(..., candidates=1)` as they are written; joined they are its text, exactly.
+        """Yield the words of `explain(..., candidates=1)` as they are generated; joined they are its text exactly.
 
-        The generator's return value is the explanation. Beams, and which of several drafts is kept, are settled only
-        at the end, so where `decoding` asks for them the text comes whole. Closing the generator stops the writing.
+        With beams or several drafts, the text is known only at the end and comes in one piece. Closing the generator
+        stops generation. The arguments are those of `explain` and `explain_batch`.
+
+        Returns:
+            The explanation, as the generator's return value.
         """
-        frame, condition = one_pair(user, item, rating, feature)
-        generation = self._generation({"candidates": 1, **decoding})
-        written: list[Explanation] = []
+        frame, condition = single_pair(user, item, rating, feature)
+        decoding = (decoding or self.decoding).with_options(**{"candidates": 1, **options})
+        explanations: list[Explanation] = []
 
-        def write(streamer: WordStreamer | None) -> None:
-            written.extend(self._explain(frame, condition, generation, seed, True, evidence, streamer=streamer))
+        def explain(streamer: WordStreamer | None) -> None:
+            explanations.extend(self._explain(frame, condition, decoding, seed, True, evidence, streamer=streamer))
 
-        if (generation.num_beams or 1) > 1 or drafts_of(generation) > 1:
-            write(None)
-            yield written[0].text
+        if decoding.uses_beams or decoding.num_drafts > 1:
+            explain(None)
+            yield explanations[0].text
         else:
             streamer = WordStreamer(self.tokenizer)
-            yield from stream_words(streamer, lambda: write(streamer))
-        return written[0]
+            yield from stream_words(streamer, lambda: explain(streamer))
+        return explanations[0]
 
     def explain_batch(
         self,
@@ -128,120 +148,118 @@ class Explainer:
         seed: int = 0,
         evidence: int = 0,
         advance: Advance | None = None,
-        **decoding: Any,
+        decoding: DecodingConfig | None = None,
+        **options: Any,
     ) -> list[Explanation]:
-        """Explain many pairs, in their order.
+        """Explain many pairs and return the explanations in the order of the pairs.
 
-        pairs: a frame with user and item (and rating, feature where the condition says `given`), or (user, item)
-        tuples. `decoding` overrides the run's generation settings (do_sample, num_beams, ...: as in transformers; and
-        candidates: how many drafts of a text are written to keep the one most like the others).
-        Where they sample, another `seed` gives another text; a pair's text never depends on the rest of the batch.
-        evidence: how many sentences by others to return beside each text. `advance` moves the caller's progress bar;
-        without one there is a bar for this call.
+        A pair's text never depends on the rest of the batch.
+
+        Args:
+            pairs: a frame with user and item (and rating, feature where the condition says `given`), or (user, item)
+                tuples.
+            condition: where the prompt's rating and feature come from.
+            experts: whether to report which experts the texts are routed to.
+            seed: of sampling; another seed gives another text.
+            evidence: how many sentences by other users to return with each text.
+            advance: moves the caller's progress bar; without one, this call has its own.
+            decoding: how to decode; None is the run's `decoding`.
+            options: single settings of the decoding to replace (`DecodingConfig.with_options`): candidates,
+                mbr_references, and any generation option of transformers (do_sample, num_beams, ...).
+
+        Raises:
+            DataError: A column that the condition needs is missing.
         """
-        frame, generation = as_frame(pairs), self._generation(decoding)
+        frame, decoding = pair_frame(pairs), (decoding or self.decoding).with_options(**options)
         if advance is not None:
-            return self._explain(frame, condition, generation, seed, experts, evidence, advance)
-        with track("explanations", len(frame)) as own:
-            return self._explain(frame, condition, generation, seed, experts, evidence, own)
+            return self._explain(frame, condition, decoding, seed, experts, evidence, advance)
+        with track("explanations", len(frame)) as own_bar:
+            return self._explain(frame, condition, decoding, seed, experts, evidence, own_bar)
 
     def _explain(
         self,
         frame: pl.DataFrame,
         condition: Condition,
-        generation: GenerationConfig,
+        decoding: DecodingConfig,
         seed: int,
         experts: bool,
         evidence: int,
         advance: Advance = lambda steps, text: None,
         streamer: WordStreamer | None = None,
     ) -> list[Explanation]:
-        columns, judged = self.context.build(frame, condition)
-        written: dict[int, Generated] = {}
-        with self._writing:
-            for row, generated in generate(self.model, self.tokenizer, columns, generation, seed, streamer):
-                written[row] = generated
+        pairs, predicted = self.context.build(frame, condition)
+        references = self.context.reference_sentences
+        by_row: dict[int, GeneratedText] = {}
+        with self._model_lock:
+            for row, text in generate(self.model, self.tokenizer, pairs, decoding, seed, references, streamer):
+                by_row[row] = text
                 advance(1, "")
-            shares = self._expert_shares(columns, written) if experts else None
-        ratings = self.catalog.scale.to_rating(judged.level)
-        said = self.context.evidence_of(columns, judged, evidence)
+            texts = [by_row[row] for row in range(len(pairs))]
+            counts_NLE = expert_usage(self.model, pairs, texts) if experts else None
+        shares: list[list[list[float]]] | None = None
+        if counts_NLE is not None:
+            shares = (counts_NLE / counts_NLE.sum(-1, keepdim=True).clamp_min(1)).tolist()
+        ratings = self.catalog.scale.to_rating(predicted.level)
+        best_evidence = self.context.best_evidence(pairs, predicted, evidence)
         return [
             Explanation(
                 user=user,
                 item=item,
-                text=written[row].text,
+                text=texts[row].text,
                 rating=float(ratings[row]),
-                cluster=int(judged.cluster[row]),
-                responsibilities=[float(gamma) for gamma in judged.responsibilities[row]],
-                cold_user=bool(columns.user_id[row] == 0),
-                cold_item=bool(columns.item_id[row] == 0),
-                finished=written[row].finished,
-                feature=columns.feature[row],
+                cluster=int(predicted.cluster[row]),
+                responsibilities=[float(gamma) for gamma in predicted.responsibilities[row]],
+                cold_user=bool(pairs.user_id[row] == 0),
+                cold_item=bool(pairs.item_id[row] == 0),
+                finished=texts[row].finished,
+                feature=pairs.feature[row],
                 conditions=condition.to_dict() | {"evidence": self.context.quoted},
                 experts=shares[row] if shares else None,
-                evidence=said[row],
+                evidence=best_evidence[row],
             )
             for row, (user, item) in enumerate(frame.select("user", "item").iter_rows())
         ]
 
-    def _generation(self, decoding: dict[str, Any]) -> GenerationConfig:
-        settings = {**self.model.generation_config.to_dict(), **decoding}
-        if decoding.get("temperature") == 0:
-            settings |= {"do_sample": False, "temperature": None}
-        return GenerationConfig.from_dict(settings)
+    def predict_preference(self, user_id: np.ndarray, item_id: np.ndarray) -> PreferenceOutput:
+        """Predict rating and cluster of pairs of ids, int64 [N], without generating a text."""
+        return self.context.predict_preference(user_id, item_id)
 
     def recommend(self, user: Any, top: int = 10) -> pl.DataFrame:
-        """Items without a training review by the user, best predicted rating first: item_id, item, title, rating."""
+        """Return the items with the best predicted rating among those without a training review by the user.
+
+        Args:
+            user: name of the user; an unknown user gets the items that suit the unknown user.
+            top: number of items.
+
+        Returns:
+            Columns item_id, item, title, rating; best first.
+        """
         user_id = self.catalog.user_id(user)
         candidates = np.setdiff1d(np.arange(1, self.catalog.n_items + 1), self.catalog.seen(user_id))
         level = self.predict_preference(np.full(len(candidates), user_id), candidates).level
         best = np.argsort(-level, kind="stable")[:top]
-        chosen = candidates[best]
-        named = self.catalog.items[(chosen - 1).tolist()]
+        item_ids = candidates[best]
+        items = self.catalog.items[(item_ids - 1).tolist()]
         return pl.DataFrame(
             {
-                "item_id": chosen,
-                "item": named["item"],
-                "title": named["title"],
+                "item_id": item_ids,
+                "item": items["item"],
+                "title": items["title"],
                 "rating": np.asarray(self.catalog.scale.to_rating(level[best]), dtype=np.float64),
             }
         )
 
     def expert_report(self, reviews: pl.DataFrame) -> ExpertReport:
-        """How the gates would route these reviews (user, item, text; others ignored); `print` it for a summary."""
-        frame = as_frame(reviews)
+        """Report how the gates route the texts of reviews (columns user, item, text).
+
+        Raises:
+            DataError: There are no reviews, or they lack a column.
+        """
+        frame = pair_frame(reviews)
         if frame.is_empty():
             raise DataError("an expert report needs reviews, and there are none")
-        columns, judged = self.context.build(frame, Condition(rating="none"))
-        counts_NLE = usage_of_texts(
-            self.model, self.tokenizer, columns, given_column(frame, "text").fill_null("").to_list()
-        )
+        pairs, predicted = self.context.build(frame, Condition(rating="none"))
+        texts = given_column(frame, "text").fill_null("").to_list()
+        counts_NLE = usage_of_texts(self.model, self.tokenizer, pairs, texts)
         layers = self.model.config.moe_layers or list(range(counts_NLE.shape[1]))
-        return ExpertReport.count(counts_NLE.numpy(), judged.cluster, sorted(layers))
-
-    def _expert_shares(self, columns: PairContext, written: dict[int, Generated]) -> list[list[list[float]]]:
-        counts_NLE = expert_usage(self.model, columns, [written[row] for row in range(len(columns))])
-        return (counts_NLE / counts_NLE.sum(-1, keepdim=True).clamp_min(1)).tolist()
-
-
-def one_pair(user: Any, item: Any, rating: float | None, feature: str | None) -> tuple[pl.DataFrame, Condition]:
-    """One pair as a frame; what is passed is given."""
-    frame = pl.DataFrame({"user": [str(user)], "item": [str(item)]})
-    if rating is not None:
-        frame = frame.with_columns(rating=pl.lit(float(rating)))
-    if feature is not None:
-        frame = frame.with_columns(feature=pl.lit(feature))
-    return frame, Condition("predicted" if rating is None else "given", "predicted" if feature is None else "given")
-
-
-def as_frame(pairs: pl.DataFrame | Sequence[tuple[Any, Any]]) -> pl.DataFrame:
-    """A frame with user and item as strings; other columns are kept."""
-    if not isinstance(pairs, pl.DataFrame):
-        pairs = pl.DataFrame(
-            {"user": [str(user) for user, _ in pairs], "item": [str(item) for _, item in pairs]},
-            schema={"user": pl.String, "item": pl.String},
-        )
-    for name in ("user", "item"):
-        if name not in pairs.columns:
-            raise DataError(f"pairs need a column {name}; found {', '.join(pairs.columns)}")
-    return pairs.with_columns(pl.col("user", "item").cast(pl.String))
+        return ExpertReport.from_counts(counts_NLE.numpy(), predicted.cluster, sorted(layers))

@@ -1,4 +1,4 @@
-"""What the explainer says of a pair."""
+"""The result of explaining a pair: the text and everything that is reported with it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,16 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Evidence:
-    """A sentence of a training review of the item, who wrote it and the rating they gave (scale of the source).
+    """A sentence from another user's training review of the item.
 
-    score: in 0..1, the mean of its parts (`gavamoe.explainer.evidence`). cluster: of the author's pair with the item.
+    Args:
+        user: name of the author.
+        text: the sentence.
+        rating: the author's rating of the item, on the scale of the data source.
+        score: mean of `parts`, in 0..1 (`gavamoe.explainer.evidence`).
+        parts: the parts of the score by name.
+        feature: the feature that the sentence mentions, if any.
+        cluster: cluster of the author's pair with the item.
     """
 
     user: str
@@ -24,14 +31,23 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why this item for this user.
+    """Why an item suits a user.
 
-    rating: predicted, on the scale of the source. responsibilities: of the pair's clusters, summing to 1. experts: by
-    layer, the share of the text's routing that each expert got. cold_user, cold_item: no training review, so the model
-    spoke of someone or something unknown. finished: the text ended by itself. feature: the one in the prompt.
-    conditions: where the prompt's rating and feature came from, whether one was ground truth (oracle), and how many
-    sentences of evidence it quoted. evidence: the best sentences of others about the item, as many as were asked for,
-    the quoted ones first.
+    Args:
+        user: name of the user.
+        item: name of the item.
+        text: the explanation.
+        rating: predicted rating, on the scale of the data source.
+        cluster: the pair's cluster, whose gate routed the text's tokens.
+        responsibilities: of the clusters for the pair, summing to 1.
+        cold_user: whether the user has no training review, so that the model treated the user as unknown.
+        cold_item: whether the item has no training review.
+        finished: whether the text ended with the end token instead of being cut off.
+        feature: the feature that the prompt stated, if any.
+        conditions: where the prompt's rating and feature came from, whether one was ground truth (`oracle`), and how
+            many sentences of evidence the prompt quotes.
+        experts: per layer, each expert's share of the text's routing; None if it was not requested.
+        evidence: the best sentences by other users about the item, as many as requested; quoted ones come first.
     """
 
     user: str
@@ -49,5 +65,5 @@ class Explanation:
     evidence: list[Evidence] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Return the explanation as JSON values."""
         return asdict(self)

@@ -1,7 +1,11 @@
-"""Which gate a pair takes: that of its cluster in stage 1, or, to see what the clusters are worth, another.
+"""Which gate a pair uses: that of its stage-1 cluster or, for ablations, another assignment.
 
-`random` gives every pair a cluster that means nothing, `kmeans` divides the same latents without a mixture prior, and
-`one` has a single gate for all. A pair's gate never depends on the rest of its batch.
+    model    the pair's cluster in stage 1
+    random   a hash of the pair, unrelated to the ratings
+    kmeans   the nearest k-means centre in stage 1's latent space, without a mixture prior
+    one      a single gate for every pair
+
+A pair's gate never depends on the rest of its batch.
 """
 
 from __future__ import annotations
@@ -16,19 +20,23 @@ import torch
 from sklearn.cluster import KMeans
 
 from gavamoe.files import reading, write_json
-from gavamoe.language.sampling import mix, pair_keys
+from gavamoe.language.sampling import pair_keys, splitmix64
 from gavamoe.preference.model import PreferenceModel
 
 GateSource = Literal["model", "random", "kmeans", "one"]
 FILE = "clusters.json"
-SAMPLE, RESTARTS = 50_000, 5  # k-means sees at most so many pairs, from so many starts
+KMEANS_SAMPLE, KMEANS_RESTARTS = 50_000, 5  # largest number of pairs, and number of starts
 
 
 @dataclass(frozen=True)
 class GateAssignment:
-    """Pairs to gates.
+    """Assigns one of `count` gates to each pair.
 
-    count: how many gates. seed: of `random`. centres: of `kmeans`, [K, D] in stage 1's latent space.
+    Args:
+        source: the rule (see the top of the file).
+        count: number of gates.
+        seed: of `random`.
+        centres: of `kmeans`, [K, D] in stage 1's latent space.
     """
 
     source: GateSource
@@ -40,24 +48,24 @@ class GateAssignment:
     def fit(
         cls, source: GateSource, preference: PreferenceModel, user_N: np.ndarray, item_N: np.ndarray, seed: int
     ) -> GateAssignment:
-        """From the training pairs, ids int64 [N]."""
+        """Return the assignment of a rule; only `kmeans` learns from the training pairs, ids int64 [N]."""
         if source == "one":
             return cls(source, 1)
         if source != "kmeans":
             return cls(source, preference.clusters, seed)
         rng = np.random.default_rng(seed)
-        rows = rng.choice(len(user_N), min(SAMPLE, len(user_N)), replace=False)
-        latent = preference.latent(torch.from_numpy(user_N[rows]), torch.from_numpy(item_N[rows])).cpu().numpy()
-        found = KMeans(min(preference.clusters, len(rows)), n_init=RESTARTS, random_state=seed).fit(latent)
-        return cls(source, len(found.cluster_centers_), seed, tuple(map(tuple, found.cluster_centers_.tolist())))
+        rows = rng.choice(len(user_N), min(KMEANS_SAMPLE, len(user_N)), replace=False)
+        latent_ND = preference.latent(torch.from_numpy(user_N[rows]), torch.from_numpy(item_N[rows])).cpu().numpy()
+        kmeans = KMeans(min(preference.clusters, len(rows)), n_init=KMEANS_RESTARTS, random_state=seed).fit(latent_ND)
+        return cls(source, len(kmeans.cluster_centers_), seed, tuple(map(tuple, kmeans.cluster_centers_.tolist())))
 
     def assign(self, preference: PreferenceModel, user_N: np.ndarray, item_N: np.ndarray) -> np.ndarray:
-        """The gate of each pair, int64 [N] in 0..count-1."""
+        """Return the gate of each pair, int64 [N] in 0..count-1."""
         user, item = (torch.from_numpy(np.array(ids, dtype=np.int64)) for ids in (user_N, item_N))
         if self.source == "one":
             return np.zeros(len(user), dtype=np.int64)
         if self.source == "random":
-            return (mix(pair_keys(user, item, self.seed)) % self.count).numpy()
+            return (splitmix64(pair_keys(user, item, self.seed)) % self.count).numpy()
         if self.source == "kmeans":
             centres_KD = torch.tensor(self.centres)
             return torch.cdist(preference.latent(user, item).cpu(), centres_KD).argmin(1).numpy()
@@ -69,9 +77,13 @@ class GateAssignment:
 
     @classmethod
     def load(cls, directory: Path, preference: PreferenceModel) -> GateAssignment:
-        """Read what `save` wrote, `RunError` when it is damaged; where nothing is, stage 1's clusters."""
+        """Read what `save` wrote; without the file, gates are stage 1's clusters.
+
+        Raises:
+            RunError: The file is damaged.
+        """
         if not (directory / FILE).is_file():
             return cls("model", preference.clusters)
         with reading(directory / FILE):
-            kept = json.loads((directory / FILE).read_text(encoding="utf-8"))
-            return cls(**{**kept, "centres": tuple(map(tuple, kept["centres"]))})
+            saved = json.loads((directory / FILE).read_text(encoding="utf-8"))
+            return cls(**{**saved, "centres": tuple(map(tuple, saved["centres"]))})

@@ -1,9 +1,15 @@
-"""Explanations for many pairs: batched, left-padded, sorted by length; a pair's text does not depend on its batch."""
+"""Explanations for many pairs: batched by prompt length, with several drafts per pair, independent of the batch.
+
+    prompts --sorted by length--> batches --decode, CHUNK_TOKENS at a time--> drafts --select_draft--> one text per pair
+
+Decoding in chunks lets sequences that have ended leave the batch.
+
+Shape suffixes: B sequences, S tokens, N sequences that are still unfinished.
+"""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -14,21 +20,36 @@ from torch.nn.functional import pad
 from transformers import GenerationConfig, LogitsProcessorList, PreTrainedTokenizerBase, StoppingCriteriaList
 from transformers.generation import NoRepeatNGramLogitsProcessor
 
-from gavamoe.explainer.dataset import PairContext
+from gavamoe.explainer.context import PairContext
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.explainer.streaming import WordStreamer
-from gavamoe.language.decoding_config import drafts_of
+from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.language.encoding import PromptEncoder, decode_text, encode_texts
 from gavamoe.language.mbr import select_draft
+from gavamoe.language.quiet import quiet_transformers
 from gavamoe.language.sampling import PairSampling, pair_keys
 
-BATCH = 256
-TEXTS_KEPT = 10_000  # of people, as tokens
+BATCH = 256  # sequences
+CHUNK_TOKENS = 8  # tokens between two checks for ended sequences; each chunk has a fixed cost
+REFERENCE_CACHE_SIZE = 10_000  # reference sentences kept as token ids
+# A larger vocabulary gets logits of a prompt's last token only, since those of all its tokens would take gigabytes. For
+# a smaller one they cost little, and without them the last token's would round otherwise than in published texts.
+MAX_VOCABULARY_FOR_PROMPT_LOGITS = 2**15
+
+# (user id, item id, count) -> groups of reference sentences, at most `count` each.
+ReferenceSentences = Callable[[int, int, int], Sequence[Sequence[str]]]
 
 
 @dataclass(frozen=True)
-class Generated:
-    """One text, its token ids (with prompt: `prompt + text`), and whether it ended by itself."""
+class GeneratedText:
+    """One generated text.
+
+    Args:
+        text: the text.
+        prompt_ids: token ids of the prompt.
+        text_ids: token ids of the text, without the end token.
+        finished: whether the end token was generated.
+    """
 
     text: str
     prompt_ids: list[int]
@@ -40,43 +61,61 @@ def generate(
     model: GavamoeForCausalLM,
     tokenizer: PreTrainedTokenizerBase,
     pairs: PairContext,
-    generation: GenerationConfig,
+    decoding: DecodingConfig,
     seed: int = 0,
+    references: ReferenceSentences | None = None,
     streamer: WordStreamer | None = None,
     batch_size: int = BATCH,
-) -> Iterator[tuple[int, Generated]]:
-    """Yield (row, text) for every pair, in an order of our choosing: prompts of one length together.
+) -> Iterator[tuple[int, GeneratedText]]:
+    """Yield (row, text) for every pair, in the order of prompt lengths.
 
-    With `generation.do_sample` (and no beams), temperature and top_p apply and `seed` counts (see `PairSampling`).
-    `mbr_select` keeps one of `generation.candidates` drafts, by the others and by sentences of each group of
-    `pairs.references`. A `streamer` gets the tokens of a single pair as they are written, of a single draft.
-    batch_size: sequences at once, drafts counted.
+    Args:
+        model: stage 2.
+        tokenizer: the model's.
+        pairs: what the prompts state.
+        decoding: how to decode. With several drafts, `select_draft` keeps one.
+        seed: of sampling (see `PairSampling`).
+        references: looks up the sentences that drafts are compared with; called only while a pair's batch is generated.
+        streamer: receives the tokens of a single pair with a single draft as they are generated.
+        batch_size: sequences at once, each draft counted.
     """
     model.eval()
     encode = PromptEncoder(tokenizer)
-    prompts = [
-        encode(level, feature, pairs.evidence(row, feature))
-        for row, (level, feature) in enumerate(zip(pairs.level, pairs.feature, strict=True))
-    ]
-    encode_reference = lru_cache(TEXTS_KEPT)(
-        lambda text: encode_texts(tokenizer, [text], generation.max_new_tokens)[0][:-1]
-    )
+    fields = zip(pairs.level, pairs.feature, strict=True)
+    prompts = [encode(level, feature, pairs.quoted(row)) for row, (level, feature) in enumerate(fields)]
     by_length = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
-    drafts, end = drafts_of(generation), tokenizer.eos_token_id
-    count = int(getattr(generation, "heard", None) or 0)
+    drafts, end = decoding.num_drafts, tokenizer.eos_token_id
+    encode_references = _reference_encoder(tokenizer, pairs, decoding, references)
     step = max(1, batch_size // drafts)
     for start in range(0, len(by_length), step):
         rows = by_length[start : start + step]
-        drawn = [row for row in rows for _ in range(drafts)]
-        sequences = _generate_batch(model, tokenizer, pairs, prompts, drawn, generation, seed, streamer)
+        repeated = [row for row in rows for _ in range(drafts)]
+        sequences = _generate_batch(model, tokenizer, pairs, prompts, repeated, decoding, seed, streamer)
         for place, row in enumerate(rows):
-            references = (
-                [[encode_reference(text) for text in texts] for texts in pairs.references(row, count)]
-                if drafts > 1
-                else []
-            )
-            ids, finished = select_draft(sequences[place * drafts : (place + 1) * drafts], end, *references)
-            yield row, Generated(decode_text(tokenizer, ids), prompts[row], ids, finished)
+            own_drafts = sequences[place * drafts : (place + 1) * drafts]
+            ids, finished = select_draft(own_drafts, end, *encode_references(row))
+            yield row, GeneratedText(decode_text(tokenizer, ids), prompts[row], ids, finished)
+
+
+def _reference_encoder(
+    tokenizer: PreTrainedTokenizerBase,
+    pairs: PairContext,
+    decoding: DecodingConfig,
+    references: ReferenceSentences | None,
+) -> Callable[[int], list[list[list[int]]]]:
+    """Return a function from a row to its groups of reference sentences as token ids."""
+    count = decoding.mbr_references or 0
+    if references is None or not count or decoding.num_drafts == 1:
+        return lambda row: []
+    encode = lru_cache(REFERENCE_CACHE_SIZE)(
+        lambda text: encode_texts(tokenizer, [text], decoding.max_new_tokens)[0][:-1]
+    )
+
+    def encode_references(row: int) -> list[list[list[int]]]:
+        groups = references(int(pairs.user_id[row]), int(pairs.item_id[row]), count)
+        return [[encode(text) for text in texts] for texts in groups]
+
+    return encode_references
 
 
 def _generate_batch(
@@ -85,101 +124,114 @@ def _generate_batch(
     pairs: PairContext,
     prompts: Sequence[list[int]],
     rows: list[int],
-    generation: GenerationConfig,
+    decoding: DecodingConfig,
     seed: int,
     streamer: WordStreamer | None,
 ) -> list[list[int]]:
+    """Return a sequence for each of `rows`, in which a pair's drafts follow each other; prompts are left-padded."""
     width = max(len(prompts[row]) for row in rows)
-    pad, device = tokenizer.pad_token_id, model.device
-    input_ids = torch.tensor([[pad] * (width - len(prompts[row])) + prompts[row] for row in rows], device=device)
+    pad_id, device = tokenizer.pad_token_id, model.device
+    input_ids = torch.tensor([[pad_id] * (width - len(prompts[row])) + prompts[row] for row in rows], device=device)
     mask = torch.tensor([[0] * (width - len(prompts[row])) + [1] * len(prompts[row]) for row in rows], device=device)
     columns = {"user_ids": pairs.user_id, "item_ids": pairs.item_id, "cluster_ids": pairs.cluster}
-    sides = {name: torch.as_tensor(column[rows], device=device) for name, column in columns.items()}
-    draft_B = torch.arange(len(rows), device=device) % drafts_of(generation)
-    keys = pair_keys(sides["user_ids"], sides["item_ids"], seed, draft_B)
-    return decode(model, input_ids, mask, sides, generation, keys, streamer)
+    pair_ids = {name: torch.as_tensor(column[rows], device=device) for name, column in columns.items()}
+    draft_B = torch.arange(len(rows), device=device) % decoding.num_drafts
+    key_B = pair_keys(pair_ids["user_ids"], pair_ids["item_ids"], seed, draft_B)
+    return decode(model, input_ids, mask, pair_ids, decoding, key_B, streamer)
 
 
-CHUNK_TOKENS = 8  # tokens: each leg costs a fixed preparation
-
-
-# A larger vocabulary's logits are made of a prompt's last token alone, as those of all would be gigabytes. A smaller
-# one's cost little, and without them the last token's would be rounded otherwise than in texts on record.
-WHOLE_PROMPT = 2**15
-
-
+@quiet_transformers()
 @torch.inference_mode()
 def decode(
     model: GavamoeForCausalLM,
     input_ids_BS: Tensor,
     mask_BS: Tensor,
-    sides: dict[str, Tensor],
-    generation: GenerationConfig,
+    pair_ids: dict[str, Tensor],
+    decoding: DecodingConfig,
     key_B: Tensor,
     streamer: WordStreamer | None = None,
 ) -> list[list[int]]:
-    """Token ids of each sequence after its prompt; from its end token on, if it has one, they mean nothing.
+    """Return the token ids of each sequence after its prompt; those after an end token mean nothing.
 
-    input_ids, mask: padded on the left. sides: user_ids, item_ids, cluster_ids [B]. Where `generation` samples without
-    beams, `key_B` (of `pair_keys`) decides the draws.
+    Args:
+        model: stage 2.
+        input_ids_BS: prompts, padded on the left.
+        mask_BS: attention mask of the prompts.
+        pair_ids: user_ids, item_ids and cluster_ids, each [B].
+        decoding: how to decode.
+        key_B: keys of the sampling noise (`pair_keys`); used if `decoding` samples without beams.
+        streamer: receives the tokens of a single sequence.
     """
-    width, end = input_ids_BS.shape[1], generation.eos_token_id
-    beams = (generation.num_beams or 1) > 1
-    keep = 0 if model.config.vocabulary <= WHOLE_PROMPT else 1
-    whole = beams or streamer is not None or len(input_ids_BS) == 1
+    width = input_ids_BS.shape[1]
+    logits_to_keep = 0 if model.config.vocabulary <= MAX_VOCABULARY_FOR_PROMPT_LOGITS else 1
+    in_one_chunk = decoding.uses_beams or streamer is not None or len(input_ids_BS) == 1
+    chunk = decoding.max_new_tokens if in_one_chunk else CHUNK_TOKENS
+    end = -1 if decoding.eos_token_id is None else decoding.eos_token_id  # no token has the id -1
     row_B, cache, written = torch.arange(len(input_ids_BS), device=input_ids_BS.device), None, 0
-    found: dict[int, list[int]] = {}
+    finished: dict[int, list[int]] = {}
     while len(row_B):
-        processors = LogitsProcessorList()
-        if generation.no_repeat_ngram_size:
-            processors.append(NoRepeatInText(generation.no_repeat_ngram_size, width))
-        if generation.do_sample and not beams:
-            processors.append(PairSampling(key_B, width, generation.temperature or 1.0, generation.top_p or 1.0))
+        # Any: generate returns one of several output classes of transformers.
         output: Any = model.generate(
             input_ids_BS,
             attention_mask=mask_BS,
             cache=cache,
-            generation_config=_chunk_config(generation, written, generation.max_new_tokens if whole else CHUNK_TOKENS),
-            logits_processor=processors,
+            generation_config=_chunk_config(decoding, written, chunk),
+            logits_processor=_logits_processors(decoding, key_B, width),
             streamer=streamer,
             stopping_criteria=StoppingCriteriaList([streamer] if streamer else []),
             return_dict_in_generate=True,
-            logits_to_keep=keep,
-            **sides,
+            logits_to_keep=logits_to_keep,
+            **pair_ids,
         )
         input_ids_BS, cache = output.sequences, output.cache
         written = input_ids_BS.shape[1] - width
-        over_B = (input_ids_BS[:, width:] == end).any(1) | (whole or written >= generation.max_new_tokens)
-        found |= zip(row_B[over_B].tolist(), input_ids_BS[over_B, width:].tolist(), strict=True)
-        (kept_N,) = (~over_B).nonzero(as_tuple=True)
-        row_B, key_B, input_ids_BS, mask_BS = (of_B[kept_N] for of_B in (row_B, key_B, input_ids_BS, mask_BS))
-        sides = {name: id_B[kept_N] for name, id_B in sides.items()}
+        ended_B = (input_ids_BS[:, width:] == end).any(1)
+        ended_B = ended_B | (in_one_chunk or written >= decoding.max_new_tokens)
+        finished |= zip(row_B[ended_B].tolist(), input_ids_BS[ended_B, width:].tolist(), strict=True)
+        (kept_N,) = (~ended_B).nonzero(as_tuple=True)
+        row_B, key_B, input_ids_BS, mask_BS = (each[kept_N] for each in (row_B, key_B, input_ids_BS, mask_BS))
+        pair_ids = {name: id_B[kept_N] for name, id_B in pair_ids.items()}
         mask_BS = pad(mask_BS, (0, input_ids_BS.shape[1] - mask_BS.shape[1]), value=1)
         cache.batch_select_indices(kept_N)
-    return [found[row] for row in sorted(found)]
+    return [finished[row] for row in sorted(finished)]
 
 
-def _chunk_config(generation: GenerationConfig, written: int, tokens: int) -> GenerationConfig:
-    """The settings of the next `tokens` where so many are written: what counts from the prompt counts from here."""
-    chunk = copy.deepcopy(generation)
-    chunk.max_new_tokens = min(tokens, generation.max_new_tokens - written)
-    chunk.min_new_tokens = min(max((generation.min_new_tokens or 0) - written, 0), chunk.max_new_tokens) or None
-    if generation.exponential_decay_length_penalty is not None:
-        start, rate = generation.exponential_decay_length_penalty
+def _logits_processors(decoding: DecodingConfig, key_B: Tensor, prompt_width: int) -> LogitsProcessorList:
+    processors = LogitsProcessorList()
+    if decoding.no_repeat_ngram_size:
+        processors.append(NoRepeatInText(decoding.no_repeat_ngram_size, prompt_width))
+    if decoding.do_sample and not decoding.uses_beams:
+        processors.append(PairSampling(key_B, prompt_width, decoding.temperature or 1.0, decoding.top_p or 1.0))
+    return processors
+
+
+def _chunk_config(decoding: DecodingConfig, written: int, tokens: int) -> GenerationConfig:
+    """Return the configuration of the next `tokens`; lengths count from here instead of from the prompt."""
+    chunk = decoding.to_generation_config()
+    chunk.max_new_tokens = min(tokens, decoding.max_new_tokens - written)
+    chunk.min_new_tokens = min(max((decoding.min_new_tokens or 0) - written, 0), chunk.max_new_tokens) or None
+    if decoding.exponential_decay_length_penalty is not None:
+        start, rate = decoding.exponential_decay_length_penalty
         chunk.exponential_decay_length_penalty = (start - written, rate)
-    chunk.no_repeat_ngram_size = None  # NoRepeatInText sees to it
-    # PairSampling draws, by noise that makes the likeliest the drawn one; beams that draw would not be the pair's own.
+    chunk.no_repeat_ngram_size = None  # `NoRepeatInText` does this
+    # `PairSampling` samples: its noise makes the sampled token the likeliest. Beams never sample, because their draws
+    # could not depend on the pair alone.
     chunk.do_sample, chunk.temperature, chunk.top_p = False, None, None
     return chunk
 
 
 class NoRepeatInText(NoRepeatNGramLogitsProcessor):
-    """No n-gram twice in the text; what the prompt says (a feature, what others wrote) may be said once more."""
+    """Forbids an n-gram to occur twice in the text; one that the prompt has (a feature, evidence) may occur once.
+
+    Args:
+        size: n.
+        prompt_width: tokens of the padded prompt.
+    """
 
     def __init__(self, size: int, prompt_width: int):
         super().__init__(size)
         self.prompt_width = prompt_width
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """As transformers' own, of what follows the prompt."""
+        """Return logits [B, V], -inf where a token would repeat an n-gram of the text."""
         return super().__call__(input_ids[:, self.prompt_width :], scores)

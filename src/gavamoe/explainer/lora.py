@@ -1,7 +1,9 @@
-"""Parameter-efficient training (PEFT): low-rank factors beside frozen weights, merged or kept apart when done.
+"""Parameter-efficient training (PEFT): low-rank factors beside frozen weights, saved merged or as an adapter.
 
-What is trained: attention through LoRA; gates, soft tokens and the rows of new tokens in full; experts in full where
-they are new (adapter, random), through low-rank factors of their 3-D weights where they were pretrained.
+attention                            LoRA
+gates, soft tokens, new tokens' rows in full
+experts                              in full if they are new (adapter, random); low-rank factors of their 3-D
+                                     weights if they come from pretrained FFNs (partition, replicate)
 """
 
 from __future__ import annotations
@@ -33,9 +35,18 @@ ADAPTER_CONFIG = "adapter_config.json"
 
 
 def add_lora(model: GavamoeForCausalLM, tokenizer: PreTrainedTokenizerBase, config: ExplainerConfig) -> PeftModel:
-    """`model` frozen, with low-rank factors and the parts that are trained in full; `config` settled."""
+    """Freeze a model and add low-rank factors and copies of the parts that are trained in full.
+
+    Args:
+        model: stage 2 around a base.
+        tokenizer: the model's.
+        config: with its defaults resolved.
+
+    Returns:
+        The PEFT model; trained parameters are float32.
+    """
     added = tokenizer.get_added_vocab()
-    new_ids = [added[name] for mark in (PAD, END, *SPECIAL_TOKENS) if (name := token_name(tokenizer, mark)) in added]
+    new_ids = [added[name] for token in (PAD, END, *SPECIAL_TOKENS) if (name := token_name(tokenizer, token)) in added]
     full = ["user_token", "item_token", "gate", *(["shared"] if config.shared_experts else [])]
     low_rank = config.lora_experts and config.initialisation in ("partition", "replicate")
     rows = {_name_of(model, table): new_ids for table in (model.get_input_embeddings(), model.get_output_embeddings())}
@@ -44,12 +55,12 @@ def add_lora(model: GavamoeForCausalLM, tokenizer: PreTrainedTokenizerBase, conf
         r=config.lora_rank,
         lora_alpha=config.lora_alpha,
         lora_dropout=config.lora_dropout,
-        target_modules=_attention_of(model),
+        target_modules=_attention_pattern(model),
         target_parameters=["experts.gate_up_proj", "experts.down_proj"] if low_rank else None,
         modules_to_save=full if low_rank else [*full, "experts"],
         trainable_token_indices=rows,
     )
-    with _quiet():
+    with _ignore_future_warnings():
         tuned = get_peft_model(model, lora)
     for parameter in tuned.parameters():
         if parameter.requires_grad:
@@ -58,7 +69,7 @@ def add_lora(model: GavamoeForCausalLM, tokenizer: PreTrainedTokenizerBase, conf
 
 
 def merge_lora(tuned: nn.Module) -> GavamoeForCausalLM:
-    """The model that `tuned` computes, as a plain one in the precision of its base."""
+    """Return a plain model that computes what `tuned` does, in the precision of its base; a plain one unchanged."""
     if not isinstance(tuned, PeftModel):
         return tuned  # type: ignore[return-value]
     dtype = tuned.get_base_model().dtype
@@ -66,53 +77,63 @@ def merge_lora(tuned: nn.Module) -> GavamoeForCausalLM:
 
 
 def save_adapter(tuned: PeftModel, base: str, directory: Path) -> None:
-    """Write what was trained (adapter_model.safetensors), the model's config.json, and where its base is."""
+    """Write what was trained (adapter_model.safetensors), the model's configuration, and where its base is."""
     tuned.peft_config["default"].base_model_name_or_path = base
     tuned.save_pretrained(directory, save_embedding_layers=False)
-    (directory / "README.md").unlink(missing_ok=True)  # PEFT's card; the run has its own
+    (directory / "README.md").unlink(missing_ok=True)  # PEFT's model card; the run has its own
     model = tuned.get_base_model()
     model.config.save_pretrained(directory)
     model.generation_config.save_pretrained(directory)
 
 
 def load_adapter(directory: Path, base: str | None = None) -> GavamoeForCausalLM:
-    """What `save_adapter` wrote, on a fresh base: the one it names, or `base`, the same model elsewhere."""
+    """Load what `save_adapter` wrote and merge it into a freshly loaded base.
+
+    Args:
+        directory: where the adapter is.
+        base: where the base is now; None is where the adapter says.
+
+    Raises:
+        RunError: The base is no longer where the adapter says.
+        ConfigError: The base cannot be loaded.
+    """
     adapter: dict[str, Any] = json.loads((directory / ADAPTER_CONFIG).read_text("utf-8"))
     base = base or adapter["base_model_name_or_path"]
     if Path(base).is_absolute() and not Path(base).is_dir():
         raise RunError(
-            f"the base model of {directory} is not at {base} any more; write its new place into "
+            f"the base model of {directory} is not at {base} any more; write its new location into "
             f"{directory / ADAPTER_CONFIG}, as base_model_name_or_path"
         )
     config = GavamoeConfig.from_pretrained(directory)
-    # The precision that it was trained beside, which only the LM's own configuration knows.
+    # In the precision that the base had in training, which the LM's own configuration states.
     lm = load_base(base, config.text_config.get_text_config().dtype or torch.float32)
     extend_vocabulary(lm, config.vocabulary, [])
-    with _quiet():
+    with _ignore_future_warnings():
         model = merge_lora(PeftModel.from_pretrained(GavamoeForCausalLM(config, lm), directory))
     model.generation_config = GenerationConfig.from_pretrained(directory)
     return model
 
 
 def load_model(directory: Path) -> GavamoeForCausalLM:
-    """The explainer's model from a run, whole or as an adapter."""
+    """Load stage 2's model from a run, whether it was saved whole or as an adapter."""
     if (directory / ADAPTER_CONFIG).is_file():
         return load_adapter(directory)
     return GavamoeForCausalLM.from_pretrained(directory)
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """PEFT asks transformers by names that are about to change, and transformers says so to our user."""
+def _ignore_future_warnings() -> Iterator[None]:
+    """Hide that PEFT calls transformers by names that will change: the user can do nothing about it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         yield
 
 
-def _attention_of(model: GavamoeForCausalLM) -> str:
-    """A pattern for the attention of the text decoder: a multimodal base has more, which no text ever reaches."""
+def _attention_pattern(model: GavamoeForCausalLM) -> str:
+    """Return a pattern of the text decoder's attention; a multimodal base has more, which text never uses."""
     return rf"{re.escape(_name_of(model, text_decoder(model.lm)))}\..*\.({'|'.join(ATTENTION)})"
 
 
 def _name_of(model: nn.Module, wanted: nn.Module) -> str:
+    """Return the dotted name of a module inside a model."""
     return next(name for name, module in model.named_modules() if module is wanted)

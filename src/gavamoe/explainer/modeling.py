@@ -1,7 +1,7 @@
-"""The explainer's language model: any causal LM, its MLPs a multi-gate mixture, the pair as two soft tokens.
+"""Stage 2's language model: any causal LM whose MLPs are multi-gate mixtures of experts, the pair as two soft tokens.
 
-    prompt   <|user|> <|item|> ...        input embeddings; at the two marks stand the projected user and item vectors,
-                                          and tokens of a stated fact may bear the vector of the mark that opens it
+    prompt   <|user|> <|item|> ...        input embeddings; soft tokens replace the two special tokens, and tokens of
+                                          a field may have the embedding of its opening token added
     blocks   gate of the pair's cluster   `cluster_ids` [batch] travels through forward and generate as a plain tensor
     loss     explanation and end token    plus, in training, load balance and router z loss
 
@@ -28,7 +28,7 @@ from gavamoe.moe.losses import Total, balance_loss, z_loss
 
 
 class GavamoePreTrainedModel(PreTrainedModel):
-    """What transformers must know of the model."""
+    """What transformers reads of a model class."""
 
     config_class = GavamoeConfig
     base_model_prefix = "lm"
@@ -38,8 +38,8 @@ class GavamoePreTrainedModel(PreTrainedModel):
     _supports_attention_backend = True
 
     def _init_weights(self, module: nn.Module) -> None:
-        # Every part initialises itself when it is built, and a pretrained LM keeps what it was given: the published
-        # code lost its user and item vectors to a second initialisation.
+        # Every part initialises itself when it is built, and a pretrained LM keeps its weights. In the published code,
+        # a second initialisation overwrote the user and item vectors.
         return
 
 
@@ -47,7 +47,7 @@ class GavamoeForCausalLM(GavamoePreTrainedModel, GenerationMixin):
     """A causal LM whose feed-forward networks are experts gated by the pair's cluster."""
 
     def __init__(self, config: GavamoeConfig, base: PreTrainedModel | None = None):
-        """Around `base`, whose FFNs become experts in place, as `config.initialisation` says; all new without one."""
+        """Build the model around `base`, whose FFNs are replaced in place, or all new without one."""
         super().__init__(config)
         self.routing = RoutingState()
         self.lm = AutoModelForCausalLM.from_config(config.text_config) if base is None else base
@@ -56,24 +56,24 @@ class GavamoeForCausalLM(GavamoePreTrainedModel, GenerationMixin):
             self.user_token = SoftToken(config.users + 1, config.side_width, hidden, config.dropout)
             self.item_token = SoftToken(config.items + 1, config.side_width, hidden, config.dropout)
         self.input_dropout = nn.Dropout(config.dropout)
-        # What the LM ties is tied in the whole too; PEFT looks for it here.
+        # The LM's tied weights stay tied in the whole model; PEFT reads this attribute.
         self._tied_weights_keys = {f"lm.{name}": f"lm.{to}" for name, to in (self.lm._tied_weights_keys or {}).items()}
         self.post_init()
-        # The experts come last: the LM's own initialisation, which post_init runs, would write over some of them.
-        # An adapter keeps the FFNs of a new model too: it is about to be loaded.
+        # Experts are created last: post_init runs the LM's own initialisation, which would overwrite some of them.
+        # `adapter` keeps the dense FFNs even without a base, because a saved model has them and is about to be loaded.
         initialisation = config.initialisation if base is not None or config.initialisation == "adapter" else "random"
         convert(self.lm, config.moe_shape(), self.routing, initialisation, config.partition, config.moe_layers)
 
     def get_input_embeddings(self) -> nn.Module:
-        """The language model's own."""
+        """Return the input embeddings of the causal LM."""
         return self.lm.get_input_embeddings()
 
     def set_input_embeddings(self, value: nn.Module) -> None:
-        """Set the language model's own."""
+        """Set the input embeddings of the causal LM."""
         self.lm.set_input_embeddings(value)
 
     def get_output_embeddings(self) -> nn.Module:
-        """The language model's own."""
+        """Return the output embeddings of the causal LM."""
         return self.lm.get_output_embeddings()
 
     def forward(
@@ -92,15 +92,33 @@ class GavamoeForCausalLM(GavamoePreTrainedModel, GenerationMixin):
         logits_to_keep: int = 0,
         **kwargs: Any,
     ) -> CausalLMOutputWithPast:
-        """Logits [B, S, vocabulary], where `logits_to_keep` is not 0 of so many last places; with `labels` the loss.
+        """Return logits [B, S, vocabulary] and, with `labels`, the loss.
 
-        cluster_ids, user_ids, item_ids: [B]. The loss is the mean over scored tokens, labels [B, S] that are not -100
-        (of `num_items_in_batch`, when gradients are accumulated); in training the router losses are added. With labels
-        there are logits only from where the first scored token is foretold: those of a long prompt would be the most
-        of the memory.
+        Args:
+            input_ids: [B, S].
+            attention_mask: [B, S], 0 at padding.
+            position_ids: [B, S].
+            cache: keys and values of earlier tokens.
+            inputs_embeds: [B, S, H], instead of `input_ids`; soft tokens are then already in them.
+            labels: [B, S], -100 where the loss ignores a token. Logits are then computed only from the position that
+                predicts the first scored token, since those of a long prompt would take most of the memory.
+            use_cache: whether to return a cache.
+            cluster_ids: [B], the gate of each sequence.
+            user_ids: [B], 0 for unknown; None leaves the special token's own embedding.
+            item_ids: [B], likewise.
+            num_items_in_batch: number of scored tokens of the whole step if batches or processes share it. The loss is
+                the sum over this batch's scored tokens divided by it; without it, their mean.
+            logits_to_keep: number of last positions with logits; 0 is all.
+            kwargs: passed to the causal LM.
+
+        Returns:
+            Logits, cache and loss. In training, the router losses are added to the loss.
+
+        Raises:
+            ValueError: `cluster_ids` or the input is missing.
         """
         if cluster_ids is None:
-            raise ValueError("forward needs cluster_ids [batch]: which gate each sequence takes")
+            raise ValueError("forward needs cluster_ids [batch]: the gate of each sequence")
         self.routing.begin(cluster_ids)
         if inputs_embeds is None:
             if input_ids is None:
@@ -122,21 +140,22 @@ class GavamoeForCausalLM(GavamoePreTrainedModel, GenerationMixin):
         return output
 
     def _embed(self, input_ids_BS: Tensor, user_ids: Tensor | None, item_ids: Tensor | None) -> Tensor:
+        """Return input embeddings with soft tokens and field embeddings, [B, S, H]."""
         x_BSH = self.get_input_embeddings()(input_ids_BS)
-        for mark, token, ids in (
+        for token_id, soft_token, ids in (
             (self.config.user_token_id, self.user_token, user_ids),
             (self.config.item_token_id, self.item_token, item_ids),
         ):
             if ids is not None:
-                at_mark_BS1 = (input_ids_BS == mark).unsqueeze(-1)
-                x_BSH = torch.where(at_mark_BS1, token(ids).unsqueeze(1).to(x_BSH.dtype), x_BSH)
+                is_soft_BS1 = (input_ids_BS == token_id).unsqueeze(-1)
+                x_BSH = torch.where(is_soft_BS1, soft_token(ids).unsqueeze(1).to(x_BSH.dtype), x_BSH)
         if self.config.fact_token_ids:
-            fact_BS, opened_BS = _facts(input_ids_BS, self.config.fact_token_ids, self.config.text_token_id)
-            x_BSH = x_BSH + fact_BS.unsqueeze(-1) * self.get_input_embeddings()(opened_BS)
+            in_field_BS, opening_BS = _fields(input_ids_BS, self.config.fact_token_ids, self.config.text_token_id)
+            x_BSH = x_BSH + in_field_BS.unsqueeze(-1) * self.get_input_embeddings()(opening_BS)
         return x_BSH * self.config.embedding_scale
 
     def _loss(self, logits: Tensor, labels_BS: Tensor, mask_BS: Tensor | None, items: Tensor | int | None) -> Tensor:
-        # The labels are shifted, not the logits: a slice of those would be copied whole.
+        # The labels are shifted instead of the logits, because slicing the logits would copy them.
         target_BS = nn.functional.pad(labels_BS[:, 1:], (0, 1), value=IGNORED)[:, -logits.shape[1] :]
         total = nn.functional.cross_entropy(
             logits.flatten(0, 1).float(), target_BS.flatten(), ignore_index=IGNORED, reduction="sum"
@@ -146,12 +165,17 @@ class GavamoeForCausalLM(GavamoePreTrainedModel, GenerationMixin):
             loss = total / scored.clamp_min(1)
             return loss + self.router_loss(mask_BS) if self.training else loss
         loss = total / items
-        # Of the batches (of processes, of accumulated steps) that make up `items`, each adds its part of the whole.
-        part = all_reduce_sum(scored) / items
-        return loss + part * self.router_loss(mask_BS, all_reduce_sum) if self.training else loss
+        # Several batches (of processes, accumulated) make up `items`; each adds router losses by its share of them.
+        share = all_reduce_sum(scored) / items
+        return loss + share * self.router_loss(mask_BS, all_reduce_sum) if self.training else loss
 
     def router_loss(self, mask_BS: Tensor | None, total: Total = lambda x: x) -> Tensor:
-        """Weighted load balance and z loss of the last forward, a mean over layers; scalar. `total`: see `losses`."""
+        """Return the weighted load-balancing and z losses of the last forward, the mean over layers; scalar.
+
+        Args:
+            mask_BS: attention mask; None counts every token.
+            total: sums a statistic over processes (`gavamoe.moe.losses`).
+        """
         losses = []
         for layer, logits_BSE in self.routing.logits.items():
             mask = torch.ones_like(logits_BSE[..., 0]) if mask_BS is None else mask_BS[:, -logits_BSE.shape[1] :]
@@ -160,19 +184,19 @@ class GavamoeForCausalLM(GavamoePreTrainedModel, GenerationMixin):
         return torch.stack(losses).mean()
 
 
-def _facts(ids_BS: Tensor, opening: list[int], closing: int) -> tuple[Tensor, Tensor]:
-    """Which places of a prompt [B, S] belong to a fact, and what stands at the last mark before each place."""
-    mark_BS = ids_BS == closing
-    for mark in opening:
-        mark_BS = mark_BS | (ids_BS == mark)
-    place_S = torch.arange(ids_BS.shape[1], device=ids_BS.device)
-    last_BS = place_S.where(mark_BS, -1).cummax(1).values
-    opened_BS = ids_BS.gather(1, last_BS.clamp_min(0))
-    return (last_BS >= 0) & ~mark_BS & (opened_BS != closing), opened_BS
+def _fields(ids_BS: Tensor, opening_ids: list[int], closing_id: int) -> tuple[Tensor, Tensor]:
+    """Return which positions are inside a field of the prompt, and the token that opens their field, each [B, S]."""
+    is_boundary_BS = ids_BS == closing_id
+    for opening_id in opening_ids:
+        is_boundary_BS = is_boundary_BS | (ids_BS == opening_id)
+    position_S = torch.arange(ids_BS.shape[1], device=ids_BS.device)
+    last_boundary_BS = position_S.where(is_boundary_BS, -1).cummax(1).values
+    opening_BS = ids_BS.gather(1, last_boundary_BS.clamp_min(0))
+    return (last_boundary_BS >= 0) & ~is_boundary_BS & (opening_BS != closing_id), opening_BS
 
 
 def _first_scored(labels_BS: Tensor) -> int:
-    """The first place of the batch that holds a scored token; 0 where none does."""
+    """Return the first position with a scored token in any sequence; 0 if there is none."""
     return int((labels_BS != IGNORED).any(0).int().argmax())
 
 

@@ -1,9 +1,11 @@
-"""The vectors that the soft tokens start from: stage 1's, then, of an item, what its training texts speak of.
+"""Soft tokens: a user's or item's vector, projected to the width of the language model's input embeddings.
 
-Latent semantic analysis: an item's training texts as one document, TF-IDF, truncated SVD. Left to gradients alone, an
-item with a dozen reviews stays a stranger to the language model for as long as training lasts. Users get no such start:
-half of them have so few texts that the vector would be the very text it is to help predict, and the model would learn
-to trust it (docs/lab-log.md).
+    vector [V + W] = [stage 1's embedding, V dimensions | dimensions that stage 2 learns from texts, W]
+
+An item's W dimensions start from latent semantic analysis of its training texts (TF-IDF, truncated SVD). From a random
+start, the language model does not learn to tell apart items with a dozen reviews within a training. Users get no such
+start: half of them have so few texts that the vector would encode the very text it is to help predict, and the model
+would learn to rely on it (docs/lab-log.md).
 """
 
 from __future__ import annotations
@@ -15,23 +17,57 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from torch import Tensor, nn
 
-# A vector of n texts is scaled by n / (n + STRENGTH): with few texts it would be the text it is to help predict.
-STRENGTH = 20.0
-START_STD = 0.02  # so that even strangers differ a little
+# An LSA vector of n texts is scaled by n / (n + SHRINKAGE): with few texts it would encode the text to be predicted.
+SHRINKAGE = 20.0
+INIT_STD = 0.02  # noise in the text dimensions, so that users and items without a start differ a little
 
 
-def soft_token_init(stage1_NV: Tensor, content_NW: Tensor) -> Tensor:
-    """[N, V + W]: stage 1's vectors at unit variance, then the dimensions that the texts go on to teach."""
-    taste = stage1_NV - stage1_NV.mean(0)
+class SoftToken(nn.Module):
+    """The vectors of users or of items, each projected to one input embedding.
+
+    Row 0 is the unknown. The vectors are an ordinary parameter: trained, saved and loaded with the model.
+
+    Args:
+        rows: number of users or items, the unknown included.
+        width: dimensions of a vector.
+        hidden: width of the language model's embeddings, H.
+        dropout: dropout probability of a vector's dimensions.
+    """
+
+    def __init__(self, rows: int, width: int, hidden: int, dropout: float):
+        super().__init__()
+        self.vectors = nn.Embedding(rows, width)
+        self.dropout = nn.Dropout(dropout)
+        self.projection = nn.Linear(width, hidden)
+
+    def forward(self, id_B: Tensor) -> Tensor:
+        """Return the soft token of each id, [B, H]."""
+        return self.projection(self.dropout(self.vectors(id_B)))
+
+    @torch.no_grad()
+    def copy_vectors(self, vectors_NV: Tensor) -> None:
+        """Set all vectors, [rows, width]."""
+        self.vectors.weight.copy_(vectors_NV)
+
+
+def soft_token_init(stage1_NV: Tensor, text_NW: Tensor) -> Tensor:
+    """Return initial vectors [N, V + W]: stage 1's at unit variance, then the text dimensions with a little noise."""
+    scaled_NV = stage1_NV - stage1_NV.mean(0)
     if stage1_NV.shape[1]:
-        taste = taste / stage1_NV.std(0).clamp_min(1e-6)
-    return torch.cat([taste, content_NW + START_STD * torch.randn_like(content_NW)], dim=1)
+        scaled_NV = scaled_NV / stage1_NV.std(0).clamp_min(1e-6)
+    return torch.cat([scaled_NV, text_NW + INIT_STD * torch.randn_like(text_NW)], dim=1)
 
 
 def item_lsa_vectors(train: pl.DataFrame, rows: int, width: int) -> Tensor:
-    """[rows, width] for item ids 0..rows-1; 0 for the unknown and where there are too few texts to tell words apart.
+    """Return latent semantic vectors of items from their training texts, [rows, width].
 
-    train: training reviews with item_id, text. Dimensions have unit variance before they are scaled.
+    Each dimension has unit variance before vectors are shrunk. A row is 0 for the unknown item (id 0) and for items
+    without texts; all are 0 if no word occurs in two items' texts.
+
+    Args:
+        train: training reviews with item_id and text.
+        rows: number of items, the unknown included.
+        width: dimensions of a vector; unused ones are 0.
     """
     vectors = torch.zeros(rows, width)
     documents = (
@@ -46,38 +82,17 @@ def item_lsa_vectors(train: pl.DataFrame, rows: int, width: int) -> Tensor:
     dimensions = min(width, weights.shape[1] - 1, len(documents) - 1)
     if dimensions < 1:
         return vectors
-    found = TruncatedSVD(dimensions, random_state=0).fit_transform(weights)
-    found = (found - found.mean(0)) / np.maximum(found.std(0), 1e-6)
+    lsa = TruncatedSVD(dimensions, random_state=0).fit_transform(weights)
+    lsa = (lsa - lsa.mean(0)) / np.maximum(lsa.std(0), 1e-6)
     count = documents["n"].to_numpy()[:, None]
     ids = torch.from_numpy(documents["item_id"].to_numpy().astype(np.int64))
-    vectors[ids, :dimensions] = torch.from_numpy(found * count / (count + STRENGTH)).float()
+    vectors[ids, :dimensions] = torch.from_numpy(lsa * count / (count + SHRINKAGE)).float()
     return vectors
 
 
-def _tf_idf(documents: list[str]):  # type: ignore[no-untyped-def] # a scipy matrix, which carries no types
+def _tf_idf(documents: list[str]):  # type: ignore[no-untyped-def] # a scipy matrix, which has no types
+    """Return TF-IDF weights [documents, words], or None if no word occurs in two documents."""
     try:
         return TfidfVectorizer(min_df=2, sublinear_tf=True).fit_transform(documents)
-    except ValueError:  # no word is in two documents
+    except ValueError:
         return None
-
-
-class SoftToken(nn.Module):
-    """A user's or item's vector as one soft token.
-
-    Row 0 is the unknown. The vectors are an ordinary parameter of the model: trained, saved and loaded with it.
-    """
-
-    def __init__(self, rows: int, width: int, hidden: int, dropout: float):
-        super().__init__()
-        self.vectors = nn.Embedding(rows, width)
-        self.dropout = nn.Dropout(dropout)
-        self.projection = nn.Linear(width, hidden)
-
-    def forward(self, id_B: Tensor) -> Tensor:
-        """[B] -> [B, H]."""
-        return self.projection(self.dropout(self.vectors(id_B)))
-
-    @torch.no_grad()
-    def start_from(self, vectors_NV: Tensor) -> None:
-        """Take over vectors [rows, width]."""
-        self.vectors.weight.copy_(vectors_NV)

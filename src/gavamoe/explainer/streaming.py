@@ -1,7 +1,7 @@
-"""A text while it is written: whole words, that joined are exactly the finished text.
+"""A text while it is generated: whole words that joined are exactly the finished text.
 
-`generate` of transformers hands its tokens to a streamer as it goes, so it runs in a thread of its own here and the
-words come through a queue. A reader who stops early stops the thread at the next token.
+`generate` of transformers passes tokens to a streamer. It runs in a thread here, and the words come through a queue. If
+the reader stops early, the thread stops at the next token.
 """
 
 from __future__ import annotations
@@ -19,10 +19,15 @@ from gavamoe.language.encoding import decode_text
 
 
 class WordStreamer(BaseStreamer, StoppingCriteria):
-    """Takes tokens in, gives words out; as a stopping criterion, ends the text that nobody reads any more."""
+    """Turns generated tokens into words; as a stopping criterion, it ends a text whose reader has left.
+
+    Args:
+        tokenizer: decodes the tokens.
+    """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase):
         self.tokenizer = tokenizer
+        # Words, then None at the end of the text, or the exception that ended it.
         self.pieces: queue.SimpleQueue[str | BaseException | None] = queue.SimpleQueue()
         self.abandoned = threading.Event()
         self._ids: list[int] = []
@@ -30,7 +35,7 @@ class WordStreamer(BaseStreamer, StoppingCriteria):
         self._prompt_is_next, self._ended = True, False
 
     def put(self, value: Tensor) -> None:
-        """Called by `generate` with the prompt, then with each token."""
+        """Take tokens: `generate` calls it with the prompt, then with each new token."""
         if self._prompt_is_next:
             self._prompt_is_next = False
             return
@@ -38,34 +43,35 @@ class WordStreamer(BaseStreamer, StoppingCriteria):
             self._ended = self._ended or token == self.tokenizer.eos_token_id
             if not self._ended:
                 self._ids.append(token)
-        # The last word may still grow, and bytes may still be missing from its last letter.
+        # The last word may still grow, and its last character may lack bytes, so it is not sent yet.
         self._send(decode_text(self.tokenizer, self._ids).rpartition(" ")[0])
 
     def end(self) -> None:
-        """Called by `generate` when the text is complete."""
+        """Send the rest: `generate` calls it when the text is complete."""
         self._send(decode_text(self.tokenizer, self._ids))
 
     def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: Any) -> Tensor:
-        """Whether to stop, [B]."""
+        """Return whether each sequence must stop, bool [B]."""
         return input_ids.new_full((len(input_ids),), int(self.abandoned.is_set())).bool()
 
     def _send(self, text: str) -> None:
+        """Queue what `text` has beyond what was sent."""
         if len(text) > len(self._sent):
             self.pieces.put(text[len(self._sent) :])
             self._sent = text
 
 
-def stream(streamer: WordStreamer, write: Callable[[], Any]) -> Iterator[str]:
-    """Run `write` (a generation that feeds `streamer`) in a thread; yield the pieces; raise what it raises.
+def stream(streamer: WordStreamer, generate: Callable[[], Any]) -> Iterator[str]:
+    """Run `generate`, which feeds `streamer`, in a thread and yield the words; re-raise its exceptions.
 
-    The thread is gone when the iterator is exhausted or closed.
+    The thread has ended when the iterator is exhausted or closed.
     """
 
     def work() -> None:
         try:
-            write()
+            generate()
             streamer.pieces.put(None)
-        except BaseException as error:  # raised again where it can be caught
+        except BaseException as error:  # re-raised in the reader's thread
             streamer.pieces.put(error)
 
     thread = threading.Thread(target=work, name="gavamoe-stream")

@@ -1,4 +1,4 @@
-"""A pretrained base model: loaded by hub id or directory, its vocabulary extended, or one line that says why not."""
+"""Pretrained base models: loading by hub id or directory, new tokens, and one-line errors that say what to do."""
 
 from __future__ import annotations
 
@@ -7,37 +7,47 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
-from huggingface_hub.utils import logging as hub_logging
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
-from transformers.utils import logging as transformers_logging
 
 from gavamoe.errors import ConfigError
+from gavamoe.language.quiet import quiet_transformers
 from gavamoe.language.tokenizer import add_special_tokens
 
 
 def load_base(base: str, dtype: torch.dtype, in_4bit: bool = False) -> PreTrainedModel:
-    """The pretrained LM of a hub id or directory; `ConfigError` says what to do where it cannot be had."""
-    options: dict[str, Any] = {"quantization_config": four_bits(dtype)} if in_4bit else {}
-    lm = load_part(base, AutoModelForCausalLM, dtype=dtype, **options)
-    # Where it came from is no part of what is made of it: a run is copied to other machines.
+    """Load a pretrained causal LM.
+
+    Args:
+        base: hub id or local directory.
+        dtype: precision of the weights.
+        in_4bit: whether to quantize the weights to 4 bits; needs a CUDA GPU and bitsandbytes.
+
+    Raises:
+        ConfigError: The model cannot be loaded; the message says what to do.
+    """
+    options: dict[str, Any] = {"quantization_config": four_bit_config(dtype)} if in_4bit else {}
+    lm = load_pretrained(base, AutoModelForCausalLM, dtype=dtype, **options)
+    # A run is copied to other machines, so it must not record where its base was loaded from.
     lm.config.name_or_path = lm.name_or_path = ""
     return lm
 
 
 def load_tokenizer(base: str) -> tuple[PreTrainedTokenizerBase, list[int]]:
-    """The base model's tokenizer with the prompt's marks, and the ids that are new."""
-    tokenizer = load_part(base, AutoTokenizer)
-    before = len(tokenizer)
+    """Return the base model's tokenizer with the prompt's special tokens, and the ids of the tokens that are new."""
+    tokenizer = load_pretrained(base, AutoTokenizer)
+    size = len(tokenizer)
     add_special_tokens(tokenizer)
-    return tokenizer, list(range(before, len(tokenizer)))
+    return tokenizer, list(range(size, len(tokenizer)))
 
 
 @torch.no_grad()
+@quiet_transformers()
 def extend_vocabulary(lm: Any, vocabulary: int, new_ids: list[int]) -> None:
-    """Room for `vocabulary` tokens; the new ones start as the mean of all that the model knows, in and out.
+    """Make room for `vocabulary` tokens and start the rows of new tokens as the mean of the known rows.
 
-    As an output the mean is unlikely everywhere. A vocabulary that has room already is never cut.
+    Input and output embeddings get the same start: as output weights, the mean is unlikely in every context. Embeddings
+    that are large enough already are never cut.
     """
     known = min(new_ids, default=vocabulary)
     if vocabulary > lm.get_input_embeddings().num_embeddings:
@@ -46,19 +56,21 @@ def extend_vocabulary(lm: Any, vocabulary: int, new_ids: list[int]) -> None:
         table.weight[new_ids] = table.weight[:known].float().mean(0).to(table.weight.dtype)
 
 
-def load_part(base: str, auto_class: Any, **options: Any) -> Any:
-    """Load one part (config, tokenizer or weights) of a base model; `ConfigError` where it cannot be loaded."""
-    hub_logging.set_verbosity_error()  # its retries would stand beside our one line
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+def load_pretrained(base: str, auto_class: Any, **options: Any) -> Any:
+    """Load one part of a base model: the config, tokenizer or weights that `auto_class` reads.
+
+    Raises:
+        ConfigError: The part cannot be loaded; the message says what to do.
+    """
     try:
-        return auto_class.from_pretrained(base, **options)
+        with quiet_transformers():  # the hub's messages about retries would stand beside the one-line error
+            return auto_class.from_pretrained(base, **options)
     except (OSError, ValueError, SafetensorError) as error:
         raise base_error(base, error) from None
 
 
 def base_error(base: str, error: Exception) -> ConfigError:
-    """Return the one line that says why a base model cannot be used and what to do."""
+    """Return the one-line error that says why a base model cannot be used and what to do."""
     cause = error.__cause__
     if isinstance(cause, GatedRepoError):
         return ConfigError(
@@ -66,7 +78,7 @@ def base_error(base: str, error: Exception) -> ConfigError:
         )
     if isinstance(cause, LocalEntryNotFoundError):
         return ConfigError(
-            f"the base model '{base}' is no directory here, and the Hugging Face hub cannot be reached to look for it; "
+            f"the base model '{base}' is not a local directory, and the Hugging Face hub cannot be reached; "
             "check the network, or give a local directory of a causal LM"
         )
     return ConfigError(
@@ -75,12 +87,16 @@ def base_error(base: str, error: Exception) -> ConfigError:
     )
 
 
-def four_bits(dtype: torch.dtype) -> Any:
-    """How a base is held in 4 bits; `ConfigError` where it cannot be."""
+def four_bit_config(dtype: torch.dtype) -> Any:
+    """Return the quantization settings that hold a base in 4 bits (NF4) and compute in `dtype`.
+
+    Raises:
+        ConfigError: There is no CUDA GPU, or bitsandbytes is not installed.
+    """
     if not torch.cuda.is_available() or importlib.util.find_spec("bitsandbytes") is None:
         raise ConfigError(
             "explainer.load_in_4bit needs a CUDA GPU and the package bitsandbytes (pip install 'gavamoe[four-bit]'); "
-            "leave it out to train beside a base in full precision"
+            "leave it out to hold the base in full precision"
         )
     from transformers import BitsAndBytesConfig
 

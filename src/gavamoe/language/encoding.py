@@ -1,4 +1,4 @@
-"""Prompts and texts as token ids."""
+"""Prompts and explanations as token ids, and token ids as text."""
 
 from __future__ import annotations
 
@@ -7,43 +7,44 @@ from functools import lru_cache
 
 from transformers import PreTrainedTokenizerBase
 
-from gavamoe.language.prompt import SPECIAL_TOKENS, render
-from gavamoe.language.tokenizer import as_message, token_name
+from gavamoe.language.prompt import SPECIAL_TOKENS, render_prompt
+from gavamoe.language.quiet import quiet_transformers
+from gavamoe.language.tokenizer import as_user_message, token_name
 
-IGNORED = -100  # the label of a position that takes no part in the loss
+IGNORED = -100  # label of a position that the loss ignores, as in torch's cross_entropy
+PROMPT_CACHE_SIZE = 10_000
 
 
 class PromptEncoder:
-    """Token ids of a prompt; without evidence there are few different ones (levels x features), tokenized once each.
+    """Turns the fields of a prompt into token ids; equal prompts are tokenized once.
 
-    A tokenizer with a chat template wraps the prompt as the user's message; one that begins texts with a token of its
-    own begins the prompt with it.
+    Without evidence there are few different prompts (levels x features). With a chat template, the prompt becomes the
+    user's message. If the tokenizer starts every text with a beginning-of-text token, the prompt starts with it too.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase):
-        self._encode = lru_cache(PROMPTS_KEPT)(lambda text: tuple(_encode_prompt(tokenizer, text)))
-        self._name = {mark: token_name(tokenizer, mark) for mark in SPECIAL_TOKENS}.__getitem__
+        self._encode = lru_cache(PROMPT_CACHE_SIZE)(lambda prompt: tuple(_encode_prompt(tokenizer, prompt)))
+        self._token_name = {token: token_name(tokenizer, token) for token in SPECIAL_TOKENS}.__getitem__
 
     def __call__(self, level: int | None, feature: str | None, evidence: Sequence[str] = ()) -> list[int]:
-        """`level` in 1..R or None, `feature` a word or None, `evidence` sentences."""
-        return list(self._encode(render(level, feature, evidence, self._name)))
+        """Return the token ids of the prompt with a rating level in 1..R, a feature and sentences to quote."""
+        return list(self._encode(render_prompt(level, feature, evidence, self._token_name)))
 
 
-PROMPTS_KEPT = 10_000
-
-
+@quiet_transformers()
 def _encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
     if tokenizer.chat_template:
-        return tokenizer(as_message(tokenizer, prompt), add_special_tokens=False)["input_ids"]
+        return tokenizer(as_user_message(tokenizer, prompt), add_special_tokens=False)["input_ids"]
     ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-    begins = tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
-    return [tokenizer.bos_token_id, *ids] if begins else ids
+    adds_bos = tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
+    return [tokenizer.bos_token_id, *ids] if adds_bos else ids
 
 
+@quiet_transformers()
 def encode_texts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
-    """Token ids of each explanation with the end token, cut to `max_tokens` before it.
+    """Return the token ids of each explanation, at most `max_tokens` of them, followed by the end token.
 
-    A cut text gets its end token too: a model that never sees one would never stop.
+    A text that is cut ends with the end token too: a model that never sees the token would never stop.
     """
     if not texts:
         return []
@@ -52,6 +53,6 @@ def encode_texts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_t
 
 
 def decode_text(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
-    """Token ids as text, white space evened out."""
-    # Cleaning up would rewrite words that are already out when a later token comes (" n't" to "n't").
+    """Return token ids as text without special tokens, every run of white space as one space."""
+    # Clean-up would rewrite streamed words once a later token arrives (" n't" becomes "n't").
     return " ".join(tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False).split())

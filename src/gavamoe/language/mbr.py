@@ -1,10 +1,10 @@
-"""Of several drafts of a text, the one that agrees most with the others and with what people wrote.
+"""Minimum Bayes risk decoding (Eikema & Aziz 2020): of several sampled drafts, keep the one most like the others.
 
-Minimum Bayes risk decoding (Eikema & Aziz 2020): a likely text may be unlike all others, and a single draw may be an
-odd one; what most drafts say in much the same words is what the model holds to be so. Texts that the user wrote and
-texts about the item count as well: sharpened sampling says too little, and they say how much is said and in what words.
+The likeliest text may be unlike all others, and a single sample may be an outlier. The draft that agrees most with the
+other drafts is the one whose content the model is surest of. Review sentences by the user and about the item are
+references as well: sampling at a low temperature writes too little, and they show usual lengths and words.
 
-Shape suffixes: D drafts, T texts, W different tokens.
+Shape suffixes: D drafts, T texts, W different tokens (or bigrams).
 """
 
 from __future__ import annotations
@@ -14,59 +14,72 @@ from itertools import pairwise
 
 import numpy as np
 
-Text = Sequence[int]
-REFERENCE_WEIGHT = (
-    3.0  # what people's texts count against the other drafts: they are less alike, so agree less with any draft
-)
-# Likeness to texts longer than the drafts grows with a draft's length. So a draft loses LENGTH for each factor of e by
-# which its own is off BRIEF of people's (docs/lab-log.md).
+Text = Sequence[int]  # token ids
+# Weight of agreement with a group of references, where agreement with the other drafts has weight 1. Review sentences
+# differ more from each other than drafts do, so any draft agrees less with them.
+REFERENCE_WEIGHT = 3.0
+# Agreement with references that are longer than the drafts grows with the draft's length. So a draft is penalised by
+# LENGTH_WEIGHT times |log(length / target)|, where the target is TARGET_LENGTH_RATIO times the references' mean length.
+# docs/lab-log.md has the measurements.
 LENGTH_WEIGHT, TARGET_LENGTH_RATIO = 0.5, 0.6
 
 
 def mbr_select(drafts: Sequence[Text], *references: Sequence[Text]) -> int:
-    """Which of the drafts (token ids) shares most with the others and with each group of people's texts.
+    """Return the index of the draft with the highest agreement (the first one of equals).
 
-    Two texts share F1 of tokens plus F1 of pairs of neighbours. Beside people's texts, length counts too.
+    The agreement of two texts is the F1 of their tokens plus the F1 of their bigrams. A draft's score is its mean
+    agreement with the other drafts, plus REFERENCE_WEIGHT times its mean agreement with each group of references, minus
+    the length penalty where there are references.
+
+    Args:
+        drafts: D drafts as token ids.
+        references: groups of texts as token ids; each group counts alike, whatever its size, and empty ones not at all.
     """
     if len(drafts) == 1:
         return 0
-    among_DD = _shared(drafts, drafts)
-    agreement_D = (among_DD.sum(1) - among_DD.diagonal()) / (len(drafts) - 1)
+    agreement_DD = _agreement(drafts, drafts)
+    score_D = (agreement_DD.sum(1) - agreement_DD.diagonal()) / (len(drafts) - 1)
     groups = [texts for texts in references if texts]
     for texts in groups:
-        agreement_D = agreement_D + REFERENCE_WEIGHT * _shared(drafts, texts).mean(1)
+        score_D = score_D + REFERENCE_WEIGHT * _agreement(drafts, texts).mean(1)
     if groups:
-        agreement_D = agreement_D - LENGTH_WEIGHT * _off_length(drafts, groups)
-    return int(agreement_D.argmax())
+        score_D = score_D - LENGTH_WEIGHT * _log_length_error(drafts, groups)
+    return int(score_D.argmax())
 
 
-def _off_length(drafts: Sequence[Text], groups: Sequence[Sequence[Text]]) -> np.ndarray:
-    """By how many factors of e each draft is longer or shorter than BRIEF of what people write, [D]."""
-    wished = TARGET_LENGTH_RATIO * np.mean([np.mean([len(text) for text in texts]) for texts in groups])
+def select_draft(drafts: Sequence[list[int]], end: int, *references: Sequence[Text]) -> tuple[list[int], bool]:
+    """Return the draft to keep, cut before its end token, and whether it has one.
+
+    A draft without an end token was cut off; it is kept only if no draft has one.
+
+    Args:
+        drafts: drafts as token ids; what follows an end token means nothing.
+        end: id of the end token.
+        references: groups of texts that the draft should agree with (see `mbr_select`).
+    """
+    cut = [(ids[: ids.index(end)], True) if end in ids else (ids, False) for ids in drafts]
+    eligible = [draft for draft in cut if draft[1]] or cut
+    return eligible[mbr_select([ids for ids, _ in eligible], *references)]
+
+
+def _log_length_error(drafts: Sequence[Text], groups: Sequence[Sequence[Text]]) -> np.ndarray:
+    """Return |log(length / target length)| of each draft, [D]."""
+    target = TARGET_LENGTH_RATIO * np.mean([np.mean([len(text) for text in texts]) for texts in groups])
     length_D = np.array([len(draft) for draft in drafts])
-    return np.abs(np.log(np.maximum(length_D, 1) / max(wished, 1)))
+    return np.abs(np.log(np.maximum(length_D, 1) / max(target, 1)))
 
 
-def _shared(drafts: Sequence[Text], texts: Sequence[Text]) -> np.ndarray:
-    neighbours = [[list(pairwise(text)) for text in group] for group in (drafts, texts)]
-    return _f1(drafts, texts) + _f1(*neighbours)
+def _agreement(drafts: Sequence[Text], texts: Sequence[Text]) -> np.ndarray:
+    """Return F1 of tokens plus F1 of bigrams, [D, T]."""
+    bigrams = [[list(pairwise(text)) for text in group] for group in (drafts, texts)]
+    return _f1(drafts, texts) + _f1(*bigrams)
 
 
 def _f1(drafts: Sequence[Sequence[object]], texts: Sequence[Sequence[object]]) -> np.ndarray:
-    """F1 of the things they are made of, as often as they occur, [D, T]."""
-    places: dict[object, int] = {}
-    columns = [[places.setdefault(thing, len(places)) for thing in text] for text in (*drafts, *texts)]
-    counts = np.array([np.bincount(text, minlength=len(places)) if text else np.zeros(len(places)) for text in columns])
-    one_DW, other_TW = counts[: len(drafts)], counts[len(drafts) :]
-    common_DT = np.minimum(one_DW[:, None], other_TW[None]).sum(-1)
-    return 2 * common_DT / np.maximum(one_DW.sum(1)[:, None] + other_TW.sum(1)[None], 1)
-
-
-def select_draft(drafts: Sequence[list[int]], end: int, *references: Sequence[Sequence[int]]) -> tuple[list[int], bool]:
-    """The draft to keep, without its end token and what follows, and whether it ended; one that did not is the last.
-
-    people: groups of people's texts, to which the draft should be alike too.
-    """
-    cut = [(ids[: ids.index(end)], True) if end in ids else (ids, False) for ids in drafts]
-    kept = [draft for draft in cut if draft[1]] or cut
-    return kept[mbr_select([ids for ids, _ in kept], *references)]
+    """Return the F1 of each draft's and text's units (tokens or bigrams) counted with multiplicity, [D, T]."""
+    index: dict[object, int] = {}
+    unit_ids = [[index.setdefault(unit, len(index)) for unit in text] for text in (*drafts, *texts)]
+    counts = np.array([np.bincount(ids, minlength=len(index)) if ids else np.zeros(len(index)) for ids in unit_ids])
+    draft_DW, text_TW = counts[: len(drafts)], counts[len(drafts) :]
+    common_DT = np.minimum(draft_DW[:, None], text_TW[None]).sum(-1)
+    return 2 * common_DT / np.maximum(draft_DW.sum(1)[:, None] + text_TW.sum(1)[None], 1)

@@ -1,4 +1,4 @@
-"""The tokenizer: byte-level BPE trained on the corpus, or a base model's own with the prompt's marks added."""
+"""The tokenizer: byte-level BPE trained on the corpus, or a base model's own with the prompt's special tokens added."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from gavamoe.language.prompt import END, PAD, SPECIAL_TOKENS
 
-# Templates that know these words then say the same on every day, and open no chain of thought.
-CHAT = {"add_generation_prompt": True, "enable_thinking": False, "date_string": "1 January 2026"}
+# Variables of chat templates that know them: a fixed date, and no chain of thought before the answer.
+CHAT_VARIABLES = {"add_generation_prompt": True, "enable_thinking": False, "date_string": "1 January 2026"}
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
-    """Byte-level BPE: any text can be written, none is unknown. At most `vocabulary` tokens with the marks."""
+    """Train a byte-level BPE tokenizer, which can write any text and needs no unknown token.
+
+    Args:
+        texts: the training texts.
+        vocabulary: largest number of tokens, special tokens included.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
-    # A leading space makes the first word the same token as everywhere else.
+    # A leading space makes the first word of a text the same token as elsewhere.
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
@@ -38,14 +43,17 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
 
 
 def add_special_tokens(tokenizer: PreTrainedTokenizerBase) -> int:
-    """Add the marks (and a padding token where there is none) to a base model's tokenizer; return how many are new.
+    """Add the prompt's special tokens to a base model's tokenizer in place.
 
-    A mark that the base has for a token, or writes around a message (Zephyr's `<|user|>`), stays the base's; ours gets
-    the name that `token_name` then finds.
+    A padding or end token is added where there is none. A name that the base uses, as a token or in its chat template
+    (Zephyr's `<|user|>`), stays the base's; the prompt's token then gets the name that `token_name` returns.
+
+    Returns:
+        How many tokens are new.
     """
-    vocabulary, message = tokenizer.get_vocab(), as_message(tokenizer, "a")
-    marks = [_apart(mark) if mark in vocabulary or mark in message else mark for mark in SPECIAL_TOKENS]
-    added = tokenizer.add_special_tokens({"additional_special_tokens": marks}, replace_extra_special_tokens=False)
+    vocabulary, message = tokenizer.get_vocab(), as_user_message(tokenizer, "a")
+    names = [_prefixed(token) if token in vocabulary or token in message else token for token in SPECIAL_TOKENS]
+    added = tokenizer.add_special_tokens({"additional_special_tokens": names}, replace_extra_special_tokens=False)
     if tokenizer.pad_token is None:
         added += tokenizer.add_special_tokens({"pad_token": PAD})
     if tokenizer.eos_token is None:
@@ -53,22 +61,22 @@ def add_special_tokens(tokenizer: PreTrainedTokenizerBase) -> int:
     return added
 
 
-def as_message(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
-    """`text` as the user's message to a tokenizer with a chat template, up to where the answer begins; else itself."""
+def as_user_message(tokenizer: PreTrainedTokenizerBase, text: str) -> str:
+    """Return `text` as the user's message of a chat, up to where the answer starts; unchanged without a template."""
     if not tokenizer.chat_template:
         return text
-    return str(tokenizer.apply_chat_template([{"role": "user", "content": text}], tokenize=False, **CHAT))
+    return str(tokenizer.apply_chat_template([{"role": "user", "content": text}], tokenize=False, **CHAT_VARIABLES))
 
 
-def token_name(tokenizer: PreTrainedTokenizerBase, mark: str) -> str:
-    """What one of the prompt's marks is called in this tokenizer."""
-    return _apart(mark) if _apart(mark) in tokenizer.get_added_vocab() else mark
+def token_name(tokenizer: PreTrainedTokenizerBase, token: str) -> str:
+    """Return the name that one of SPECIAL_TOKENS has in this tokenizer."""
+    return _prefixed(token) if _prefixed(token) in tokenizer.get_added_vocab() else token
 
 
-def special_token_id(tokenizer: PreTrainedTokenizerBase, mark: str) -> int:
-    """The id of one of the prompt's marks."""
-    return int(tokenizer.convert_tokens_to_ids(token_name(tokenizer, mark)))
+def special_token_id(tokenizer: PreTrainedTokenizerBase, token: str) -> int:
+    """Return the id of one of SPECIAL_TOKENS in this tokenizer."""
+    return int(tokenizer.convert_tokens_to_ids(token_name(tokenizer, token)))
 
 
-def _apart(mark: str) -> str:
-    return mark.replace("<|", "<|gavamoe-")
+def _prefixed(token: str) -> str:
+    return token.replace("<|", "<|gavamoe-")

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from transformers import GenerationConfig
 
 from gavamoe.baselines.simple import System
 from gavamoe.conditions import Condition
@@ -26,7 +25,6 @@ from gavamoe.evaluation.score import STANDARD_METRICS, further_metrics
 from gavamoe.evaluation.significance import Interval, confidence_intervals
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.explainer.explanation import Explanation
-from gavamoe.language.decoding_config import drafts_of
 
 
 @dataclass
@@ -76,7 +74,7 @@ def evaluate(
         "feature": condition.feature,
         "oracle": condition.oracle,
         "evidence": explainer.context.quoted,
-        "decoding": describe_decoding(explainer.model.generation_config),
+        "decoding": explainer.decoding.describe(),
         "normalization": NORMALIZATION,
         "truncate_words": TRUNCATE_WORDS,
         "texts": int(has_text(reviews).sum()),
@@ -114,13 +112,3 @@ def group_labels(explainer: Explainer, reviews: pl.DataFrame, explanations: list
         "cluster": [explanation.cluster for explanation in explanations],
         "rating": reviews["rating"].to_list(),
     }
-
-
-def describe_decoding(generation: GenerationConfig) -> str:
-    """The run's way of decoding in a few words."""
-    if generation.do_sample:
-        drawn = f"sampled, temperature {generation.temperature:g}, top-p {generation.top_p:g}, seed 0"
-        drafts = drafts_of(generation)
-        heard = " and like people's sentences" if getattr(generation, "heard", None) else ""
-        return f"{drawn}, of {drafts} drafts the one most like the others{heard}" if drafts > 1 else drawn
-    return f"{generation.num_beams} beams" if (generation.num_beams or 1) > 1 else "greedy"

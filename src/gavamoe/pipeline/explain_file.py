@@ -24,6 +24,7 @@ from gavamoe.errors import RunError
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.explainer.explanation import Explanation
 from gavamoe.files import staged_file, write_json
+from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.pipeline.pairs_file import read_pairs
 from gavamoe.progress import track
 
@@ -39,6 +40,7 @@ def explain_file(
     resume: bool = False,
     window: int = WINDOW,
     evidence: int = 0,
+    decoding: DecodingConfig | None = None,
 ) -> dict[str, Any]:
     """Explain the pairs of a file and write one row per pair, in their order, to `out`.
 
@@ -50,6 +52,7 @@ def explain_file(
         resume: whether to keep the windows that an interrupted call for the same `out` finished.
         window: pairs per part.
         evidence: sentences from other reviews to write with each text; 0 for no such column.
+        decoding: how to decode; None is the run's own.
 
     Returns:
         n, out and conditions, as `gavamoe explain --pairs --json` prints them.
@@ -60,11 +63,12 @@ def explain_file(
     """
     check_suffix(out)
     table = read_pairs(pairs, condition, explainer.catalog.scale)
+    decoding = decoding or explainer.decoding
     plan = {
         "pairs": _file_digest(pairs),
         "model": _model_digest(explainer),
         "conditions": condition.to_dict(),
-        "decoding": explainer.model.generation_config.to_diff_dict(),
+        "decoding": decoding.to_generation_config().to_diff_dict(),
         "window": window,
         "evidence": evidence,
     }
@@ -77,7 +81,9 @@ def explain_file(
             if number in parts:
                 advance(len(rows), "")
             else:
-                explained = explainer.explain_batch(rows, condition, evidence=evidence, advance=advance)
+                explained = explainer.explain_batch(
+                    rows, condition, evidence=evidence, advance=advance, decoding=decoding
+                )
                 parts.write(number, _frame(explained, bool(evidence)))
     texts = parts.scan(len(starts))
     write_table(_flat_cells(texts) if ".csv" in out.suffixes else texts, out)

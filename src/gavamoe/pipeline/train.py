@@ -1,4 +1,7 @@
-"""`gavamoe train`: prepared data in, a run directory out; each finished stage is kept, an unfinished one resumes."""
+"""`gavamoe train`: from prepared data to a run directory; a finished stage is kept, an unfinished one resumes.
+
+train_run: open the run -> stage 1 (_train_preference) -> stage 2 (_train_explainer) -> model card
+"""
 
 from __future__ import annotations
 
@@ -6,23 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
-import torch
 
 from gavamoe.config import RunConfig
 from gavamoe.data.dataset import InteractionArrays, ReviewDataset
 from gavamoe.distributed import default_device, is_main_process, main_process_first
 from gavamoe.errors import DataError
 from gavamoe.explainer import build
-from gavamoe.explainer.context import ContextBuilder
-from gavamoe.explainer.dataset import ExplanationDataset
-from gavamoe.explainer.gate_assignment import GateAssignment
-from gavamoe.explainer.lora import add_lora, merge_lora, save_adapter
-from gavamoe.explainer.soft_tokens import item_lsa_vectors, soft_token_init
-from gavamoe.explainer.trainer import fit_explainer
+from gavamoe.explainer.train import train_explainer
 from gavamoe.files import staged_directory, write_json
-from gavamoe.language.decoding_config import generation_settings
 from gavamoe.pipeline.model_card import write_model_card
 from gavamoe.pipeline.run_setup import Stage, open_run
 from gavamoe.preference.choose_k import choose_clusters
@@ -44,11 +39,24 @@ def train_run(
     resume: bool = False,
     on_note: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
-    """Train the stages asked for and return the figures of the last epochs.
+    """Train the requested stages of a run and return their last figures (`summary`).
 
-    An existing run is continued only with `resume` or to add a stage it lacks; otherwise `RunError`. `config` None is
-    that of the run to resume, or the preset. Interrupted and resumed, the weights are those of an uninterrupted run
-    with the same seed.
+    A run that was interrupted and resumed ends with the weights of an uninterrupted run with the same seed.
+
+    Args:
+        data: directory of a prepared dataset.
+        out: run directory; a new one, one to resume, or one that lacks the requested stage.
+        config: settings; None takes those of the run to resume, or those of the preset.
+        preset: name of the preset.
+        base_model: hub id or directory of the LM that stage 2 is built around; None trains a small one from scratch.
+        stage: which stages to train.
+        resume: whether to continue an interrupted run.
+        on_note: receives a line when a stage starts.
+
+    Raises:
+        RunError: `out` holds files and is neither resumed nor given a missing stage.
+        ConfigError: The settings contradict each other, the data or the run.
+        DataError: The data has no texts to learn from.
     """
     dataset = ReviewDataset.load(data)
     run = RunDirectory(out)
@@ -61,7 +69,7 @@ def train_run(
         _check_explainer(run, dataset, card, stage)
 
     with open_run(run, dataset, asked, stage, resume, check) as card:
-        check(card)  # early: what would stop stage 2 should not cost stage 1
+        check(card)  # before stage 1, so that its training is not wasted if stage 2 is impossible
         if stage in ("preference", "all") and not run.has(PREFERENCE_FILES):
             say("stage 1: the preference model learns taste from ratings")
             _train_preference(run, dataset, card.settings, say)
@@ -76,6 +84,7 @@ def train_run(
 
 
 def _check_explainer(run: RunDirectory, dataset: ReviewDataset, card: RunCard, stage: Stage) -> None:
+    """Raise `InputError` if stage 2 cannot be trained as the card says."""
     if stage == "preference":
         return
     config = card.settings
@@ -88,7 +97,7 @@ def _check_explainer(run: RunDirectory, dataset: ReviewDataset, card: RunCard, s
 
 
 def summary(run: RunDirectory) -> dict[str, Any]:
-    """Where the run lies and the last figures of each stage it has."""
+    """Return the path of a run and the figures of each trained stage, as `gavamoe train --json` prints them."""
     records = run.read_training()
     result: dict[str, Any] = {"run": str(run.path)}
     if "preference" in records:
@@ -101,47 +110,43 @@ def summary(run: RunDirectory) -> dict[str, Any]:
     return result
 
 
-def _ids(frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    user, item = (frame[name].to_numpy().astype(np.int64) for name in ("user_id", "item_id"))
-    return user, item
-
-
 def _train_preference(run: RunDirectory, dataset: ReviewDataset, config: RunConfig, say: Callable[[str], None]) -> None:
+    """Train stage 1 and save it in the run."""
     preference, seed, catalog = config.preference, config.seed, dataset.catalog
     with main_process_first():
         arrays = dataset.mapped_arrays(run.checkpoints / "interactions")
     sizes = catalog.n_users, catalog.n_items, catalog.scale.levels
     checkpoint = run.checkpoints / "preference.safetensors"
     if preference.choose_clusters is not None:
-        clusters = _chosen(run, arrays, sizes, config, say)
+        clusters = _chosen_clusters(run, arrays, sizes, config, say)
         preference = preference.model_copy(update={"clusters": clusters})
     model = PreferenceModel.from_config(*sizes, preference, seed).to(default_device())
     if preference.item_features:
         model.set_item_features(ItemText(catalog.items, preference.item_features, seed).vectors(catalog.items))
     history = fit_preference(model, arrays["train"], arrays["valid"], preference, seed, checkpoint)
-    with main_process_first() as leading:
-        if leading:
+    with main_process_first() as is_first:
+        if is_first:
             _record(run, "preference", history)
             with staged_directory(run.preference) as staged:
                 model.save_pretrained(staged)
             run.discard_checkpoints()
 
 
-def _chosen(
+def _chosen_clusters(
     run: RunDirectory,
     arrays: dict[str, InteractionArrays],
     sizes: tuple[int, int, int],
     config: RunConfig,
     say: Callable[[str], None],
 ) -> int:
-    """The number of clusters that the criterion names, kept with its rivals for a resumed training."""
+    """Return the number of clusters with the best criterion; all candidates are recorded, for a resumed training."""
     criterion = config.preference.choose_clusters or "bic"
     records = run.read_training().get("clusters")
     if records is None:
-        found = choose_clusters(arrays["train"], arrays["valid"], *sizes, config.preference, criterion, config.seed)
-        records = [{"clusters": c.clusters, criterion: c.cost} for c in found]
-        with main_process_first() as leading:
-            if leading:
+        tried = choose_clusters(arrays["train"], arrays["valid"], *sizes, config.preference, criterion, config.seed)
+        records = [{"clusters": c.clusters, criterion: c.cost} for c in tried]
+        with main_process_first() as is_first:
+            if is_first:
                 _record(run, "clusters", records)
     clusters = int(records[0]["clusters"])
     say(f"{clusters} clusters by {criterion.upper()} among {' to '.join(map(str, config.preference.cluster_range))}")
@@ -149,52 +154,36 @@ def _chosen(
 
 
 def _train_explainer(run: RunDirectory, dataset: ReviewDataset, card: RunCard) -> None:
-    config, seed = card.settings.explainer.resolve_defaults(base=card.base_model is not None), card.settings.seed
-    preference = PreferenceModel.from_pretrained(run.preference).eval()
-    train, valid = (_texts(dataset, split) for split in ("train", "valid"))
-    torch.manual_seed(seed)
-    clusters = GateAssignment.fit(config.gate_clusters, preference, *_ids(train), seed)
-    context = ContextBuilder.fit(train, dataset.catalog, preference, clusters, config.evidence)
-    users, items = preference.embedding_tables()
-    if not config.use_preference_vectors:
-        users, items = users[:, :0], items[:, :0]
-    vectors = (
-        soft_token_init(users, torch.zeros(len(users), config.soft_token_width)),
-        soft_token_init(items, item_lsa_vectors(train, len(items), config.soft_token_width)),
+    """Train stage 2 and save it in the run."""
+    trained = train_explainer(
+        _reviews_with_text(dataset, "train"),
+        _reviews_with_text(dataset, "valid"),
+        dataset.catalog,
+        PreferenceModel.from_pretrained(run.preference).eval(),
+        card.settings.explainer,
+        card.settings.seed,
+        run.checkpoints / "explainer",
+        card.base_model,
+        run.tensorboard,
     )
-    if card.base_model is None:
-        model, tokenizer = build.from_scratch(train["text"].to_list(), config, clusters.count, vectors)
-    else:
-        model, tokenizer = build.from_base(card.base_model, config, clusters.count, vectors)
-    model.generation_config = generation_settings(config, tokenizer)
-    learn, check = (
-        ExplanationDataset(context.from_reviews(frame), frame["text"].to_list(), tokenizer, config, seed, hide)
-        for frame, hide in ((train, True), (valid, False))
-    )
-    trained = add_lora(model, tokenizer, config) if config.tuning == "lora" else model
-    logs = run.tensorboard if config.tensorboard else None
-    history = fit_explainer(trained, tokenizer, learn, check, config, seed, run.checkpoints / "explainer", logs)
     if not is_main_process():
         return
-    _record(run, "explainer", history)
+    _record(run, "explainer", trained.history)
     with staged_directory(run.explainer) as staged:
-        if config.save == "adapter" and card.base_model is not None:
-            save_adapter(trained, card.base_model, staged)
-        else:
-            merge_lora(trained).save_pretrained(staged)
-        tokenizer.save_pretrained(staged)
-        context.save(staged)
+        trained.save(staged)
     run.discard_checkpoints()
 
 
-def _texts(dataset: ReviewDataset, split: str) -> pl.DataFrame:
+def _reviews_with_text(dataset: ReviewDataset, split: str) -> pl.DataFrame:
     return dataset.interactions(split).filter(HAS_TEXT)
 
 
 def _check_texts(dataset: ReviewDataset, split: str) -> None:
+    """Raise `DataError` if a split has no review with text."""
     if dataset.scan().filter((pl.col("split") == split) & HAS_TEXT).head(1).collect().is_empty():
         raise DataError(f"{dataset.path} has no {split} reviews with text, and the explainer learns from texts")
 
 
 def _record(run: RunDirectory, stage: str, history: list[dict[str, Any]]) -> None:
+    """Add the loss records of a stage to training.json."""
     write_json(run.training, {**run.read_training(), stage: history})

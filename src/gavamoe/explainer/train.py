@@ -1,0 +1,129 @@
+"""Stage 2 from reviews to a trained model: the assembly of all its parts.
+
+gates -> context -> soft-token vectors -> language model -> datasets -> LoRA -> trainer -> TrainedExplainer.save
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
+
+from gavamoe.config import ExplainerConfig
+from gavamoe.data.catalog import Catalog
+from gavamoe.explainer import build
+from gavamoe.explainer.context import ContextBuilder, id_columns
+from gavamoe.explainer.dataset import ExplanationDataset
+from gavamoe.explainer.gate_assignment import GateAssignment
+from gavamoe.explainer.lora import add_lora, merge_lora, save_adapter
+from gavamoe.explainer.soft_tokens import item_lsa_vectors, soft_token_init
+from gavamoe.explainer.trainer import fit_explainer
+from gavamoe.language.decoding_config import DecodingConfig
+from gavamoe.language.quiet import quiet_transformers
+from gavamoe.preference.model import PreferenceModel
+
+
+@dataclass(frozen=True)
+class TrainedExplainer:
+    """A trained stage 2, ready to be saved.
+
+    Args:
+        model: the language model; with LoRA its PEFT model.
+        tokenizer: the model's.
+        context: everything else that stage 2 needs to explain a pair.
+        history: the loss records of `fit_explainer`.
+        adapter_base: the base model that an adapter is saved beside; None to save the whole model.
+    """
+
+    model: nn.Module
+    tokenizer: PreTrainedTokenizerBase
+    context: ContextBuilder
+    history: list[dict[str, Any]]
+    adapter_base: str | None
+
+    @quiet_transformers()
+    def save(self, directory: Path) -> None:
+        """Write model (merged, or as an adapter), tokenizer and context; LoRA factors are merged in place."""
+        if self.adapter_base is None:
+            merge_lora(self.model).save_pretrained(directory)
+        else:
+            save_adapter(self.model, self.adapter_base, directory)
+        self.tokenizer.save_pretrained(directory)
+        self.context.save(directory)
+
+
+@quiet_transformers()
+def train_explainer(
+    train: pl.DataFrame,
+    valid: pl.DataFrame,
+    catalog: Catalog,
+    preference: PreferenceModel,
+    config: ExplainerConfig,
+    seed: int,
+    checkpoints: Path,
+    base_model: str | None = None,
+    tensorboard: Path | None = None,
+) -> TrainedExplainer:
+    """Train stage 2 on reviews with text; every process of a distributed training calls it.
+
+    Args:
+        train: prepared training reviews.
+        valid: prepared validation reviews.
+        catalog: names and rating scale of the data.
+        preference: trained stage 1, in evaluation mode.
+        config: settings of stage 2.
+        seed: of everything random; torch's generator is seeded with it.
+        checkpoints: folder of the training state; an interrupted training found there is resumed.
+        base_model: hub id or directory of a pretrained LM; None trains a small one from scratch.
+        tensorboard: where to write the losses too, if `config.tensorboard` says so.
+
+    Raises:
+        ConfigError: The settings contradict each other, or do not fit the base model.
+    """
+    config = config.resolve_defaults(base=base_model is not None)
+    torch.manual_seed(seed)
+    gates = GateAssignment.fit(config.gate_clusters, preference, *id_columns(train), seed)
+    context = ContextBuilder.fit(train, catalog, preference, gates, config.evidence)
+    vectors = soft_token_vectors(train, preference, config)
+    if base_model is None:
+        model, tokenizer = build.from_scratch(train["text"].to_list(), config, gates.count, vectors)
+    else:
+        model, tokenizer = build.from_base(base_model, config, gates.count, vectors)
+    model.generation_config = DecodingConfig.from_settings(config, tokenizer).to_generation_config()
+    train_set = _dataset(train, context, tokenizer, config, seed, hide=True)
+    valid_set = _dataset(valid, context, tokenizer, config, seed, hide=False)
+    trained = add_lora(model, tokenizer, config) if config.tuning == "lora" else model
+    logs = tensorboard if config.tensorboard else None
+    history = fit_explainer(trained, tokenizer, train_set, valid_set, config, seed, checkpoints, logs)
+    return TrainedExplainer(trained, tokenizer, context, history, base_model if config.save == "adapter" else None)
+
+
+def soft_token_vectors(
+    train: pl.DataFrame, preference: PreferenceModel, config: ExplainerConfig
+) -> tuple[Tensor, Tensor]:
+    """Return the vectors that the soft tokens of users and items start from, each [N, V + W] (`soft_tokens`)."""
+    users_NV, items_NV = preference.embedding_tables()
+    if not config.use_preference_vectors:
+        users_NV, items_NV = users_NV[:, :0], items_NV[:, :0]
+    return (
+        soft_token_init(users_NV, torch.zeros(len(users_NV), config.soft_token_width)),
+        soft_token_init(items_NV, item_lsa_vectors(train, len(items_NV), config.soft_token_width)),
+    )
+
+
+def _dataset(
+    reviews: pl.DataFrame,
+    context: ContextBuilder,
+    tokenizer: PreTrainedTokenizerBase,
+    config: ExplainerConfig,
+    seed: int,
+    hide: bool,
+) -> ExplanationDataset:
+    pairs, predicted = context.from_reviews(reviews)
+    evidence = context.quotable_evidence(pairs, predicted)
+    return ExplanationDataset(pairs, reviews["text"].to_list(), tokenizer, config, seed, hide, evidence)
