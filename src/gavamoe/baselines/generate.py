@@ -11,8 +11,10 @@ from gavamoe.baselines.batches import Batch
 from gavamoe.baselines.data import Vocabulary
 from gavamoe.baselines.text_model import TextModel
 from gavamoe.language.decoding_config import DecodingConfig
+from gavamoe.language.encoding import decode_text
 from gavamoe.language.mbr import select_draft
 from gavamoe.language.sampling import PairSampling, pair_keys
+from gavamoe.language.whole_characters import TokenBytes, WholeCharacters, token_bytes
 
 
 @torch.inference_mode()
@@ -23,14 +25,15 @@ def generate_texts(
     model.eval()
     drafts = [_generate_draft(model, vocabulary, batch, decoding, seed, draft) for draft in range(decoding.num_drafts)]
     kept = [select_draft(of_pair, vocabulary.end)[0] for of_pair in zip(*drafts, strict=True)]
-    return [" ".join(vocabulary.tokenizer.decode(ids, skip_special_tokens=True).split()) for ids in kept]
+    return [decode_text(vocabulary.tokenizer, ids) for ids in kept]
 
 
 def _generate_draft(
     model: TextModel, vocabulary: Vocabulary, batch: Batch, decoding: DecodingConfig, seed: int, draft: int
 ) -> list[list[int]]:
     """Token ids of one draft of each text, the end token repeated after it."""
-    processors = _processors(batch, vocabulary.end, decoding, pair_keys(batch.user_B, batch.item_B, seed, draft))
+    keys_B = pair_keys(batch.user_B, batch.item_B, seed, draft)
+    processors = _processors(batch, vocabulary.end, decoding, keys_B, token_bytes(vocabulary.tokenizer))
     tokens_BS = batch.user_B.new_zeros(len(batch), 0)
     ended_B = torch.zeros_like(batch.user_B, dtype=torch.bool)
     logits_BV, state = model.begin(batch)
@@ -44,12 +47,19 @@ def _generate_draft(
     return tokens_BS.tolist()
 
 
-def _processors(batch: Batch, end: int, decoding: DecodingConfig, keys_B: Tensor) -> LogitsProcessorList:
+def _processors(
+    batch: Batch, end: int, decoding: DecodingConfig, keys_B: Tensor, tokens: TokenBytes | None
+) -> LogitsProcessorList:
     processors = LogitsProcessorList()
     if decoding.no_repeat_ngram_size:
         processors.append(NoRepeatNGramLogitsProcessor(decoding.no_repeat_ngram_size))
     if decoding.exponential_decay_length_penalty is not None:
         processors.append(ExponentialDecayLengthPenalty(decoding.exponential_decay_length_penalty, end, 0))
+    sampling = None
     if decoding.do_sample:
-        processors.append(PairSampling(keys_B, 0, decoding.temperature or 1.0, decoding.top_p or 1.0))
+        sampling = PairSampling(keys_B, 0, decoding.temperature or 1.0, decoding.top_p or 1.0)
+    if tokens is not None:
+        processors.append(WholeCharacters(tokens, 0, sampling))
+    elif sampling is not None:
+        processors.append(sampling)
     return processors
