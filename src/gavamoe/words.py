@@ -4,9 +4,9 @@
                          --normalized_words-->  it | ' | s | 2.5 | stars      (the field's tables)
     "很好看。wifi快"     --either-->             很 | 好 | 看 | 。 | wifi | 快
 
-Scripts that write no blanks between words (Chinese, Japanese, Thai, Lao, Khmer, Burmese) have no words that a program can
-read off. There each character is a word, as in sacrebleu's tokenizer for Chinese. Elsewhere a word is a run of letters
-with their combining marks and joiners, after Unicode Standard Annex 29 (rules WB3c to WB5), in the composed form (NFC).
+Scripts that write no blanks between words (Chinese, Japanese, Thai, Lao, Khmer, Burmese) have no words that a program
+can read off. There each character is a word, as in sacrebleu's tokenizer for Chinese. Elsewhere a word is a run of
+letters with their combining marks and joiners, after Unicode Standard Annex 29 (rules WB3c to WB5), composed (NFC).
 A text in ASCII takes a path of its own, because most texts are and it is several times faster.
 """
 
@@ -44,6 +44,7 @@ ASCII_PUNCTUATION = {
 
 AS_GIVEN = "as given, split on white space"
 CHARACTERS_ARE_WORDS = "in scripts without blanks each character is a word"
+_WIDE_PUNCTUATION = r"\u3000-\u303f\uff01-\uff0f\uff1a-\uff20\u2026"
 _JOINERS = "\u200c\u200d"  # zero-width: inside Persian and Indic words, and inside emoji
 # A number, a word without its inner apostrophes and hyphens (as the field splits them), or one punctuation mark.
 _ASCII_TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+|\S")
@@ -58,6 +59,10 @@ _TOKEN = regex.compile(
     regex.VERBOSE,
 )
 _CHARACTER = regex.compile(rf"(?V1){CHARACTER}")
+_CHARACTER_OR_MARK = regex.compile(rf"(?V1){CHARACTER}|[{_WIDE_PUNCTUATION}]")
+_BLANK_BETWEEN_CHARACTERS = regex.compile(
+    rf"(?V1)(?<=[{UNSPACED}{_WIDE_PUNCTUATION}]\p{{M}}*)\ (?=[{UNSPACED}{_WIDE_PUNCTUATION}])"
+)
 _WORD_OR_CHARACTER = regex.compile(rf"(?V1){CHARACTER}|[^\s{UNSPACED}]+")
 _UNSPACED_LETTER = regex.compile(rf"(?V1)[{UNSPACED}]")
 _OTHER_WORD = rf"[^\s{UNSPACED}]*[[\p{{L}}\p{{N}}]&&[^{UNSPACED}]][^\s{UNSPACED}]*"  # between blanks and characters
@@ -71,7 +76,7 @@ def split_words(text: str) -> list[str]:
     if text.isascii():
         return text.split()
     text = unicodedata.normalize("NFC", text)
-    return _CHARACTER.sub(r" \g<0> ", text).split()
+    return (_CHARACTER_OR_MARK.sub(r" \g<0> ", text) if _UNSPACED_LETTER.search(text) else text).split()
 
 
 def normalized_words(text: str) -> list[str]:
@@ -87,12 +92,6 @@ def join_words(words: Sequence[str]) -> str:
     """Join words with blanks, except between two characters of scripts without blanks."""
     text = " ".join(words)
     return text if text.isascii() else _BLANK_BETWEEN_CHARACTERS.sub("", text)
-
-
-_WIDE_PUNCTUATION = r"\u3000-\u303f\uff01-\uff0f\uff1a-\uff20\u2026"
-_BLANK_BETWEEN_CHARACTERS = regex.compile(
-    rf"(?V1)(?<=[{UNSPACED}{_WIDE_PUNCTUATION}]\p{{M}}*)\ (?=[{UNSPACED}{_WIDE_PUNCTUATION}])"
-)
 
 
 def first_words(text: str, count: int) -> str:

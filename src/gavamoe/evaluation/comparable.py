@@ -29,7 +29,7 @@ def normalize(text: str) -> str:
 
 
 def describe_normalization(outputs: Outputs) -> str:
-    """Return the condition that states how the texts were normalized, and what their words are where it needs saying."""
+    """Return the condition that states how the texts were normalized, and whether characters are words in them."""
     return f"{NORMALIZATION}; {CHARACTERS_ARE_WORDS}" if outputs.has_unspaced else NORMALIZATION
 
 

@@ -1,7 +1,7 @@
 """Tell which language most texts are in, by their script and their most frequent short words.
 
-It is a rough and cheap answer for a whole corpus, not for one text, and the same on every machine: no package, no model.
-`prepare --language` uses lingua for single texts.
+It is a rough and cheap answer for a whole corpus, not for one text. It needs no package and no model, so it is the same
+on every machine. `prepare --language` uses lingua for single texts.
 """
 
 from __future__ import annotations

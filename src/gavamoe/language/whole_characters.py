@@ -1,10 +1,10 @@
 """Whole characters only: what a byte-level tokenizer's tokens may follow, so that a text never shows U+FFFD.
 
-A token may hold a part of a character: "好" is the bytes E5 A5 BD, often three tokens. A model that follows the first of
-them with anything but the second writes bytes that are no text. A state machine over UTF-8 (after Unicode Table 3-7)
+A token may hold a part of a character: "好" is the bytes E5 A5 BD, often three tokens. A model that follows the first
+of them with anything but the second writes bytes that are no text. A state machine over UTF-8 (Unicode, Table 3-7)
 knows, for every token, whether it may come next:
 
-    token ids --TokenBytes.from_tokenizer--> next_SV: the state after each token in each state, REJECT if it may not come
+    token ids --TokenBytes.from_tokenizer--> next_SV: the state after each token, REJECT if it may not come
 
 The replacement character itself (EF BF BD), which damaged training texts hold, is rejected as well.
 

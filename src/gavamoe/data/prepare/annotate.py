@@ -38,7 +38,7 @@ class FeatureAnnotator:
     note: str = ""
 
     def apply(self, rows: pl.LazyFrame) -> pl.LazyFrame:
-        """Set the feature, opinion and sentiment of interactions; an extractor that learns also shortens long reviews."""
+        """Set the feature, opinion and sentiment of interactions; all but a given column also shortens long reviews."""
         if self.method == "column":
             return rows
         if self.extractor is None:
