@@ -111,6 +111,7 @@ SHORT_MODULES: dict[str, str] = {
     "gavamoe.__main__": "`python -m gavamoe` needs this file",
     "gavamoe.errors": "every folder imports the errors, and they import nothing",
     "gavamoe.markdown": "a helper that three folders share, and none of them is below the others",
+    "gavamoe.data.sentences": "the name by which scripts import what features needs too",
     "gavamoe.cli.demo": "one file per command",
     "gavamoe.cli.diagnose": "one file per command",
     "gavamoe.cli.evaluate": "one file per command",

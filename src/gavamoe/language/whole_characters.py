@@ -140,7 +140,7 @@ def _after(pieces: Sequence[bytes]) -> np.ndarray:
     after_SV[1:, lengths == 0] = REJECT  # special tokens, the end of a text among them
     for place in range(lengths.max(initial=0)):
         (longer,) = np.nonzero(lengths > place)
-        byte = np.array([pieces[token][place] for token in longer])
+        byte = np.array([pieces[token][place] for token in longer.tolist()])
         after_SV[:, longer] = table[after_SV[:, longer], byte]
     return after_SV
 
