@@ -9,14 +9,14 @@ from gavamoe.errors import DataError
 from gavamoe.explainer.expert_usage import ExpertReport
 
 
-def test_use_is_counted_by_cluster_layer_and_expert():
+def test_choices_are_counted_by_cluster_layer_and_expert():
     counts_NLE = np.array([[[4, 0, 0, 0]], [[0, 2, 2, 0]], [[2, 2, 0, 0]]])
-    report = ExpertReport.count(counts_NLE, np.array([2, 0, 2]), [5])
+    report = ExpertReport.from_counts(counts_NLE, np.array([2, 0, 2]), [5])
     rows = {(c, layer, e): (n, share) for c, layer, e, n, share in report.use.iter_rows()}
     assert rows[2, 5, 0] == (6, 0.75)
     assert rows[2, 5, 1] == (2, 0.25)
     assert rows[0, 5, 1] == rows[0, 5, 2] == (2, 0.5)
-    load = {row["cluster"]: row for row in report.load().to_dicts()}
+    load = {row["cluster"]: row for row in report.load_balance().to_dicts()}
     assert load[0]["entropy"] == pytest.approx(0.5)  # two of four experts, evenly
     assert load[0]["dead"] == 2
     assert load[0]["balance"] == pytest.approx(2.0)
@@ -28,10 +28,10 @@ def test_use_is_counted_by_cluster_layer_and_expert():
 
 
 def test_even_use_has_entropy_and_balance_one():
-    report = ExpertReport.count(np.full((3, 2, 4), 5), np.array([0, 1, 1]), [0, 1])
-    assert report.load()["entropy"].to_list() == pytest.approx([1.0] * 6)
-    assert report.load()["balance"].to_list() == pytest.approx([1.0] * 6)
-    assert report.load()["dead"].sum() == 0
+    report = ExpertReport.from_counts(np.full((3, 2, 4), 5), np.array([0, 1, 1]), [0, 1])
+    assert report.load_balance()["entropy"].to_list() == pytest.approx([1.0] * 6)
+    assert report.load_balance()["balance"].to_list() == pytest.approx([1.0] * 6)
+    assert report.load_balance()["dead"].sum() == 0
 
 
 def test_a_run_reports_on_reviews(explainer, dataset_path):

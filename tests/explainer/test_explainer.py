@@ -1,4 +1,4 @@
-"""Explanations as a user asks for them."""
+"""The public interface of a trained run."""
 
 import shutil
 
@@ -19,7 +19,7 @@ def some_pairs(count: int = 12) -> pl.DataFrame:
     )
 
 
-def test_the_package_offers_its_three_names():
+def test_the_package_exports_its_three_names():
     assert {gavamoe.Explainer.__name__, gavamoe.PreferenceModel.__name__, gavamoe.ReviewDataset.__name__} == {
         "Explainer",
         "PreferenceModel",
@@ -37,7 +37,7 @@ def test_permuting_or_splitting_a_batch_changes_no_text(explainer):
     assert [e.text for e in alone] == [e.text for e in together]
 
 
-def test_one_explanation_says_all_there_is_to_say(explainer):
+def test_an_explanation_of_one_pair_has_all_fields(explainer):
     explanation = explainer.explain(user="u01", item="i01")
     assert sum(explanation.responsibilities) == pytest.approx(1, abs=1e-5)
     assert explanation.cluster == int(np.argmax(explanation.responsibilities))
@@ -49,23 +49,23 @@ def test_one_explanation_says_all_there_is_to_say(explainer):
     assert not explanation.cold_item
 
 
-def test_strangers_are_explained_and_marked_as_such(explainer):
+def test_unknown_users_and_items_are_explained_and_marked_as_cold(explainer):
     explanation = explainer.explain(user="nobody", item="i01")
     assert explanation.cold_user
     assert not explanation.cold_item
     assert explainer.explain(user=1, item=2).cold_item  # names of any type are compared as text
 
 
-def test_a_given_rating_reaches_the_prompt_only_where_it_is_asked_for(explainer):
+def test_a_given_rating_reaches_the_prompt_only_under_its_condition(explainer):
     pairs = some_pairs().with_columns(rating=pl.lit(1.0))
     assert explainer.explain_batch(pairs) == explainer.explain_batch(some_pairs())
-    columns, _ = explainer.context.build(pairs, Condition(rating="given"))
-    assert columns.level == [1] * len(pairs)
+    context, _ = explainer.context.build(pairs, Condition(rating="given"))
+    assert context.level == [1] * len(pairs)
     with pytest.raises(DataError, match="rating=given needs a column rating"):
         explainer.explain_batch(some_pairs(), Condition(rating="given"))
 
 
-def test_a_feature_is_predicted_from_what_item_and_user_speak_of():
+def test_a_feature_is_predicted_from_the_features_of_item_and_user():
     train = pl.DataFrame(
         {"user_id": [1, 1, 2, 2, 3], "item_id": [1, 1, 2, 2, 2], "feature": ["music", "music", "pace", "pace", "pace"]}
     ).with_columns(text=pl.lit("so it was"))
@@ -75,7 +75,7 @@ def test_a_feature_is_predicted_from_what_item_and_user_speak_of():
     assert nothing.predict(np.array([1]), np.array([1])) == [None]
 
 
-def test_a_recommendation_leaves_out_what_the_user_has_reviewed_and_is_sorted(explainer):
+def test_a_recommendation_excludes_reviewed_items_and_is_sorted(explainer):
     recommended = explainer.recommend("u01", top=50)
     seen = {explainer.catalog.item_names[item] for item in explainer.catalog.seen(explainer.catalog.user_id("u01"))}
     assert seen
@@ -87,7 +87,7 @@ def test_a_recommendation_leaves_out_what_the_user_has_reviewed_and_is_sorted(ex
 @pytest.mark.parametrize(
     "name", ["preference/model.safetensors", "explainer/tokenizer.json", "catalog/users.parquet", "run.yaml"]
 )
-def test_a_run_that_lacks_a_file_names_it(run_path, tmp_path, name):
+def test_a_missing_file_of_a_run_is_named(run_path, tmp_path, name):
     broken = tmp_path / "run"
     shutil.copytree(run_path, broken)
     (broken / name).unlink()
@@ -95,7 +95,7 @@ def test_a_run_that_lacks_a_file_names_it(run_path, tmp_path, name):
         gavamoe.Explainer.from_pretrained(broken)
 
 
-def test_a_damaged_weight_file_is_one_clear_line(run_path, tmp_path):
+def test_a_damaged_weight_file_is_a_one_line_error(run_path, tmp_path):
     broken = tmp_path / "run"
     shutil.copytree(run_path, broken)
     weights = broken / "explainer" / "model.safetensors"
@@ -106,7 +106,7 @@ def test_a_damaged_weight_file_is_one_clear_line(run_path, tmp_path):
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"PAR1 and no more"])
 @pytest.mark.parametrize("name", ["features.parquet", "features.json", "clusters.json"])
-def test_a_damaged_file_beside_the_weights_is_one_line_that_names_it(run_path, tmp_path, name, content):
+def test_another_damaged_file_is_a_one_line_error_that_names_it(run_path, tmp_path, name, content):
     broken = tmp_path / "run"
     shutil.copytree(run_path, broken)
     (broken / "explainer" / name).write_bytes(content)
@@ -115,7 +115,7 @@ def test_a_damaged_file_beside_the_weights_is_one_line_that_names_it(run_path, t
     assert "\n" not in str(refused.value)
 
 
-def test_the_validation_losses_of_a_run_say_that_they_are_an_oracles(run_path):
+def test_the_validation_losses_of_a_run_are_marked_as_an_oracles(run_path):
     records = RunDirectory(run_path).read_training()["explainer"]
     validated = [record["conditions"] for record in records if "eval_loss" in record]
     assert validated == [{"rating": "given", "feature": "given", "oracle": True}] * 3

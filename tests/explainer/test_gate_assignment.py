@@ -1,4 +1,4 @@
-"""Which gate a pair takes: stage 1's clusters, and what they are compared with."""
+"""Which gate a pair uses: stage 1's clusters, and the ablations they are compared with."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def preference():
 
 
 @pytest.mark.parametrize("source", ["model", "random", "kmeans", "one"])
-def test_a_pairs_gate_is_its_own_whatever_its_batch_and_survives_saving(preference, tmp_path, source):
+def test_a_pairs_gate_does_not_depend_on_its_batch_and_survives_saving(preference, tmp_path, source):
     clusters = GateAssignment.fit(source, preference, USER, ITEM, seed=1)
     gates = clusters.assign(preference, USER, ITEM)
     assert gates.min() >= 0
@@ -37,7 +37,7 @@ def test_without_a_file_the_clusters_are_those_of_stage_1(preference, tmp_path):
     assert clusters.assign(preference, USER, ITEM).tolist() == expected
 
 
-def test_random_clusters_are_spread_evenly_and_know_nothing_of_user_or_item(preference):
+def test_random_gates_are_even_and_independent_of_user_and_item(preference):
     user, item = (ids.ravel() for ids in np.meshgrid(np.arange(60), np.arange(60)))
     gates = GateAssignment("random", 3).assign(preference, user, item)
     assert np.bincount(gates) / len(gates) == pytest.approx([1 / 3] * 3, abs=0.03)
@@ -45,14 +45,14 @@ def test_random_clusters_are_spread_evenly_and_know_nothing_of_user_or_item(pref
         assert all(set(gates[ids == one]) == {0, 1, 2} for one in range(60))
 
 
-def test_kmeans_takes_the_nearest_centre_in_the_latent_space(preference):
+def test_kmeans_assigns_the_nearest_centre_in_the_latent_space(preference):
     clusters = GateAssignment.fit("kmeans", preference, USER, ITEM, seed=0)
     latent = preference.latent(torch.from_numpy(USER), torch.from_numpy(ITEM)).numpy()
     distance = ((latent[:, None] - np.array(clusters.centres)[None]) ** 2).sum(-1)
     assert clusters.assign(preference, USER, ITEM).tolist() == distance.argmin(1).tolist()
 
 
-def test_a_run_without_taste_vectors_and_with_one_gate_trains_and_explains(dataset_path, tiny_config, tmp_path):
+def test_a_run_without_preference_vectors_and_with_one_gate_trains_and_explains(dataset_path, tiny_config, tmp_path):
     tree = tiny_config.model_dump()
     tree["explainer"] |= {"gate_clusters": "one", "use_preference_vectors": False, "epochs": 1}
     train_run(dataset_path, tmp_path / "run", parse_config(tree), preset="tiny")
@@ -62,7 +62,7 @@ def test_a_run_without_taste_vectors_and_with_one_gate_trains_and_explains(datas
     assert {e.cluster for e in explainer.explain_batch([("u01", "i01"), ("u02", "i05"), ("new", "i01")])} == {0}
 
 
-def test_without_any_vector_the_gate_alone_tells_pairs_apart(dataset_path, tiny_config, tmp_path):
+def test_without_any_vector_only_the_gate_distinguishes_pairs(dataset_path, tiny_config, tmp_path):
     tree = tiny_config.model_dump()
     tree["explainer"] |= {
         "gate_clusters": "random",

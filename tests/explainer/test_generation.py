@@ -1,4 +1,4 @@
-"""How texts are written: batches, beams and streams, all saying the same."""
+"""Generation in batches, chunks, with beams and as a stream gives the same texts."""
 
 import threading
 
@@ -20,8 +20,8 @@ GREEDY = {"do_sample": False}
 
 @pytest.fixture(scope="module")
 def pairs() -> pl.DataFrame:
-    """Prompts of several lengths, so that batches are padded."""
-    features = ["music", "", "the cast of strangers", "pace", "a very long feature indeed"] * 2
+    """Return pairs with prompts of several lengths, so that batches are padded."""
+    features = ["music", "", "the cast of extras", "pace", "a very long feature indeed"] * 2
     return pl.DataFrame(
         {
             "user": [f"u{i + 1:02d}" for i in range(COUNT)],
@@ -39,7 +39,7 @@ def alone(explainer, pairs) -> list[str]:
 
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(order=st.permutations(range(COUNT)), cut=st.integers(1, COUNT))
-def test_no_permutation_and_no_split_changes_a_greedy_text(explainer, pairs, alone, order, cut):
+def test_a_greedy_text_does_not_depend_on_order_or_batch(explainer, pairs, alone, order, cut):
     texts = [
         explanation.text
         for rows in (order[:cut], order[cut:])
@@ -52,25 +52,25 @@ def test_no_permutation_and_no_split_changes_a_greedy_text(explainer, pairs, alo
     "options",
     [{"do_sample": True, "candidates": 4}, GREEDY, GREEDY | {"min_new_tokens": 7}, GREEDY | {"max_new_tokens": 7}],
 )
-def test_a_text_is_the_same_however_many_legs_it_takes(explainer, pairs, monkeypatch, options):
-    def written(chunk):
+def test_a_text_is_the_same_in_any_number_of_chunks(explainer, pairs, monkeypatch, options):
+    def texts(chunk):
         monkeypatch.setattr("gavamoe.explainer.generate.CHUNK_TOKENS", chunk)
         return [(e.text, e.finished) for e in explainer.explain_batch(pairs, GIVEN, **options)]
 
-    assert written(3) == written(1000)
+    assert texts(3) == texts(1000)
 
 
-def test_beams_of_a_batch_are_the_beams_of_each_pair(explainer, pairs):
+def test_beam_search_of_a_batch_is_that_of_each_pair(explainer, pairs):
     options = {"do_sample": False, "num_beams": 3}
     together = explainer.explain_batch(pairs, GIVEN, **options)
     assert [e.text for e in together] == [
         explainer.explain_batch(pairs[row], GIVEN, **options)[0].text for row in range(COUNT)
     ]
     gates = np.array([explanation.cluster for explanation in together])
-    assert len(np.unique(gates)) > 1  # else nothing could have been mixed up
+    assert len(np.unique(gates)) > 1  # otherwise a mix-up would go unnoticed
 
 
-def test_by_default_beams_draw_nothing_and_temperature_0_takes_the_likeliest(explainer, pairs):
+def test_beams_never_sample_and_temperature_0_is_greedy(explainer, pairs):
     def texts(**options):
         return [e.text for e in explainer.explain_batch(pairs, GIVEN, **options)]
 
@@ -79,7 +79,7 @@ def test_by_default_beams_draw_nothing_and_temperature_0_takes_the_likeliest(exp
 
 
 def consume(words):
-    """The pieces of a stream, and what it returned."""
+    """Return the pieces of a stream and its return value."""
     pieces = []
     while True:
         try:
@@ -91,7 +91,7 @@ def consume(words):
 @pytest.mark.parametrize(
     "decoding", [{}, GREEDY, {"do_sample": False, "num_beams": 2}, {"max_new_tokens": 3}, {"candidates": 3}]
 )
-def test_a_streamed_text_is_the_text(explainer, decoding):
+def test_a_streamed_text_is_the_text_of_explain(explainer, decoding):
     for user in ("u01", "u02", "nobody"):
         pieces, returned = consume(explainer.stream(user, "i03", **decoding))
         expected = explainer.explain(user, "i03", **{"candidates": 1, **decoding})
@@ -102,17 +102,17 @@ def test_a_streamed_text_is_the_text(explainer, decoding):
         assert len(pieces) > 2
 
 
-def test_a_reader_who_stops_early_leaves_no_thread_behind(explainer):
+def test_closing_a_stream_early_ends_its_thread(explainer):
     before = threading.active_count()
     words = explainer.stream("u01", "i03", max_new_tokens=400, min_new_tokens=400)
     next(words)
     assert threading.active_count() == before + 1
     words.close()
     assert threading.active_count() == before
-    assert explainer.explain("u01", "i03").text  # and the model is free again
+    assert explainer.explain("u01", "i03").text  # the model is available again
 
 
-def test_what_goes_wrong_while_writing_reaches_the_reader(explainer):
+def test_an_exception_while_generating_reaches_the_reader(explainer):
     streamer = WordStreamer(explainer.tokenizer)
     with pytest.raises(ZeroDivisionError):
         list(stream(streamer, lambda: 1 // 0))
@@ -122,7 +122,7 @@ TOKENIZER = train_tokenizer(["a fine film , café crème"] * 3, 300)
 
 
 @given(text=st.text(max_size=30))
-def test_words_join_to_the_text_whatever_the_letters(text):
+def test_streamed_words_join_to_the_text_for_any_characters(text):
     ids = TOKENIZER(text, add_special_tokens=False)["input_ids"]
     streamer = WordStreamer(TOKENIZER)
     streamer.put(_tensor([1, 2, 3]))  # the prompt

@@ -1,4 +1,4 @@
-"""LoRA: what is trained, that gradients and merging are exact, and that an adapter finds its base again."""
+"""LoRA: which parameters are trained, exact gradients and merging, and adapters that are loaded on their base."""
 
 import shutil
 
@@ -11,14 +11,13 @@ from transformers import Gemma3Config, GemmaConfig, LlamaConfig
 
 from gavamoe.config import ExplainerConfig
 from gavamoe.errors import RunError
-from gavamoe.explainer import build
-from gavamoe.explainer import lora as tuning
+from gavamoe.explainer import build, lora
 from gavamoe.explainer.lora import add_lora, load_adapter, load_model, merge_lora, save_adapter
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 
 
 def tuned_model(base, **settings):
-    """A model with LoRA that has taken three steps, and what the next forward takes."""
+    """Return a model with LoRA after three steps, and a batch."""
     torch.manual_seed(0)
     config = ExplainerConfig(**TINY["explainer"] | {"dropout": 0.0, "expert_rank": 8} | settings).resolve_defaults(
         base=True
@@ -27,8 +26,8 @@ def tuned_model(base, **settings):
     tuned = add_lora(model, tokenizer, config)
     ids = torch.randint(20, 60, (3, 6))
     ids[:, :3] = torch.tensor(tokenizer.convert_tokens_to_ids(["<|user|>", "<|item|>", "<|explain|>"]))
-    sides = {name: torch.tensor([0, 1, 2]) for name in ("user_ids", "item_ids", "cluster_ids")}
-    batch = {"input_ids": ids, "labels": ids, **sides}
+    pair_ids = {name: torch.tensor([0, 1, 2]) for name in ("user_ids", "item_ids", "cluster_ids")}
+    batch = {"input_ids": ids, "labels": ids, **pair_ids}
     optimizer = torch.optim.SGD([p for p in tuned.parameters() if p.requires_grad], lr=0.3)
     for _ in range(3):
         optimizer.zero_grad()
@@ -56,40 +55,40 @@ kinds = pytest.mark.parametrize("settings", KINDS, ids=lambda s: "-".join(map(st
 
 @kinds
 @pytest.mark.parametrize("tied", [True, False])
-def test_the_merged_model_computes_what_was_trained(settings, tied, tmp_path):
+def test_the_merged_model_computes_what_the_trained_one_does(settings, tied, tmp_path):
     tuned, batch = tuned_model(save_base(tmp_path, tie_word_embeddings=tied), **settings)
     expected = logits(tuned, batch)
     plain = merge_lora(tuned)
     assert type(plain) is GavamoeForCausalLM
     assert not [name for name in plain.state_dict() if "lora" in name]
     torch.testing.assert_close(logits(plain, batch), expected, rtol=1e-3, atol=1e-4)
-    plain.save_pretrained(tmp_path / "ours")
-    torch.testing.assert_close(logits(load_model(tmp_path / "ours"), batch), expected, rtol=1e-3, atol=1e-4)
+    plain.save_pretrained(tmp_path / "merged")
+    torch.testing.assert_close(logits(load_model(tmp_path / "merged"), batch), expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("family", [LlamaConfig, GemmaConfig], ids=lambda family: family.model_type)
 @pytest.mark.parametrize("initialisation", ["adapter", "partition", "replicate", "random"])
-def test_an_adapter_computes_the_same_on_a_fresh_base_elsewhere(family, initialisation, tmp_path):
+def test_an_adapter_computes_the_same_on_a_base_that_was_moved(family, initialisation, tmp_path):
     base = save_base(tmp_path / "base", family)
     tuned, batch = tuned_model(base, initialisation=initialisation, save="adapter")
     expected = logits(tuned, batch)
     save_adapter(tuned, base, tmp_path / "adapter")
     shutil.move(base, tmp_path / "elsewhere")
-    with pytest.raises(RunError, match=r"is not at .* any more; write its new place"):
+    with pytest.raises(RunError, match=r"is not at .* any more; write its new location"):
         load_model(tmp_path / "adapter")
     loaded = load_adapter(tmp_path / "adapter", str(tmp_path / "elsewhere"))
     torch.testing.assert_close(logits(loaded, batch), expected, rtol=1e-3, atol=1e-4)
 
 
 def trainable(tuned: PeftModel) -> set[str]:
-    """The kinds of parameters that are trained."""
+    """Return the kinds of parameters that are trained."""
     names = [name for name, p in tuned.named_parameters() if p.requires_grad]
     kinds = ("self_attn", "experts", "gate", "shared", "user_token", "item_token", "token_adapter", "dense")
     found = {next((kind for kind in kinds if f"{kind}." in name), name) for name in names}
     return found | ({"low-rank experts"} if any("experts" in n and "lora" in n for n in names) else set())
 
 
-def test_what_is_trained(tmp_path):
+def test_the_kinds_of_parameters_that_are_trained(tmp_path):
     always = {"self_attn", "gate", "user_token", "item_token", "token_adapter", "experts"}
     base = save_base(tmp_path)
     assert trainable(tuned_model(base, shared_experts=1)[0]) == always | {"shared"}
@@ -98,7 +97,7 @@ def test_what_is_trained(tmp_path):
 
 
 @kinds
-def test_every_trained_parameter_gets_a_gradient_and_the_base_none(settings, tmp_path):
+def test_trained_parameters_get_gradients_and_the_base_gets_none(settings, tmp_path):
     tuned, batch = tuned_model(save_base(tmp_path), **settings)
     tuned.zero_grad()
     tuned.train()(**batch).loss.backward()
@@ -120,7 +119,7 @@ def test_gradient_checkpointing_changes_no_gradient(settings, tmp_path):
         torch.testing.assert_close(gradients[1][name], gradient, msg=name)
 
 
-def test_a_frozen_base_may_rest_in_half_precision(tmp_path):
+def test_a_frozen_base_can_be_held_in_bf16(tmp_path):
     base = save_base(tmp_path)
     tuned, batch = tuned_model(base, precision="bf16")
     model = tuned.get_base_model()
@@ -134,12 +133,12 @@ def test_a_frozen_base_may_rest_in_half_precision(tmp_path):
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
-def test_a_saved_adapter_is_read_back_in_the_precision_it_was_trained_beside(precision, tmp_path, monkeypatch):
+def test_a_saved_adapter_is_loaded_in_the_precision_its_base_had_in_training(precision, tmp_path, monkeypatch):
     base = save_base(tmp_path / "base")
     tuned, batch = tuned_model(base, precision=precision, save="adapter")
     save_adapter(tuned, base, tmp_path / "adapter")
-    read, load_base = [], tuning.load_base
-    monkeypatch.setattr(tuning, "load_base", lambda *args: read.append(load_base(*args)) or read[0])
+    read, load_base = [], lora.load_base
+    monkeypatch.setattr(lora, "load_base", lambda *args: read.append(load_base(*args)) or read[0])
     loaded = load_adapter(tmp_path / "adapter")
     dtype = {"bf16": torch.bfloat16, "fp32": torch.float32}[precision]
     assert read[0].lm_head.weight.dtype == dtype
@@ -148,7 +147,7 @@ def test_a_saved_adapter_is_read_back_in_the_precision_it_was_trained_beside(pre
 
 
 def multimodal(**text) -> Gemma3Config:
-    """A tiny model that sees images too."""
+    """Return the configuration of a tiny vision-language model."""
     kinds = {"layer_types": ["full_attention"] * text["num_hidden_layers"]}
     vision = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     end = text["eos_token_id"]
@@ -160,7 +159,7 @@ def multimodal(**text) -> Gemma3Config:
     )
 
 
-def test_of_a_multimodal_base_only_the_text_decoder_learns(tmp_path):
+def test_only_the_text_decoder_of_a_multimodal_base_is_trained(tmp_path):
     tuned, batch = tuned_model(save_base(tmp_path, multimodal))
     names = [name for name, p in tuned.named_parameters() if p.requires_grad and "lora" in name]
     assert names

@@ -1,4 +1,4 @@
-"""The explainer's language model as a citizen of transformers."""
+"""Stage 2's language model works with the interfaces of transformers."""
 
 import numpy as np
 import pytest
@@ -6,14 +6,16 @@ import torch
 from helpers.weights import assert_same_weights
 from helpers.worlds import TINY
 from torch.nn.functional import cross_entropy
-from transformers import AutoModelForCausalLM, GenerationConfig
+from transformers import AutoModelForCausalLM
 
 from gavamoe.config import ExplainerConfig
-from gavamoe.explainer import build, generate, trainer
-from gavamoe.explainer.dataset import Collator, ExplanationDataset, PairContext
+from gavamoe.explainer import build, generate, validation
+from gavamoe.explainer.context import PairContext
+from gavamoe.explainer.dataset import Collator, ExplanationDataset
 from gavamoe.explainer.expert_usage import expert_usage
-from gavamoe.explainer.generate import Generated
+from gavamoe.explainer.generate import GeneratedText
 from gavamoe.explainer.modeling import GavamoeForCausalLM
+from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.language.encoding import IGNORED
 
 TEXTS = [
@@ -28,7 +30,7 @@ def model() -> GavamoeForCausalLM:
     return build.from_scratch(TEXTS, CONFIG, 3, (torch.randn(9, 4), torch.randn(7, 4)))[0].eval()
 
 
-def sides(count: int) -> dict[str, torch.Tensor]:
+def pair_ids(count: int) -> dict[str, torch.Tensor]:
     ids = torch.arange(count) % 6
     return {"user_ids": ids, "item_ids": ids, "cluster_ids": ids % 3}
 
@@ -38,8 +40,8 @@ def test_the_auto_class_loads_what_was_saved(model, tmp_path):
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path).eval()
     assert_same_weights(model.state_dict(), loaded.state_dict())
     ids = torch.randint(7, 60, (2, 6))
-    with torch.no_grad():  # to rounding: sums depend on where in memory weights lie
-        torch.testing.assert_close(model(ids, **sides(2)).logits, loaded(ids, **sides(2)).logits)
+    with torch.no_grad():  # up to rounding: sums depend on where weights are in memory
+        torch.testing.assert_close(model(ids, **pair_ids(2)).logits, loaded(ids, **pair_ids(2)).logits)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "config.json",
         "generation_config.json",
@@ -47,42 +49,44 @@ def test_the_auto_class_loads_what_was_saved(model, tmp_path):
     ]
 
 
-def test_the_pair_changes_the_text_only_through_its_marks(model):
+def test_user_and_item_enter_only_through_their_special_tokens(model):
     prompt = torch.tensor([[model.config.user_token_id, model.config.item_token_id, 9]])
     with torch.no_grad():
         one, other = (
             model(prompt, cluster_ids=torch.zeros(1, dtype=torch.long), user_ids=u, item_ids=u).logits
             for u in torch.tensor([[1], [2]])
         )
-        unmarked = torch.tensor([[8, 9, 10]])
+        without_special_tokens = torch.tensor([[8, 9, 10]])
         same = [
-            model(unmarked, cluster_ids=torch.zeros(1, dtype=torch.long), user_ids=u, item_ids=u).logits
+            model(without_special_tokens, cluster_ids=torch.zeros(1, dtype=torch.long), user_ids=u, item_ids=u).logits
             for u in torch.tensor([[1], [2]])
         ]
     assert not torch.equal(one, other)
     assert torch.equal(*same)
 
 
-def test_tokens_of_a_fact_bear_its_mark_and_those_of_the_text_do_not(model):
+def test_tokens_of_a_field_get_the_embedding_of_its_opening_token_and_those_of_the_text_do_not(model):
     rating, feature, _ = model.config.fact_token_ids
     vectors = model.get_input_embeddings()
     ids = torch.tensor([[model.config.user_token_id, rating, 20, feature, 21, 22, model.config.text_token_id, 21, 20]])
-    open_run = [None, None, rating, None, feature, feature, None, None, None]
+    opened_by = [None, None, rating, None, feature, feature, None, None, None]
     expected = vectors(ids)
-    for place, mark in enumerate(open_run):
-        if mark is not None:
-            expected[0, place] += vectors.weight[mark]
+    for position, opening in enumerate(opened_by):
+        if opening is not None:
+            expected[0, position] += vectors.weight[opening]
     read = {}
     model.lm.register_forward_pre_hook(lambda module, args, kwargs: read.update(kwargs), with_kwargs=True)
     with torch.no_grad():
-        whole = model(ids, **sides(1)).logits
+        whole = model(ids, **pair_ids(1)).logits
         torch.testing.assert_close(read["inputs_embeds"][0, 1:], model.config.embedding_scale * expected[0, 1:])
-        prompt = model(ids[:, :7], **sides(1), use_cache=True)
-        steps = [model(ids[:, place : place + 1], cache=prompt.cache, **sides(1)).logits for place in (7, 8)]
+        prompt = model(ids[:, :7], **pair_ids(1), use_cache=True)
+        steps = [
+            model(ids[:, position : position + 1], cache=prompt.cache, **pair_ids(1)).logits for position in (7, 8)
+        ]
     torch.testing.assert_close(torch.cat(steps, 1), whole[:, 7:], rtol=1e-4, atol=1e-4)
 
 
-def test_the_loss_is_that_of_all_logits_whatever_is_scored(model):
+def test_the_loss_equals_the_one_over_all_logits_whatever_is_scored(model):
     ids = torch.randint(7, 60, (3, 9))
     labels = ids.clone()
     labels[0, :4], labels[1, :6], labels[2, 7:] = IGNORED, IGNORED, IGNORED
@@ -90,62 +94,64 @@ def test_the_loss_is_that_of_all_logits_whatever_is_scored(model):
     prompted[:, :3] = IGNORED
     nothing = torch.full_like(ids, IGNORED)
     with torch.no_grad():
-        logits = model(ids, **sides(3)).logits
+        logits = model(ids, **pair_ids(3)).logits
         for target in (labels, prompted):
             expected = cross_entropy(logits[:, :-1].flatten(0, 1), target[:, 1:].flatten(), ignore_index=IGNORED)
-            torch.testing.assert_close(model(ids, labels=target, **sides(3)).loss, expected)
-        assert model(ids, labels=nothing, **sides(3)).loss == 0
-        assert model(ids, labels=prompted, **sides(3)).logits.shape[1] == 7  # a prompt's are not made
+            torch.testing.assert_close(model(ids, labels=target, **pair_ids(3)).loss, expected)
+        assert model(ids, labels=nothing, **pair_ids(3)).loss == 0
+        assert model(ids, labels=prompted, **pair_ids(3)).logits.shape[1] == 7  # none for the prompt
 
 
-def places_with_logits(model) -> list[int]:
-    """Of how many places of each sequence logits are made, a number a forward from now on."""
-    places = []
-    model.get_output_embeddings().register_forward_hook(lambda module, args, out: places.append(out.shape[1]))
-    return places
+def positions_with_logits(model) -> list[int]:
+    """Record the number of positions with logits of each following forward."""
+    positions = []
+    model.get_output_embeddings().register_forward_hook(lambda module, args, out: positions.append(out.shape[1]))
+    return positions
 
 
-def test_generate_makes_logits_of_the_prompts_last_token_alone(model):
-    places = places_with_logits(model)
+def test_generate_computes_logits_of_the_prompts_last_token_only(model):
+    positions = positions_with_logits(model)
     prompt = torch.randint(7, 60, (2, 6))
-    model.generate(prompt, **sides(2), max_new_tokens=3, min_new_tokens=3)
-    assert places == [1, 1, 1]
-    model(prompt, **sides(2))
-    assert places[-1] == 6
+    model.generate(prompt, **pair_ids(2), max_new_tokens=3, min_new_tokens=3)
+    assert positions == [1, 1, 1]
+    model(prompt, **pair_ids(2))
+    assert positions[-1] == 6
 
 
 @pytest.mark.parametrize(("largest", "expected"), [(0, 1), (2**15, 5)])
-def test_a_whole_prompts_logits_are_made_for_a_small_vocabulary_only(model, monkeypatch, largest, expected):
-    monkeypatch.setattr(generate, "WHOLE_PROMPT", largest)
-    places = places_with_logits(model)
-    prompt, generation = torch.randint(7, 60, (2, 5)), GenerationConfig(max_new_tokens=2, eos_token_id=1)
-    generate.decode(model, prompt, torch.ones_like(prompt), sides(2), generation, torch.arange(2))
-    assert places == [expected, 1]
+def test_logits_of_a_whole_prompt_are_computed_for_a_small_vocabulary_only(model, monkeypatch, largest, expected):
+    monkeypatch.setattr(generate, "MAX_VOCABULARY_FOR_PROMPT_LOGITS", largest)
+    positions = positions_with_logits(model)
+    prompt, decoding = torch.randint(7, 60, (2, 5)), DecodingConfig(max_new_tokens=2, eos_token_id=1)
+    generate.decode(model, prompt, torch.ones_like(prompt), pair_ids(2), decoding, torch.arange(2))
+    assert positions == [expected, 1]
 
 
-def test_expert_use_makes_no_logits_that_nobody_reads(model):
-    places = places_with_logits(model)
+def test_expert_usage_computes_no_logits_that_are_not_read(model):
+    positions = positions_with_logits(model)
     ids = np.arange(3)
     pairs = PairContext(ids, ids, ids % 3, [None] * 3, [None] * 3)
-    written = [Generated("", [7, 8, 9], [20] * (row + 1), finished=True) for row in range(3)]
+    written = [GeneratedText("", [7, 8, 9], [20] * (row + 1), finished=True) for row in range(3)]
     counts_NLE = expert_usage(model, pairs, written)
-    assert places == [1]
+    assert positions == [1]
     assert counts_NLE[:, 0].sum(1).tolist() == [model.config.experts_per_token * n for n in (1, 2, 3)]
 
 
-def test_beams_keep_gate_and_sequence_together(model):
+def test_beam_search_keeps_gate_and_sequence_together(model):
     prompt = torch.tensor([[model.config.user_token_id, model.config.item_token_id, 9]]).expand(4, 3)
     options = {"num_beams": 3, "max_new_tokens": 6, "do_sample": False}
-    together = model.generate(prompt, **sides(4), **options)
+    together = model.generate(prompt, **pair_ids(4), **options)
     for row in range(4):
-        alone = model.generate(prompt[row : row + 1], **{k: v[row : row + 1] for k, v in sides(4).items()}, **options)
+        alone = model.generate(
+            prompt[row : row + 1], **{k: v[row : row + 1] for k, v in pair_ids(4).items()}, **options
+        )
         ended = alone.shape[1]
         assert torch.equal(together[row, :ended], alone[0])
 
 
-def test_the_cache_changes_nothing(model):
+def test_the_cache_changes_no_token(model):
     prompt = torch.tensor([[model.config.user_token_id, model.config.item_token_id, 9]]).expand(3, 3)
-    cached, fresh = (model.generate(prompt, **sides(3), max_new_tokens=8, use_cache=use) for use in (True, False))
+    cached, fresh = (model.generate(prompt, **pair_ids(3), max_new_tokens=8, use_cache=use) for use in (True, False))
     assert torch.equal(cached, fresh)
 
 
@@ -160,7 +166,7 @@ def test_gradient_checkpointing_gives_the_same_gate_gradients(model):
         if checkpointing:
             model.activation_checkpointing_enable({"use_reentrant": False})
         model.zero_grad()
-        model(ids, labels=ids, **sides(4)).loss.backward()
+        model(ids, labels=ids, **pair_ids(4)).loss.backward()
         gradients.append([p.grad.clone() for name, p in model.named_parameters() if "gate.weight" in name])
     for left, right in zip(*gradients, strict=True):
         assert left.abs().sum() > 0
@@ -171,19 +177,19 @@ def test_the_loss_is_taken_on_explanation_and_end_token_only(model):
     ids = torch.randint(7, 60, (2, 6))
     labels = ids.clone()
     labels[:, :4] = -100
-    logits = model(ids, **sides(2)).logits
+    logits = model(ids, **pair_ids(2)).logits
     expected = torch.nn.functional.cross_entropy(logits[:, 3:5].flatten(0, 1), ids[:, 4:].flatten())
-    torch.testing.assert_close(model(ids, labels=labels, **sides(2)).loss, expected)
+    torch.testing.assert_close(model(ids, labels=labels, **pair_ids(2)).loss, expected)
 
 
-def test_no_cluster_is_one_clear_line(model):
+def test_missing_clusters_are_an_error_that_names_the_argument(model):
     with pytest.raises(ValueError, match="cluster_ids"):
         model(torch.ones(1, 3, dtype=torch.long))
 
 
 @pytest.fixture
 def rows() -> ExplanationDataset:
-    """Five to validate on."""
+    """Five validation sequences."""
     tokenizer = build.train_tokenizer(TEXTS, 400)
     texts = [" ".join(TEXTS[:n]) for n in (1, 4, 2, 1, 3)]
     ids = np.arange(5)
@@ -191,23 +197,23 @@ def rows() -> ExplanationDataset:
     return ExplanationDataset(pairs, texts, tokenizer, CONFIG, seed=0, hide=False)
 
 
-def test_the_validation_loss_does_not_depend_on_batches(model, rows, monkeypatch):
+def test_the_validation_loss_does_not_depend_on_the_batch_size(model, rows, monkeypatch):
     losses = []
     for batch in (1, 2, 128):
-        monkeypatch.setattr(trainer, "VALIDATION_BATCH", batch)
-        losses.append(trainer.validation_loss(model, rows, Collator(0), model.device))
+        monkeypatch.setattr(validation, "VALIDATION_BATCH", batch)
+        losses.append(validation.validation_loss(model, rows, Collator(0), model.device))
     assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
 
 
 @pytest.mark.parametrize(("room", "expected"), [(2.5, [2, 2, 1]), (0.5, [1] * 5), (None, [5])])
 def test_a_large_vocabulary_is_validated_in_smaller_batches(model, rows, monkeypatch, room, expected):
     if room is not None:
-        monkeypatch.setattr(trainer, "MAX_LOGITS", int(room * model.config.vocabulary))
+        monkeypatch.setattr(validation, "MAX_LOGITS", int(room * model.config.vocabulary))
     sizes = []
 
     def collate(batch):
         sizes.append(len(batch))
         return Collator(0)(batch)
 
-    trainer.validation_loss(model, rows, collate, model.device)
+    validation.validation_loss(model, rows, collate, model.device)
     assert sizes == expected

@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 def test_a_sharded_model_has_the_gradients_of_the_whole_and_is_saved_whole(tmp_path):
     path = os.pathsep.join(str(folder) for folder in (HERE.parents[1] / "src", HERE.parent))
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    words = [
+    arguments = [
         "-m",
         "torch.distributed.run",
         "--standalone",
@@ -22,5 +22,5 @@ def test_a_sharded_model_has_the_gradients_of_the_whole_and_is_saved_whole(tmp_p
         str(HERE.parent / "helpers" / "sharded.py"),
         str(tmp_path),
     ]
-    done = subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""A training of stage 2 that was interrupted and goes on: early stopping, and checkpoints that were cut off."""
+"""Resuming an interrupted training of stage 2: early stopping, and checkpoints that were cut off."""
 
 import numpy as np
 import pytest
@@ -11,39 +11,40 @@ from transformers import Trainer
 from gavamoe.config import ExplainerConfig
 from gavamoe.explainer import build
 from gavamoe.explainer import trainer as training
-from gavamoe.explainer.dataset import ExplanationDataset, PairContext
-from gavamoe.explainer.trainer import latest_complete_checkpoint
+from gavamoe.explainer.checkpoints import latest_complete_checkpoint
+from gavamoe.explainer.context import PairContext
+from gavamoe.explainer.dataset import ExplanationDataset
 
-STEPS, EPOCHS = 3, 5  # of an epoch, at most
-WORSE = [3.0, 3.1, 3.2, 3.3, 3.4]  # validation losses, of which patience 2 sees three and patience 1 sees two
+STEPS, EPOCHS = 3, 5  # steps per epoch, largest number of epochs
+WORSENING = [3.0, 3.1, 3.2, 3.3, 3.4]  # validation losses; patience 2 stops after three, patience 1 after two
 
 
-class Cut(BaseException):
-    """What ends a training from outside."""
+class Interruption(BaseException):
+    """Ends a training from outside."""
 
 
 class Training:
-    """One training in `checkpoints`, its validation losses scripted, that can be cut off and begun again."""
+    """One training in `checkpoints` with scripted validation losses, which can be interrupted and resumed."""
 
     def __init__(self, checkpoints, patience, monkeypatch):
-        self.checkpoints, self.steps, self.cut_at = checkpoints, 0, None
-        self.losses = iter(WORSE)
+        self.checkpoints, self.steps, self.stop_at = checkpoints, 0, None
+        self.losses = iter(WORSENING)
         settings = TINY["explainer"] | {"epochs": EPOCHS, "patience": patience, "batch_size": 4, "dropout": 0.1}
         self.config = ExplainerConfig(**settings).resolve_defaults(base=False)
         monkeypatch.setattr(training, "validation_loss", lambda *args: next(self.losses))
         real_step = Trainer.training_step
 
         def step(trainer, *args, **kwargs):
-            if self.steps == self.cut_at:
-                raise Cut
+            if self.steps == self.stop_at:
+                raise Interruption
             self.steps += 1
             return real_step(trainer, *args, **kwargs)
 
         monkeypatch.setattr(Trainer, "training_step", step)
 
-    def run(self, cut_at=None):
-        """Train on to the end, or to the step where it is cut; return the validation losses and weights."""
-        self.cut_at = cut_at
+    def run(self, stop_at=None):
+        """Train to the end, or to the step of the interruption; return the validation losses and weights."""
+        self.stop_at = stop_at
         torch.manual_seed(0)
         model, tokenizer = build.from_scratch(TEXTS, self.config, 3, (torch.randn(9, 4), torch.randn(7, 4)))
         ids = np.arange(4 * STEPS) % 6
@@ -55,7 +56,7 @@ class Training:
 
 @pytest.fixture
 def trainings(tmp_path, monkeypatch):
-    """Make trainings, each in a place of its own."""
+    """Return a function that makes trainings, each in its own folder."""
 
     def make(patience):
         return Training(tmp_path / str(len(list(tmp_path.iterdir()))) / "state", patience, monkeypatch)
@@ -65,22 +66,22 @@ def trainings(tmp_path, monkeypatch):
 
 def test_a_resumed_training_stops_as_early_as_an_uninterrupted_one(trainings):
     losses, weights = trainings(patience=2).run()
-    assert losses == WORSE[:3]
+    assert losses == WORSENING[:3]
     resumed = trainings(patience=2)
-    with pytest.raises(Cut):
-        resumed.run(cut_at=2 * STEPS + 1)  # in the epoch that is to be the last
+    with pytest.raises(Interruption):
+        resumed.run(stop_at=2 * STEPS + 1)  # in the last epoch
     again, its_weights = resumed.run()
     assert again == losses
     assert_same_weights(its_weights, weights)
 
 
 @pytest.mark.parametrize("patience", [1, 2])
-def test_a_training_that_had_stopped_takes_no_further_step(trainings, patience, monkeypatch):
+def test_a_resumed_training_that_had_stopped_early_takes_no_step(trainings, patience, monkeypatch):
     losses, weights = trainings(patience).run()
     stopped = trainings(patience)
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_finalize_training", lambda *args: (_ for _ in ()).throw(Cut))
-        with pytest.raises(Cut):
+        patch.setattr(Trainer, "_finalize_training", lambda *args: (_ for _ in ()).throw(Interruption))
+        with pytest.raises(Interruption):
             stopped.run()
     steps = stopped.steps
     again, its_weights = stopped.run()
@@ -89,25 +90,25 @@ def test_a_training_that_had_stopped_takes_no_further_step(trainings, patience, 
     assert_same_weights(its_weights, weights)
 
 
-@pytest.mark.parametrize("left", [None, '{"epoch": 2.0, "best_m'], ids=["none", "half"])
-def test_a_checkpoint_that_was_cut_off_is_deleted_and_the_one_before_it_serves(trainings, left):
+@pytest.mark.parametrize("left", [None, '{"epoch": 2.0, "best_m'], ids=["missing", "truncated"])
+def test_an_incomplete_checkpoint_is_deleted_and_the_one_before_it_is_used(trainings, left):
     _, weights = trainings(2).run()
     resumed = trainings(2)
-    with pytest.raises(Cut):
-        resumed.run(cut_at=2 * STEPS + 1)
-    whole = latest_complete_checkpoint(resumed.checkpoints)
-    assert whole.name == f"checkpoint-{2 * STEPS}"
-    torn = resumed.checkpoints / "checkpoint-999"
-    torn.mkdir()
-    (torn / "model.safetensors").write_bytes((whole / "model.safetensors").read_bytes()[:1000])
+    with pytest.raises(Interruption):
+        resumed.run(stop_at=2 * STEPS + 1)
+    complete = latest_complete_checkpoint(resumed.checkpoints)
+    assert complete.name == f"checkpoint-{2 * STEPS}"
+    incomplete = resumed.checkpoints / "checkpoint-999"
+    incomplete.mkdir()
+    (incomplete / "model.safetensors").write_bytes((complete / "model.safetensors").read_bytes()[:1000])
     if left is not None:
-        (torn / "trainer_state.json").write_text(left)
+        (incomplete / "trainer_state.json").write_text(left)
     _, its_weights = resumed.run()
-    assert not torn.exists()
+    assert not incomplete.exists()
     assert_same_weights(its_weights, weights)
 
 
-def test_without_a_whole_checkpoint_training_begins_anew(tmp_path):
+def test_without_a_complete_checkpoint_there_is_none_to_resume_from(tmp_path):
     assert latest_complete_checkpoint(tmp_path / "nothing") is None
     (tmp_path / "checkpoint-9").mkdir()
     assert latest_complete_checkpoint(tmp_path) is None

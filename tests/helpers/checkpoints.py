@@ -1,4 +1,4 @@
-"""Small random base models with a tokenizer, on disk as a user's would be."""
+"""Small random base models with a tokenizer, saved like a pretrained checkpoint."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ CHAT = "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}[answ
 
 
 def base_tokenizer(chat: bool = False) -> PreTrainedTokenizerFast:
-    """With an end token of its own, none to begin or pad with, and none of our marks."""
+    """Return a tokenizer with its own end token and no beginning, padding or prompt tokens."""
     trained = train_tokenizer(TEXTS, 300).backend_tokenizer.to_str()
-    for mark in ("pad", "end", "user", "item", "rating", "feature", "explain", "evidence"):
-        trained = trained.replace(f"<|{mark}|>", END if mark == "end" else f"<unused {mark}>")
+    for name in ("pad", "end", "user", "item", "rating", "feature", "explain", "evidence"):
+        trained = trained.replace(f"<|{name}|>", END if name == "end" else f"<unused {name}>")
     from tokenizers import Tokenizer
 
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(trained), eos_token=END)
@@ -39,7 +39,7 @@ def base_tokenizer(chat: bool = False) -> PreTrainedTokenizerFast:
 
 
 def save_base(path: Path, family: Any = LlamaConfig, chat: bool = False, **sizes: Any) -> str:
-    """Write a checkpoint of `family` with tokenizer to `path`; hidden 16, FFNs of 32 neurons, 2 layers."""
+    """Write a checkpoint of `family` with tokenizer to `path`: hidden 16, FFNs of 32 neurons, 2 layers."""
     torch.manual_seed(0)
     tokenizer = base_tokenizer(chat)
     tokenizer.save_pretrained(path)
@@ -56,7 +56,7 @@ def save_base(path: Path, family: Any = LlamaConfig, chat: bool = False, **sizes
         "eos_token_id": tokenizer.eos_token_id,
     }
     model = AutoModelForCausalLM.from_config(family(**config | sizes))
-    with torch.no_grad():  # far from 0, so that a changed FFN is a changed text
+    with torch.no_grad():  # away from 0, so that a changed FFN changes the text
         for parameter in model.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
     model.save_pretrained(path)

@@ -1,4 +1,4 @@
-"""The metrics written from their definitions in the plainest way, quadratic where the definition is."""
+"""The metrics written directly from their definitions, in quadratic time where the definition takes it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def bleu(predictions: Texts, references: Texts, order: int) -> float:
     for n in range(1, order + 1):
         matched = predicted = 0
         for prediction, reference in zip(predictions, references, strict=True):
-            said, wanted = grams(prediction.split(), n), grams(reference.split(), n)
-            predicted += len(said)
-            matched += sum(min(said.count(gram), wanted.count(gram)) for gram in set(said))
+            candidate, target = grams(prediction.split(), n), grams(reference.split(), n)
+            predicted += len(candidate)
+            matched += sum(min(candidate.count(gram), target.count(gram)) for gram in set(candidate))
         if matched == 0:
             return 0.0
         log_precisions.append(math.log(matched / predicted))
@@ -38,18 +38,18 @@ def subsequence(left: list[str], right: list[str]) -> int:
 
 
 def rouge_n(prediction: str, reference: str, n: int) -> tuple[float, float, float]:
-    said, wanted = set(grams(prediction.split(), n)), set(grams(reference.split(), n))
-    precision = len(said & wanted) / len(said) if said else 0.0
-    recall = len(said & wanted) / len(wanted) if wanted else 0.0
+    candidate, target = set(grams(prediction.split(), n)), set(grams(reference.split(), n))
+    precision = len(candidate & target) / len(candidate) if candidate else 0.0
+    recall = len(candidate & target) / len(target) if target else 0.0
     return 2 * precision * recall / (precision + recall + 1e-8), recall, precision
 
 
 def rouge_l(prediction: str, reference: str) -> tuple[float, float, float]:
-    said, wanted = prediction.split(), reference.split()
-    if not said or not wanted:
+    candidate, target = prediction.split(), reference.split()
+    if not candidate or not target:
         return 0.0, 0.0, 0.0
-    common = subsequence(said, wanted)
-    recall, precision = common / len(wanted), common / len(said)
+    common = subsequence(candidate, target)
+    recall, precision = common / len(target), common / len(candidate)
     beta = precision / (recall + 1e-12)
     return (1 + beta**2) * recall * precision / (recall + beta**2 * precision + 1e-12), recall, precision
 
@@ -68,16 +68,16 @@ def rouge(predictions: Texts, references: Texts) -> dict[str, float]:
 
 
 def distinct(predictions: Texts, n: int) -> float:
-    every = [gram for text in predictions for gram in grams(text.split(), n)]
-    return len(set(every)) / len(every) if every else 0.0
+    all_grams = [gram for text in predictions for gram in grams(text.split(), n)]
+    return len(set(all_grams)) / len(all_grams) if all_grams else 0.0
 
 
 def unique(predictions: Texts) -> int:
-    met: list[list[str]] = []
+    distinct_texts: list[list[str]] = []
     for text in predictions:
-        if text.split() not in met:
-            met.append(text.split())
-    return len(met)
+        if text.split() not in distinct_texts:
+            distinct_texts.append(text.split())
+    return len(distinct_texts)
 
 
 def score(

@@ -1,4 +1,4 @@
-"""Run by two processes (test_sharding.py): gradients of a model that FSDP2 shards are those of the whole model."""
+"""Run by two processes (test_sharding.py): a model that FSDP2 shards has the gradients of the whole model."""
 
 import sys
 
@@ -17,7 +17,7 @@ from gavamoe.explainer.trainer import gather_sharded
 CONFIG = ExplainerConfig(**TINY["explainer"] | {"dropout": 0.0})
 
 
-def made() -> GavamoeForCausalLM:
+def build_model() -> GavamoeForCausalLM:
     torch.manual_seed(0)
     return build.from_scratch(["a fine film", "a dull plot"] * 20, CONFIG, 3, (torch.randn(9, 4), torch.randn(7, 4)))[0]
 
@@ -27,16 +27,16 @@ batch = {"input_ids": ids, "labels": ids} | {
     name: torch.tensor([0, 1, 2, 1]) for name in ("user_ids", "item_ids", "cluster_ids")
 }
 scored = torch.tensor(20)
-whole = made().train()
-whole(**batch, num_items_in_batch=scored).loss.backward()  # before there are other processes to count with
+whole = build_model().train()
+whole(**batch, num_items_in_batch=scored).loss.backward()  # before the process group exists
 
 init_process_group("gloo")
-sharded, mesh = made().train(), init_device_mesh("cpu", (2,))
+sharded, mesh = build_model().train(), init_device_mesh("cpu", (2,))
 for layer in sharded.lm.model.layers:
     fully_shard(layer, mesh=mesh)
 fully_shard(sharded, mesh=mesh)
 own = {name: tensor[2 * get_rank() :][:2] for name, tensor in batch.items()}
-(2 * sharded(**own, num_items_in_batch=scored).loss).backward()  # twice: what follows is a mean over processes
+(2 * sharded(**own, num_items_in_batch=scored).loss).backward()  # FSDP averages over two processes
 for (name, parameter), (_, expected) in zip(sharded.named_parameters(), whole.named_parameters(), strict=True):
     torch.testing.assert_close(parameter.grad.full_tensor(), expected.grad, rtol=1e-4, atol=1e-6, msg=name)
 

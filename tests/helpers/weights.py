@@ -1,4 +1,4 @@
-"""Weights of two models, compared."""
+"""Comparison of two models' weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 
 
 def assert_same_weights(left: Mapping[str, torch.Tensor], right: Mapping[str, torch.Tensor]) -> None:
-    """The same names, bit by bit the same tensors."""
+    """Assert that both have the same names and bit-equal tensors."""
     assert left.keys() == right.keys()
     for name, tensor in left.items():
         assert torch.equal(tensor, right[name]), name

@@ -1,4 +1,4 @@
-"""Around a pretrained base model: what is kept of it, what it can be, and what is said when it cannot be had."""
+"""Stage 2 around a pretrained base model: what is kept of it, which bases work, and the errors for the others."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ from gavamoe.explainer import build
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.language.encoding import PromptEncoder
 
-SIDES = {
+PAIR_IDS = {
     "user_ids": torch.tensor([1, 2, 0]),
     "item_ids": torch.tensor([3, 0, 1]),
     "cluster_ids": torch.tensor([0, 1, 2]),
@@ -30,15 +30,15 @@ def vectors():
 
 
 @pytest.mark.parametrize("family", [*FAMILIES, Gemma2Config], ids=lambda family: family.model_type)
-def test_by_default_the_explainer_writes_at_first_what_its_base_writes(family, tmp_path):
+def test_by_default_an_untrained_explainer_has_the_logits_of_its_base(family, tmp_path):
     base = save_base(tmp_path, family)
     model, tokenizer = build.from_base(base, config(shared_experts=1), 3, vectors())
     texts = ["a fine film with a", "a dull film with a", "a bold film with a"]
     ids = tokenizer(texts, return_tensors="pt")["input_ids"]
     dense = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
     with torch.no_grad():
-        ours = model.eval()(ids, **SIDES).logits
-        assert torch.equal(ours[..., : dense.config.vocab_size], dense(ids).logits)
+        converted = model.eval()(ids, **PAIR_IDS).logits
+        assert torch.equal(converted[..., : dense.config.vocab_size], dense(ids).logits)
 
 
 @pytest.mark.parametrize("initialisation", ["adapter", "partition", "replicate", "random"])
@@ -46,18 +46,18 @@ def test_by_default_the_explainer_writes_at_first_what_its_base_writes(family, t
 def test_a_converted_checkpoint_survives_saving(initialisation, layers, shared, tmp_path):
     settings = config(initialisation=initialisation, moe_layers=layers, shared_experts=shared)
     model, tokenizer = build.from_base(save_base(tmp_path / "base"), settings, 3, vectors())
-    model.eval().save_pretrained(tmp_path / "ours")
-    loaded = GavamoeForCausalLM.from_pretrained(tmp_path / "ours").eval()
+    model.eval().save_pretrained(tmp_path / "converted")
+    loaded = GavamoeForCausalLM.from_pretrained(tmp_path / "converted").eval()
     assert_same_weights(model.state_dict(), loaded.state_dict())
     prompt = torch.tensor([PromptEncoder(tokenizer)(4, None)]).expand(3, -1)
     with torch.no_grad():
-        # To rounding: kernels sum in another order where weights lie at another place in memory.
-        torch.testing.assert_close(model(prompt, **SIDES).logits, loaded(prompt, **SIDES).logits)
-    assert loaded.generate(prompt, **SIDES, max_new_tokens=4).shape[0] == 3
-    assert str(tmp_path) not in (tmp_path / "ours" / "config.json").read_text()
+        # Up to rounding: kernels sum in another order if weights are elsewhere in memory.
+        torch.testing.assert_close(model(prompt, **PAIR_IDS).logits, loaded(prompt, **PAIR_IDS).logits)
+    assert loaded.generate(prompt, **PAIR_IDS, max_new_tokens=4).shape[0] == 3
+    assert str(tmp_path) not in (tmp_path / "converted" / "config.json").read_text()
 
 
-def test_shared_experts_take_their_part_of_a_partition_and_keep_it(tmp_path):
+def test_shared_experts_are_part_of_a_partition_and_reproduce_the_dense_ffn(tmp_path):
     base = save_base(tmp_path)
     model, _ = build.from_base(base, config(initialisation="partition", shared_experts=8), 3, vectors())
     block, x = model.lm.model.layers[0].mlp, torch.randn(10, 16)
@@ -66,7 +66,7 @@ def test_shared_experts_take_their_part_of_a_partition_and_keep_it(tmp_path):
     torch.testing.assert_close(block.experts(x, every, torch.ones(10, 8)) + block.shared(x), dense(x))
 
 
-def test_partition_is_clustered_where_that_is_asked_for(tmp_path):
+def test_a_clustered_partition_differs_from_a_random_one(tmp_path):
     base = save_base(tmp_path)
     one, other = (
         build.from_base(base, config(initialisation="partition", partition=how), 3, vectors())[0]
@@ -75,8 +75,8 @@ def test_partition_is_clustered_where_that_is_asked_for(tmp_path):
     assert not torch.equal(*(m.lm.model.layers[0].mlp.experts.down_proj for m in (one, other)))
 
 
-def test_new_tokens_are_at_first_as_unlikely_as_any_and_room_is_never_cut(tmp_path):
-    base = save_base(tmp_path, vocab_size=400)  # more rows than tokens, as many a checkpoint has
+def test_new_tokens_start_as_the_mean_and_spare_embedding_rows_are_kept(tmp_path):
+    base = save_base(tmp_path, vocab_size=400)  # more rows than tokens, as in many checkpoints
     model, tokenizer = build.from_base(base, config(), 3, vectors())
     assert model.lm.config.vocab_size == 400
     known = AutoModelForCausalLM.from_pretrained(base).get_input_embeddings().weight[: model.config.user_token_id]
@@ -84,7 +84,7 @@ def test_new_tokens_are_at_first_as_unlikely_as_any_and_room_is_never_cut(tmp_pa
     torch.testing.assert_close(row, known[: len(known)].mean(0), rtol=0.2, atol=0.05)
 
 
-def test_a_chat_template_carries_the_prompt(tmp_path):
+def test_a_chat_template_wraps_the_prompt(tmp_path):
     save_base(tmp_path, chat=True)
     _, tokenizer = build.from_base(str(tmp_path), config(), 3, vectors())
     text = tokenizer.decode(PromptEncoder(tokenizer)(4, "music"))
@@ -96,8 +96,8 @@ def test_a_chat_template_carries_the_prompt(tmp_path):
 ZEPHYR = "{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}{{ eos_token }}\n{% endfor %}<|assistant|>\n"
 
 
-@pytest.mark.parametrize("a_token", [False, True], ids=["spelt", "token"])
-def test_a_role_marker_of_the_base_stays_what_it_was_and_each_mark_occurs_once(a_token, tmp_path):
+@pytest.mark.parametrize("a_token", [False, True], ids=["in template", "token"])
+def test_a_role_marker_of_the_base_is_kept_and_each_special_token_occurs_once(a_token, tmp_path):
     save_base(tmp_path)
     before = AutoTokenizer.from_pretrained(tmp_path)
     before.chat_template = ZEPHYR
@@ -105,18 +105,18 @@ def test_a_role_marker_of_the_base_stays_what_it_was_and_each_mark_occurs_once(a
         before.add_tokens("<|user|>")
     before.save_pretrained(tmp_path)
     model, tokenizer = build.from_base(str(tmp_path), config(), 3, vectors())
-    for each in (tokenizer, reloaded(tokenizer, tmp_path / "ours")):
+    for each in (tokenizer, reloaded(tokenizer, tmp_path / "converted")):
         prompt = PromptEncoder(each)(4, "music")
         role = before("<|user|>", add_special_tokens=False)["input_ids"]
         assert prompt[: len(role)] == role
-        for mark in (model.config.user_token_id, model.config.item_token_id, model.config.text_token_id):
-            assert prompt.count(mark) == 1
+        for token in (model.config.user_token_id, model.config.item_token_id, model.config.text_token_id):
+            assert prompt.count(token) == 1
         assert model.config.user_token_id not in role
         names = each.convert_ids_to_tokens([model.config.user_token_id, model.config.item_token_id])
         assert names == ["<|gavamoe-user|>", "<|item|>"]
 
 
-def test_where_no_mark_is_taken_the_names_are_ours(tmp_path):
+def test_special_tokens_keep_their_names_if_the_base_uses_none_of_them(tmp_path):
     for chat in (False, True):
         model, tokenizer = build.from_base(save_base(tmp_path, chat=chat), config(), 3, vectors())
         assert tokenizer.convert_ids_to_tokens(model.config.user_token_id) == "<|user|>"
@@ -128,7 +128,7 @@ def reloaded(tokenizer, path):
     return AutoTokenizer.from_pretrained(path)
 
 
-def test_a_text_that_begins_with_a_token_of_its_own_still_does(tmp_path):
+def test_a_beginning_of_text_token_starts_the_prompt_once(tmp_path):
     from tokenizers.processors import TemplateProcessing
 
     save_base(tmp_path)
@@ -153,7 +153,7 @@ def test_a_text_that_begins_with_a_token_of_its_own_still_does(tmp_path):
         ({"initialisation": "replicate", "lora_dropout": 0.1}, "lora_dropout must be 0 with low-rank experts"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line_before_anything_is_trained(settings, message, tmp_path):
+def test_an_impossible_setting_is_a_one_line_error_before_training(settings, message, tmp_path):
     base = save_base(tmp_path)
     for attempt in (
         lambda: build.check_base(base, config(**settings), 3),
@@ -168,7 +168,7 @@ def test_what_cannot_be_is_refused_in_one_line_before_anything_is_trained(settin
     ("initialisation", "width", "scale"),
     [("adapter", 12, 1), ("partition", 8, 4), ("replicate", 8, 4), ("random", 12, 1)],
 )
-def test_a_models_blocks_are_the_refined_ones_of_its_settings(initialisation, width, scale, tmp_path):
+def test_blocks_have_the_refined_sizes_of_the_settings(initialisation, width, scale, tmp_path):
     sizes = {"experts": 1, "top_k": 1, "granularity": 4, "expert_rank": 48, "expert_width": 48}
     settings = config(initialisation=initialisation, **sizes)
     model, _ = build.from_base(save_base(tmp_path), settings, 3, vectors())
@@ -177,19 +177,19 @@ def test_a_models_blocks_are_the_refined_ones_of_its_settings(initialisation, wi
 
 
 @pytest.mark.parametrize("initialisation", ["adapter", "partition", "replicate", "random"])
-def test_what_can_be_is_found_possible_without_weights(initialisation, tmp_path):
+def test_a_possible_setting_is_checked_without_weights(initialisation, tmp_path):
     save_base(tmp_path)
     (tmp_path / "model.safetensors").unlink()
     build.check_base(str(tmp_path), config(initialisation=initialisation, partition="clustered"), 3)
 
 
 @pytest.mark.parametrize("settings", [{"initialisation": "adapter"}, {"tuning": "lora"}])
-def test_what_starts_from_a_base_model_needs_one(settings):
+def test_settings_that_need_a_base_model_are_refused_without_one(settings):
     with pytest.raises(ConfigError, match="--base-model; name one"):
         build.from_scratch(TEXTS, config(**settings), 3, vectors())
 
 
-def test_heads_that_no_rotary_position_fits_are_refused_in_one_line_by_number():
+def test_heads_of_odd_width_are_a_one_line_error_with_the_numbers():
     impossible = config(hidden=100, heads=4)
     for attempt in (
         lambda: impossible.resolve_defaults(base=False),
@@ -197,10 +197,10 @@ def test_heads_that_no_rotary_position_fits_are_refused_in_one_line_by_number():
     ):
         with pytest.raises(ConfigError, match=r"hidden=100 gives each of 4 heads 25 dimensions.* multiple of 8"):
             attempt()
-    assert impossible.resolve_defaults(base=True).hidden == 100  # which a base does not read
+    assert impossible.resolve_defaults(base=True).hidden == 100  # a base does not read it
 
 
-def test_a_base_without_a_gated_mlp_is_known_before_anything_is_trained(tmp_path):
+def test_a_base_without_a_gated_mlp_is_refused_before_training(tmp_path):
     GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=16, n_head=2, vocab_size=20)).save_pretrained(tmp_path)
     with pytest.raises(ConfigError, match=r"GPT2LMHeadModel\) has no gated MLP"):
         build.check_base(str(tmp_path), config(), 3)
@@ -217,11 +217,11 @@ class _Response:
             GatedRepoError("gated", response=_Response()),
             "is gated: ask for access at https://huggingface.co/some/model",
         ),
-        (LocalEntryNotFoundError("offline"), "is no directory here, and the Hugging Face hub cannot be reached"),
+        (LocalEntryNotFoundError("offline"), "is not a local directory, and the Hugging Face hub cannot be reached"),
         (None, "cannot load the base model 'some/model': what transformers says - give a local directory"),
     ],
 )
-def test_a_base_model_that_cannot_be_had_is_one_line_with_what_to_do(cause, message, monkeypatch):
+def test_a_base_model_that_cannot_be_loaded_is_a_one_line_error_with_what_to_do(cause, message, monkeypatch):
     def refuse(*args, **kwargs):
         raise OSError("what transformers says\nand more") from cause
 
@@ -231,6 +231,6 @@ def test_a_base_model_that_cannot_be_had_is_one_line_with_what_to_do(cause, mess
     assert "\n" not in str(refused.value)
 
 
-def test_a_directory_that_is_not_there_is_one_line(tmp_path):
+def test_a_missing_directory_is_a_one_line_error(tmp_path):
     with pytest.raises(ConfigError, match="cannot load the base model"):
         build.check_base(str(tmp_path / "nothing"), config(), 3)

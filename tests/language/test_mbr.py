@@ -1,4 +1,4 @@
-"""The draft that is kept is the one that the others, and people's texts, bear out."""
+"""Minimum Bayes risk keeps the draft that agrees most with the other drafts and the references."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,32 +8,32 @@ from gavamoe.language.mbr import mbr_select, select_draft
 END = 0
 
 
-def test_an_odd_one_out_is_not_kept():
+def test_an_outlier_is_not_kept():
     assert mbr_select([[9, 8, 7, 6], [1, 2, 3, 4], [1, 2, 3, 5]]) in (1, 2)
     assert mbr_select([[1, 2, 3], [1, 2, 9], [1, 2, 3]]) in (0, 2)
 
 
-def test_order_of_words_counts():
+def test_the_order_of_words_counts():
     assert mbr_select([[4, 3, 2, 1], [1, 2, 3, 4], [1, 2, 3, 5]]) == 1
 
 
 @given(st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=8), max_size=3), st.permutations(range(7)))
-def test_what_most_drafts_say_is_kept_wherever_it_stands(odd, order):
-    said = [[*odd, [1, 2, 3], [1, 2, 3], [1, 2, 3], [1, 2, 3]][i] for i in order if i < len(odd) + 4]
-    assert said[mbr_select(said)] == [1, 2, 3]
+def test_the_text_of_most_drafts_is_kept_at_any_position(odd, order):
+    drafts = [[*odd, [1, 2, 3], [1, 2, 3], [1, 2, 3], [1, 2, 3]][i] for i in order if i < len(odd) + 4]
+    assert drafts[mbr_select(drafts)] == [1, 2, 3]
 
 
 texts = st.lists(st.lists(st.integers(1, 9), max_size=6), min_size=1, max_size=6)
 
 
-def test_a_draft_in_peoples_words_is_kept_against_the_other_drafts():
+def test_references_can_outweigh_the_other_drafts():
     drafts = [[1, 2, 3], [1, 2, 3], [1, 2, 3, 7, 8]]
     assert mbr_select(drafts) in (0, 1)
     assert mbr_select(drafts, [[7, 8, 9], [3, 7, 8]]) == 2
     assert select_draft([[*draft, END] for draft in drafts], END, [[7, 8, 9], [3, 7, 8]]) == ([1, 2, 3, 7, 8], True)
 
 
-def test_of_drafts_no_more_alike_the_one_somewhat_shorter_than_what_people_write_is_kept():
+def test_among_equally_similar_drafts_one_near_the_target_length_is_kept():
     drafts = [[11, 12], list(range(20, 26)), list(range(30, 40)), list(range(40, 60))]
     assert mbr_select(drafts, [list(range(10))]) == 1
     assert mbr_select(drafts, [list(range(10))], [list(range(30 + 10 * i, 50 + 10 * i)) for i in (5, 6)]) == 2
@@ -41,21 +41,21 @@ def test_of_drafts_no_more_alike_the_one_somewhat_shorter_than_what_people_write
 
 
 @given(texts)
-def test_where_nobody_wrote_the_drafts_alone_decide(drafts):
+def test_without_references_the_drafts_alone_decide(drafts):
     assert mbr_select(drafts, [], []) == mbr_select(drafts)
 
 
 @given(texts, texts, texts)
-def test_a_group_counts_the_same_however_much_it_wrote(drafts, user, item):
+def test_a_group_of_references_counts_the_same_whatever_its_size(drafts, user, item):
     assert mbr_select(drafts, user, item) == mbr_select(drafts, user * 2, item)
 
 
-def test_a_draft_that_did_not_end_is_kept_only_where_none_did():
+def test_an_unfinished_draft_is_kept_only_if_all_are_unfinished():
     assert select_draft([[1, 2, 3, 4], [7, END, 5]], END) == ([7], True)
     assert select_draft([[1, 2], [1, 2], [3, 4]], END) == ([1, 2], False)
 
 
-def test_several_drafts_are_one_text_a_pair_and_one_of_the_drafts(explainer):
+def test_with_several_drafts_a_pair_gets_one_of_them_whatever_its_batch(explainer):
     pairs = [(f"u{i:02d}", f"i{i % 9 + 1:02d}") for i in range(1, 13)]
     sampled = {"do_sample": True, "temperature": 1.0}
     together = [e.text for e in explainer.explain_batch(pairs, candidates=5, **sampled)]

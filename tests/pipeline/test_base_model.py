@@ -1,4 +1,4 @@
-"""Around a pretrained base, the whole path: checkpoint, convert, train with LoRA, save, load elsewhere, generate."""
+"""The whole path around a pretrained base: load, convert, train with LoRA, save, load elsewhere, generate."""
 
 import json
 import shutil
@@ -48,7 +48,9 @@ def test_from_a_base_checkpoint_to_texts_on_another_machine(save, dataset_path, 
     assert moved.tokenizer.chat_template
 
 
-def test_lora_interrupted_and_resumed_ends_with_the_same_weights(dataset_path, tiny_config, tmp_path, monkeypatch):
+def test_an_interrupted_and_resumed_lora_training_ends_with_the_same_weights(
+    dataset_path, tiny_config, tmp_path, monkeypatch
+):
     base, config = save_base(tmp_path / "base"), around_a_base(tiny_config, accumulation=2)
     train_run(dataset_path, tmp_path / "whole", config, base_model=base)
     real_step, steps = Trainer.training_step, 0
@@ -71,7 +73,7 @@ def test_lora_interrupted_and_resumed_ends_with_the_same_weights(dataset_path, t
         assert tensor.equal(other[name]), name
 
 
-def test_an_impossible_base_is_found_before_anything_is_trained(dataset_path, tiny_config, tmp_path):
+def test_an_impossible_base_is_refused_before_training(dataset_path, tiny_config, tmp_path):
     with pytest.raises(ConfigError, match="cannot load the base model"):
         train_run(dataset_path, tmp_path / "run", tiny_config, base_model=str(tmp_path / "none"))
     broken = Path(save_base(tmp_path / "broken"))

@@ -1,4 +1,4 @@
-"""A whole training: resume, stages, and what is refused."""
+"""A whole training: resuming, single stages, and refused requests."""
 
 import shutil
 import subprocess
@@ -30,7 +30,7 @@ def test_the_same_seed_gives_the_same_run_twice(dataset_path, run_path, tiny_con
 
 
 @pytest.mark.parametrize("stop_at", [13, 20])  # between epochs, and in the middle of one
-def test_interrupted_and_resumed_it_ends_with_the_same_weights(
+def test_an_interrupted_and_resumed_training_ends_with_the_same_weights(
     dataset_path, run_path, tiny_config, tmp_path, monkeypatch, stop_at
 ):
     real_step = Trainer.training_step
@@ -62,7 +62,7 @@ def test_the_stages_can_be_trained_one_after_the_other(dataset_path, run_path, t
     assert_same_weights(weights(run_path), weights(run))
 
 
-def test_a_stage_that_is_added_keeps_the_settings_of_the_run(dataset_path, tiny_config, tmp_path):
+def test_an_added_stage_keeps_the_settings_of_the_run(dataset_path, tiny_config, tmp_path):
     run = RunDirectory(tmp_path / "run")
     begun = tiny_config.model_copy(update={"seed": 5})
     train_run(dataset_path, run.path, begun, preset="tiny", stage="preference")
@@ -73,7 +73,7 @@ def test_a_stage_that_is_added_keeps_the_settings_of_the_run(dataset_path, tiny_
     assert (card.preset, card.settings) == ("tiny", begun)
 
 
-def test_an_added_stage_that_was_interrupted_is_not_begun_anew_unasked(dataset_path, tiny_config, tmp_path):
+def test_an_interrupted_added_stage_needs_resume(dataset_path, tiny_config, tmp_path):
     run = RunDirectory(tmp_path / "run")
     train_run(dataset_path, run.path, tiny_config, stage="preference")
     state = run.checkpoints / "explainer" / "checkpoint-1"
@@ -83,7 +83,7 @@ def test_an_added_stage_that_was_interrupted_is_not_begun_anew_unasked(dataset_p
     assert state.is_dir()
 
 
-def test_an_added_stage_is_checked_before_the_run_is_written(dataset_path, tiny_config, tmp_path):
+def test_an_added_stage_is_checked_before_the_run_is_changed(dataset_path, tiny_config, tmp_path):
     run = RunDirectory(tmp_path / "run")
     train_run(dataset_path, run.path, tiny_config, stage="preference")
     before = run.card.read_bytes()
@@ -110,7 +110,7 @@ def test_data_without_texts_is_refused_before_stage_1_is_trained(dataset_path, t
 
 
 @pytest.mark.parametrize("setting", [{"learning_rate": None}, {"moe_layers": [0]}])
-def test_a_resumed_run_names_the_setting_that_differs_whatever_its_type(run_path, dataset_path, tiny_config, setting):
+def test_resuming_with_another_setting_of_any_type_names_it(run_path, dataset_path, tiny_config, setting):
     other = tiny_config.model_copy(update={"explainer": tiny_config.explainer.model_copy(update=setting)})
     with pytest.raises(ConfigError, match=f"started with another explainer.{next(iter(setting))};"):
         train_run(dataset_path, run_path, other, resume=True)
@@ -123,12 +123,12 @@ def test_a_run_is_never_overwritten(dataset_path, run_path, tiny_config):
     assert_same_weights(before, weights(run_path))
 
 
-def test_there_is_nothing_to_resume_where_there_is_no_run(dataset_path, tiny_config, tmp_path):
+def test_resuming_a_missing_run_is_refused(dataset_path, tiny_config, tmp_path):
     with pytest.raises(RunError, match="no run at"):
         train_run(dataset_path, tmp_path / "none", tiny_config, resume=True)
 
 
-def test_a_finished_run_holds_no_pickle_and_keeps_no_training_state(run_path):
+def test_a_finished_run_has_no_pickle_and_no_training_state(run_path):
     assert not [path for path in run_path.rglob("*") if path.suffix in (".bin", ".pt", ".pth", ".pkl", ".pickle")]
     assert not RunDirectory(run_path).checkpoints.exists()
 
@@ -147,7 +147,7 @@ def test_a_wrong_setting_is_named(tree, message):
         parse_config(tree)
 
 
-def test_a_run_goes_on_only_as_it_was_begun_and_on_the_same_data(run_path, dataset_path, tiny_config, tmp_path):
+def test_a_run_is_resumed_only_with_its_settings_and_data(run_path, dataset_path, tiny_config, tmp_path):
     other = tiny_config.model_copy(update={"seed": 5})
     with pytest.raises(ConfigError, match=r"started with another seed; --resume keeps"):
         train_run(dataset_path, run_path, other, resume=True)
@@ -163,7 +163,7 @@ def test_a_run_goes_on_only_as_it_was_begun_and_on_the_same_data(run_path, datas
     assert_same_weights(before, weights(run_path))
 
 
-def test_an_impossible_run_leaves_nothing_behind(dataset_path, tmp_path):
+def test_an_impossible_run_leaves_no_files(dataset_path, tmp_path):
     config = parse_config({"preference": {"clusters": 1000, "pretrain_epochs": 1}})
     with pytest.raises(ConfigError, match="1000 clusters need"):
         train_run(dataset_path, tmp_path / "run", config)

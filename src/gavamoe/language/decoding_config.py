@@ -57,7 +57,7 @@ class DecodingConfig:
     min_new_tokens: int | None = None
     eos_token_id: int | None = None
     pad_token_id: int | None = None
-    do_sample: bool = False
+    do_sample: bool | None = None
     temperature: float | None = None
     top_p: float | None = None
     candidates: int | None = None
@@ -142,7 +142,7 @@ class DecodingConfig:
 
     @property
     def uses_beams(self) -> bool:
-        """Whether beam search decodes; it never samples, because its draws could not belong to the pair."""
+        """Whether beam search decodes; it never samples, because its samples could not depend on the pair alone."""
         return (self.num_beams or 1) > 1
 
     @property

@@ -62,13 +62,13 @@ def train_run(
     run = RunDirectory(out)
     if base_model is not None and Path(base_model).is_dir():
         base_model = str(Path(base_model).resolve())
-    asked = RunCard(str(data.resolve()), preset, base_model, config)
+    requested = RunCard(str(data.resolve()), preset, base_model, config)
     say = on_note if is_main_process() else lambda text: None
 
     def check(card: RunCard) -> None:
         _check_explainer(run, dataset, card, stage)
 
-    with open_run(run, dataset, asked, stage, resume, check) as card:
+    with open_run(run, dataset, requested, stage, resume, check) as card:
         check(card)  # before stage 1, so that its training is not wasted if stage 2 is impossible
         if stage in ("preference", "all") and not run.has(PREFERENCE_FILES):
             say("stage 1: the preference model learns taste from ratings")
