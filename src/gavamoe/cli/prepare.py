@@ -113,7 +113,10 @@ def _show(out: Path, card: dict[str, Any]) -> None:
             print(f"  {name}: {count:,}")
     print(f"  ratings   {scale['levels']} levels: {', '.join(f'{value:g}' for value in scale['values'])}")
     print(f"  split     {card['splits']['method']}: {sizes}")
-    print(f"  features  {features['count']:,} ({features['method']}), in {counts['with_feature']:,} reviews")
+    if features.get("note"):
+        print(f"  features  {features['count']:,}: {features['note']}")
+    else:
+        print(f"  features  {features['count']:,} ({features['method']}), in {counts['with_feature']:,} reviews")
     files = ", ".join(source["name"] for source in card["items"]["sources"])
     print(f"  items     {card['items']['described']:,} described{' by ' + files if files else ''}")
     if card["splits"]["method"] != "column" and any("split" in source["columns"] for source in card["sources"]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,14 @@ import polars as pl
 from gavamoe.data.readers.lines import chunks, read_start
 from gavamoe.data.scale import RatingScale
 from gavamoe.errors import DataError
-from gavamoe.evaluation.comparable import NORMALIZATION, normalize
+from gavamoe.evaluation.comparable import describe_normalization
 from gavamoe.evaluation.groups import SPARSITY, TRAINING_REVIEWS, SparsityGroups, by_group
 from gavamoe.evaluation.metrics.metric import Metric
 from gavamoe.evaluation.outputs import Outputs
 from gavamoe.evaluation.row_scores import RowScores
-from gavamoe.evaluation.score import RATING_METRICS, STANDARD_METRICS, further_metrics
+from gavamoe.evaluation.score import RATING_METRICS, STANDARD_METRICS, further_conditions, further_metrics
 from gavamoe.evaluation.significance import confidence_intervals
+from gavamoe.words import choose_splitter, normalized_words
 
 TEXTS, OPTIONAL_TEXT, NUMBERS = ("prediction", "reference"), "feature", ("rating", "predicted_rating")
 # Columns whose values group the rows, if there are at most MAX_GROUPS values.
@@ -60,17 +61,21 @@ def score_file(
     rows = list(_read_rows(path))
     similarity = _similarity_metrics(similarity_model) if similarity_model else ()
     has_texts = _has_texts(path, rows)
-    outputs = _outputs(rows, read_feature_set(feature_set) if feature_set else None, normalized, scale)
+    split, as_given = choose_splitter(row[name] or "" for row in rows for name in TEXTS)
+    outputs = _outputs(
+        rows, read_feature_set(feature_set) if feature_set else None, normalized_words if normalized else split, scale
+    )
     scores = RowScores(outputs, STANDARD_METRICS if has_texts else RATING_METRICS)
     conditions = {
         "source": path.name,
-        "normalization": NORMALIZATION if normalized else "as given, split on white space",
+        "normalization": describe_normalization(outputs) if normalized else as_given,
         "feature_set": feature_set.name if feature_set else "features of the file",
         "features": len(outputs.known_features),
         "rating_scale": outputs.scale,
         "oracle": any(row["oracle"] for row in rows) if all("oracle" in row for row in rows) else None,
         "empty": sum(not words for words in outputs.predictions) if has_texts else None,
         "similarity_model": str(similarity_model) if similarity_model else None,
+        **(further_conditions(outputs) if has_texts else {}),
     }
     groupings = {SPARSITY: _sparsity(rows), **{name: [row.get(name) for row in rows] for name in GROUPINGS}}
     return {
@@ -94,18 +99,20 @@ def _has_texts(path: Path, rows: list[Row]) -> bool:
     return not missing
 
 
-def _outputs(rows: list[Row], feature_set: list[str] | None, normalized: bool, scale: RatingScale | None) -> Outputs:
-    """Build the outputs of the rows, normalized if `normalized`."""
+def _outputs(
+    rows: list[Row], feature_set: list[str] | None, split: Callable[[str], list[str]], scale: RatingScale | None
+) -> Outputs:
+    """Build the outputs of the rows, whose texts and features `split` turns into words."""
 
     def as_scored(text: str) -> str:
-        return " ".join((normalize(text) if normalized else text).split())
+        return " ".join(split(text))
 
     features = [as_scored(row.get("feature") or "") or None for row in rows]
     known_features = {as_scored(feature) for feature in feature_set or filter(None, features)}
     ratings = [row.get("rating") for row in rows]
     return Outputs(
-        [as_scored(row["prediction"] or "").split() for row in rows],
-        [as_scored(row["reference"]).split() for row in rows],
+        [split(row["prediction"] or "") for row in rows],
+        [split(row["reference"]) for row in rows],
         features,
         known_features,
         predicted=[row.get("predicted_rating") for row in rows],

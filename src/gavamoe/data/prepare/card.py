@@ -72,6 +72,7 @@ def make_card(
         "features": {
             "method": features.method,
             "count": len(features.words),
+            **({"note": features.note} if features.note else {}),
             "extractor": features.extractor.to_json() if features.extractor else None,
         },
     }
