@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from gavamoe.cli.main import app
-from gavamoe.cli.options import Feature, Rating, Source
+from gavamoe.cli.options import Encoding, Feature, Rating, Records, Source
 
 EXAMPLE = "Example: gavamoe explain runs/first --user u17 --item i4"
 ORACLE = " (oracle: ground truth was in the prompt)"
@@ -31,6 +31,8 @@ def explain(
         int | None,
         typer.Option(min=1, max=64, help="Drafts of a text, of which the one most like the others is kept; 1 is fast."),
     ] = None,
+    encoding: Encoding = None,
+    records: Records = None,
     resume: Annotated[bool, typer.Option("--resume", help="With --pairs: go on after an interruption.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
@@ -52,7 +54,8 @@ def explain(
     if candidates is not None:
         explainer.model.generation_config.candidates = candidates
     if pairs is not None and out is not None:
-        result = explain_file(explainer, pairs, out, condition, resume, evidence=evidence or 0)
+        options = {"encoding": encoding, "records": records, "on_reading": lambda read: [*map(note, read.describe())]}
+        result = explain_file(explainer, pairs, out, condition, resume, evidence=evidence or 0, **options)
         if json:
             emit_json(result)
         else:

@@ -1,4 +1,4 @@
-"""The options that say what the prompt may know; the same for every command that writes texts."""
+"""Options that several commands share: what the prompt may know, and how a file is read."""
 
 from __future__ import annotations
 
@@ -18,3 +18,9 @@ class Source(StrEnum):
 
 Rating = Annotated[Source, typer.Option(help="Rating in the prompt; given is the true one, an oracle.")]
 Feature = Annotated[Source, typer.Option(help="Feature in the prompt; given is the true one, an oracle.")]
+Encoding = Annotated[
+    str | None, typer.Option(help="Encoding of text files, such as windows-1252 or gbk; else found and printed.")
+]
+Records = Annotated[
+    str | None, typer.Option(metavar="PATH", help="Where JSON holds the list of records, such as data.reviews.")
+]

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from gavamoe.cli.main import app
+from gavamoe.cli.options import Encoding, Records
 
 EXAMPLE = "Example: gavamoe score predictions.jsonl --feature-set features.txt --json"
 
@@ -16,7 +17,9 @@ EXAMPLE = "Example: gavamoe score predictions.jsonl --feature-set features.txt -
 def score(
     predictions: Annotated[
         Path,
-        typer.Argument(metavar="PREDICTIONS", help="JSON lines with prediction, reference[, feature, rating, ...]."),
+        typer.Argument(
+            metavar="PREDICTIONS", help="Rows with prediction, reference[, feature, rating, ...]: JSON, CSV, ..."
+        ),
     ],
     feature_set: Annotated[
         Path | None, typer.Option(help="All features, one a line or a JSON list; else those of the file.")
@@ -29,6 +32,8 @@ def score(
         str | None,
         typer.Option(help="Rating scale LOW:HIGH that predictions are clipped to, instead of the inferred one."),
     ] = None,
+    encoding: Encoding = None,
+    records: Records = None,
     json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
 ) -> None:
     """Score texts (and ratings, where they are there) as the field's tables do."""
@@ -37,7 +42,7 @@ def score(
     from gavamoe.evaluation.score_file import score_file
 
     given_scale = RatingScale.parse(scale) if scale else None
-    result = score_file(predictions, feature_set, normalize, similarity_model, given_scale)
+    result = score_file(predictions, feature_set, normalize, similarity_model, given_scale, encoding, records)
     if json:
         emit_json(result)
     else:

@@ -10,7 +10,12 @@ from typing import Any
 
 import polars as pl
 
-from gavamoe.data.readers.lines import chunks, read_start
+from gavamoe.data.readers.formats import open_rows
+from gavamoe.data.readers.inputs import EmptyFileError, locate
+from gavamoe.data.readers.json_lines import JsonReader
+from gavamoe.data.readers.lines import TextFile
+from gavamoe.data.readers.reading import Reading, printable
+from gavamoe.data.readers.rows import LINE, BadLines, RowReader
 from gavamoe.data.scale import RatingScale
 from gavamoe.errors import DataError
 from gavamoe.evaluation.groups import SPARSITY, TRAINING_REVIEWS, SparsityGroups, by_group
@@ -34,13 +39,17 @@ def score_file(
     normalized: bool = False,
     similarity_model: Path | None = None,
     scale: RatingScale | None = None,
+    encoding: str | None = None,
+    records: str | None = None,
 ) -> dict[str, Any]:
-    """Score a file of rows {"prediction", "reference"[, "feature", "rating", "predicted_rating"]}; plain, gzip or zstd.
+    """Score a file of rows {"prediction", "reference"[, "feature", "rating", "predicted_rating"]}.
+
+    The rows may be JSON lines, a JSON array, CSV, TSV, Parquet or a sheet, plain, compressed or in an archive.
 
     RMSE and MAE are over the rows with both ratings; predictions are clipped to the scale, without one to the scale
     that the true ratings follow (`RatingScale.infer`; 4 and 5 stars are of 1 to 5), and not where they follow none.
-    Where every prediction is null, the system only rates. Rows with a blank reference count for ratings only. Without a
-    feature set, the features of the file are the set. `normalized`: texts and features alike. Rows are grouped by
+    Where every prediction is null, the system only rates. Rows with a blank or null reference count for ratings only.
+    Without a feature set, the features of the file are the set. `normalized`: texts and features alike. Rows are grouped by
     rating and, where they have them, by cluster and by the user's `training_reviews` (into groups of about as many of
     the file's users); `oracle` is known where every row says so.
 
@@ -51,10 +60,10 @@ def score_file(
     Raises:
         DataError: names file and line of what is wrong.
     """
-    rows = list(_read_rows(path))
+    rows, reading = _read_rows(path, encoding, records)
     similarity = _similarity_metrics(similarity_model) if similarity_model else ()
     writes = _writes(path, rows)
-    outputs = _outputs(rows, read_feature_set(feature_set) if feature_set else None, normalized, scale)
+    outputs = _outputs(rows, read_feature_set(feature_set, encoding) if feature_set else None, normalized, scale)
     scores = RowScores(outputs, STANDARD_METRICS if writes else RATING_METRICS)
     conditions = {
         "source": path.name,
@@ -66,6 +75,8 @@ def score_file(
         "empty": sum(not words for words in outputs.predictions) if writes else None,
         "similarity_model": str(similarity_model) if similarity_model else None,
     }
+    if reading.describe():
+        conditions["read_as"] = "; ".join(reading.describe())
     groupings = {SPARSITY: _sparsity(rows), **{name: [row.get(name) for row in rows] for name in GROUPINGS}}
     return {
         "n": len(rows),
@@ -139,9 +150,15 @@ def _few_kinds(labels: list[Any]) -> bool:
     return kinds <= {int, float, str} and 1 < len({label for label in labels if label is not None}) <= MOST_GROUPS
 
 
-def read_feature_set(path: Path) -> list[str]:
+def read_feature_set(path: Path, encoding: str | None = None) -> list[str]:
     """Features, one a line or as a JSON list."""
-    lines = [line.decode("utf-8", "replace").strip() for _, line in _lines(path, "features")]
+    try:
+        text = TextFile(locate(path), encoding)
+        lines = [line.decode("utf-8", "replace").strip() for chunk in text.chunks() for _, line in chunk.numbered()]
+    except EmptyFileError:
+        lines = []
+    if not lines:
+        raise DataError(f"{path} is empty: expected features")
     features: Any = lines
     if lines[0].startswith("["):
         try:
@@ -150,21 +167,58 @@ def read_feature_set(path: Path) -> list[str]:
             raise DataError(f"{path} is not a JSON list of features: {error}") from None
     if not features or not all(isinstance(feature, str) and feature.strip() for feature in features):
         raise DataError(f"{path} holds no features, or blank ones; give one a line, or a JSON list of strings")
-    return features
+    return [str(feature) for feature in features]
 
 
-def _read_rows(path: Path) -> Iterator[Row]:
-    for number, line in _lines(path, 'lines like {"prediction": "...", "reference": "..."}'):
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{path}, line {number}: not JSON ({error.msg})") from None
-        except UnicodeDecodeError:
-            raise DataError(f"{path}, line {number}: not UTF-8 text") from None
-        if not isinstance(row, dict):
-            raise DataError(f"{path}, line {number}: expected an object with prediction and reference")
-        _check(path, number, row)
-        yield row
+def _read_rows(path: Path, encoding: str | None, records: str | None) -> tuple[list[Row], Reading]:
+    """Read and check the rows of a file of any format."""
+    try:
+        reader = open_rows(path, BadLines(), encoding=encoding, records=records)
+        values = reader.objects() if isinstance(reader, JsonReader) else _typed_rows(path, reader)
+        rows = []
+        for number, row in values:
+            if not isinstance(row, dict):
+                raise DataError(f"{path}, line {number}: expected an object with prediction and reference")
+            _check(path, number, row)
+            rows.append({**row, "reference": row["reference"] or ""})
+    except EmptyFileError:
+        rows = []
+    if not rows:
+        raise DataError(f'{path} is empty: expected lines like {{"prediction": "...", "reference": "..."}}')
+    return rows, reader.reading
+
+
+def _typed_rows(path: Path, reader: RowReader) -> Iterator[tuple[int, Row]]:
+    """Yield (line, row) of a table of strings: numbers where they are expected, null for empty cells.
+
+    An empty prediction is an empty text, unless the column is empty throughout: then the system only rates.
+    """
+    writes = False
+    rows: list[tuple[int, Row]] = []
+    for batch in reader.batches(reader.columns):
+        for row in batch.iter_rows(named=True):
+            number = row.pop(LINE)
+            writes = writes or bool(row.get("prediction"))
+            rows.append((number, {name: _typed(path, number, name, value) for name, value in row.items()}))
+    for number, row in rows:
+        if writes and "prediction" in row:
+            row["prediction"] = row["prediction"] or ""
+        yield number, row
+
+
+def _typed(path: Path, number: int, name: str, value: str | None) -> Any:
+    """Convert a cell to the type that a JSON file would give it."""
+    if value is None or name not in (*NUMBERS, "cluster", TRAINING_REVIEWS, "oracle"):
+        return value
+    if name == "oracle":
+        return value.strip().lower() in ("true", "1", "yes")
+    try:
+        number_ = float(value)
+    except ValueError:
+        if name in NUMBERS:
+            raise DataError(f"{path}, line {number}: '{name}' must be a number, not {value[:40]!r}") from None
+        return value
+    return int(number_) if number_.is_integer() else number_
 
 
 def _check(path: Path, number: int, row: Row) -> None:
@@ -172,8 +226,9 @@ def _check(path: Path, number: int, row: Row) -> None:
         if name not in row:
             raise DataError(f"{path}, line {number}: '{name}' is missing; found {', '.join(row) or 'nothing'}")
         only_rates = name == "prediction" and row[name] is None and row.get("predicted_rating") is not None
+        only_rates = only_rates or (name == "reference" and row[name] is None)
         if not isinstance(row[name], str) and not only_rates:
-            raise DataError(f"{path}, line {number}: '{name}' must be a text, not {row[name]!r}")
+            raise DataError(f"{path}, line {number}: '{name}' must be a text, not {printable(repr(row[name]), 40)}")
     if not isinstance(row.get(OPTIONAL_TEXT), str | None):
         raise DataError(f"{path}, line {number}: '{OPTIONAL_TEXT}' must be a text, not {row[OPTIONAL_TEXT]!r}")
     for name in NUMBERS:
@@ -182,15 +237,3 @@ def _check(path: Path, number: int, row: Row) -> None:
         # Comparing refuses NaN, and integers too large for a float, too.
         if value is not None and not (is_number and abs(value) <= sys.float_info.max):
             raise DataError(f"{path}, line {number}: '{name}' must be a number, not {str(value)[:40]}")
-
-
-def _lines(path: Path, expected: str) -> Iterator[tuple[int, bytes]]:
-    """(number, line) of the lines that are not blank, of which there is one at least."""
-    found = False
-    if read_start(path, 1):
-        for chunk in chunks(path):
-            for number, line in chunk.numbered():
-                found = True
-                yield number, line
-    if not found:
-        raise DataError(f"{path} is empty: expected {expected}")

@@ -14,7 +14,8 @@ from gavamoe.conditions import Condition
 from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import FILES as DATASET_FILES
 from gavamoe.data.dataset import ReviewDataset
-from gavamoe.data.readers.open import read_reviews
+from gavamoe.data.readers.open import ReadOptions, read_reviews
+from gavamoe.data.readers.reading import Reading
 from gavamoe.errors import DataError
 from gavamoe.evaluation.groups import TRAINING_REVIEWS
 from gavamoe.evaluation.score import Metrics
@@ -46,15 +47,20 @@ class Comparison:
 
 
 def evaluate_run(
-    run: RunDirectory, data: Path | None, split: str, condition: Condition, limit: int | None = None
+    run: RunDirectory,
+    data: Path | None,
+    split: str,
+    condition: Condition,
+    limit: int | None = None,
+    read: ReadOptions | None = None,
 ) -> tuple[Comparison, Explainer]:
     """Evaluate, compare with the trivial baselines where the training reviews are at hand, and write both into the run.
 
     metrics.json and predictions.jsonl are the last evaluation's; evaluations/ keeps both of every data, split and
-    condition. The report is `gavamoe.pipeline.report`'s.
+    condition. The report is `gavamoe.pipeline.report`'s. `read`: how a reviews file is read.
     """
     explainer = Explainer.from_pretrained(run.path)
-    reviews = load_reviews(run, explainer, data, split)
+    reviews = load_reviews(run, explainer, data, split, read)
     if limit is not None and limit < len(reviews.frame):
         # A random sample, not the first rows: files are often sorted.
         frame = reviews.frame.with_row_index("_row").sample(limit, seed=0).sort("_row").drop("_row")
@@ -70,7 +76,9 @@ def evaluate_run(
     return comparison, explainer
 
 
-def load_reviews(run: RunDirectory, explainer: Explainer, data: Path | None, split: str) -> Reviews:
+def load_reviews(
+    run: RunDirectory, explainer: Explainer, data: Path | None, split: str, read: ReadOptions | None = None
+) -> Reviews:
     """A split of a prepared dataset, or a reviews file (where it has a split column, the rows of that split)."""
     source = data if data is not None else Path(run.read_card().data)
     if data is None and not source.is_dir():
@@ -85,10 +93,13 @@ def load_reviews(run: RunDirectory, explainer: Explainer, data: Path | None, spl
                 "the run has read; evaluate it all the same with --data, or train a new run"
             )
         return _prepared(explainer, dataset, split)
-    frame, about = read_reviews(source), {"data": source.name, "split": "all rows"}
+    readings: list[Reading] = []
+    frame = read_reviews(source, read, lambda _, reading: readings.append(reading))
+    guessed = {"read_as": "; ".join(readings[0].describe())} if readings[0].describe() else {}
+    about = {"data": source.name, "split": "all rows", **guessed}
     if "split" in frame.columns:
         found = sorted(frame["split"].drop_nulls().unique().to_list())
-        frame, about = frame.filter(pl.col("split") == split), {"data": source.name, "split": split}
+        frame, about = frame.filter(pl.col("split") == split), {**about, "split": split}
         if frame.is_empty():
             raise DataError(f"{source} has no rows of split '{split}'; its split column has {', '.join(found)}")
     try:

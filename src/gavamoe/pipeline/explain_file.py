@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 import polars as pl
 
 from gavamoe.conditions import Condition
+from gavamoe.data.readers.reading import Reading
 from gavamoe.data.tables import check_suffix, write_table
 from gavamoe.errors import DataError, RunError
 from gavamoe.explainer.explainer import Explainer
@@ -38,15 +40,19 @@ def explain_file(
     resume: bool = False,
     window: int = WINDOW,
     evidence: int = 0,
+    encoding: str | None = None,
+    records: str | None = None,
+    on_reading: Callable[[Reading], None] | None = None,
 ) -> dict[str, Any]:
     """Read pairs (columns user, item; rating, feature where given), explain them in their order, write `out`.
 
     evidence: how many sentences by others to write beside each text; with some there is a column for them.
+    encoding, records, on_reading: as for `read_pairs`.
     With `resume`, what an interrupted call for the same `out` finished is kept; it must have been the same work.
     Without, unfinished work there is refused, not lost.
     """
     check_suffix(out)
-    table = read_pairs(pairs, condition)
+    table = read_pairs(pairs, condition, encoding, records, on_reading)
     if condition.rating == "given":
         _check_ratings(explainer, table["rating"], pairs)
     plan = {

@@ -25,8 +25,8 @@ from gavamoe.data.readers.rows import LINE, BadLines, pick_columns, string_schem
 
 csv.field_size_limit(LONGEST_LINE)
 BLANK_LINE = re.compile(rb"(?:^|\n)[ \t]*\r?(?:\n|$)")
-# How many lines a quoted record may span. Each quote that does not close lowers the limit, so that a file of such quotes
-# takes linear time; each record over several lines raises it again.
+# How many lines a quoted record may span. Each quote that does not close lowers the limit, so that a file of such
+# quotes takes linear time; each record over several lines raises it again.
 MOST_SPANNED, LEAST_SPANNED = 10_000, 50
 
 

@@ -6,6 +6,7 @@ import csv
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from gavamoe.data.readers.reading import printable
 from gavamoe.errors import DataError
@@ -154,7 +155,7 @@ def _with_unnamed(names: list[str], lines: Sequence[str], separator: str) -> lis
     if all(record[-1] == "" for record in records):
         return [*names, SKIPPED]
     numbers = [int(record[0]) if record[0].isdecimal() else -1 for record in records]
-    counts_up = all(after == before + 1 for before, after in zip(numbers, numbers[1:], strict=False))
+    counts_up = all(after == before + 1 for before, after in pairwise(numbers))
     return [SKIPPED, *names] if numbers[0] in (0, 1) and counts_up else names
 
 

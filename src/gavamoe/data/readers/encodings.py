@@ -54,7 +54,9 @@ def named_encoding(name: str) -> str:
         if codec.name in ("idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape", "unicode-escape"):
             raise LookupError
     except (LookupError, ValueError, TypeError):
-        raise DataError(f"encoding {printable(name, 40)!r} is unknown: name one as Python does, such as {examples}")
+        raise DataError(
+            f"encoding {printable(name, 40)!r} is unknown: name one as Python does, such as {examples}"
+        ) from None
     except Exception:  # a codec of bytes, such as base64, may raise anything
         raise DataError(f"encoding {printable(name, 40)!r} is not one of texts: name one such as {examples}") from None
     return "utf-8" if codec.name == "utf-8-sig" else WESTERN if codec.name == "cp1252" else codec.name

@@ -133,9 +133,9 @@ def _open(source: InputFile, bad: BadLines, options: ReadOptions) -> list[RowRea
     start = source.start(4096)
     if start.startswith(b"PAR1"):
         return [ParquetReader(source)]
-    if start.startswith(b"\x80") or source.path.suffix in PICKLE_SUFFIXES:
-        if options.encoding is None or source.path.suffix in PICKLE_SUFFIXES or b"." in start[-1:]:
-            return [PickleReader(source, options.index)]
+    is_pickle = start.startswith(b"\x80") and options.encoding is None  # also how a GBK text may begin
+    if is_pickle or source.path.suffix in PICKLE_SUFFIXES:
+        return [PickleReader(source, options.index)]
     if is_workbook(source, start):
         return list(open_sheets(source))
     text = TextFile(source, options.encoding)

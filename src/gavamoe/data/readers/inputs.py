@@ -29,7 +29,10 @@ WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 # Members of archives that never hold reviews.
 IGNORED_FOLDERS = ("__MACOSX",)
 IGNORED_NAMES = ("readme", "license", "licence", "copying", "changelog", "_success", "_committed", "_started")
-IGNORED_SUFFIXES = [".md", ".pdf", ".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg", ".html", ".htm", ".py", ".ipynb", ".r", ".sh", ".doc", ".docx", ".rst", ".crc", ".css", ".js", ".pl", ".npy", ".npz"]
+IGNORED_SUFFIXES = (
+    *(".md", ".pdf", ".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg", ".html", ".htm", ".css", ".js"),
+    *(".py", ".ipynb", ".r", ".sh", ".pl", ".doc", ".docx", ".rst", ".crc", ".npy", ".npz"),
+)
 
 
 class EmptyFileError(DataError):
@@ -203,8 +206,7 @@ def list_tables(input_file: InputFile) -> list[InputFile] | None:
 
 def _walk(archive: InputFile) -> Iterator[InputFile]:
     """Yield the members that may be tables, depth first."""
-    kind, members = _members(archive)
-    for member in members:
+    for member in _members(archive):
         if _is_ignored(member.name):
             continue
         inner = InputFile(archive.path / _safe(member.name), archive.file, (*archive.members, member.name), member.head)
@@ -225,10 +227,9 @@ def _archive(input_file: InputFile) -> str:
         return archive_kind(stream)
 
 
-def _members(archive: InputFile) -> tuple[str, list[Member]]:
+def _members(archive: InputFile) -> list[Member]:
     with explain_errors(archive.place), archive.open() as stream:
-        kind = archive_kind(stream)
-        return kind, list_members(stream, kind, archive.place)
+        return list_members(stream, archive_kind(stream), archive.place)
 
 
 def _is_ignored(name: str) -> bool:
@@ -239,7 +240,7 @@ def _is_ignored(name: str) -> bool:
         or last.startswith(".")
         or any(folder in IGNORED_FOLDERS for folder in folders)
         or last.startswith(IGNORED_NAMES)
-        or last.endswith(tuple(IGNORED_SUFFIXES))
+        or last.endswith(IGNORED_SUFFIXES)
     )
 
 

@@ -67,7 +67,7 @@ def records_in(document: Any, path: str) -> list[Record]:
     parts = [part for part in path.strip("$").replace("[]", "").replace("[*]", "").split(".") if part]
     found = _flatten(document, parts)
     records = (_table(found) or [found]) if isinstance(found, dict) else found
-    return [record for record in records or [] if isinstance(record, dict)]
+    return records if _is_list(records) else []
 
 
 def is_empty(value: Record) -> bool:
@@ -86,7 +86,8 @@ def _candidates(value: Any, path: str, depth: int = 0) -> Iterator[tuple[str, li
     if depth > DEEPEST or not isinstance(value, dict | list):
         return
     if isinstance(value, list):
-        yield path, [record for record in value if isinstance(record, dict)]
+        if _is_list(value):
+            yield path, value
         return
     table = _table(value)
     if table:
@@ -99,15 +100,19 @@ def _candidates(value: Any, path: str, depth: int = 0) -> Iterator[tuple[str, li
             for found, records in _candidates(inner, inner_path, depth + 1):
                 yield found, [_with_shared(record, value, name) for record in records]
         elif isinstance(inner, list) and any(isinstance(element, dict) for element in inner[:INSPECTED]):
-            elements = [element for element in inner if isinstance(element, dict)]
-            yield inner_path, [_with_shared(element, value, name) for element in elements]
-            lists = {key for element in elements[:INSPECTED] for key, item in element.items() if _is_list(item)}
+            yield inner_path, [_with_shared(element, value, name) for element in inner]
+            objects = [element for element in inner[:INSPECTED] if isinstance(element, dict)]
+            lists = {key for element in objects for key, item in element.items() if _is_list(item)}
             for key in sorted(lists):
-                records = _flatten(value, [name, key])
-                yield f"{inner_path}.{key}", [record for record in records if isinstance(record, dict)]
+                yield f"{inner_path}.{key}", _flatten(value, [name, key])
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
 
 
 def _is_list(value: Any) -> bool:
+    """Return whether a value is a list of objects; others among them are bad lines."""
     return isinstance(value, list) and any(isinstance(element, dict) for element in value[:INSPECTED])
 
 
@@ -162,7 +167,7 @@ def count_roles(names: list[str]) -> int:
 def _likeness(records: list[Record]) -> int:
     """Return how much records look like reviews."""
     names: dict[str, None] = {}
-    for record in records[:INSPECTED]:
+    for record in filter(_is_object, records[:INSPECTED]):
         for name, value in record.items():
             names[name] = None
             if isinstance(value, dict):

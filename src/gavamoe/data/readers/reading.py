@@ -63,6 +63,7 @@ class Reading:
             "passed_over": list(self.passed_over),
             "records": self.records or None,
             "notes": list(self.notes),
+            "said": self.describe(),
         }
 
 
