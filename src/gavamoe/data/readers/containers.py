@@ -252,7 +252,7 @@ def _enter(opened: Opened, name: str, packed: int, place: str) -> None:
         opened.layers.append(archive)
         member = archive.open(name)
     elif kind == "tar":
-        tar = tarfile.open(fileobj=opened.stream, mode="r:")
+        tar = tarfile.open(fileobj=opened.stream, mode="r:")  # noqa: SIM115 (closed with the other layers)
         opened.layers.append(tar)
         found = next((entry for entry in tar if entry.name == name and entry.isreg()), None)
         member = tar.extractfile(found) if found else None  # type: ignore[assignment]
