@@ -49,9 +49,9 @@ def score_file(
     RMSE and MAE are over the rows with both ratings; predictions are clipped to the scale, without one to the scale
     that the true ratings follow (`RatingScale.infer`; 4 and 5 stars are of 1 to 5), and not where they follow none.
     Where every prediction is null, the system only rates. Rows with a blank or null reference count for ratings only.
-    Without a feature set, the features of the file are the set. `normalized`: texts and features alike. Rows are grouped
-    by rating and, where they have them, by cluster and by the user's `training_reviews` (into groups of about as many of
-    the file's users); `oracle` is known where every row says so.
+    Without a feature set, the features of the file are the set. `normalized`: texts and features alike. Rows are
+    grouped by rating and, where they have them, by cluster and by the user's `training_reviews` (into groups of about
+    as many of the file's users); `oracle` is known where every row says so.
 
     Returns:
         n, conditions, metrics, intervals (95 % confidence), groups, and the further metrics that the field's tables

@@ -193,7 +193,7 @@ def test_five_star_reviews_are_not_lost_by_following_the_advice(tmp_path: Path) 
 @pytest.mark.parametrize("name", ["no-such", "base64", "rot13", "idna", "", "\x00"])
 def test_unknown_encoding_is_one_line(tmp_path: Path, name: str) -> None:
     (tmp_path / "r.csv").write_text(as_csv(rows("latin")))
-    with pytest.raises(DataError, match="encoding .* name one"):
+    with pytest.raises(DataError, match=r"encoding .* name one"):
         read(tmp_path / "r.csv", encoding=name)
 
 

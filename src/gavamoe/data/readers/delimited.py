@@ -24,7 +24,7 @@ from gavamoe.data.readers.reading import Reading
 from gavamoe.data.readers.rows import LINE, BadLines, pick_columns, string_schema
 
 csv.field_size_limit(LONGEST_LINE)
-BLANK_LINE = re.compile(rb"(?:^|\n)[ \t]*\r?(?:\n|$)")
+BLANK_LINE = re.compile(rb"(?:^|\n)[ \t]*\r?\n|\n[ \t\r]+$")
 # How many lines a quoted record may span. Each quote that does not close lowers the limit, so that a file of such
 # quotes takes linear time; each record over several lines raises it again.
 MOST_SPANNED, LEAST_SPANNED = 10_000, 50
@@ -221,7 +221,7 @@ class DelimitedReader:
 
 def _without_blank_rows(frame: pl.DataFrame) -> pl.DataFrame:
     """Drop the rows of blank lines."""
-    values = [frame[name].str.strip_chars().fill_null("") == "" for name in frame.columns if name != LINE]
+    values = [series.str.strip_chars().fill_null("") == "" for series in frame.get_columns() if series.name != LINE]
     blank = values[0]
     for value in values[1:]:
         blank &= value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -78,7 +79,7 @@ def find_dialect(head: str, header: Sequence[str] | None, place: str) -> Dialect
         if all(typed):
             names, name = [match[1] for match in typed if match], "recbole atomic file"
         names = _with_unnamed(names, lines[1:], separator)
-    repeated = [name for name in names if names.count(name) > 1 and name != SKIPPED]
+    repeated = [name for name, count in Counter(names).items() if count > 1 and name != SKIPPED]
     if repeated:
         raise DataError(f"{place}: the column {printable(repeated[0], 80)} occurs twice; name each column once")
     return Dialect(names, separator, skipped, name=name)
@@ -110,7 +111,7 @@ def escapes_with_backslash(lines: Sequence[str], separator: str, columns: int) -
     escaped = sum(_fits(line, separator, columns, "\\") for line in lines)
     if doubled == escaped == 0:  # the records span lines
         inside = sum(len(re.findall(rf'\\"[^{re.escape(separator)}"\r\n]', line)) for line in lines)
-        return inside * 2 > sum(line.count('\\"') for line in lines)
+        return inside * 2 >= sum(line.count('\\"') for line in lines)
     return escaped > doubled
 
 

@@ -77,6 +77,8 @@ def is_empty(value: Record) -> bool:
 
 def is_record(value: Record) -> bool:
     """Return whether a lone object is a review by itself, rather than a document that holds reviews."""
+    if _table(value):
+        return False
     candidates = dict(_candidates(value, ""))
     return bool(candidates) and max(candidates, key=lambda name: (_likeness(candidates[name]), name == "")) == ""
 

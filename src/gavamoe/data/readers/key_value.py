@@ -98,7 +98,7 @@ class KeyValueReader:
 
     def _lines(self) -> Iterator[tuple[int, str]]:
         for chunk in self._text.chunks():
-            for number, line in enumerate(chunk.data.split(b"\n"), start=chunk.line):
+            for number, line in enumerate(chunk.data.removesuffix(b"\n").split(b"\n"), start=chunk.line):
                 problem = self._text.not_text(line)
                 if problem and self._keys:
                     self.bad.report(self.path, number, problem, REMEDY)

@@ -95,11 +95,12 @@ class SqlDumpReader:
 
     def _rows(self) -> Iterator[tuple[str, list[str], int, list[str | None]]]:
         """Yield (table, columns, line, values) of each row."""
+        self._created = {}
         creating: list[str] | None = None
         copying: tuple[str, list[str]] | None = None
         statement, start = "", 1
         for chunk in self._text.chunks():
-            for number, raw in enumerate(chunk.data.split(b"\n"), start=chunk.line):
+            for number, raw in enumerate(chunk.data.removesuffix(b"\n").split(b"\n"), start=chunk.line):
                 problem = self._text.not_text(raw)
                 if problem:
                     self.bad.report(self.path, number, problem, REMEDY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -92,7 +93,7 @@ class SheetReader:
         self._numbers = [number for number, _ in filled[1:]]
         self._rows = [row for _, row in filled[1:]]
         self.columns = [_text(cell) or "_" for cell in filled[0][1]]
-        repeated = [name for name in self.columns if self.columns.count(name) > 1 and name != "_"]
+        repeated = [name for name, count in Counter(self.columns).items() if count > 1 and name != "_"]
         if repeated:
             raise DataError(
                 f"{source.place}: sheet {printable(sheet, 60)}: the column {printable(repeated[0], 60)} occurs twice; "
