@@ -54,8 +54,17 @@ def explain(
     if candidates is not None:
         explainer.model.generation_config.candidates = candidates
     if pairs is not None and out is not None:
-        options = {"encoding": encoding, "records": records, "on_reading": lambda read: [*map(note, read.describe())]}
-        result = explain_file(explainer, pairs, out, condition, resume, evidence=evidence or 0, **options)
+        result = explain_file(
+            explainer,
+            pairs,
+            out,
+            condition,
+            resume,
+            evidence=evidence or 0,
+            encoding=encoding,
+            records=records,
+            on_reading=lambda reading: note("; ".join(reading.describe())) if reading.describe() else None,
+        )
         if json:
             emit_json(result)
         else:
