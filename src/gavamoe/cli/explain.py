@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gavamoe.cli.options import Feature, FieldSource, Json, Rating, RunArgument
+from gavamoe.cli.options import Encoding, Feature, FieldSource, Json, Rating, Records, RunArgument
 
 EXAMPLE = "Example: gavamoe explain runs/first --user u17 --item i4"
 ORACLE = " (oracle: ground truth was in the prompt)"
@@ -29,6 +29,8 @@ def explain(
         int | None,
         typer.Option(min=1, max=64, help="Drafts per text; the draft most like the others is kept. 1 is fast."),
     ] = None,
+    encoding: Encoding = None,
+    records: Records = None,
     resume: Annotated[bool, typer.Option("--resume", help="With --pairs: continue after an interruption.")] = False,
     json: Json = False,
 ) -> None:
@@ -51,7 +53,18 @@ def explain(
     if candidates is not None:
         decoding = decoding.with_options(candidates=candidates)
     if pairs is not None and out is not None:
-        result = explain_file(explainer, pairs, out, condition, resume, evidence=evidence or 0, decoding=decoding)
+        result = explain_file(
+            explainer,
+            pairs,
+            out,
+            condition,
+            resume,
+            evidence=evidence or 0,
+            decoding=decoding,
+            encoding=encoding,
+            records=records,
+            on_reading=lambda reading: note("; ".join(reading.describe())) if reading.describe() else None,
+        )
         if json:
             emit_json(result)
         else:

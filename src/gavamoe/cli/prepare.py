@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from gavamoe.cli.options import Encoding, Records
+
 EXAMPLE = "Example: gavamoe prepare reviews.jsonl.gz --out data/reviews --split temporal"
 
 
@@ -37,6 +39,8 @@ def prepare(
     columns: Annotated[
         str | None, typer.Option(help="Names of all columns, by commas, for CSV without a header (_ skips one).")
     ] = None,
+    encoding: Encoding = None,
+    records: Records = None,
     skip_bad: Annotated[int, typer.Option(min=0, help="Drop up to N unusable lines instead of stopping.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print the card's main parts as one JSON object.")] = False,
 ) -> None:
@@ -62,6 +66,8 @@ def prepare(
             columns={column: name for column, name in named.items() if name},
             header=tuple(name.strip() for name in columns.split(",")) if columns else (),
             index=index,
+            encoding=encoding,
+            records=records,
         ),
         items=tuple(items or ()),
         split=split,
@@ -108,6 +114,8 @@ def _show(out: Path, card: dict[str, Any]) -> None:
     for source in card["sources"]:
         guessed = ", ".join(f"{column} = {source['columns'][column]}" for column in source["guessed"])
         print(f"  source    {source['name']} ({source['format']}){'; guessed ' + guessed if guessed else ''}")
+        for said in source["reading"]["said"]:
+            print(f"            {said}")
     for name, count in {**card["reading"], **card["filters"]["dropped"]}.items():
         if name not in ("rows", "bad line examples") and count:
             print(f"  {name}: {count:,}")

@@ -39,6 +39,8 @@ def find_sidecar_metadata(reviews: Path) -> Path | None:
     Returns:
         The metadata file in the same directory, None if there is none.
     """
+    if not reviews.parent.is_dir():  # inside an archive, whose other members are read as sources
+        return None
     stem = reviews.name.partition(".")[0]
     category = stem.removeprefix("reviews_").removesuffix("_5")
     stems = {f"meta_{category}", "items", "item", "business"}

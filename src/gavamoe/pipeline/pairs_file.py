@@ -1,26 +1,37 @@
-"""Read and check a file of (user, item) pairs to explain: JSON lines, CSV, TSV or Parquet, plain or compressed."""
+"""Read and check a file of (user, item) pairs to explain: a file of any format that `prepare` reads."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import polars as pl
 
 from gavamoe.conditions import Condition
 from gavamoe.data.readers.open import open_rows
+from gavamoe.data.readers.reading import Reading
 from gavamoe.data.readers.rows import LINE, BadLines, RowReader
 from gavamoe.data.scale import RatingScale
 from gavamoe.errors import DataError
 
 
-def read_pairs(path: Path, condition: Condition, scale: RatingScale) -> pl.DataFrame:
+def read_pairs(
+    path: Path,
+    condition: Condition,
+    scale: RatingScale,
+    encoding: str | None = None,
+    records: str | None = None,
+    on_reading: Callable[[Reading], None] | None = None,
+) -> pl.DataFrame:
     """Read the pairs, and the columns whose condition is "given".
 
     Args:
-        path: the file, with columns user and item, and rating or feature where the condition needs them.
+        path: a file of any format, with columns user and item, and rating or feature where the condition needs them.
         condition: what the prompt contains.
         scale: the rating scale that given ratings must be on.
+        encoding: the encoding of a text file; None to detect it.
+        records: the path of the records inside a JSON document; None to find it.
+        on_reading: called with how the file was read, to print what was guessed.
 
     Returns:
         One row per pair: user and item (strings), and where given rating (Float64) and feature ("" in a row without).
@@ -28,7 +39,7 @@ def read_pairs(path: Path, condition: Condition, scale: RatingScale) -> pl.DataF
     Raises:
         DataError: the file cannot be read, or lacks a column or a value that is needed; the message names the line.
     """
-    rows = open_rows(path, BadLines())
+    rows = open_rows(path, BadLines(), encoding=encoding, records=records)
     given = [name for name in ("rating", "feature") if getattr(condition, name) == "given"]
     for name in ("user", "item", *given):
         if name not in rows.columns:
@@ -38,6 +49,8 @@ def read_pairs(path: Path, condition: Condition, scale: RatingScale) -> pl.DataF
     pairs = pl.concat([pl.DataFrame(schema=dict.fromkeys([*wanted, LINE], pl.String)), *_batches(rows, wanted)])
     if pairs.is_empty():
         raise DataError(f"{path} has no pairs")
+    if on_reading:
+        on_reading(rows.reading)
     if "rating" in given:
         pairs = pairs.with_columns(pl.col("rating").cast(pl.Float64, strict=False))
     if "feature" in given:  # a row may lack a feature; a column without any value is an error

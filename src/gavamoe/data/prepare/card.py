@@ -14,9 +14,9 @@ from gavamoe.data.prepare.annotate import FeatureAnnotator
 from gavamoe.data.prepare.assign import Assignment
 from gavamoe.data.prepare.ingest import Ingested
 from gavamoe.data.prepare.options import PrepareOptions
-from gavamoe.data.readers.layouts import Layout
+from gavamoe.data.readers.inputs import sha256_of_input
+from gavamoe.data.readers.open import ReviewSource
 from gavamoe.data.scale import RatingScale
-from gavamoe.files import sha256_of_file
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
 
@@ -49,7 +49,7 @@ def make_card(
     return {
         "format": FORMAT_VERSION,
         "gavamoe": __version__,
-        "sources": [_source(source.reader.path, source.layout) for source in ingested.sources],
+        "sources": [_source(source) for source in ingested.sources],
         "items": _metadata(metadata, directory / "items.parquet"),
         "counts": {
             "reviews": n_reviews,
@@ -78,14 +78,16 @@ def make_card(
     }
 
 
-def _source(path: Path, layout: Layout) -> dict[str, Any]:
-    """Describe a source file and the layout it was read with."""
+def _source(source: ReviewSource) -> dict[str, Any]:
+    """Describe a source file, the layout it was read with, and how its bytes became rows."""
+    path, layout = source.reader.path, source.layout
     return {
         "name": path.name,
-        "sha256": sha256_of_file(path),
+        "sha256": sha256_of_input(path),
         "format": layout.name,
         "columns": dict(layout.columns),
         "guessed": list(layout.guessed),
+        "reading": source.reading.to_json(),
     }
 
 
@@ -93,7 +95,7 @@ def _metadata(sources: Sequence[Path], items: Path) -> dict[str, Any]:
     """Describe the metadata files, and count the items with a title or a description."""
     described = pl.any_horizontal(pl.col("title", "description").is_not_null())
     return {
-        "sources": [{"name": path.name, "sha256": sha256_of_file(path)} for path in sources],
+        "sources": [{"name": path.name, "sha256": sha256_of_input(path)} for path in sources],
         "described": pl.scan_parquet(items, glob=False).filter(described).select(pl.len()).collect().item(),
     }
 
