@@ -115,9 +115,7 @@ SHORT_MODULES: dict[str, str] = {
     "gavamoe.data.sentences": "the name by which scripts import what features needs too",
     "gavamoe.cli.demo": "one file per command",
     "gavamoe.cli.diagnose": "one file per command",
-    "gavamoe.cli.evaluate": "one file per command",
     "gavamoe.cli.options": "options that several commands share",
-    "gavamoe.cli.simulate": "one file per command",
     "gavamoe.evaluation.metrics.hallucination": "one file per family of metrics",
     "gavamoe.evaluation.metrics.surface": "one file per family of metrics",
 }
