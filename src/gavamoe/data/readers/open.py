@@ -9,19 +9,26 @@ from pathlib import Path
 
 import polars as pl
 
-from gavamoe.data.readers.canonical import REVIEW_SCHEMA, ReadStats, to_reviews
+from gavamoe.data.readers.canonical import REVIEW_SCHEMA, UNSETTLED, ReadRules, ReadStats, settle, to_reviews
 from gavamoe.data.readers.delimited import DelimitedReader
+from gavamoe.data.readers.headers import names_columns
 from gavamoe.data.readers.json_lines import JsonLinesReader
-from gavamoe.data.readers.layouts import FORMATS, Layout, find_layout, is_item_metadata
+from gavamoe.data.readers.layouts import FORMATS, NONE, Layout, find_layout, is_item_metadata
+from gavamoe.data.readers.likeness import find_text_like
 from gavamoe.data.readers.lines import EmptyFileError, read_start
 from gavamoe.data.readers.parquet import ParquetReader
 from gavamoe.data.readers.pickle_rows import PickleReader
 from gavamoe.data.readers.rows import LINE, BadLines, RowReader
 from gavamoe.errors import DataError
 
+YES_AMONG_NUMBERS = "rating '{}' is not a number"
 # Files of the published directories that may be named as one source.
 DIRECTORIES = (("reviews.pickle",), ("trn.pkl", "val.pkl", "tst.pkl"))
 PICKLE_SUFFIXES = (".pickle", ".pkl")
+KNOWN_SUFFIXES = (
+    *(".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet", ".dat", ".xlsx", ".xls", ".ods", ".inter"),
+    *(".gz", ".zst", ".bz2", ".xz", ".zip", ".tar", ".tgz", ".7z", ".pickle", ".pkl"),
+)
 
 
 @dataclass(frozen=True)
@@ -33,12 +40,18 @@ class ReadOptions:
         columns: source columns that the user named, by review column.
         header: names of all columns, for delimited files without a header line.
         index: directory of a PEPLER split (train.index and so on); None for the first one beside the pickle.
+        item_from_file: whether each file holds the reviews of one item, which its name names.
+        rules: what the user said about the values.
+        prepares: whether messages may advise the options of `prepare`.
     """
 
     format: str = "auto"
     columns: Mapping[str, str] = field(default_factory=dict)
     header: tuple[str, ...] = ()
     index: Path | None = None
+    item_from_file: bool = False
+    rules: ReadRules = field(default_factory=ReadRules)
+    prepares: bool = True
 
     def __post_init__(self) -> None:
         if self.format not in ("auto", *FORMATS):
@@ -47,35 +60,86 @@ class ReadOptions:
 
 @dataclass(frozen=True)
 class ReviewSource:
-    """An open file of reviews, and its layout."""
+    """An open file of reviews, its layout, and how it is read."""
 
     reader: RowReader
     layout: Layout
+    options: ReadOptions = field(default_factory=ReadOptions)
 
     def reviews(self, bad: BadLines, stats: ReadStats) -> Iterator[pl.DataFrame]:
-        """Yield the reviews in batches with the columns and types of REVIEW_SCHEMA.
+        """Yield the reviews in batches with the columns and types of REVIEW_SCHEMA and UNSETTLED.
 
         Args:
             bad: collects the unusable lines.
             stats: the counts of each batch are added here.
 
         Raises:
-            DataError: a line cannot be used, or all texts are empty and another column could be the text.
+            DataError: a line cannot be used, or no column is the text although one could be.
         """
-        wanted = list(dict.fromkeys(self.layout.columns.values()))
+        layout = self.layout
+        wanted = list(dict.fromkeys(layout.columns.values()))
+        if layout.text_wanted:
+            self._check_text(bad)
+        is_first = True
         has_rows = has_text = False
         for batch in self.reader.batches(wanted):
-            columns = [pl.col(source).alias(column) for column, source in self.layout.columns.items()]
-            reviews = to_reviews(batch.select(*columns, LINE), self.reader.path, bad, stats)
-            reviews = reviews.select(list(REVIEW_SCHEMA))
+            # Names are data here: `*` or `^a.*$` is the column of that name, not a pattern.
+            columns = {column: batch[source] for column, source in layout.columns.items()}
+            rows = pl.DataFrame({**columns, LINE: batch[LINE]}).with_columns(
+                pl.lit(value).alias(column) for column, value in self._constants().items()
+            )
+            if is_first and self.options.header and not rows.is_empty():
+                self._check_header(rows)
+            reviews = to_reviews(rows, self.reader.path, bad, stats, self.options.rules)
+            reviews = reviews.select([*REVIEW_SCHEMA, *UNSETTLED])
+            is_first = False
             has_rows, has_text = has_rows or not reviews.is_empty(), has_text or bool((reviews["text"] != "").any())
             yield reviews
-        if has_rows and not has_text and self.layout.other_text:
-            given = self.layout.columns.get("text")
+        if has_rows and not has_text and layout.other_text:
+            given = layout.columns.get("text")
             raise DataError(
                 f"{self.reader.path} has no text in any review{f' (column {given})' if given else ''}, but a column "
-                f"{self.layout.other_text}: name the column of the text with --text-col"
+                f"{layout.other_text}: name the column of the text with --text-col"
             )
+
+    def _constants(self) -> dict[str, str]:
+        """Return the values of review columns that the file has no column for."""
+        values = {"user": "anonymous", "item": _stem(self.reader.path)}
+        return {column: value for column, value in values.items() if column not in self.layout.columns}
+
+    def _check_header(self, rows: pl.DataFrame) -> None:
+        """Raise DataError if the first row is a header although the user named the columns."""
+        first = rows.drop(LINE).row(0)
+        if names_columns(first):
+            raise DataError(
+                f"{self.reader.path}: line {rows[LINE][0]} names the columns already "
+                f"({', '.join(str(value) for value in first if value)}): leave out --columns, or name single columns "
+                "with --user-col and so on"
+            )
+
+    def _check_text(self, bad: BadLines) -> None:
+        """Raise DataError if no column is the text by its name, but one could be by its content."""
+        layout = self.layout
+        free = [name for name in self.reader.columns if name not in layout.columns.values() and name != "_"]
+        likely = find_text_like(self.reader, free, layout.columns.get("item"))
+        if likely:
+            remedy = "name it with --text-col, or --text-col none for ratings without texts"
+            if not self.options.prepares:
+                remedy = "rename the column of the text to text"
+            raise DataError(
+                f"{self.reader.path}: no column looks like the text; found {', '.join(self.reader.columns)} "
+                f"({', '.join(likely)} could be it); {remedy}"
+            )
+
+
+def _stem(path: Path) -> str:
+    """Return the name of a file without its suffixes: the item of --item-from-file."""
+    name = path.name
+    for suffix in reversed(path.suffixes):
+        if suffix.lower() not in KNOWN_SUFFIXES:
+            break
+        name = name[: -len(suffix)]
+    return name
 
 
 def expand_sources(sources: Sequence[Path | str]) -> list[Path]:
@@ -160,11 +224,10 @@ def open_sources(paths: Sequence[Path], options: ReadOptions, bad: BadLines) -> 
             why_empty = why_empty or error
             continue
         named = options.columns and all(source in reader.columns for source in options.columns.values())
-        if is_item_metadata(reader.columns) and not named:
+        if is_item_metadata(reader.columns) and not named and not options.item_from_file:
             sources.metadata.append(path)
         else:
-            layout = find_layout(reader.columns, options.columns, options.format, str(path))
-            sources.reviews.append(ReviewSource(reader, layout))
+            sources.reviews.append(ReviewSource(reader, _find_layout(reader, options), options))
     if sources.reviews:
         return sources
     if why_empty:
@@ -175,6 +238,14 @@ def open_sources(paths: Sequence[Path], options: ReadOptions, bad: BadLines) -> 
     )
 
 
+def _find_layout(reader: RowReader, options: ReadOptions) -> Layout:
+    """Choose the layout of an open file."""
+    place = str(reader.path)
+    return find_layout(
+        reader.columns, options.columns, options.format, place, options.item_from_file, options.prepares
+    )
+
+
 def open_reviews(path: Path, options: ReadOptions, bad: BadLines) -> ReviewSource:
     """Open one file of reviews.
 
@@ -182,14 +253,15 @@ def open_reviews(path: Path, options: ReadOptions, bad: BadLines) -> ReviewSourc
         DataError: the file cannot be read, or its columns are not those of reviews.
     """
     reader = open_rows(path, bad, options.header, options.index)
-    return ReviewSource(reader, find_layout(reader.columns, options.columns, options.format, str(path)))
+    return ReviewSource(reader, _find_layout(reader, options), options)
 
 
-def read_reviews(path: Path | str) -> pl.DataFrame:
+def read_reviews(path: Path | str, prepared: PreparedColumns | None = None) -> pl.DataFrame:
     """Read a file of raw reviews as one frame, for evaluating a run on reviews that were not prepared.
 
     Args:
-        path: JSON lines, CSV, TSV or Parquet, plain, gzip or zstd, in any known layout.
+        path: a file in any known layout.
+        prepared: how the files were read that the run's data was prepared from; a file with these columns is read so.
 
     Returns:
         user, item (strings), rating (Float32, as given), text (empty if missing), and, if the file has them, feature,
@@ -200,9 +272,42 @@ def read_reviews(path: Path | str) -> pl.DataFrame:
     """
     path = Path(path)
     bad, stats = BadLines(), ReadStats()
-    source = open_reviews(path, ReadOptions(), bad)
-    frame = pl.concat([pl.DataFrame(schema=REVIEW_SCHEMA), *source.reviews(bad, stats)]).drop(LINE)
+    reader = open_rows(path, bad)
+    options = (prepared or PreparedColumns()).options(reader.columns)
+    source = ReviewSource(reader, _find_layout(reader, options), options)
+    empty = pl.DataFrame(schema={**REVIEW_SCHEMA, **UNSETTLED})
+    frame = pl.concat([empty, *source.reviews(bad, stats)])
     if frame.is_empty():
         raise DataError(f"{path} has no reviews")
+    settled = settle(frame.select("rating", "timestamp", *UNSETTLED), options.rules)
+    for row in settled.wrong.arg_true():
+        bad.report(path, frame[LINE][row], YES_AMONG_NUMBERS.format("true" if frame["rating"][row] else "false"))
+    frame = frame.with_columns(settled.rows).drop(LINE, *UNSETTLED)
     optional = ("feature", "opinion", "sentiment", "timestamp", "split")
     return frame.drop([name for name in optional if frame[name].null_count() == frame.height])
+
+
+@dataclass(frozen=True)
+class PreparedColumns:
+    """How the files of a prepared dataset were read, so that files like them are read in the same way.
+
+    Args:
+        columns: source column of each review column; empty if unknown. A missing user or item means what it means in
+            `Layout`.
+        rules: what the user said about the values.
+    """
+
+    columns: Mapping[str, str] = field(default_factory=dict)
+    rules: ReadRules = field(default_factory=ReadRules)
+
+    def options(self, found: Sequence[str]) -> ReadOptions:
+        """Return how to read a file with these columns: those of them that it has, and no option of `prepare`."""
+        if not all(self.columns.get(column, "") in found for column in ("item", "rating") if column in self.columns):
+            return ReadOptions(rules=self.rules, prepares=False)
+        named = {column: source for column, source in self.columns.items() if source in found}
+        if self.columns and "user" not in self.columns:
+            named["user"] = NONE
+        if self.columns and "text" not in self.columns and "text" not in found:
+            named["text"] = NONE
+        from_file = bool(self.columns) and "item" not in self.columns
+        return ReadOptions(columns=named, item_from_file=from_file, rules=self.rules, prepares=False)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
+from polars.selectors import by_name
 
 from gavamoe.data.readers.lines import EmptyFileError
 from gavamoe.data.readers.rows import LINE
@@ -52,9 +53,9 @@ def _as_string(name: str, dtype: pl.DataType | None) -> pl.Expr:
     """Convert a column to strings; a nested value becomes its JSON text, as JSON lines give it."""
     if dtype is None:
         return pl.lit(None, pl.String).alias(name)
-    column = pl.col(name)
+    column = by_name(name)  # not pl.col: `*` or `^a.*$` is the column of that name, not a pattern
     if dtype.is_nested():
-        column = pl.struct(value=column).struct.json_encode().str.json_path_match("$.value").alias(name)
+        column = pl.struct(value=column.as_expr()).struct.json_encode().str.json_path_match("$.value").alias(name)
     elif dtype == pl.Binary:
         column = column.cast(pl.String, strict=False)
     return column.cast(pl.String)

@@ -11,7 +11,8 @@ import polars as pl
 
 from gavamoe.errors import DataError
 
-LINE = "line"
+# Not a name that a column of a file is likely to have.
+LINE = "<line>"
 
 
 class RowReader(Protocol):
