@@ -85,7 +85,7 @@ def load_reviews(run: RunDirectory, explainer: Explainer, data: Path | None, spl
                 "the run has read; evaluate it all the same with --data, or train a new run"
             )
         return _prepared(explainer, dataset, split)
-    frame, about = read_reviews(source), {"data": source.name, "split": "all rows"}
+    frame, about = read_reviews(source, explainer.catalog.prepared), {"data": source.name, "split": "all rows"}
     if "split" in frame.columns:
         found = sorted(frame["split"].drop_nulls().unique().to_list())
         frame, about = frame.filter(pl.col("split") == split), {"data": source.name, "split": split}

@@ -46,7 +46,7 @@ def explain_file(
     Without, unfinished work there is refused, not lost.
     """
     check_suffix(out)
-    table = read_pairs(pairs, condition)
+    table = read_pairs(pairs, condition, explainer.catalog.columns)
     if condition.rating == "given":
         _check_ratings(explainer, table["rating"], pairs)
     plan = {
