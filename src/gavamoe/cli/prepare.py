@@ -19,9 +19,7 @@ def prepare(
     sources: Annotated[
         list[str], typer.Argument(metavar="SOURCE...", help="Files or globs of reviews (and of items).")
     ],
-    out: Annotated[
-        Path | None, typer.Option(help="Directory to write; a prepared dataset there is replaced.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Directory to write; a prepared dataset there is replaced.")] = None,
     format: Annotated[str, typer.Option(help="auto, amazon, yelp, tripadvisor, pepler, xrec or table.")] = "auto",
     items: Annotated[list[Path] | None, typer.Option(help="Item metadata; else a file beside the reviews.")] = None,
     split: Annotated[str, typer.Option(help="random, temporal or column (as the source gives it).")] = "random",
@@ -40,9 +38,7 @@ def prepare(
         bool, typer.Option("--item-from-file", help="Each file has the reviews of one item, which its name names.")
     ] = False,
     rating_col: Annotated[str | None, typer.Option(help="Column of the rating.")] = None,
-    text_col: Annotated[
-        str | None, typer.Option(help="Column of the text; none: ratings without texts.")
-    ] = None,
+    text_col: Annotated[str | None, typer.Option(help="Column of the text; none: ratings without texts.")] = None,
     feature_col: Annotated[str | None, typer.Option(help="Column of the feature.")] = None,
     timestamp_col: Annotated[str | None, typer.Option(help="Column of the time.")] = None,
     split_col: Annotated[str | None, typer.Option(help="Column of the split.")] = None,

@@ -228,7 +228,9 @@ def _lowest(ratings: pl.Series, high: float) -> float:
     if (ratings < 0).any():
         only = ratings.filter(ratings < 0).unique()
         hint = f" (a site's mark for not rated? --unrated {only[0]:g} drops these reviews)" if len(only) == 1 else ""
-        _raise_out_of_range(ratings, ratings < 0, f"ratings are expected to start at 0 or 1{hint}", f"-{high:g}:{high:g}")
+        _raise_out_of_range(
+            ratings, ratings < 0, f"ratings are expected to start at 0 or 1{hint}", f"-{high:g}:{high:g}"
+        )
     low = float(ratings.min())  # type: ignore[arg-type]
     if low >= 1 or high == 100:
         return 1.0 if high != 100 else 0.0

@@ -85,7 +85,11 @@ def _page(card: dict[str, Any]) -> str:
 def _notes(card: dict[str, Any]) -> list[str]:
     """Return the lines that say how values were understood, and what looks wrong."""
     notes = [f"- {column}: {note}" for column, note in card.get("notes", {}).items()]
-    return ["", *notes, *(f"- Warning: {warning}." for warning in card.get("warnings", ()))] if card.get("notes") or card.get("warnings") else []
+    return (
+        ["", *notes, *(f"- Warning: {warning}." for warning in card.get("warnings", ()))]
+        if card.get("notes") or card.get("warnings")
+        else []
+    )
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str | int]]) -> list[str]:

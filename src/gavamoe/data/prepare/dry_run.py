@@ -104,7 +104,9 @@ def _sample(read: Reading) -> list[dict[str, Any]]:
         level=read.scale.to_level(frame["rating"]),
         timestamp=pl.from_epoch("timestamp").dt.strftime("%Y-%m-%d %H:%M:%S"),
     )
-    return frame.select([name for name in SHOWN if name in frame.columns and frame[name].null_count() < len(frame)]).to_dicts()
+    return frame.select(
+        [name for name in SHOWN if name in frame.columns and frame[name].null_count() < len(frame)]
+    ).to_dicts()
 
 
 def _command(sources: Sequence[Path | str], out: Path | str, options: PrepareOptions, layout: Layout) -> str:
@@ -147,6 +149,3 @@ def _command(sources: Sequence[Path | str], out: Path | str, options: PrepareOpt
         if getattr(options, name) != getattr(defaults, name):
             words += [flag, str(getattr(options, name))]
     return shlex.join(words)
-
-
-

@@ -90,7 +90,9 @@ def prepare(
         features = choose_features(ingested, assignment, options.features)
         _write_interactions(staged, ingested, assignment, features)
         assignment.users.write_parquet(staged / "users.parquet")
-        items, metadata = _join_metadata(assignment.items, [*options.items, *read.metadata], ingested, options.item_columns)
+        items, metadata = _join_metadata(
+            assignment.items, [*options.items, *read.metadata], ingested, options.item_columns
+        )
         items.write_parquet(staged / "items.parquet")
         write_json(staged / "features.json", features.words)
         shutil.rmtree(ingested.directory)

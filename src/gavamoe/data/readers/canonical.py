@@ -18,7 +18,16 @@ from gavamoe.data.readers.rows import LINE, BadLines
 from gavamoe.data.readers.times import check_time_format, parse_times, settle_times
 from gavamoe.features.cleaning import clean_texts
 
-__all__ = ["ANONYMOUS_PREFIX", "REVIEW_SCHEMA", "UNSETTLED", "ReadRules", "ReadStats", "Settled", "settle", "to_reviews"]
+__all__ = [
+    "ANONYMOUS_PREFIX",
+    "REVIEW_SCHEMA",
+    "UNSETTLED",
+    "ReadRules",
+    "ReadStats",
+    "Settled",
+    "settle",
+    "to_reviews",
+]
 
 REVIEW_SCHEMA = {
     "user": pl.String(),
@@ -153,7 +162,10 @@ def to_reviews(
         "item",
         ratings["rating"],
         named.fill_null("").alias("text"),
-        *(blank_missing(plain_name(batch[name])).str.to_lowercase().replace("", None) for name in ("feature", "opinion")),
+        *(
+            blank_missing(plain_name(batch[name])).str.to_lowercase().replace("", None)
+            for name in ("feature", "opinion")
+        ),
         pl.col("sentiment").cast(pl.Float32, strict=False).sign().cast(pl.Int8, strict=False),
         seconds.alias("timestamp"),
         pl.col("split").str.to_lowercase().replace_strict(SPLIT_NAMES, default=None),
@@ -240,9 +252,7 @@ def _name_anonymous_users(typed: pl.DataFrame, stats: ReadStats, further: tuple[
     return typed.with_columns(typed["user"].scatter(rows, [f"{ANONYMOUS_PREFIX}{number}>" for number in numbers]))
 
 
-def _drop_bad(
-    batch: pl.DataFrame, typed: pl.DataFrame, path: Path, bad: BadLines, items: pl.Series
-) -> pl.Series:
+def _drop_bad(batch: pl.DataFrame, typed: pl.DataFrame, path: Path, bad: BadLines, items: pl.Series) -> pl.Series:
     """Report the unusable rows in order; return which rows are usable, bool [n]."""
     problem = typed.select(
         pl.when(pl.col("user").is_null() | (pl.col("user") == ""))
@@ -259,7 +269,9 @@ def _drop_bad(
         what, line = problem[row], batch[LINE][row]
         if what == "rating":
             given = batch["rating"][row]
-            what = "no rating" if given is None else f"rating {given[:40]!r} is not a number{_advice(batch, typed, bad)}"
+            what = (
+                "no rating" if given is None else f"rating {given[:40]!r} is not a number{_advice(batch, typed, bad)}"
+            )
         elif what == "no item" and items[row] and items[row].strip():
             what = f"no item ({items[row].strip()[:40]!r} stands for a missing value)"
         elif what == "split":

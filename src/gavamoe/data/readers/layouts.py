@@ -206,9 +206,7 @@ def _other_text(found: list[str], layout: Layout) -> str | None:
     return pick([name for name in found if name not in layout.columns.values()], SYNONYMS["text"])
 
 
-def _guess(
-    found: list[str], named: Mapping[str, str], absent: set[str], place: str, prepares: bool
-) -> Layout:
+def _guess(found: list[str], named: Mapping[str, str], absent: set[str], place: str, prepares: bool) -> Layout:
     """Guess the layout of a table from its column names."""
     known = pick_known(found)
     columns = dict(named)

@@ -241,9 +241,7 @@ def open_sources(paths: Sequence[Path], options: ReadOptions, bad: BadLines) -> 
 def _find_layout(reader: RowReader, options: ReadOptions) -> Layout:
     """Choose the layout of an open file."""
     place = str(reader.path)
-    return find_layout(
-        reader.columns, options.columns, options.format, place, options.item_from_file, options.prepares
-    )
+    return find_layout(reader.columns, options.columns, options.format, place, options.item_from_file, options.prepares)
 
 
 def open_reviews(path: Path, options: ReadOptions, bad: BadLines) -> ReviewSource:

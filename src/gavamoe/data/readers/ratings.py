@@ -16,7 +16,8 @@ from gavamoe.errors import DataError
 
 NUMBER = r"(\d{1,3}(?:[.,]\d+)?)"
 OUT_OF = re.compile(
-    rf"^\D{{0,24}}?{NUMBER}\s*(?:stars?\s+)?(?:/|／|out\s+of|of|von|sur|su|de|sobre|em|van|av|из|中的)\s*{NUMBER}(?:\s*\D{{0,24}})$", re.I
+    rf"^\D{{0,24}}?{NUMBER}\s*(?:stars?\s+)?(?:/|／|out\s+of|of|von|sur|su|de|sobre|em|van|av|из|中的)\s*{NUMBER}(?:\s*\D{{0,24}})$",
+    re.I,
 )
 OUT_OF_REVERSED = re.compile(rf"^{NUMBER}\s*(?:つ星のうち|点満点中|颗星，最多|分满分)\s*{NUMBER}\D{{0,8}}$")
 PERCENT = re.compile(rf"^{NUMBER}\s*[%％]$")

@@ -48,7 +48,18 @@ HAN_CLOCK = re.compile(r"(?P<hour>\d{1,2})[时時시点](?P<minute>\d{1,2})[分�
 COMPACT = re.compile(r"^(\d{4})(\d\d)(\d\d)T?(\d\d)(\d\d)(\d\d)?Z?$")
 ANY_CLOCK = re.compile(CLOCK.replace("[:.h]", "[:h]", 1), re.IGNORECASE)
 ZONE = re.compile(r"(?:UTC|GMT|\s|(?<=\d))(?P<sign>[+-])(?P<hours>\d\d):?(?P<minutes>\d\d)\b|\b(?:UTC|GMT|Z)\b")
-AMERICAN_ZONES = {"EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7, "CET": 1, "CEST": 2}
+AMERICAN_ZONES = {
+    "EST": -5,
+    "EDT": -4,
+    "CST": -6,
+    "CDT": -5,
+    "MST": -7,
+    "MDT": -6,
+    "PST": -8,
+    "PDT": -7,
+    "CET": 1,
+    "CEST": 2,
+}
 LONGEST = 90
 
 _MONTHS = (
