@@ -125,7 +125,7 @@ def prepare(
             shown = preview(sources, options, out or "DATA", on_rows)
         emit_json(shown) if json else _show_preview(shown)
         return
-    assert out is not None  # noqa: PT018 - checked above
+    assert out is not None
     with _progress() as on_rows:
         card = prepare_dataset(sources, out, options, on_rows)
     if json:

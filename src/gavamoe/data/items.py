@@ -158,9 +158,9 @@ def _columns(reader: RowReader, reviews: Layout, named: Mapping[str, str]) -> di
         )
     columns = {"item": item, **{column: source for column, source in named.items() if column != "item"}}
     for column, names in METADATA_SYNONYMS.items():
-        source = pick_column(reader.columns, names)
-        if source is not None and column not in columns:
-            columns[column] = source
+        guess = pick_column(reader.columns, names)
+        if guess is not None and column not in columns:
+            columns[column] = guess
     return columns
 
 

@@ -207,7 +207,7 @@ def _highest(ratings: pl.Series) -> int:
 
 
 def _even_steps(ratings: pl.Series, high: float) -> RatingScale | None:
-    """Return the scale of ratings on a wide range that use only a few even steps of it: 20, 40, .., 100, or 80 to 100."""
+    """Return the scale of ratings that use a few even steps, or the upper half, of a wide range; None for others."""
     if high < 2 * (MAX_LEVELS - 1) or (ratings < 0).any() or (ratings > high).any():
         return None
     found = ratings.unique().sort().cast(pl.Float64).to_numpy()
@@ -228,9 +228,8 @@ def _lowest(ratings: pl.Series, high: float) -> float:
     if (ratings < 0).any():
         only = ratings.filter(ratings < 0).unique()
         hint = f" (a site's mark for not rated? --unrated {only[0]:g} drops these reviews)" if len(only) == 1 else ""
-        _raise_out_of_range(
-            ratings, ratings < 0, f"ratings are expected to start at 0 or 1{hint}", f"-{high:g}:{high:g}"
-        )
+        why = f"ratings are expected to start at 0 or 1{hint}"
+        _raise_out_of_range(ratings, ratings < 0, why, f"-{high:g}:{high:g}")
     low = float(ratings.min())  # type: ignore[arg-type]
     if low >= 1 or high == 100:
         return 1.0 if high != 100 else 0.0

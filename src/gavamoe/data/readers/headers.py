@@ -35,8 +35,9 @@ def _each(heads: str, tails: str) -> str:
 
 USERS = "user reviewer customer author member critic consumer buyer taster profile reviewuser client commentauthor"
 ITEMS = (
-    "item product business movie film book hotel restaurant rest app game beer wine recipe place venue listing property "
-    "course anime song track album article package attraction drug podcast video store shop"
+    "item product business movie film book hotel restaurant rest app game beer wine recipe place venue",
+    "listing property ",
+    "course anime song track album article package attraction drug podcast video store shop",
 )
 RATED = "review user reviewer customer star stars overall book movie film beer wine hotel item product app total"
 
@@ -53,8 +54,10 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "idusuario usuarioid idcliente clienteid usuario cliente autor nombreusuario nombredeusuario nombrecliente",
         "idutente utenteid utente autore nomeutente nomecliente recensore",
         "idutilizador utilizador usuarioid nomeusuario nomedousuario avaliador",
-        "用户id 用户编号 会员id 用户 用户名 用户名称 用户昵称 昵称 会员 会员名 评论者 评论人 评价人 作者 买家 用戶 用戶名 使用者 使用者名稱",
-        "ユーザーid ユーザid 会員id 顧客id 投稿者id ユーザー ユーザ 利用者 投稿者 レビュアー レビュー者 顧客 会員 ユーザー名 ユーザ名 投稿者名 ニックネーム",
+        "用户id 用户编号 会员id 用户 用户名 用户名称 用户昵称 昵称 会员 会员名 评论者 评论人 评价人 作者 买家",
+        "用戶 用戶名 使用者 使用者名稱",
+        "ユーザーid ユーザid 会員id 顧客id 投稿者id ユーザー ユーザ 利用者 投稿者 レビュアー レビュー者 顧客",
+        "会員 ユーザー名 ユーザ名 投稿者名 ニックネーム",
     ),
     "item": (
         "item itemid iid parentasin asin productid product businessid movieid movie bookid book hotelid hotel",
@@ -69,9 +72,11 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "nombredelproducto titulopelicula",
         "idprodotto prodottoid prodotto articolo libro albergo ristorante gioco nomeprodotto",
         "idproduto produtoid produto artigo livro filme jogo nomeproduto nomedoproduto",
-        "商品id 产品id 电影id 图书id 店铺id 餐厅id 酒店id 商品编号 商品 产品 电影 图书 书 店铺 商家 餐厅 餐馆 酒店 商品名称 商品名 产品名称 产品名",
+        "商品id 产品id 电影id 图书id 店铺id 餐厅id 酒店id 商品编号 商品 产品 电影 图书 书 店铺 商家 餐厅 餐馆",
+        "酒店 商品名称 商品名 产品名称 产品名",
         "电影名 电影名称 书名 店名 店铺名称 商店 產品 電影",
-        "商品コード アイテムid 製品id 作品id 店舗id アイテム 製品 映画 作品 店舗 宿 施設 ホテル 本 ゲーム 製品名 映画名 作品名 店舗名 施設名 ホテル名",
+        "商品コード アイテムid 製品id 作品id 店舗id アイテム 製品 映画 作品 店舗 宿 施設 ホテル 本 ゲーム",
+        "製品名 映画名 作品名 店舗名 施設名 ホテル名",
     ),
     "rating": (
         "rating stars overall score starrating ratingscore reviewscore overallrating",
@@ -116,9 +121,11 @@ _NAMES: dict[str, tuple[str, ...]] = {
             "timestamp time date datetime at atdate on year created",
         ),
         "timestampcreated created posted published submitted dateadded dateposted datesubmitted datecreated",
-        "datereview datereviews datereviewed datewritten createdutc createtime updatedat updated dateupdated unixts ts "
+        "datereview datereviews datereviewed datewritten createdutc createtime updatedat updated dateupdated",
+        "unixts ts ",
         "epoch at yearmonth postdate",
-        "datum bewertungsdatum rezensionsdatum zeit zeitpunkt zeitstempel uhrzeit erstelltam erstellt veroeffentlichtam",
+        "datum bewertungsdatum rezensionsdatum zeit zeitpunkt zeitstempel uhrzeit erstelltam erstellt",
+        "veroeffentlichtam",
         "dateavis datepublication dateheure horodatage heure datecreation",
         "fecha fecharesena fechahora hora fechacreacion marcadetiempo",
         "data datarecensione dataora ora datacreazione",
@@ -139,9 +146,16 @@ KNOWN: tuple[Mapping[str, str], ...] = (
     {"user": "reviewerId", "item": "placeId", "rating": "stars", "text": "text", "timestamp": "publishedAtDate"},
 )
 METADATA_SYNONYMS = {
-    "title": "hotelinfoname title name itemname producttitle productname titel titre titulo titolo 标题 名称 商品名称 商品名 電影名",
-    "categories": "categories category genres genre kategorie kategorien categorie categoria categorias 分类 类别 カテゴリ",
-    "description": "description synopsis summary overview plot about beschreibung descripcion descrizione descricao 描述 简介",
+    "title": (
+        "hotelinfoname title name itemname producttitle productname titel titre titulo titolo 标题 名称 "
+        "商品名称 商品名 電影名"
+    ),
+    "categories": (
+        "categories category genres genre kategorie kategorien categorie categoria categorias 分类 类别 カテゴリ"
+    ),
+    "description": (
+        "description synopsis summary overview plot about beschreibung descripcion descrizione descricao 描述 简介"
+    ),
 }
 
 

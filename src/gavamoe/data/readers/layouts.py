@@ -241,7 +241,8 @@ def _describe_missing(column: str, found: list[str], place: str, prepares: bool)
         "item": " (--item-from-file where every file holds the reviews of one item)",
     }
     return message + (
-        f"name it with --{column}-col{further.get(column, '')}, or all columns with --columns when the file has no header"
+        f"name it with --{column}-col{further.get(column, '')}, or all columns with --columns when the file has no "
+        "header"
     )
 
 

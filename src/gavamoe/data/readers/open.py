@@ -97,9 +97,12 @@ class ReviewSource:
             yield reviews
         if has_rows and not has_text and layout.other_text:
             given = layout.columns.get("text")
+            remedy = "name the column of the text with --text-col"
+            if not self.options.prepares:
+                remedy = "rename the column of the text to text"
             raise DataError(
                 f"{self.reader.path} has no text in any review{f' (column {given})' if given else ''}, but a column "
-                f"{layout.other_text}: name the column of the text with --text-col"
+                f"{layout.other_text}: {remedy}"
             )
 
     def _constants(self) -> dict[str, str]:

@@ -53,9 +53,9 @@ def _as_string(name: str, dtype: pl.DataType | None) -> pl.Expr:
     """Convert a column to strings; a nested value becomes its JSON text, as JSON lines give it."""
     if dtype is None:
         return pl.lit(None, pl.String).alias(name)
-    column = by_name(name)  # not pl.col: `*` or `^a.*$` is the column of that name, not a pattern
+    column: pl.Expr = by_name(name).as_expr()  # not pl.col: `*` or `^a.*$` is the column of that name, not a pattern
     if dtype.is_nested():
-        column = pl.struct(value=column.as_expr()).struct.json_encode().str.json_path_match("$.value").alias(name)
+        column = pl.struct(value=column).struct.json_encode().str.json_path_match("$.value").alias(name)
     elif dtype == pl.Binary:
         column = column.cast(pl.String, strict=False)
     return column.cast(pl.String)

@@ -38,7 +38,8 @@ NAMED_FORMATS = ("day-first", "month-first", "year-first", "seconds", "milliseco
 
 CLOCK = r"(?P<hour>\d{1,2})[:.h](?P<minute>\d\d)(?:[:.](?P<second>\d\d)(?:[.,]\d+)?)?\s*(?P<half>[ap]\.?\s?m\.?)?"
 NUMERIC = re.compile(
-    rf"^(?:\w+,?\s+)?(\d{{1,2}})\s?([/.\- ])\s?(\d{{1,2}})\s?[/.\- ]\s?(\d{{4}}|\d{{2}})\.?(?:[T,\s]+{CLOCK})?(?:\s*Z)?$",
+    r"^(?:\w+,?\s+)?(\d{1,2})\s?([/.\- ])\s?(\d{1,2})\s?[/.\- ]\s?(\d{4}|\d{2})\.?"
+    rf"(?:[T,\s]+{CLOCK})?(?:\s*Z)?$",
     re.IGNORECASE,
 )
 YEAR_FIRST = re.compile(rf"^(\d{{4}})[-/.](\d{{1,2}})(?:[-/.](\d{{1,2}}))?(?:[T,\s]+{CLOCK})?(?:\s*Z)?$", re.IGNORECASE)
@@ -48,7 +49,7 @@ HAN_CLOCK = re.compile(r"(?P<hour>\d{1,2})[时時시点](?P<minute>\d{1,2})[分�
 COMPACT = re.compile(r"^(\d{4})(\d\d)(\d\d)T?(\d\d)(\d\d)(\d\d)?Z?$")
 ANY_CLOCK = re.compile(CLOCK.replace("[:.h]", "[:h]", 1), re.IGNORECASE)
 ZONE = re.compile(r"(?:UTC|GMT|\s|(?<=\d))(?P<sign>[+-])(?P<hours>\d\d):?(?P<minutes>\d\d)\b|\b(?:UTC|GMT|Z)\b")
-AMERICAN_ZONES = {
+ZONES = {
     "EST": -5,
     "EDT": -4,
     "CST": -6,
@@ -256,8 +257,8 @@ def _written(text: str) -> int | None:
     if match := MONTH_YEAR.match(text):
         return _seconds(int(match[2]), int(match[1]), 1, {})
     if match := COMPACT.match(text):
-        clock = {"hour": match[4], "minute": match[5], "second": match[6]}
-        return _seconds(int(match[1]), int(match[2]), int(match[3]), clock)
+        parts: dict[str, str | None] = {"hour": match[4], "minute": match[5], "second": match[6]}
+        return _seconds(int(match[1]), int(match[2]), int(match[3]), parts)
     return _named_month(text)
 
 
@@ -274,8 +275,8 @@ def _named_month(text: str) -> int | None:
             shift = -shift if zone["sign"] == "-" else shift
     words = WORD_OR_NUMBER.findall(_plain(rest))
     for word in words if clock else ():
-        if word.upper() in AMERICAN_ZONES:
-            shift = timedelta(hours=AMERICAN_ZONES[word.upper()])
+        if word.upper() in ZONES:
+            shift = timedelta(hours=ZONES[word.upper()])
     numbers = [place for place, word in enumerate(words) if word.isdigit()]
     if not 1 <= len(numbers) <= 2:
         return None
