@@ -35,9 +35,9 @@ def _each(heads: str, tails: str) -> str:
 
 USERS = "user reviewer customer author member critic consumer buyer taster profile reviewuser client commentauthor"
 ITEMS = (
-    "item product business movie film book hotel restaurant rest app game beer wine recipe place venue",
-    "listing property ",
-    "course anime song track album article package attraction drug podcast video store shop",
+    "item product business movie film book hotel restaurant rest app game beer wine recipe place venue listing "
+    "property course anime song track album article package attraction drug podcast video store shop "
+    "clothing device car doctor school airline museum hospital"
 )
 RATED = "review user reviewer customer star stars overall book movie film beer wine hotel item product app total"
 
@@ -188,7 +188,7 @@ def pick(columns: Sequence[str], names: Iterable[str], any_prefix: bool = False)
         if whole:
             levels[0].setdefault(whole, column)
         prefix, last = _parts(column)
-        if last and prefix in REVIEW_PREFIXES:
+        if last and (prefix in REVIEW_PREFIXES or (prefix in RECORD_PREFIXES and last.startswith(prefix))):
             levels[0].setdefault(last, column)
         elif last and prefix in RECORD_PREFIXES:
             levels[1].setdefault(last, column)
