@@ -65,11 +65,11 @@ def test_yelp_businesses_may_be_given_as_a_source(write_lines: Callable[..., Pat
 
 def test_reviews_with_an_unknown_user_column_are_not_taken_as_metadata(tmp_path: Path) -> None:
     for name in ("a.csv", "b.csv"):
-        (tmp_path / name).write_text("nickname,product_id,stars,title,body\nA1,B1,4,Yes,fine\n")
+        (tmp_path / name).write_text("who,product_id,stars,title,body\nA1,B1,4,Yes,fine\n")
     (tmp_path / "c.csv").write_text("user,item,rating,text\nA1,B1,4,fine\n")
-    with pytest.raises(DataError, match=r"a.csv has no column that could be the user; found nickname.*--user-col"):
+    with pytest.raises(DataError, match=r"a.csv has no column that could be the user; found who.*--user-col"):
         prepare([tmp_path / "c.csv", tmp_path / "a.csv"], tmp_path / "out")
-    named = PrepareOptions(read=ReadOptions(columns={"user": "nickname"}))
+    named = PrepareOptions(read=ReadOptions(columns={"user": "who"}))
     card = prepare([tmp_path / "a.csv", tmp_path / "b.csv"], tmp_path / "out", named)
     assert card["reading"]["rows"] == 2
 

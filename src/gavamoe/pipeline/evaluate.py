@@ -166,7 +166,7 @@ def load_reviews(
             )
         return _prepared(explainer, dataset, split)
     readings: list[Reading] = []
-    frame = read_reviews(source, read, lambda _, reading: readings.append(reading))
+    frame = read_reviews(source, read, lambda _, reading: readings.append(reading), explainer.catalog.prepared)
     read_as = "; ".join(readings[0].describe())
     has_splits = "split" in frame.columns
     if has_splits:

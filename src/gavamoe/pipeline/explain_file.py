@@ -68,7 +68,8 @@ def explain_file(
         RunError: there is unfinished work for `out` and `resume` is False, or it had other inputs or settings.
     """
     check_suffix(out)
-    table = read_pairs(pairs, condition, explainer.catalog.scale, encoding, records, on_reading)
+    prepared = explainer.catalog.columns
+    table = read_pairs(pairs, condition, explainer.catalog.scale, encoding, records, on_reading, prepared)
     decoding = decoding or explainer.decoding
     plan = {
         "pairs": sha256_of_file(pairs),

@@ -61,7 +61,7 @@ def error_line(path: Path) -> str:
         (b'user,item,rating,text\na,b,3,"x\ny"\na,b,z,w\n', "line 4: rating 'z'"),
         (b"user,user,item,rating\na,a,b,3\n", "the column user occurs twice"),
         (b"user,item,rating,split\na,b,3,holdout\n", "line 2: split 'holdout' is unknown"),
-        (b"a,b,3\n", "no column that could be the user; found a, b, 3; .*--columns"),
+        (b"a,b,3\n", "no column that could be the user; found a, b, 3; .*rename that column to user"),
         (b"user,item,rating\n", "no reviews"),
         (b"user\rx,item,rating\na,b,3\n", "line 1 is not a line of column names"),
         (gzip.compress(GOOD * 1000, mtime=0)[:-9], "cut short"),

@@ -101,7 +101,8 @@ def _metadata(sources: Sequence[Path], items: Path) -> dict[str, Any]:
 
 
 def _reading(ingested: Ingested) -> dict[str, Any]:
-    """Return the counts of what was read."""
+    """Return the counts of what was read, and what the user said about the values."""
+    stats, rules = ingested.stats, ingested.sources[0].options.rules.to_json()
     return {
         "rows": ingested.stats.rows,
         "files without reviews": ingested.stats.empty_files,
@@ -111,6 +112,9 @@ def _reading(ingested: Ingested) -> dict[str, Any]:
         "texts empty": ingested.stats.empty_texts,
         "times not understood": ingested.stats.unparsed_times,
         "by anonymous users": ingested.stats.anonymous,
+        **({"texts that said nothing, such as nan": stats.missing_texts} if stats.missing_texts else {}),
+        **({"not rated, dropped": stats.unrated} if stats.unrated else {}),
+        **({"rules": rules} if rules else {}),
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gavamoe.data.readers.canonical import ReadRules
 from gavamoe.data.readers.delimited import DelimitedReader
 from gavamoe.data.readers.inputs import EmptyFileError, InputFile, list_tables, locate
 from gavamoe.data.readers.json_lines import JsonReader
@@ -34,6 +35,9 @@ class ReadOptions:
         index: directory of a PEPLER split (train.index and so on); None for the first one beside the pickle.
         encoding: the encoding of text files, as Python names it; None to find it.
         records: the path of the list of records inside JSON objects; None to find it in a JSON document.
+        item_from_file: whether each file holds the reviews of one item, which its name names.
+        rules: what the user said about the values.
+        prepares: whether messages may advise the options of `prepare`.
     """
 
     format: str = "auto"
@@ -42,6 +46,9 @@ class ReadOptions:
     index: Path | None = None
     encoding: str | None = None
     records: str | None = None
+    item_from_file: bool = False
+    rules: ReadRules = field(default_factory=ReadRules)
+    prepares: bool = True
 
     def __post_init__(self) -> None:
         if self.format not in ("auto", *FORMATS):

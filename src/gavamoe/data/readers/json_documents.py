@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from gavamoe.data.readers.layouts import SYNONYMS, pick_column
+from gavamoe.data.readers.headers import SYNONYMS, pick
 from gavamoe.data.readers.reading import printable, shorten_list
 from gavamoe.errors import DataError
 
@@ -163,7 +163,7 @@ def _table(value: Record) -> list[Record] | None:
 
 def count_roles(names: list[str]) -> int:
     """Return how many of user, item, rating and text have a column among these names."""
-    return sum(pick_column(names, SYNONYMS[role]) is not None for role in ROLES)
+    return sum(pick(names, SYNONYMS[role]) is not None for role in ROLES)
 
 
 def _likeness(records: list[Record]) -> int:

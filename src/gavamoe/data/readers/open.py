@@ -9,10 +9,13 @@ from pathlib import Path
 
 import polars as pl
 
-from gavamoe.data.readers.canonical import REVIEW_SCHEMA, ReadStats, to_reviews
+from gavamoe.data.readers.canonical import REVIEW_SCHEMA, UNSETTLED, ReadStats, settle, to_reviews
 from gavamoe.data.readers.formats import ReadOptions, Tables, open_rows, open_tables
+from gavamoe.data.readers.headers import names_columns
 from gavamoe.data.readers.inputs import PIPES, EmptyFileError
 from gavamoe.data.readers.layouts import Layout, find_layout, is_item_metadata
+from gavamoe.data.readers.likeness import find_text_like
+from gavamoe.data.readers.prepared import PreparedColumns
 from gavamoe.data.readers.reading import Reading, printable, shorten_list
 from gavamoe.data.readers.rows import LINE, BadLines, RowReader, pick_columns
 from gavamoe.errors import DataError
@@ -24,20 +27,27 @@ DIRECTORIES = (("reviews.pickle",), ("trn.pkl", "val.pkl", "tst.pkl"))
 # Spark and Hadoop write a table as a directory of parts.
 PART, DONE = "part-*", "_SUCCESS"
 LONGEST_LAYOUT_ERROR = 1_500
+YES_AMONG_NUMBERS = "rating '{}' is not a number"
+KNOWN_SUFFIXES = (
+    *(".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet", ".dat", ".xlsx", ".xls", ".ods", ".inter"),
+    *(".gz", ".zst", ".bz2", ".xz", ".zip", ".tar", ".tgz", ".7z", ".pickle", ".pkl"),
+)
 
 
 @dataclass(frozen=True)
 class ReviewSource:
-    """An open file of reviews, and its layout.
+    """An open file of reviews, its layout, and how it is read.
 
     Args:
         reader: the file.
         layout: which of its columns are user, item, rating and so on.
+        options: how the file is read.
         passed_over: other tables of the same archive that were not read.
     """
 
     reader: RowReader
     layout: Layout
+    options: ReadOptions = field(default_factory=ReadOptions)
     passed_over: tuple[str, ...] = ()
 
     @property
@@ -46,28 +56,80 @@ class ReviewSource:
         return replace(self.reader.reading, passed_over=self.passed_over)
 
     def reviews(self, bad: BadLines, stats: ReadStats) -> Iterator[pl.DataFrame]:
-        """Yield the reviews in batches with the columns and types of REVIEW_SCHEMA.
+        """Yield the reviews in batches with the columns and types of REVIEW_SCHEMA and UNSETTLED.
 
         Args:
             bad: collects the unusable lines.
             stats: the counts of each batch are added here.
 
         Raises:
-            DataError: a line cannot be used, or all texts are empty and another column could be the text.
+            DataError: a line cannot be used, or no column is the text although one could be.
         """
-        wanted = list(dict.fromkeys(self.layout.columns.values()))
+        layout = self.layout
+        wanted = list(dict.fromkeys(layout.columns.values()))
+        if layout.text_wanted:
+            self._check_text(bad)
+        is_first = True
         has_rows = has_text = False
         for batch in self.reader.batches(wanted):
-            reviews = to_reviews(pick_columns(batch, self.layout.columns), self.reader.path, bad, stats)
-            reviews = reviews.select(list(REVIEW_SCHEMA))
+            rows = pick_columns(batch, layout.columns).with_columns(
+                pl.lit(value).alias(column) for column, value in self._constants().items()
+            )
+            if is_first and self.options.header and not rows.is_empty():
+                self._check_header(rows)
+            reviews = to_reviews(rows, self.reader.path, bad, stats, self.options.rules)
+            reviews = reviews.select([*REVIEW_SCHEMA, *UNSETTLED])
+            is_first = False
             has_rows, has_text = has_rows or not reviews.is_empty(), has_text or bool((reviews["text"] != "").any())
             yield reviews
-        if has_rows and not has_text and self.layout.other_text:
-            given = self.layout.columns.get("text")
+        if has_rows and not has_text and layout.other_text:
+            given = layout.columns.get("text")
+            remedy = "name the column of the text with --text-col"
+            if not self.options.prepares:
+                remedy = "rename the column of the text to text"
             raise DataError(
                 f"{self.reader.path} has no text in any review{f' (column {given})' if given else ''}, but a column "
-                f"{self.layout.other_text}: name the column of the text with --text-col"
+                f"{layout.other_text}: {remedy}"
             )
+
+    def _constants(self) -> dict[str, str]:
+        """Return the values of review columns that the file has no column for."""
+        values = {"user": "anonymous", "item": _stem(self.reader.path)}
+        return {column: value for column, value in values.items() if column not in self.layout.columns}
+
+    def _check_header(self, rows: pl.DataFrame) -> None:
+        """Raise DataError if the first row is a header although the user named the columns."""
+        first = rows.drop(LINE).row(0)
+        if names_columns(first):
+            raise DataError(
+                f"{self.reader.path}: line {rows[LINE][0]} names the columns already "
+                f"({', '.join(str(value) for value in first if value)}): leave out --columns, or name single columns "
+                "with --user-col and so on"
+            )
+
+    def _check_text(self, bad: BadLines) -> None:
+        """Raise DataError if no column is the text by its name, but one could be by its content."""
+        layout = self.layout
+        free = [name for name in self.reader.columns if name not in layout.columns.values() and name != "_"]
+        likely = find_text_like(self.reader, free, layout.columns.get("item"))
+        if likely:
+            remedy = "name it with --text-col, or --text-col none for ratings without texts"
+            if not self.options.prepares:
+                remedy = "rename the column of the text to text"
+            raise DataError(
+                f"{self.reader.path}: no column looks like the text; found {', '.join(self.reader.columns)} "
+                f"({', '.join(likely)} could be it); {remedy}"
+            )
+
+
+def _stem(path: Path) -> str:
+    """Return the name of a file without its suffixes: the item of --item-from-file."""
+    name = path.name
+    for suffix in reversed(path.suffixes):
+        if suffix.lower() not in KNOWN_SUFFIXES:
+            break
+        name = name[: -len(suffix)]
+    return name
 
 
 def expand_sources(sources: Sequence[Path | str]) -> list[Path]:
@@ -126,10 +188,18 @@ class Sources:
     empty: list[Path] = field(default_factory=list)
 
 
-def open_sources(paths: Sequence[Path], options: ReadOptions, bad: BadLines) -> Sources:
+def open_sources(
+    paths: Sequence[Path], options: ReadOptions, bad: BadLines, prepared: PreparedColumns | None = None
+) -> Sources:
     """Open files and classify each as reviews, item metadata or empty.
 
     Of an archive, all tables of reviews are taken; if some have texts, only those.
+
+    Args:
+        paths: the files.
+        options: how to read them.
+        bad: collects the unusable lines.
+        prepared: how files were read before; a table with these columns is read in the same way.
 
     Raises:
         DataError: a file is none of these, or no file contains reviews.
@@ -143,7 +213,7 @@ def open_sources(paths: Sequence[Path], options: ReadOptions, bad: BadLines) -> 
             sources.empty.append(path)
             why_empty = why_empty or error
             continue
-        _classify(path, tables, options, sources)
+        _classify(path, tables, options, prepared, sources)
     if sources.reviews:
         return sources
     if why_empty:
@@ -154,13 +224,16 @@ def open_sources(paths: Sequence[Path], options: ReadOptions, bad: BadLines) -> 
     )
 
 
-def _classify(path: Path, tables: Tables, options: ReadOptions, sources: Sources) -> None:
+def _classify(
+    path: Path, tables: Tables, given: ReadOptions, prepared: PreparedColumns | None, sources: Sources
+) -> None:
     """Add the tables of a file to the sources."""
     reviews: list[ReviewSource] = []
     metadata: list[Path] = []
     for reader in tables.readers:
+        options = prepared.options(reader.columns, given) if prepared else given
         named = options.columns and all(source in reader.columns for source in options.columns.values())
-        if is_item_metadata(reader.columns) and not named:
+        if is_item_metadata(reader.columns) and not named and not options.item_from_file:
             metadata.append(reader.path)
             continue
         try:
@@ -185,9 +258,17 @@ def _classify(path: Path, tables: Tables, options: ReadOptions, sources: Sources
 def _with_layout(reader: RowReader, options: ReadOptions) -> ReviewSource:
     """Find the layout of a table."""
     try:
-        return ReviewSource(reader, find_layout(reader.columns, options.columns, options.format, str(reader.path)))
+        layout = find_layout(
+            reader.columns,
+            options.columns,
+            options.format,
+            str(reader.path),
+            item_from_file=options.item_from_file,
+            prepares=options.prepares,
+        )
     except DataError as error:  # names all columns, of which a file may have thousands
         raise DataError(printable(error, LONGEST_LAYOUT_ERROR)) from None
+    return ReviewSource(reader, layout, options)
 
 
 def open_reviews(path: Path, options: ReadOptions, bad: BadLines) -> ReviewSource:
@@ -200,7 +281,10 @@ def open_reviews(path: Path, options: ReadOptions, bad: BadLines) -> ReviewSourc
 
 
 def read_reviews(
-    path: Path | str, options: ReadOptions | None = None, on_reading: Callable[[Path, Reading], None] | None = None
+    path: Path | str,
+    options: ReadOptions | None = None,
+    on_reading: Callable[[Path, Reading], None] | None = None,
+    prepared: PreparedColumns | None = None,
 ) -> pl.DataFrame:
     """Read a file of raw reviews as one frame, for evaluating a run on reviews that were not prepared.
 
@@ -208,6 +292,7 @@ def read_reviews(
         path: a file in any known format and layout, also in an archive.
         options: how to read it.
         on_reading: called with each table that was read and how, to print what was guessed.
+        prepared: how the files were read that the run's data was prepared from; a table with these columns is read so.
 
     Returns:
         user, item (strings), rating (Float32, as given), text (empty if missing), and, if the file has them, feature,
@@ -218,14 +303,19 @@ def read_reviews(
     """
     path = Path(path)
     bad, stats = BadLines(), ReadStats()
-    sources = open_sources([path], options or ReadOptions(), bad).reviews
-    frames = [pl.DataFrame(schema=REVIEW_SCHEMA)]
+    options = replace(options or ReadOptions(), prepares=False)
+    sources = open_sources([path], options, bad, prepared).reviews
+    frames = [pl.DataFrame(schema={**REVIEW_SCHEMA, **UNSETTLED})]
     for source in sources:
         frames += source.reviews(bad, stats)
         if on_reading:
             on_reading(source.reader.path, source.reading)
-    frame = pl.concat(frames).drop(LINE)
+    frame = pl.concat(frames)
     if frame.is_empty():
         raise DataError(f"{path} has no reviews")
+    settled = settle(frame.select("rating", "timestamp", *UNSETTLED), sources[0].options.rules)
+    for row in settled.wrong.arg_true():
+        bad.report(path, frame[LINE][row], YES_AMONG_NUMBERS.format("true" if frame["rating"][row] else "false"))
+    frame = frame.with_columns(settled.rows).drop(LINE, *UNSETTLED)
     optional = ("feature", "opinion", "sentiment", "timestamp", "split")
     return frame.drop([name for name in optional if frame[name].null_count() == frame.height])

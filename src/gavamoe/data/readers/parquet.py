@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import polars as pl
-import polars.selectors as cs
+from polars.selectors import by_name
 
 from gavamoe.data.readers.inputs import EmptyFileError, InputFile
 from gavamoe.data.readers.reading import Reading, printable
@@ -61,7 +61,7 @@ def _as_string(name: str, dtype: pl.DataType | None) -> pl.Expr:
     """Convert a column to strings; a nested value becomes its JSON text, as JSON lines give it."""
     if dtype is None:
         return pl.lit(None, pl.String).alias(name)
-    column = cs.by_name(name).as_expr()  # a name is no pattern
+    column: pl.Expr = by_name(name).as_expr()  # not pl.col: `*` or `^a.*$` is the column of that name, not a pattern
     if dtype.is_nested():
         column = pl.struct(value=column).struct.json_encode().str.json_path_match("$.value").alias(name)
     elif dtype == pl.Binary:
