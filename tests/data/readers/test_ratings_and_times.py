@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gavamoe.data.dataset import ReviewDataset
@@ -86,6 +86,7 @@ def test_day_or_month_first_is_told_by_the_column() -> None:
     assert times("02:2018:01", form="%d:%Y:%m") == ["2018-01-02T00:00:00"]
 
 
+@settings(max_examples=20)
 @given(st.lists(st.dates(datetime(1951, 1, 1).date(), datetime(2049, 12, 31).date()), min_size=1, max_size=20))
 def test_a_column_in_one_order_is_right_or_not_understood(days: list) -> None:
     for pattern in ("%d/%m/%Y", "%m/%d/%Y", "%d-%m-%y", "%d %B %Y", "%b %d, %Y", "%Y-%m-%d"):
@@ -94,6 +95,7 @@ def test_a_column_in_one_order_is_right_or_not_understood(days: list) -> None:
         assert all(right in (None, wanted) for right, wanted in zip(found, expected, strict=True)), pattern
 
 
+@settings(max_examples=60)
 @given(st.lists(st.text(max_size=20) | st.integers(-(10**19), 10**19).map(str), min_size=1, max_size=8))
 def test_no_text_gives_a_time_outside_a_lifetime(written: list[str]) -> None:
     found = settle_times(*parse_times(pl.Series(written, dtype=pl.String))).timestamp.drop_nulls()
