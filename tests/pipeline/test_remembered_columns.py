@@ -35,14 +35,14 @@ def catalog(tmp_path: Path) -> Catalog:
 
 def test_a_file_with_the_prepared_columns_is_read_as_they_were(catalog: Catalog, tmp_path: Path) -> None:
     pl.DataFrame(ODD).write_csv(tmp_path / "new.csv")
-    frame = read_reviews(tmp_path / "new.csv", catalog.prepared)
+    frame = read_reviews(tmp_path / "new.csv", prepared=catalog.prepared)
     assert frame.rows() == [("u1", "i1", 5.0, "a warm pool"), ("u2", "i2", 3.0, "a cold pool")]
     assert json.loads((tmp_path / "catalog" / "catalog.json").read_text())["columns"] == NAMED
 
 
 def test_a_file_with_usual_columns_is_read_too(catalog: Catalog, tmp_path: Path) -> None:
     pl.DataFrame({"user_id": ["u1"], "item_id": ["i1"], "stars": [4], "review": ["fine"]}).write_csv(tmp_path / "n.csv")
-    assert read_reviews(tmp_path / "n.csv", catalog.prepared).rows() == [("u1", "i1", 4.0, "fine")]
+    assert read_reviews(tmp_path / "n.csv", prepared=catalog.prepared).rows() == [("u1", "i1", 4.0, "fine")]
 
 
 def test_catalogs_of_earlier_versions_load(catalog: Catalog, tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_reviews_without_users_are_remembered_as_such(tmp_path: Path) -> None:
     options = ReadOptions(columns={"user": "none"}, item_from_file=True)
     prepare([tmp_path / "*.csv"], tmp_path / "data", PrepareOptions(read=options))
     prepared = ReviewDataset.load(tmp_path / "data").catalog.prepared
-    frame = read_reviews(tmp_path / "zoo.csv", prepared)
+    frame = read_reviews(tmp_path / "zoo.csv", prepared=prepared)
     assert (frame["item"].unique().to_list(), frame["user"].n_unique()) == (["zoo"], 12)
 
 
@@ -69,10 +69,12 @@ def test_pairs_are_found_by_own_prepared_or_usual_names(
     catalog: Catalog, tmp_path: Path, names: tuple[str, str]
 ) -> None:
     pl.DataFrame({names[0]: [" u1"], names[1]: ["i2"]}).write_csv(tmp_path / "pairs.csv")
-    assert read_pairs(tmp_path / "pairs.csv", Condition(), catalog.columns).rows() == [("u1", "i2")]
+    assert read_pairs(tmp_path / "pairs.csv", Condition(), catalog.scale, prepared=catalog.columns).rows() == [
+        ("u1", "i2")
+    ]
 
 
 def test_pairs_without_a_user_name_the_columns(catalog: Catalog, tmp_path: Path) -> None:
     pl.DataFrame({"x": ["u1"], "item": ["i2"]}).write_csv(tmp_path / "pairs.csv")
     with pytest.raises(DataError, match="has no column user; found x, item"):
-        read_pairs(tmp_path / "pairs.csv", Condition(), catalog.columns)
+        read_pairs(tmp_path / "pairs.csv", Condition(), catalog.scale, prepared=catalog.columns)
