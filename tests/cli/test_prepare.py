@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -76,3 +77,64 @@ def test_a_full_disk_is_one_line_and_exit_2_and_nothing_at_out(tmp_path: Path) -
     assert done.returncode == 2, done.stderr
     assert "is full" in done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["r.jsonl"]
+
+
+def test_dry_run_prints_how_each_column_is_understood_and_writes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    rows = (f"bob{n % 7},sku{n % 5},{1 + n % 5}/5,the pool was warm {n},{1 + n % 28:02}/03/2018\n" for n in range(60))
+    path.write_text("Customer Name,sku,Your rating,Comments,Posted on\n" + "".join(rows))
+    named = ("--rating-col", "Your rating")
+    done = gavamoe("prepare", path, "--dry-run", *named)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "user      = Customer Name; guessed, 100.0% understood" in done.stdout
+    assert "rating    = Your rating; 100.0% understood, out of 5, as 60 of 60 are written" in done.stdout
+    assert "timestamp = Posted on; guessed, 100.0% understood, day first, told by" in done.stdout
+    assert done.stdout.count("  row ") == 3
+    assert "'2018-03-01 00:00:00'" in done.stdout
+    assert [p.name for p in tmp_path.iterdir()] == ["r.csv"]
+    shown = json.loads(gavamoe("prepare", path, "--dry-run", *named, "--json").stdout)
+    assert shown["sample"][0]["item"] == "sku0"
+    line = shown["command"]
+    assert line in done.stdout
+    words = shlex.split(line)
+    words[words.index("--out") + 1] = str(tmp_path / "out")
+    card = json.loads(gavamoe(*words[1:], "--json").stdout)
+    assert (card["counts"]["reviews"], card["sources"][0]["guessed"]) == (35, [])
+    assert card["notes"] == shown["notes"]
+
+
+def test_dry_run_counts_unusable_lines_and_needs_no_out(tmp_path: Path) -> None:
+    path = tmp_path / "r.jsonl"
+    path.write_text(ROW % (1, 1, 3) + "oops\n" + ROW % (2, 1, 4))
+    done = gavamoe("prepare", path, "--dry-run")
+    assert "2 reviews; 1 lines cannot be used" in done.stdout
+    assert "line 2: not JSON" in done.stdout
+    without = gavamoe("prepare", path)
+    assert (without.returncode, without.stderr.count("\n")) == (2, 1)
+    assert "--out" in without.stderr
+
+
+def test_what_the_values_mean_can_be_said(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    grades = ("A", "B", "F", "none given")
+    path.write_text(
+        "user,item,rating,text,date\n"
+        + "".join(f"u{n},i{n % 3},{grades[n % 4]},fine {n},{1 + n % 9}/{2 + n % 9}/18\n" for n in range(40))
+    )
+    said = (
+        "--ratings",
+        "A=5,B=4,F=1,none given=0",
+        "--unrated",
+        "0",
+        "--anonymous",
+        "u7",
+        "--time-format",
+        "day-first",
+    )
+    card = json.loads(gavamoe("prepare", path, "--out", tmp_path / "out", *said, "--json").stdout)
+    assert (card["reading"]["rows"], card["reading"]["not rated, dropped"]) == (30, 10)
+    assert card["scale"]["values"] == [1, 2, 3, 4, 5]
+    assert card["counts"]["with_time"] == 30
+    done = gavamoe("prepare", path, "--out", tmp_path / "other", "--time-format", "sometimes")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "--time-format sometimes: expected day-first" in done.stderr

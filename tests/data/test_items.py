@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from gavamoe.data.dataset import ReviewDataset
+from gavamoe.data.items import parse_item_columns
 from gavamoe.data.prepare import PrepareOptions, prepare
 from gavamoe.data.readers.open import ReadOptions
 from gavamoe.errors import DataError
@@ -65,11 +66,11 @@ def test_yelp_businesses_may_be_given_as_a_source(write_lines: Callable[..., Pat
 
 def test_reviews_with_an_unknown_user_column_are_not_taken_as_metadata(tmp_path: Path) -> None:
     for name in ("a.csv", "b.csv"):
-        (tmp_path / name).write_text("nickname,product_id,stars,title,body\nA1,B1,4,Yes,fine\n")
+        (tmp_path / name).write_text("who,product_id,stars,title,body\nA1,B1,4,Yes,fine\n")
     (tmp_path / "c.csv").write_text("user,item,rating,text\nA1,B1,4,fine\n")
-    with pytest.raises(DataError, match=r"a.csv has no column that could be the user; found nickname.*--user-col"):
+    with pytest.raises(DataError, match=r"a.csv has no column that could be the user; found who.*--user-col"):
         prepare([tmp_path / "c.csv", tmp_path / "a.csv"], tmp_path / "out")
-    named = PrepareOptions(read=ReadOptions(columns={"user": "nickname"}))
+    named = PrepareOptions(read=ReadOptions(columns={"user": "who"}))
     card = prepare([tmp_path / "a.csv", tmp_path / "b.csv"], tmp_path / "out", named)
     assert card["reading"]["rows"] == 2
 
@@ -131,3 +132,18 @@ def test_metadata_given_as_option_may_have_another_item_column(
     path.write_text("name,title\nx,y\n")
     with pytest.raises(DataError, match="no column asin to join items by; found name, title"):
         prepare([tmp_path / "r.jsonl"], tmp_path / "out", PrepareOptions(items=(path,)))
+
+
+def test_columns_of_item_files_can_be_named(write_lines: Callable[..., Path], tmp_path: Path) -> None:
+    path = tmp_path / "goods.csv"
+    path.write_text("number,label,kind,words\nB1,A card,Gifts|Cards,Nice.\n")
+    named = parse_item_columns("item=number,title=label,categories=kind,description=words")
+    options = PrepareOptions(items=(path,), item_columns=named)
+    prepare([write_lines("r.jsonl", [AMAZON])], tmp_path / "out", options)
+    assert described(tmp_path / "out") == ("A card", ["Gifts", "Cards"], "Nice.")
+    options = PrepareOptions(items=(path,), item_columns={"item": "number", "title": "lable"})
+    with pytest.raises(DataError, match=r"no column lable \(named as title by --item-columns\); found number"):
+        prepare([tmp_path / "r.jsonl"], tmp_path / "out", options)
+    for text in ("item", "price=x", "item="):
+        with pytest.raises(DataError, match=r"--item-columns .*expected NAME=COLUMN with item, title"):
+            parse_item_columns(text)

@@ -10,8 +10,10 @@ from transformers.generation import ExponentialDecayLengthPenalty, NoRepeatNGram
 from gavamoe.baselines.data import TextBatch, Vocabulary
 from gavamoe.baselines.text_model import TextModel
 from gavamoe.language.decoding_config import DecodingConfig
+from gavamoe.language.encoding import decode_text
 from gavamoe.language.mbr import select_draft
 from gavamoe.language.sampling import PairSampling, pair_keys
+from gavamoe.language.whole_characters import TokenBytes, WholeCharacters, token_bytes
 
 
 @torch.inference_mode()
@@ -30,14 +32,15 @@ def generate_texts(
     model.eval()
     drafts = [_generate_draft(model, vocabulary, batch, decoding, seed, draft) for draft in range(decoding.num_drafts)]
     selected = [select_draft(candidates, vocabulary.end)[0] for candidates in zip(*drafts, strict=True)]
-    return [" ".join(vocabulary.tokenizer.decode(ids, skip_special_tokens=True).split()) for ids in selected]
+    return [decode_text(vocabulary.tokenizer, ids) for ids in selected]
 
 
 def _generate_draft(
     model: TextModel, vocabulary: Vocabulary, batch: TextBatch, decoding: DecodingConfig, seed: int, draft: int
 ) -> list[list[int]]:
     """Return the token ids of one draft of each text, padded with the end token."""
-    processors = _processors(batch, vocabulary.end, decoding, pair_keys(batch.user_B, batch.item_B, seed, draft))
+    keys_B = pair_keys(batch.user_B, batch.item_B, seed, draft)
+    processors = _processors(batch, vocabulary.end, decoding, keys_B, token_bytes(vocabulary.tokenizer))
     tokens_BS = batch.user_B.new_zeros(len(batch), 0)
     ended_B = torch.zeros_like(batch.user_B, dtype=torch.bool)
     logits_BV, state = model.prefill(batch)
@@ -51,12 +54,19 @@ def _generate_draft(
     return tokens_BS.tolist()
 
 
-def _processors(batch: TextBatch, end: int, decoding: DecodingConfig, keys_B: Tensor) -> LogitsProcessorList:
+def _processors(
+    batch: TextBatch, end: int, decoding: DecodingConfig, keys_B: Tensor, tokens: TokenBytes | None
+) -> LogitsProcessorList:
     processors = LogitsProcessorList()
     if decoding.no_repeat_ngram_size:
         processors.append(NoRepeatNGramLogitsProcessor(decoding.no_repeat_ngram_size))
     if decoding.exponential_decay_length_penalty is not None:
         processors.append(ExponentialDecayLengthPenalty(decoding.exponential_decay_length_penalty, end, 0))
+    sampling = None
     if decoding.do_sample:
-        processors.append(PairSampling(keys_B, 0, decoding.temperature or 1.0, decoding.top_p or 1.0))
+        sampling = PairSampling(keys_B, 0, decoding.temperature or 1.0, decoding.top_p or 1.0)
+    if tokens is not None:
+        processors.append(WholeCharacters(tokens, 0, sampling))
+    elif sampling is not None:
+        processors.append(sampling)
     return processors

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gavamoe.cli.options import Feature, FieldSource, Json, Rating, RunArgument
+from gavamoe.cli.options import Encoding, Feature, FieldSource, Json, Rating, Records, RunArgument
 
 EXAMPLE = "Example: gavamoe evaluate runs/first --data newer-reviews.jsonl.gz --json"
 
@@ -21,17 +21,21 @@ def evaluate(
     rating: Rating = FieldSource.predicted,
     feature: Feature = FieldSource.predicted,
     limit: Annotated[int | None, typer.Option(min=1, help="Evaluate on this many reviews, drawn at random.")] = None,
+    encoding: Encoding = None,
+    records: Records = None,
     json: Json = False,
 ) -> None:
     """Write explanations for reviews and score them; adds metrics.json, predictions.jsonl and report.html to RUN."""
     from gavamoe.cli.output import emit_json, metrics_table
     from gavamoe.conditions import Condition
+    from gavamoe.data.readers.open import ReadOptions
     from gavamoe.pipeline.evaluate import evaluate_run
     from gavamoe.pipeline.report import write_run_report
     from gavamoe.run import RunDirectory
 
     directory = RunDirectory(run)
-    comparison, explainer = evaluate_run(directory, data, split, Condition(rating.value, feature.value), limit)
+    condition, read = Condition(rating.value, feature.value), ReadOptions(encoding=encoding, records=records)
+    comparison, explainer = evaluate_run(directory, data, split, condition, limit, read)
     write_run_report(directory, comparison, explainer)
     if json:
         emit_json(comparison.evaluation.to_dict())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gavamoe.cli.options import Feature, FieldSource, Json, Rating, RunArgument
+from gavamoe.cli.options import Encoding, Feature, FieldSource, Json, Rating, Records, RunArgument
 
 if TYPE_CHECKING:
     from gavamoe.conditions import Condition
@@ -40,6 +40,8 @@ def explain(
             metavar="URL", help="With --pairs: also fill this store of `gavamoe serve`, such as sqlite:///FILE."
         ),
     ] = None,
+    encoding: Encoding = None,
+    records: Records = None,
     resume: Annotated[bool, typer.Option("--resume", help="With --pairs: continue after an interruption.")] = False,
     json: Json = False,
 ) -> None:
@@ -66,7 +68,17 @@ def explain(
     if pairs is not None and out is not None:
         keep = None if store is None else _open_keeper(store, run, condition, decoding)
         result = explain_file(
-            explainer, pairs, out, condition, resume, evidence=evidence or 0, decoding=decoding, keep=keep
+            explainer,
+            pairs,
+            out,
+            condition,
+            resume,
+            evidence=evidence or 0,
+            decoding=decoding,
+            keep=keep,
+            encoding=encoding,
+            records=records,
+            on_reading=lambda reading: note("; ".join(reading.describe())) if reading.describe() else None,
         )
         if json:
             emit_json(result)

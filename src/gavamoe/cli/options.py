@@ -22,5 +22,11 @@ class FieldSource(StrEnum):
 
 Rating = Annotated[FieldSource, typer.Option(help="Rating in the prompt; given is the true one, an oracle.")]
 Feature = Annotated[FieldSource, typer.Option(help="Feature in the prompt; given is the true one, an oracle.")]
+Encoding = Annotated[
+    str | None, typer.Option(help="Encoding of text files, such as windows-1252 or gbk; default: detected and printed.")
+]
+Records = Annotated[
+    str | None, typer.Option(metavar="PATH", help="Where JSON holds the list of records, such as data.reviews.")
+]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]

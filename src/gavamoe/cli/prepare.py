@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from gavamoe.cli.options import Encoding, Records
+
 EXAMPLE = "Example: gavamoe prepare reviews.jsonl.gz --out data/reviews --split temporal"
 
 
@@ -16,7 +18,7 @@ def prepare(
     sources: Annotated[
         list[str], typer.Argument(metavar="SOURCE...", help="Files or globs of reviews (and of items).")
     ],
-    out: Annotated[Path, typer.Option(help="Directory to write; a prepared dataset there is replaced.")],
+    out: Annotated[Path | None, typer.Option(help="Directory to write; a prepared dataset there is replaced.")] = None,
     format: Annotated[str, typer.Option(help="auto, amazon, yelp, tripadvisor, pepler, xrec or table.")] = "auto",
     items: Annotated[list[Path] | None, typer.Option(help="Item metadata; default: a file beside the reviews.")] = None,
     split: Annotated[str, typer.Option(help="random, temporal or column (as the source gives it).")] = "random",
@@ -27,25 +29,64 @@ def prepare(
     k_core: Annotated[int, typer.Option(min=0, help="Keep users and items with this many reviews.")] = 0,
     min_words: Annotated[int, typer.Option(min=0, help="Keep texts of this many words.")] = 0,
     language: Annotated[str | None, typer.Option(help="Keep texts in this language, such as en.")] = None,
-    user_col: Annotated[str | None, typer.Option(help="Column of the user, if its name is not recognised.")] = None,
+    user_col: Annotated[
+        str | None,
+        typer.Option(help="Column of the user, if its name is not recognised; none: each review has its own reviewer."),
+    ] = None,
     item_col: Annotated[str | None, typer.Option(help="Column of the item.")] = None,
+    item_from_file: Annotated[
+        bool, typer.Option("--item-from-file", help="Each file has the reviews of one item, which its name names.")
+    ] = False,
     rating_col: Annotated[str | None, typer.Option(help="Column of the rating.")] = None,
-    text_col: Annotated[str | None, typer.Option(help="Column of the text.")] = None,
+    text_col: Annotated[str | None, typer.Option(help="Column of the text; none: ratings without texts.")] = None,
     feature_col: Annotated[str | None, typer.Option(help="Column of the feature.")] = None,
     timestamp_col: Annotated[str | None, typer.Option(help="Column of the time.")] = None,
     split_col: Annotated[str | None, typer.Option(help="Column of the split.")] = None,
     columns: Annotated[
         str | None, typer.Option(help="Names of all columns, by commas, for CSV without a header (_ skips one).")
     ] = None,
+    encoding: Encoding = None,
+    records: Records = None,
+    item_columns: Annotated[
+        str | None, typer.Option(help="Columns of item files, such as item=sku,title=label,categories=kind.")
+    ] = None,
+    ratings: Annotated[
+        str | None, typer.Option(help="What written ratings are worth, such as A=5,B+=4.5.", metavar="WORD=NUMBER,...")
+    ] = None,
+    unrated: Annotated[
+        list[float] | None, typer.Option(help="Rating that stands for not rated, such as 0: drop these reviews.")
+    ] = None,
+    anonymous: Annotated[
+        list[str] | None, typer.Option(help="Name that stands for nobody, beside those that are known.")
+    ] = None,
+    time_format: Annotated[
+        str | None,
+        typer.Option(help="How times are written: day-first, month-first, years, ... or a pattern such as %d/%m/%y."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Write nothing; print how each column is understood, and three rows.")
+    ] = False,
     skip_bad: Annotated[int, typer.Option(min=0, help="Drop up to N unusable lines instead of stopping.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print the card's main parts as one JSON object.")] = False,
 ) -> None:
     """Turn reviews of any known format into a prepared dataset."""
     from gavamoe.cli.output import emit_json
+    from gavamoe.data.items import parse_item_columns
     from gavamoe.data.prepare import PrepareOptions
     from gavamoe.data.prepare import prepare as prepare_dataset
+    from gavamoe.data.prepare.dry_run import preview
+    from gavamoe.data.readers.canonical import ReadRules
     from gavamoe.data.readers.open import ReadOptions
+    from gavamoe.data.readers.ratings import RatingMap
     from gavamoe.data.scale import RatingScale
+    from gavamoe.errors import InputError
+
+    if out is None and not dry_run:
+        raise InputError("prepare needs --out DIR, the directory to write; or --dry-run, which writes nothing")
+    if item_col and item_from_file:
+        raise InputError("--item-col and --item-from-file exclude each other: give one")
+    if item_columns and not items:
+        raise InputError("--item-columns names the columns of a file given with --items: give it too")
 
     named = {
         "user": user_col,
@@ -62,6 +103,15 @@ def prepare(
             columns={column: name for column, name in named.items() if name},
             header=tuple(name.strip() for name in columns.split(",")) if columns else (),
             index=index,
+            encoding=encoding,
+            records=records,
+            item_from_file=item_from_file,
+            rules=ReadRules(
+                ratings=RatingMap.parse(ratings).worth if ratings else {},
+                unrated=tuple(unrated or ()),
+                anonymous=tuple(anonymous or ()),
+                time_format=time_format or "",
+            ),
         ),
         items=tuple(items or ()),
         split=split,
@@ -72,7 +122,14 @@ def prepare(
         min_words=min_words,
         language=language,
         skip_bad=skip_bad,
+        item_columns=parse_item_columns(item_columns) if item_columns else {},
     )
+    if dry_run:
+        with _progress() as on_rows:
+            shown = preview(sources, options, out or "DATA", on_rows)
+        emit_json(shown) if json else _show_preview(shown)
+        return
+    assert out is not None
     with _progress() as on_rows:
         card = prepare_dataset(sources, out, options, on_rows)
     if json:
@@ -108,13 +165,49 @@ def _show(out: Path, card: dict[str, Any]) -> None:
     for source in card["sources"]:
         guessed = ", ".join(f"{column} = {source['columns'][column]}" for column in source["guessed"])
         print(f"  source    {source['name']} ({source['format']}){'; guessed ' + guessed if guessed else ''}")
+        for said in source["reading"]["said"]:
+            print(f"            {said}")
     for name, count in {**card["reading"], **card["filters"]["dropped"]}.items():
-        if name not in ("rows", "bad line examples") and count:
+        if name not in ("rows", "bad line examples", "rules") and count:
             print(f"  {name}: {count:,}")
+    for column, note in card.get("notes", {}).items():
+        print(f"  {column:<9} {note}")
     print(f"  ratings   {scale['levels']} levels: {', '.join(f'{value:g}' for value in scale['values'])}")
     print(f"  split     {card['splits']['method']}: {sizes}")
-    print(f"  features  {features['count']:,} ({features['method']}), in {counts['with_feature']:,} reviews")
+    if features.get("note"):
+        print(f"  features  {features['count']:,}: {features['note']}")
+    else:
+        print(f"  features  {features['count']:,} ({features['method']}), in {counts['with_feature']:,} reviews")
     files = ", ".join(source["name"] for source in card["items"]["sources"])
     print(f"  items     {card['items']['described']:,} described{' by ' + files if files else ''}")
     if card["splits"]["method"] != "column" and any("split" in source["columns"] for source in card["sources"]):
         print("  the source gives a split: --split column uses it")
+    for warning in card.get("warnings", ()):
+        print(f"  warning: {warning}")
+
+
+def _show_preview(shown: dict[str, Any]) -> None:
+    """Print how a source is understood: its columns, sample rows and the command."""
+    for source in shown["sources"]:
+        print(f"{source['name']} ({source['format']})")
+        for said in source["reading"]["said"]:
+            print(f"  {said}")
+        for column, about in source["columns"].items():
+            name = about["column"] or "-"
+            said = [] if about["column"] is None else ["guessed"] if about["guessed"] else []
+            said += [f"{about['share']:.1%} understood"] if "share" in about else []
+            said += [about["how"]] if about.get("how") else []
+            print(f"  {column:<9} = {name}{'; ' + ', '.join(said) if said else ''}")
+    part = "" if shown["complete"] else " (the first of each file)"
+    print(f"  {shown['rows']:,} reviews{part}; {shown['bad lines']:,} lines cannot be used")
+    for example in shown["bad line examples"]:
+        print(f"    {example}")
+    scale = shown["scale"]
+    print(f"  ratings   {scale['levels']} levels: {', '.join(f'{value:g}' for value in scale['values'])}")
+    for column, note in shown["notes"].items():
+        print(f"  {column:<9} {note}")
+    for warning in shown["warnings"]:
+        print(f"  warning: {warning}")
+    for number, row in enumerate(shown["sample"], start=1):
+        print(f"  row {number}: " + "; ".join(f"{name} {str(value)[:60]!r}" for name, value in row.items()))
+    print(f"nothing was written; to prepare: {shown['command']}")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gavamoe.cli.options import Json
+from gavamoe.cli.options import Encoding, Json, Records
 
 EXAMPLE = "Example: gavamoe score predictions.jsonl --feature-set features.txt --json"
 
@@ -15,7 +15,9 @@ EXAMPLE = "Example: gavamoe score predictions.jsonl --feature-set features.txt -
 def score(
     predictions: Annotated[
         Path,
-        typer.Argument(metavar="PREDICTIONS", help="JSON lines with prediction, reference[, feature, rating, ...]."),
+        typer.Argument(
+            metavar="PREDICTIONS", help="Rows with prediction, reference[, feature, rating, ...]: JSON, CSV, ..."
+        ),
     ],
     feature_set: Annotated[
         Path | None, typer.Option(help="All features: one per line, or a JSON list; default: those of the file.")
@@ -28,6 +30,8 @@ def score(
         str | None,
         typer.Option(help="Rating scale LOW:HIGH that predictions are clipped to, instead of the inferred one."),
     ] = None,
+    encoding: Encoding = None,
+    records: Records = None,
     json: Json = False,
 ) -> None:
     """Score texts, and ratings if the file has them, with the metrics of the field's tables."""
@@ -36,7 +40,7 @@ def score(
     from gavamoe.evaluation.score_file import score_file
 
     given_scale = RatingScale.parse(scale) if scale else None
-    result = score_file(predictions, feature_set, normalize, similarity_model, given_scale)
+    result = score_file(predictions, feature_set, normalize, similarity_model, given_scale, encoding, records)
     if json:
         emit_json(result)
     else:

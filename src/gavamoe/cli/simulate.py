@@ -19,6 +19,7 @@ def simulate(
     reviews: Annotated[int, typer.Option(help="How many reviews.")] = 12_000,
     clusters: Annotated[int, typer.Option(help="How many groups of users with similar taste.")] = 4,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the simulation.")] = 0,
+    language: Annotated[str, typer.Option(help="Language of the texts: en, de, zh or ar.")] = "en",
     json: Json = False,
 ) -> None:
     """Simulate reviews by users in groups of similar taste; the column cluster holds the true group."""
@@ -27,7 +28,7 @@ def simulate(
     from gavamoe.data.simulate import simulate as simulate_reviews
     from gavamoe.data.tables import write_table
 
-    world = World(users=users, items=items, reviews=reviews, clusters=clusters, seed=seed)
+    world = World(users=users, items=items, reviews=reviews, clusters=clusters, seed=seed, language=language)
     frame = simulate_reviews(world)
     write_table(frame, out)
     if json:

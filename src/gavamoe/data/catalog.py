@@ -6,6 +6,8 @@ A run keeps its catalog, so that ids map to names and raw reviews are encoded as
 from __future__ import annotations
 
 import json
+import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +15,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from gavamoe.data.readers.canonical import ReadRules
+from gavamoe.data.readers.placeholders import compose
+from gavamoe.data.readers.prepared import PreparedColumns
 from gavamoe.data.scale import RatingScale
 from gavamoe.errors import DataError
 from gavamoe.features.extractor import FeatureExtractor
@@ -43,6 +48,8 @@ class Catalog:
         scale: the rating scale of the source.
         features: the sorted feature words; empty if the reviews were prepared without features.
         extractor: finds the feature of a text; None if there are no features.
+        columns: source column of each review column in the files that the dataset was prepared from; empty if unknown.
+        rules: what the user said about the values of these files.
     """
 
     users: pl.DataFrame
@@ -51,6 +58,13 @@ class Catalog:
     scale: RatingScale
     features: list[str] = field(default_factory=list)
     extractor: FeatureExtractor | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    rules: ReadRules = field(default_factory=ReadRules)
+
+    @property
+    def prepared(self) -> PreparedColumns:
+        """How the files of the dataset were read."""
+        return PreparedColumns(self.columns, self.rules)
 
     @property
     def n_users(self) -> int:
@@ -88,11 +102,11 @@ class Catalog:
 
     def user_id(self, name: object) -> int:
         """Return the id of the user with this name, 0 if unknown; names are compared as strings."""
-        return self._user_ids.get(str(name), 0)
+        return self._user_ids.get(unicodedata.normalize("NFC", str(name)), 0)
 
     def item_id(self, name: object) -> int:
         """Return the id of the item with this name, 0 if unknown; names are compared as strings."""
-        return self._item_ids.get(str(name), 0)
+        return self._item_ids.get(unicodedata.normalize("NFC", str(name)), 0)
 
     def seen(self, user_id: int) -> np.ndarray:
         """Return the ids of the items in the user's training history.
@@ -127,7 +141,7 @@ class Catalog:
         missing = [name for name in ("user", "item", "rating") if name not in frame.columns]
         if missing:
             raise DataError(f"reviews lack the column {missing[0]}; found {', '.join(frame.columns)}")
-        named = frame.with_columns(pl.col("user", "item").cast(pl.String))
+        named = frame.with_columns(compose(frame[name].cast(pl.String)) for name in ("user", "item"))
         encoded = named.with_columns(
             user_id=encode_names(named["user"], self.users["user"]),
             item_id=encode_names(named["item"], self.items["item"]),
@@ -146,7 +160,9 @@ class Catalog:
         self.history.write_parquet(directory / "history.parquet")
         write_json(directory / "features.json", self.features)
         extractor = self.extractor.to_json() if self.extractor else None
-        write_json(directory / "catalog.json", {"scale": self.scale.to_json(), "extractor": extractor})
+        about = {"scale": self.scale.to_json(), "extractor": extractor, "columns": dict(self.columns)}
+        rules = self.rules.to_json()
+        write_json(directory / "catalog.json", {**about, "rules": rules} if rules else about)
 
     @classmethod
     def load(cls, directory: Path | str) -> Catalog:
@@ -168,6 +184,8 @@ class Catalog:
                 scale=RatingScale.from_json(about["scale"]),
                 features=json.loads((directory / "features.json").read_text(encoding="utf-8")),
                 extractor=FeatureExtractor.from_json(about["extractor"]) if about["extractor"] else None,
+                columns=about.get("columns", {}),  # absent from runs of earlier versions
+                rules=ReadRules.from_json(about.get("rules", {})),
             )
         except (pl.exceptions.PolarsError, json.JSONDecodeError, KeyError, TypeError) as error:
             raise DataError(f"{directory} is not a catalog that can be read: {error}") from error

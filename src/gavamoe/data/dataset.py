@@ -19,6 +19,7 @@ import polars as pl
 from numpy.lib.format import open_memmap
 
 from gavamoe.data.catalog import Catalog
+from gavamoe.data.readers.canonical import ReadRules
 from gavamoe.data.scale import RatingScale
 from gavamoe.errors import DataError
 from gavamoe.features.extractor import FeatureExtractor
@@ -101,6 +102,8 @@ class ReviewDataset:
             scale=self.scale,
             features=json.loads((self.path / "features.json").read_text(encoding="utf-8")),
             extractor=FeatureExtractor.from_json(extractor) if extractor else None,
+            columns=next((source["columns"] for source in self.card.get("sources", ())), {}),
+            rules=ReadRules.from_json(self.card.get("reading", {}).get("rules", {})),
         )
 
     @property

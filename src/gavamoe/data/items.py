@@ -8,14 +8,16 @@ from __future__ import annotations
 import html
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from gavamoe.data.readers.layouts import METADATA_SYNONYMS, SYNONYMS, Layout, is_item_metadata, pick_column
+from gavamoe.data.readers.headers import METADATA_SYNONYMS, SYNONYMS, pick
+from gavamoe.data.readers.layouts import Layout, is_item_metadata, pick_column
 from gavamoe.data.readers.open import open_rows
+from gavamoe.data.readers.placeholders import compose, plain_name
 from gavamoe.data.readers.rows import BadLines, RowReader
 from gavamoe.errors import DataError
 from gavamoe.features.cleaning import clean_texts
@@ -39,6 +41,8 @@ def find_sidecar_metadata(reviews: Path) -> Path | None:
     Returns:
         The metadata file in the same directory, None if there is none.
     """
+    if not reviews.parent.is_dir():  # inside an archive, whose other members are read as sources
+        return None
     stem = reviews.name.partition(".")[0]
     category = stem.removeprefix("reviews_").removesuffix("_5")
     stems = {f"meta_{category}", "items", "item", "business"}
@@ -56,14 +60,29 @@ def _is_metadata_file(path: Path) -> bool:
         return False
 
 
-def check_metadata(sources: Iterable[Path], reviews: Layout) -> None:
+def parse_item_columns(text: str) -> dict[str, str]:
+    """Parse `item=sku,title=label`: the source columns of item files that the user names.
+
+    Raises:
+        DataError: a part is no pair, or names no column of items.
+    """
+    named: dict[str, str] = {}
+    for part in text.split(","):
+        column, mark, source = (piece.strip() for piece in part.partition("="))
+        if not mark or not source or column not in ITEM_SCHEMA:
+            raise DataError(f"--item-columns {part.strip()}: expected NAME=COLUMN with {', '.join(ITEM_SCHEMA)}")
+        named[column] = source
+    return named
+
+
+def check_metadata(sources: Iterable[Path], reviews: Layout, named: Mapping[str, str] | None = None) -> None:
     """Check metadata files before the reviews are read.
 
     Raises:
         DataError: a file cannot be read or has no item column.
     """
     for path in sources:
-        _columns(open_rows(path, BadLines()), reviews)
+        _columns(open_rows(path, BadLines()), reviews, named or {})
 
 
 def read_sidecar_metadata(
@@ -89,7 +108,13 @@ def read_sidecar_metadata(
     return pl.concat(known).unique("item", keep="first", maintain_order=True), read
 
 
-def read_items(sources: Iterable[Path], names: pl.Series, reviews: Layout, bad: BadLines) -> pl.DataFrame:
+def read_items(
+    sources: Iterable[Path],
+    names: pl.Series,
+    reviews: Layout,
+    bad: BadLines,
+    named: Mapping[str, str] | None = None,
+) -> pl.DataFrame:
     """Read the metadata of items.
 
     Args:
@@ -97,6 +122,7 @@ def read_items(sources: Iterable[Path], names: pl.Series, reviews: Layout, bad: 
         names: the items to look up.
         reviews: layout of the reviews; its item column is tried first as the item column of the metadata.
         bad: collects the unusable lines.
+        named: source columns that the user named, by column of ITEM_SCHEMA.
 
     Returns:
         item, title, categories, description; one row per item found, the first one in the files.
@@ -107,27 +133,36 @@ def read_items(sources: Iterable[Path], names: pl.Series, reviews: Layout, bad: 
     known = [pl.DataFrame(schema=ITEM_SCHEMA)]
     for path in sources:
         reader = open_rows(path, bad)
-        columns = _columns(reader, reviews)
+        columns = _columns(reader, reviews, named or {})
         for batch in reader.batches(list(dict.fromkeys(columns.values()))):  # the title may also be the item column
-            found = batch.select(pl.col(source).alias(column) for column, source in columns.items())
-            found = found.filter(pl.col("item").str.strip_chars().is_in(names.implode()))
+            found = pl.DataFrame({column: batch[source] for column, source in columns.items()})
+            found = found.with_columns(plain_name(found["item"]))
+            found = found.filter(pl.col("item").is_in(names.implode()))
             known.append(_typed(found.unique("item", keep="first", maintain_order=True)))
     return pl.concat(known).unique("item", keep="first", maintain_order=True)
 
 
-def _columns(reader: RowReader, reviews: Layout) -> dict[str, str]:
+def _columns(reader: RowReader, reviews: Layout, named: Mapping[str, str]) -> dict[str, str]:
     """Return the source column of item, title, categories and description."""
-    review_column = reviews.columns["item"]
-    item = review_column if review_column in reader.columns else pick_column(reader.columns, SYNONYMS["item"])
+    for column, source in named.items():
+        if source not in reader.columns:
+            raise DataError(
+                f"{reader.path} has no column {source} (named as {column} by --item-columns); "
+                f"found {', '.join(reader.columns)}"
+            )
+    review_column = reviews.columns.get("item", "item")
+    guessed = review_column if review_column in reader.columns else pick(reader.columns, SYNONYMS["item"])
+    item = named.get("item", guessed)
     if item is None:
         raise DataError(
-            f"{reader.path} has no column {review_column} to join items by; found {', '.join(reader.columns)}"
+            f"{reader.path} has no column {review_column} to join items by; found {', '.join(reader.columns)}; "
+            "name it with --item-columns item=COLUMN"
         )
-    columns = {"item": item}
+    columns = {"item": item, **{column: source for column, source in named.items() if column != "item"}}
     for column, names in METADATA_SYNONYMS.items():
-        source = pick_column(reader.columns, names)
-        if source is not None:
-            columns[column] = source
+        guess = pick_column(reader.columns, names)
+        if guess is not None and column not in columns:
+            columns[column] = guess
     return columns
 
 
@@ -138,8 +173,8 @@ def _typed(found: pl.DataFrame) -> pl.DataFrame:
     descriptions = pl.Series([_parse_description(value) for value in found["description"]], dtype=pl.String)
     return pl.DataFrame(
         {
-            "item": found["item"].str.strip_chars(),
-            "title": clean_texts(found["title"]).replace("", None),
+            "item": plain_name(found["item"]),
+            "title": compose(clean_texts(found["title"])).replace("", None),
             "categories": pl.Series(
                 [_parse_categories(value) for value in found["categories"]], dtype=pl.List(pl.String)
             ),

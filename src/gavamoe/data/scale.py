@@ -94,29 +94,41 @@ class RatingScale:
             raise DataError(f"rating scale '{text}': expected LOW:HIGH or LOW:HIGH:STEP, for example 1:5") from None
 
     @classmethod
-    def infer(cls, ratings: pl.Series) -> RatingScale:
+    def infer(cls, ratings: pl.Series, high: float | None = None) -> RatingScale:
         """Infer the scale of a column of source ratings.
 
         The highest rating of the scale is the smallest of 5, 10 and 100 that covers the ratings. The lowest is 1, or
         the lowest rating found if that is below 1. Whole and half steps become one level each; a scale of more than 11
-        steps is divided into 10 equal ones. Ratings that are all 0 or 1 have two levels.
+        steps is divided into 10 equal ones, or into the steps that the ratings have. Ratings that are all 0 or 1, or -1
+        or 1, have two levels.
+
+        Args:
+            ratings: source ratings, numeric, [n].
+            high: the end of the scale, where the ratings name it ("8/10").
 
         Raises:
             RatingOutOfRangeError: a few ratings lie outside the scale of the others; names the first one and its row.
         """
         if ratings.is_empty():
             raise DataError("there are no ratings to find a scale from")
-        if ratings.is_in([0.0, 1.0]).all() and ratings.n_unique() == 2:
+        if high == 1 or (ratings.is_in([0.0, 1.0]).all() and ratings.n_unique() == 2):
             return cls(2, (0.0, 1.0))
-        high = _highest(ratings)
+        if ratings.is_in([-1.0, 1.0]).all() and ratings.n_unique() == 2:
+            return cls(2, (-1.0, 1.0))
+        high = _highest(ratings) if high is None else high
+        even = _even_steps(ratings, high)
+        if even is not None:
+            return even
         low = _lowest(ratings, high)
         halves = bool((ratings * 2 == (ratings * 2).round()).all())
         whole = bool((ratings == ratings.round()).all())
         step = 0.5 if halves and not whole else 1.0
         if (high - low) / step + 1 > MAX_LEVELS:
-            low, step = (0.0, 10.0) if high == 100 else (float(round(low)), 1.0)
+            low, step = (0.0, high / 10) if high > 2 * (MAX_LEVELS - 1) - 1 else (float(round(low)), 1.0)
         elif step == 1.0:
             low = max(round(low), 0)
+        if abs((high - low) / step - round((high - low) / step)) > 1e-6:
+            low, step = 0.0, high / 10
         return cls.between(low, high, step)
 
     def to_level(self, rating: pl.Series) -> pl.Series:
@@ -194,16 +206,37 @@ def _highest(ratings: pl.Series) -> int:
     _raise_out_of_range(ratings, beyond_all, "ratings are expected to end at 5, 10 or 100", "0:1000:100")
 
 
-def _lowest(ratings: pl.Series, high: int) -> float:
+def _even_steps(ratings: pl.Series, high: float) -> RatingScale | None:
+    """Return the scale of ratings that use a few even steps, or the upper half, of a wide range; None for others."""
+    if high < 2 * (MAX_LEVELS - 1) or (ratings < 0).any() or (ratings > high).any():
+        return None
+    found = ratings.unique().sort().cast(pl.Float64).to_numpy()
+    if high > HIGHEST_RATINGS[1] and len(found) > 2 and (found == np.round(found)).all() and high == round(high):
+        step = float(np.gcd.reduce(np.append(found, high).astype(np.int64)))
+        low = 0.0 if found[0] == 0 else step
+        if step > 1 and (high - low) / step + 1 <= MAX_LEVELS and 2 * len(found) >= (high - low) / step + 1:
+            return RatingScale.between(low, high, step)
+    if found[0] >= high / 2 and len(found) > 2:
+        low = float(np.floor(found[0] / (high / 10)) * (high / 10))
+        if low < high:
+            return RatingScale.between(low, high, (high - low) / 10)
+    return None
+
+
+def _lowest(ratings: pl.Series, high: float) -> float:
     """Return the lowest rating of the scale that ends at `high`."""
     if (ratings < 0).any():
-        _raise_out_of_range(ratings, ratings < 0, "ratings are expected to start at 0 or 1", f"-{high}:{high}")
+        only = ratings.filter(ratings < 0).unique()
+        hint = f" (a site's mark for not rated? --unrated {only[0]:g} drops these reviews)" if len(only) == 1 else ""
+        why = f"ratings are expected to start at 0 or 1{hint}"
+        _raise_out_of_range(ratings, ratings < 0, why, f"-{high:g}:{high:g}")
     low = float(ratings.min())  # type: ignore[arg-type]
     if low >= 1 or high == 100:
         return 1.0 if high != 100 else 0.0
     zeros = int((ratings == 0).sum())
     if high == HIGHEST_RATINGS[0] and zeros and (zeros < ZERO_ROWS or zeros / len(ratings) < ZERO_SHARE):
-        _raise_out_of_range(ratings, ratings == 0, "the others start above 0", f"0:{high}")
+        why = "the others start above 0; zero often stands for not rated, and --unrated 0 drops these reviews"
+        _raise_out_of_range(ratings, ratings == 0, why, f"0:{high:g}")
     return low if low * 2 == round(low * 2) else 0.0
 
 

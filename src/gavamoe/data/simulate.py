@@ -16,37 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from gavamoe.data.simulated_phrases import ENGLISH, LANGUAGES
 from gavamoe.errors import ConfigError
 
-# (aspect, phrases of praise, phrases of complaint); the aspect is the review's `feature`.
-ASPECTS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
-    ("story", ("surprising", "rich", "gripping"), ("predictable", "muddled", "thin")),
-    ("acting", ("superb", "moving", "vivid"), ("wooden", "flat", "unconvincing")),
-    ("humour", ("sharp", "gentle", "hilarious"), ("tired", "forced", "mean")),
-    ("music", ("haunting", "joyful", "unforgettable"), ("intrusive", "bland", "blaring")),
-    ("photography", ("gorgeous", "inventive", "breathtaking"), ("murky", "cheap", "lifeless")),
-    ("pace", ("brisk", "confident", "relentless"), ("sluggish", "uneven", "exhausting")),
-    ("dialogue", ("witty", "natural", "quotable"), ("clumsy", "stilted", "dull")),
-    ("ending", ("satisfying", "bold", "touching"), ("rushed", "absurd", "hollow")),
-)
-OPENINGS: dict[int, tuple[str, ...]] = {
-    1: ("a waste of an evening ,", "i wanted to leave early ,", "nothing works here ,"),
-    2: ("not for me ,", "a disappointment ,", "hard to recommend ,"),
-    3: ("a mixed evening ,", "neither good nor bad ,", "it left me undecided ,"),
-    4: ("well worth seeing ,", "i enjoyed this ,", "a fine evening ,"),
-    5: ("i loved every minute ,", "a new favourite ,", "simply wonderful ,"),
-}
-# Link between opening and aspect: the aspect supports the rating (REASONS) or contradicts it (CONCESSIONS).
-REASONS = (
-    "above all because the {feature} is {opinion}",
-    "and the {feature} is {opinion}",
-    "because of the {opinion} {feature}",
-)
-CONCESSIONS = (
-    "although the {feature} is {opinion}",
-    "even if the {feature} is {opinion}",
-    "despite the {opinion} {feature}",
-)
+ASPECTS = len(ENGLISH.aspects)
 LEVELS = 5
 
 
@@ -63,6 +36,7 @@ class World:
         separation: scale of the effect of taste on a rating.
         noise: standard deviation of the unexplained part of a rating, in levels.
         taste_spread: standard deviation of a user's taste weights around those of the group.
+        language: language of the texts: en, de, zh or ar. Everything else is the same in all of them.
     """
 
     users: int = 400
@@ -73,11 +47,14 @@ class World:
     separation: float = 1.0
     noise: float = 0.35
     taste_spread: float = 0.15
+    language: str = "en"
 
     def __post_init__(self) -> None:
         for name in ("users", "items", "reviews", "clusters"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
+        if self.language not in LANGUAGES:
+            raise ConfigError(f"language must be one of {', '.join(LANGUAGES)}, not {self.language}")
         if self.clusters > self.users:
             raise ConfigError(f"{self.clusters} clusters need at least as many users, not {self.users}")
         if self.reviews > self.users * self.items:
@@ -95,8 +72,8 @@ def simulate(world: World) -> pl.DataFrame:
     """
     rng = np.random.default_rng(world.seed)
     group_U = rng.permutation(np.arange(world.users) % world.clusters)
-    taste_UA = _group_tastes(world, rng)[group_U] + world.taste_spread * rng.normal(size=(world.users, len(ASPECTS)))
-    aspect_IA = rng.uniform(-1, 1, size=(world.items, len(ASPECTS)))
+    taste_UA = _group_tastes(world, rng)[group_U] + world.taste_spread * rng.normal(size=(world.users, ASPECTS))
+    aspect_IA = rng.uniform(-1, 1, size=(world.items, ASPECTS))
     leniency_U, quality_I = 0.15 * rng.normal(size=world.users), 0.25 * rng.normal(size=world.items)
 
     user, item = _draw_pairs(world, rng)
@@ -111,8 +88,8 @@ def simulate(world: World) -> pl.DataFrame:
             "user": [f"u{u:0{len(str(world.users))}d}" for u in user],
             "item": [f"i{i:0{len(str(world.items))}d}" for i in item],
             "rating": rating,
-            "text": _sentences(rating, aspect, praise, rng),
-            "feature": [ASPECTS[a][0] for a in aspect],
+            "text": _sentences(rating, aspect, praise, rng, world.language),
+            "feature": [LANGUAGES[world.language].aspects[a][0] for a in aspect],
             "timestamp": 1_500_000_000 + np.sort(rng.integers(0, 10**8, len(user))),
             "cluster": group_U[user],
         }
@@ -123,11 +100,11 @@ def simulate(world: World) -> pl.DataFrame:
 
 def _group_tastes(world: World, rng: np.random.Generator) -> np.ndarray:
     """Draw taste weights, [clusters, aspects]: each group likes three aspects, different ones per group if possible."""
-    tastes = np.zeros((world.clusters, len(ASPECTS)))
+    tastes = np.zeros((world.clusters, ASPECTS))
     for k in range(world.clusters):
-        liked = (3 * k + np.arange(3) + k // len(ASPECTS)) % len(ASPECTS)
+        liked = (3 * k + np.arange(3) + k // ASPECTS) % ASPECTS
         tastes[k, liked] = rng.uniform(1.0, 1.4, 3)
-        tastes[k, (liked[-1] + 1) % len(ASPECTS)] = -0.6  # each group also dislikes an aspect that others may like
+        tastes[k, (liked[-1] + 1) % ASPECTS] = -0.6  # each group also dislikes an aspect that others may like
     return tastes
 
 
@@ -162,15 +139,18 @@ def _choose_aspect(appeal_NA: np.ndarray, rating: np.ndarray, rng: np.random.Gen
     return aspect_N
 
 
-def _sentences(rating: np.ndarray, aspect: np.ndarray, praise: np.ndarray, rng: np.random.Generator) -> list[str]:
+def _sentences(
+    rating: np.ndarray, aspect: np.ndarray, praise: np.ndarray, rng: np.random.Generator, language: str
+) -> list[str]:
     """Write one sentence per review: an opening for the rating, a link, the aspect and an opinion of it."""
+    phrases = LANGUAGES[language]
     picks = rng.integers(0, 3, size=(len(rating), 3))
     sentences = []
     for level, a, good, (i, j, k) in zip(
         rating.tolist(), aspect.tolist(), praise.tolist(), picks.tolist(), strict=True
     ):
-        feature, praises, complaints = ASPECTS[a]
-        links = CONCESSIONS if (level > 3 and not good) or (level < 3 and good) else REASONS
+        feature, praises, complaints = phrases.aspects[a]
+        links = phrases.concessions if (level > 3 and not good) or (level < 3 and good) else phrases.reasons
         link = links[j].format(feature=feature, opinion=(praises if good else complaints)[k])
-        sentences.append(f"{OPENINGS[level][i]} {link} .")
+        sentences.append(phrases.sentence.format(opening=phrases.openings[level][i], link=link))
     return sentences

@@ -1,12 +1,11 @@
 """Make the outputs of different systems comparable: the same rows, words, text length and features for all.
 
 `normalize` lowercases a text and splits punctuation from words, `truncate` cuts it; both are applied to predictions and
-references of every system before scoring.
+references of every system before scoring. `gavamoe.words` says what a word is in each script.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 
 import numpy as np
@@ -15,21 +14,24 @@ import polars as pl
 from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import HAS_TEXT
 from gavamoe.evaluation.outputs import Outputs
+from gavamoe.words import CHARACTERS_ARE_WORDS, normalized_words
 
 TRUNCATE_WORDS = 20  # as in the published figures on the field's short-text datasets
 NORMALIZATION = "lowercase, punctuation split from words"
 CHUNK_ROWS = 50_000  # training texts that are searched for features at once
-# A number, a word without its inner apostrophes and hyphens (as the field splits them), or one punctuation mark.
-TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+|\S", re.UNICODE)
 
 
 def normalize(text: str) -> str:
     """Lowercase a text and split punctuation from words: "It's fun, 2.5 stars" -> "it ' s fun , 2.5 stars".
 
-    The function is idempotent.
+    In scripts without blanks each character becomes a word. Letters are composed (NFC). The function is idempotent.
     """
-    lowered = text.lower().lower()  # twice: a few letters become a letter and a combining mark
-    return " ".join(TOKEN.findall(lowered))
+    return " ".join(normalized_words(text))
+
+
+def describe_normalization(outputs: Outputs) -> str:
+    """Return the condition that states how the texts were normalized, and whether characters are words in them."""
+    return f"{NORMALIZATION}; {CHARACTERS_ARE_WORDS}" if outputs.has_unspaced else NORMALIZATION
 
 
 def truncate(text: str, words: int) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gavamoe.errors import DataError
+from gavamoe.words import choose_splitter, has_unspaced
 
 Words = list[str]
 Ratings = Sequence[float | None] | np.ndarray
@@ -57,9 +58,13 @@ class Outputs:
         features: Sequence[str | None] | None = None,
         feature_set: Collection[str] | None = None,
     ) -> Outputs:
-        """Build outputs without ratings from texts, which are split on white space and not normalized."""
+        """Build outputs without ratings from texts, which are split as `choose_splitter` says and not normalized."""
+        split, _ = choose_splitter([*predictions, *references])
         return cls(
-            [text.split() for text in predictions], [text.split() for text in references], features, feature_set or ()
+            [split(text) for text in predictions],
+            [split(text) for text in references],
+            [feature and " ".join(split(feature)) for feature in features] if features else None,
+            {" ".join(split(feature)) for feature in feature_set or ()},
         )
 
     def concatenate(self, other: Outputs) -> Outputs:
@@ -87,6 +92,11 @@ class Outputs:
 
     def __len__(self) -> int:
         return len(self.predictions)
+
+    @cached_property
+    def has_unspaced(self) -> bool:
+        """Whether any text has letters of a script without blanks, where each character is a word."""
+        return any(has_unspaced(word) for words in (*self.predictions, *self.references) for word in words)
 
     @cached_property
     def known_features(self) -> dict[tuple[str, ...], str]:

@@ -54,6 +54,8 @@ class Report:
         examples: explanations with text, user, item, cluster, rating (predicted), true_rating and reference.
         clusters: rows with cluster, pairs, users, rating (mean), genres and features.
         pictures: (title, description in words, SVG markup).
+        language: ISO 639-1 code of the language of most reviews; None if it is unknown. The page is in English, its
+            quotations have the reviews' language and their own direction of writing.
     """
 
     title: str
@@ -65,6 +67,7 @@ class Report:
     examples: list[dict[str, Any]] = field(default_factory=list)
     clusters: list[dict[str, Any]] = field(default_factory=list)
     pictures: list[tuple[str, str, str]] = field(default_factory=list)
+    language: str | None = None
 
 
 def write_report(path: Path, report: Report) -> None:

@@ -37,6 +37,16 @@ def further_metrics() -> tuple[Metric, ...]:
     return (*metrics, *sacrebleu.METRICS) if sacrebleu.is_available() else metrics
 
 
+def further_conditions(outputs: Outputs) -> dict[str, str]:
+    """Return how further metrics split the texts into words, where it differs from what their packages do for English.
+
+    Returns:
+        A sentence by the name of the family; empty for texts whose words are of a-z.
+    """
+    conditions = rouge_score.conditions(outputs)
+    return {**conditions, **sacrebleu.conditions(outputs)} if sacrebleu.is_available() else conditions
+
+
 LOWER_IS_BETTER = frozenset(
     metric.name for metric in (*STANDARD_METRICS, *further_metrics()) if metric.higher_is_better is False
 )
@@ -50,7 +60,7 @@ def score_texts(
 ) -> Metrics:
     """Score texts: BLEU and ROUGE in percent, the other metrics as ratios or counts.
 
-    Texts are split on white space and not normalized.
+    Texts are split on white space, and into characters in scripts without blanks, and not normalized.
 
     Args:
         predictions, references: texts, [n]. An empty prediction is scored as empty and never dropped.

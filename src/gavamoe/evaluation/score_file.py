@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from gavamoe.data.readers.lines import chunks, read_start
+from gavamoe.data.readers.formats import open_rows
+from gavamoe.data.readers.inputs import EmptyFileError, locate
+from gavamoe.data.readers.json_lines import JsonReader
+from gavamoe.data.readers.lines import TextFile
+from gavamoe.data.readers.reading import Reading, printable
+from gavamoe.data.readers.rows import LINE, BadLines, RowReader
 from gavamoe.data.scale import RatingScale
 from gavamoe.errors import DataError
-from gavamoe.evaluation.comparable import NORMALIZATION, normalize
+from gavamoe.evaluation.comparable import describe_normalization
 from gavamoe.evaluation.groups import SPARSITY, TRAINING_REVIEWS, SparsityGroups, by_group
 from gavamoe.evaluation.metrics.metric import Metric
 from gavamoe.evaluation.outputs import Outputs
 from gavamoe.evaluation.row_scores import RowScores
-from gavamoe.evaluation.score import RATING_METRICS, STANDARD_METRICS, further_metrics
+from gavamoe.evaluation.score import RATING_METRICS, STANDARD_METRICS, further_conditions, further_metrics
 from gavamoe.evaluation.significance import confidence_intervals
+from gavamoe.words import choose_splitter, normalized_words
 
 TEXTS, OPTIONAL_TEXT, NUMBERS = ("prediction", "reference"), "feature", ("rating", "predicted_rating")
 # Columns whose values group the rows, if there are at most MAX_GROUPS values.
@@ -34,21 +40,27 @@ def score_file(
     normalized: bool = False,
     similarity_model: Path | None = None,
     scale: RatingScale | None = None,
+    encoding: str | None = None,
+    records: str | None = None,
 ) -> dict[str, Any]:
-    """Score a file of rows {"prediction", "reference"[, "feature", "rating", "predicted_rating"]}; plain, gzip or zstd.
+    """Score a file of rows {"prediction", "reference"[, "feature", "rating", "predicted_rating"]}.
 
-    RMSE and MAE use the rows with both ratings. Rows with a blank reference count for ratings only. If every prediction
-    is null, the system only predicts ratings. Rows are grouped by rating and, if they have these columns, by `cluster`
-    and by the user's `training_reviews` (groups of about equal numbers of the file's users). The condition `oracle` is
-    known if every row has that column.
+    The rows may be JSON lines, a JSON array, CSV, TSV, Parquet or a sheet, plain, compressed or in an archive.
+
+    RMSE and MAE use the rows with both ratings. Rows with a blank or null reference count for ratings only. If every
+    prediction is null, the system only predicts ratings. Rows are grouped by rating and, if they have these columns, by
+    `cluster` and by the user's `training_reviews` (groups of about equal numbers of the file's users). The condition
+    `oracle` is known if every row has that column.
 
     Args:
-        path: JSON lines, one row per (user, item) pair.
+        path: a file of any format, one row per (user, item) pair.
         feature_set: a file with all features; None: the features of the rows.
         normalized: whether to normalize texts and features before scoring.
         similarity_model: directory of a transformers model for `similarity` and `bertscore/f`; None: without them.
         scale: rating scale that predicted ratings are clipped to. None: the scale inferred from the true ratings (4 and
             5 stars belong to 1..5), or no clipping if no scale fits them.
+        encoding: the encoding of text files; None to detect it.
+        records: the path of the records inside a JSON document; None to find it.
 
     Returns:
         n, conditions, metrics, intervals (95 % confidence), groups, and further (metrics that the field's tables do not
@@ -57,21 +69,26 @@ def score_file(
     Raises:
         DataError: a row or a file is invalid; the message names file and line.
     """
-    rows = list(_read_rows(path))
+    rows, reading = _read_rows(path, encoding, records)
     similarity = _similarity_metrics(similarity_model) if similarity_model else ()
     has_texts = _has_texts(path, rows)
-    outputs = _outputs(rows, read_feature_set(feature_set) if feature_set else None, normalized, scale)
+    split, as_given = choose_splitter(row[name] or "" for row in rows for name in TEXTS)
+    features = read_feature_set(feature_set, encoding) if feature_set else None
+    outputs = _outputs(rows, features, normalized_words if normalized else split, scale)
     scores = RowScores(outputs, STANDARD_METRICS if has_texts else RATING_METRICS)
     conditions = {
         "source": path.name,
-        "normalization": NORMALIZATION if normalized else "as given, split on white space",
+        "normalization": describe_normalization(outputs) if normalized else as_given,
         "feature_set": feature_set.name if feature_set else "features of the file",
         "features": len(outputs.known_features),
         "rating_scale": outputs.scale,
         "oracle": any(row["oracle"] for row in rows) if all("oracle" in row for row in rows) else None,
         "empty": sum(not words for words in outputs.predictions) if has_texts else None,
         "similarity_model": str(similarity_model) if similarity_model else None,
+        **(further_conditions(outputs) if has_texts else {}),
     }
+    if reading.describe():
+        conditions["read_as"] = "; ".join(reading.describe())
     groupings = {SPARSITY: _sparsity(rows), **{name: [row.get(name) for row in rows] for name in GROUPINGS}}
     return {
         "n": len(rows),
@@ -94,18 +111,20 @@ def _has_texts(path: Path, rows: list[Row]) -> bool:
     return not missing
 
 
-def _outputs(rows: list[Row], feature_set: list[str] | None, normalized: bool, scale: RatingScale | None) -> Outputs:
-    """Build the outputs of the rows, normalized if `normalized`."""
+def _outputs(
+    rows: list[Row], feature_set: list[str] | None, split: Callable[[str], list[str]], scale: RatingScale | None
+) -> Outputs:
+    """Build the outputs of the rows, whose texts and features `split` turns into words."""
 
     def as_scored(text: str) -> str:
-        return " ".join((normalize(text) if normalized else text).split())
+        return " ".join(split(text))
 
     features = [as_scored(row.get("feature") or "") or None for row in rows]
     known_features = {as_scored(feature) for feature in feature_set or filter(None, features)}
     ratings = [row.get("rating") for row in rows]
     return Outputs(
-        [as_scored(row["prediction"] or "").split() for row in rows],
-        [as_scored(row["reference"]).split() for row in rows],
+        [split(row["prediction"] or "") for row in rows],
+        [split(row["reference"]) for row in rows],
         features,
         known_features,
         predicted=[row.get("predicted_rating") for row in rows],
@@ -148,13 +167,23 @@ def _is_grouping(labels: list[Any]) -> bool:
     return types <= {int, float, str} and 1 < len({label for label in labels if label is not None}) <= MAX_GROUPS
 
 
-def read_feature_set(path: Path) -> list[str]:
+def read_feature_set(path: Path, encoding: str | None = None) -> list[str]:
     """Read features from a file: one per line, or a JSON list of strings.
+
+    Args:
+        path: a text file, plain or compressed.
+        encoding: its encoding; None to detect it.
 
     Raises:
         DataError: the file is no valid JSON list, holds no feature, or holds a blank one.
     """
-    lines = [line.decode("utf-8", "replace").strip() for _, line in _lines(path, "features")]
+    try:
+        text = TextFile(locate(path), encoding)
+        lines = [line.decode("utf-8", "replace").strip() for chunk in text.chunks() for _, line in chunk.numbered()]
+    except EmptyFileError:
+        lines = []
+    if not lines:
+        raise DataError(f"{path} is empty: expected features")
     features: Any = lines
     if lines[0].startswith("["):
         try:
@@ -163,22 +192,58 @@ def read_feature_set(path: Path) -> list[str]:
             raise DataError(f"{path} is not a JSON list of features: {error}") from None
     if not features or not all(isinstance(feature, str) and feature.strip() for feature in features):
         raise DataError(f"{path} holds no features, or blank ones; give one per line, or a JSON list of strings")
-    return list(features)
+    return [str(feature) for feature in features]
 
 
-def _read_rows(path: Path) -> Iterator[Row]:
-    """Yield the rows of the file, checked."""
-    for number, line in _lines(path, 'lines like {"prediction": "...", "reference": "..."}'):
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{path}, line {number}: not JSON ({error.msg})") from None
-        except UnicodeDecodeError:
-            raise DataError(f"{path}, line {number}: not UTF-8 text") from None
-        if not isinstance(row, dict):
-            raise DataError(f"{path}, line {number}: expected an object with prediction and reference")
-        _check_row(path, number, row)
-        yield row
+def _read_rows(path: Path, encoding: str | None, records: str | None) -> tuple[list[Row], Reading]:
+    """Read and check the rows of a file of any format."""
+    try:
+        reader = open_rows(path, BadLines(), encoding=encoding, records=records)
+        values = reader.objects() if isinstance(reader, JsonReader) else _typed_rows(path, reader)
+        rows = []
+        for number, row in values:
+            if not isinstance(row, dict):
+                raise DataError(f"{path}, line {number}: expected an object with prediction and reference")
+            _check_row(path, number, row)
+            rows.append({**row, "reference": row["reference"] or ""})
+    except EmptyFileError:
+        rows = []
+    if not rows:
+        raise DataError(f'{path} is empty: expected lines like {{"prediction": "...", "reference": "..."}}')
+    return rows, reader.reading
+
+
+def _typed_rows(path: Path, reader: RowReader) -> Iterator[tuple[int, Row]]:
+    """Yield (line, row) of a table of strings: numbers where they are expected, null for empty cells.
+
+    An empty prediction is an empty text, unless the column is empty throughout: then the system only predicts ratings.
+    """
+    has_texts = False
+    rows: list[tuple[int, Row]] = []
+    for batch in reader.batches(reader.columns):
+        for row in batch.iter_rows(named=True):
+            number = row.pop(LINE)
+            has_texts = has_texts or bool(row.get("prediction"))
+            rows.append((number, {name: _typed(path, number, name, value) for name, value in row.items()}))
+    for number, row in rows:
+        if has_texts and "prediction" in row:
+            row["prediction"] = row["prediction"] or ""
+        yield number, row
+
+
+def _typed(path: Path, number: int, name: str, value: str | None) -> Any:
+    """Convert a cell to the type that a JSON file would give it."""
+    if value is None or name not in (*NUMBERS, "cluster", TRAINING_REVIEWS, "oracle"):
+        return value
+    if name == "oracle":
+        return value.strip().lower() in ("true", "1", "yes")
+    try:
+        amount = float(value)
+    except ValueError:
+        if name in NUMBERS:
+            raise DataError(f"{path}, line {number}: '{name}' must be a number, not {value[:40]!r}") from None
+        return value
+    return int(amount) if amount.is_integer() else amount
 
 
 def _check_row(path: Path, number: int, row: Row) -> None:
@@ -186,9 +251,9 @@ def _check_row(path: Path, number: int, row: Row) -> None:
     for name in TEXTS:
         if name not in row:
             raise DataError(f"{path}, line {number}: '{name}' is missing; found {', '.join(row) or 'nothing'}")
-        rating_only = name == "prediction" and row[name] is None and row.get("predicted_rating") is not None
-        if not isinstance(row[name], str) and not rating_only:
-            raise DataError(f"{path}, line {number}: '{name}' must be a text, not {row[name]!r}")
+        may_be_null = name == "reference" or row.get("predicted_rating") is not None
+        if not isinstance(row[name], str) and not (row[name] is None and may_be_null):
+            raise DataError(f"{path}, line {number}: '{name}' must be a text, not {printable(repr(row[name]), 40)}")
     if not isinstance(row.get(OPTIONAL_TEXT), str | None):
         raise DataError(f"{path}, line {number}: '{OPTIONAL_TEXT}' must be a text, not {row[OPTIONAL_TEXT]!r}")
     for name in NUMBERS:
@@ -197,15 +262,3 @@ def _check_row(path: Path, number: int, row: Row) -> None:
         # The comparison also rejects NaN and integers that are too large for a float.
         if value is not None and not (is_number and abs(value) <= sys.float_info.max):
             raise DataError(f"{path}, line {number}: '{name}' must be a number, not {str(value)[:40]}")
-
-
-def _lines(path: Path, expected: str) -> Iterator[tuple[int, bytes]]:
-    """Yield (number, line) of the lines that are not blank; `DataError` if there are none."""
-    found = False
-    if read_start(path, 1):
-        for chunk in chunks(path):
-            for number, line in chunk.numbered():
-                found = True
-                yield number, line
-    if not found:
-        raise DataError(f"{path} is empty: expected {expected}")

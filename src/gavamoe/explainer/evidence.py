@@ -22,6 +22,7 @@ import numpy as np
 import polars as pl
 
 from gavamoe.errors import RunError
+from gavamoe.features.cleaning import count_words
 from gavamoe.features.extractor import FeatureExtractor
 from gavamoe.features.sentences import split_sentences
 from gavamoe.features.tokens import Tokens
@@ -243,9 +244,9 @@ def sentence_table(train: pl.DataFrame, cluster_N: np.ndarray, extractor: Featur
         reviews.with_columns(text=split_sentences(reviews["text"]))
         .explode("text")
         .with_columns(pl.col("text").str.strip_chars())
-        .filter((pl.col("item_id") > 0) & (pl.col("text").str.count_matches(r"\S+") >= MIN_WORDS))
-        .sort("item_id", maintain_order=True)
+        .filter(pl.col("text").is_not_null() & (pl.col("item_id") > 0))
     )
+    sentences = sentences.filter(count_words(sentences["text"]) >= MIN_WORDS).sort("item_id", maintain_order=True)
     if sentences.is_empty():
         return EMPTY
     if extractor is not None:

@@ -28,6 +28,7 @@ from gavamoe.language.encoding import PromptEncoder, decode_text, encode_texts
 from gavamoe.language.mbr import select_draft
 from gavamoe.language.quiet import quiet_transformers
 from gavamoe.language.sampling import PairSampling, pair_keys
+from gavamoe.language.whole_characters import TokenBytes, WholeCharacters, token_bytes
 
 BATCH = 256  # sequences
 CHUNK_TOKENS = 8  # tokens between two checks for ended sequences; each chunk has a fixed cost
@@ -143,7 +144,7 @@ def _generate_batch(
     criteria = None
     if readers is not None and not decoding.uses_beams:
         criteria = ReaderCriteria([readers[row] for row in rows], tokenizer, width, words=decoding.num_drafts == 1)
-    return decode(model, input_ids, mask, pair_ids, decoding, key_B, streamer, criteria)
+    return decode(model, input_ids, mask, pair_ids, decoding, key_B, streamer, criteria, tokens=token_bytes(tokenizer))
 
 
 @quiet_transformers()
@@ -157,6 +158,7 @@ def decode(
     key_B: Tensor,
     streamer: WordStreamer | None = None,
     readers: ReaderCriteria | None = None,
+    tokens: TokenBytes | None = None,
 ) -> list[list[int]]:
     """Return the token ids of each sequence after its prompt; those after an end token mean nothing.
 
@@ -169,6 +171,7 @@ def decode(
         key_B: keys of the sampling noise (`pair_keys`); used if `decoding` samples without beams.
         streamer: receives the tokens of a single sequence.
         readers: follow the sequences of a batch.
+        tokens: the bytes of the tokenizer's tokens, of which texts are made that consist of whole characters.
     """
     width = input_ids_BS.shape[1]
     logits_to_keep = 0 if model.config.vocabulary <= MAX_VOCABULARY_FOR_PROMPT_LOGITS else 1
@@ -184,7 +187,7 @@ def decode(
             attention_mask=mask_BS,
             cache=cache,
             generation_config=_chunk_config(decoding, written, chunk),
-            logits_processor=_logits_processors(decoding, key_B, width),
+            logits_processor=_logits_processors(decoding, key_B, width, tokens),
             streamer=streamer,
             stopping_criteria=StoppingCriteriaList([each for each in (streamer, readers) if each is not None]),
             return_dict_in_generate=True,
@@ -208,12 +211,19 @@ def decode(
     return [finished[row] for row in sorted(finished)]
 
 
-def _logits_processors(decoding: DecodingConfig, key_B: Tensor, prompt_width: int) -> LogitsProcessorList:
+def _logits_processors(
+    decoding: DecodingConfig, key_B: Tensor, prompt_width: int, tokens: TokenBytes | None
+) -> LogitsProcessorList:
     processors = LogitsProcessorList()
     if decoding.no_repeat_ngram_size:
         processors.append(NoRepeatInText(decoding.no_repeat_ngram_size, prompt_width))
+    sampling = None
     if decoding.do_sample and not decoding.uses_beams:
-        processors.append(PairSampling(key_B, prompt_width, decoding.temperature or 1.0, decoding.top_p or 1.0))
+        sampling = PairSampling(key_B, prompt_width, decoding.temperature or 1.0, decoding.top_p or 1.0)
+    if tokens is not None:
+        processors.append(WholeCharacters(tokens, prompt_width, sampling, decoding.uses_beams))
+    elif sampling is not None:
+        processors.append(sampling)
     return processors
 
 

@@ -1,5 +1,7 @@
 """A text while it is generated: whole words that joined are exactly the finished text.
 
+In scripts without blanks each character is a word (`gavamoe.words`), so such a text is sent on before its end too.
+
 `generate` of transformers passes tokens to a streamer. It runs in a thread here, and the words come through a queue. If
 the reader stops early, the thread stops at the next token. `TextReader` does the same for each text of a batch.
 """
@@ -17,6 +19,7 @@ from transformers import PreTrainedTokenizerBase, StoppingCriteria
 from transformers.generation.streamers import BaseStreamer
 
 from gavamoe.language.encoding import decode_text
+from gavamoe.words import settled_length
 
 
 class WordStreamer(BaseStreamer, StoppingCriteria):
@@ -44,8 +47,9 @@ class WordStreamer(BaseStreamer, StoppingCriteria):
             self._ended = self._ended or token == self.tokenizer.eos_token_id
             if not self._ended:
                 self._ids.append(token)
-        # The last word may still grow, and its last character may lack bytes, so it is not sent yet.
-        self._send(decode_text(self.tokenizer, self._ids).rpartition(" ")[0])
+        # The last word may still grow, so it is not sent yet.
+        text = decode_text(self.tokenizer, self._ids)
+        self._send(text[: settled_length(text)])
 
     def end(self) -> None:
         """Send the rest: `generate` calls it when the text is complete."""

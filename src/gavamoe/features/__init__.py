@@ -4,5 +4,5 @@ Text as arrays: cleaning, tokens, token_corpus. Word lists: lexicon. Finding fea
 extractor finds the feature of a text, sentences shortens a long review to its best sentence, predictor
 predicts the feature of a (user, item) pair before any text exists.
 
-May import: gavamoe.errors, gavamoe.files, gavamoe.config.
+May import: gavamoe.errors, gavamoe.files, gavamoe.config, gavamoe.words.
 """

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
+from gavamoe.words import count_unspaced, rows_with
+
 # Only known tags are removed: "a < b and c > d" is no markup. Amazon links videos and products in double brackets.
 TAGS = "a|b|br|i|p|em|strong|span|div|ul|ol|li|u|h[1-6]|img|font|video|input"
 MARKUP = rf"(?i)</?(?:{TAGS})\b[^<>]*>|\[\[(?:VIDEOID|ASIN):[^\]]*\]\]"
@@ -21,6 +23,9 @@ SPACES = r"[\s\p{Cc}\u{200b}\u{feff}]+"
 SUSPECT = r"[ÃâÂ\u{80}-\u{a0}\u{1680}\u{2000}-\u{200b}\u{2028}-\u{205f}\u{3000}\u{feff}]"
 SUSPECT_ASCII = (r"[&<\x7f]", r"[\n\r\t]", r"\[\[", "  ")
 
+# Combining marks, parts of Korean syllables and compatibility letters: what composition (NFC) can change.
+UNCOMPOSED = r"[\p{M}\u{1100}-\u{11ff}\u{2126}\u{212a}\u{212b}\u{f900}-\u{faff}]"
+
 # Windows-1252 leaves five bytes undefined; decoders pass them through as control characters.
 WINDOWS_1252 = {ord(bytes([byte]).decode("cp1252", errors="ignore") or chr(byte)): byte for byte in range(256)}
 
@@ -29,7 +34,7 @@ BLOCK = 8_192
 
 
 def clean_texts(texts: pl.Series) -> pl.Series:
-    """Return the texts without markup, entities, mojibake and repeated white space.
+    """Return the texts without markup, entities, mojibake and repeated white space, with composed letters (NFC).
 
     Args:
         texts: [n] strings; null becomes the empty string.
@@ -37,7 +42,16 @@ def clean_texts(texts: pl.Series) -> pl.Series:
     Returns:
         [n] strings whose words are separated by single spaces.
     """
-    texts = texts.fill_null("")
+    return _composed(_without_markup(texts.fill_null("")))
+
+
+def _composed(texts: pl.Series) -> pl.Series:
+    """Compose letters and combining marks (NFC): "é" of two code points becomes one."""
+    rows = rows_with(texts, UNCOMPOSED)
+    return texts.scatter(rows, texts.gather(rows).str.normalize("NFC")) if len(rows) else texts
+
+
+def _without_markup(texts: pl.Series) -> pl.Series:
     rows = _suspect_rows(texts)
     if rows.is_empty():
         return texts
@@ -47,13 +61,18 @@ def clean_texts(texts: pl.Series) -> pl.Series:
 
 
 def count_words(texts: pl.Series) -> pl.Series:
-    """Count the words of cleaned texts, which are separated by single spaces; [n] strings to UInt32 [n]."""
+    """Count the words of cleaned texts, which are separated by single spaces; [n] strings to UInt32 [n].
+
+    In scripts without blanks each character is a word, and punctuation marks are none (`gavamoe.words`).
+    """
     counts = [
         np.diff(np.searchsorted(np.flatnonzero(data == ord(" ")), ends), prepend=0)
         for _, data, ends in _byte_blocks(texts)
     ]
     spaces = pl.Series("words", np.concatenate([np.zeros(0, dtype=np.int64), *counts]), dtype=pl.UInt32)
-    return spaces + (texts != "").cast(pl.UInt32)
+    counts_by_spaces = spaces + (texts != "").cast(pl.UInt32)
+    rows, unspaced = count_unspaced(texts)
+    return counts_by_spaces.scatter(rows, unspaced) if len(rows) else counts_by_spaces
 
 
 def _suspect_rows(texts: pl.Series) -> pl.Series:

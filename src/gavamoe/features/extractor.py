@@ -18,6 +18,7 @@ import polars as pl
 from gavamoe.errors import DataError
 from gavamoe.features.lexicon import CLOSED, NEGATIONS, SENTENCE_ENDS
 from gavamoe.features.tokens import END_OF_TEXT, Lookup, Tokens
+from gavamoe.words import separate
 
 # Greatest distance, in words, between an opinion word and its feature, and between a negation and its opinion word.
 OPINION_DISTANCE, NEGATION_DISTANCE = 5, 3
@@ -61,7 +62,7 @@ class FeatureExtractor:
             [n] rows of ANNOTATION_SCHEMA: feature (null if none), opinion (null if none is near), sentiment of the
             opinion (1 or -1, negation included) and score (higher for a closer opinion; 0 without a feature).
         """
-        texts = self._join_phrases(texts)
+        texts = self._join_phrases(separate(texts.cast(pl.String).fill_null("")))
         blocks = [self._annotate_block(texts[start : start + BLOCK]) for start in range(0, len(texts), BLOCK)]
         return pl.concat([pl.DataFrame(schema=ANNOTATION_SCHEMA), *blocks])
 
@@ -90,7 +91,7 @@ class FeatureExtractor:
     def _annotate_block(self, texts: pl.Series) -> pl.DataFrame:
         """Annotate one block of texts; all arrays are over its known words in reading order, [n_known]."""
         known = self._known
-        tokens = Tokens.from_texts(texts)
+        tokens = Tokens.from_texts(texts, separated=True)
         position, word = known.lookup.locate(tokens.code)
         ends_text = word == known.end_of_text
         row = np.cumsum(ends_text) - ends_text
@@ -122,7 +123,7 @@ class FeatureExtractor:
 
     def _join_phrases(self, texts: pl.Series) -> pl.Series:
         """Hyphenate features of several words, so that each of them is one token."""
-        phrases = [feature for feature in self.features if " " in feature]
+        phrases = [name for name in separate(pl.Series(list(self.features), dtype=pl.String)) if " " in name]
         if not phrases:
             return texts
         hyphenated = [phrase.replace(" ", "-") for phrase in phrases]
@@ -145,7 +146,8 @@ class _KnownWords:
     """
 
     def __init__(self, features: Mapping[str, float], opinions: Mapping[str, int]) -> None:
-        numbers = {name.replace(" ", "-"): number for number, name in enumerate(features)}
+        names = separate(pl.Series(list(features), dtype=pl.String)).str.replace_all(" ", "-", literal=True)
+        numbers = {name: number for number, name in enumerate(names)}
         words = list(dict.fromkeys([*numbers, *opinions, *sorted(NEGATIONS), *sorted(SENTENCE_ENDS)]))
         weights = [*features.values(), 0.0]
         self.features = pl.Series(list(features), dtype=pl.String)

@@ -6,14 +6,22 @@ import polars as pl
 
 from gavamoe.features.cleaning import count_words
 from gavamoe.features.extractor import ANNOTATION_SCHEMA, FeatureExtractor
+from gavamoe.words import CHARACTER, UNSPACED, rows_with
 
 # A review with more words is too long to be an explanation and is shortened to one of its sentences.
 MAX_REVIEW_WORDS = 60
 # A shorter sentence says too little; a longer one is usually several sentences without punctuation.
 MIN_SENTENCE_WORDS, MAX_SENTENCE_WORDS = 5, 40
-# Punctuation, then a capital, a quote or a number; or punctuation between spaces, as in texts already tokenised.
-SENTENCE_END = r"([.!?][.!?\"')\]]*)\s+([\p{Lu}\p{N}\"'(])"
+# Punctuation, then a capital, a letter of a script without capitals, a quote or a number; or punctuation between
+# spaces, as in texts already tokenised.
+SENTENCE_END = r"([.!?…][.!?…\"')\]]*)\s+([\p{Lu}\p{Lo}\p{N}\"'(])"
 TOKENISED_END = r"\s([.!?]+)\s"
+# Marks that end a sentence with or without a space after them: those of Chinese and Japanese, Arabic and Urdu,
+# Devanagari, Armenian and Ethiopic. And . ! ? … between characters of scripts without blanks.
+FULL_STOPS = "。．｡！？؟۔।॥։።⸮"
+CLOSING = "\"'”’」』》）)\\]"
+WIDE_END = rf"([{FULL_STOPS}][{FULL_STOPS}!?…{CLOSING}]*)\s*([^\s{CLOSING}])"
+NARROW_END = rf"({CHARACTER}[.!?…]+[{CLOSING}]*)([{UNSPACED}])"
 ABBREVIATION = r"\b(Mr|Mrs|Ms|Dr|St|Jr|Sr|vs|No|Prof)\.\n"
 
 ANNOTATIONS = ("feature", "opinion", "sentiment")
@@ -56,4 +64,10 @@ def annotate_reviews(texts: pl.Series, extractor: FeatureExtractor, words: pl.Se
 def split_sentences(texts: pl.Series) -> pl.Series:
     """Split each text into its sentences; [n] strings to [n] lists of strings."""
     marked = texts.str.replace_all(SENTENCE_END, "$1\n$2").str.replace_all(TOKENISED_END, " $1\n")
+    rows = rows_with(texts, rf"[{FULL_STOPS}{UNSPACED}]")
+    if len(rows):
+        wide = marked.gather(rows)
+        for _ in range(2):  # a sentence of one character is the end of one match and the start of the next
+            wide = wide.str.replace_all(WIDE_END, "$1\n$2").str.replace_all(NARROW_END, "$1\n$2")
+        marked = marked.scatter(rows, wide)
     return marked.str.replace_all(ABBREVIATION, "$1. ").str.split("\n")

@@ -1,9 +1,11 @@
 """Tokenise texts into one array of 64-bit codes, so that millions of words are compared without strings.
 
 A token is a word or a punctuation mark. A word is a run of letters, including hyphens and apostrophes between letters.
-The punctuation marks are . ! ? ; : , ( ) and the end of a text. A possessive 's is a separate word, written s; after a
-pronoun it is read as the verb "is". All other characters only separate tokens. The code of a word of up to 8 bytes is
-its bytes; the code of a longer word is a hash of its first 24 bytes.
+In scripts without blanks each character is a word (`gavamoe.words`).
+The punctuation marks are . ! ? ; : , ( ), those of other scripts that mean the same, and the end of a text. A
+possessive 's is a separate word, written s; after a pronoun it is read as the verb "is". All other characters only
+separate tokens. The code of a word of up to 8 bytes is its bytes; the code of a longer word is a hash of its first 24
+bytes.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+
+from gavamoe.words import separate
 
 END_OF_TEXT = "\n"
 PUNCTUATION = ".!?;:,()" + END_OF_TEXT
@@ -51,9 +55,19 @@ class Tokens:
     code: np.ndarray
 
     @classmethod
-    def from_texts(cls, texts: pl.Series) -> Tokens:
-        """Tokenise texts, [n] strings; null is an empty text."""
-        joined = _normalized(texts).str.join(END_OF_TEXT).item() + END_OF_TEXT if len(texts) else ""
+    def from_texts(cls, texts: pl.Series, separated: bool = False) -> Tokens:
+        """Tokenise texts, [n] strings; null is an empty text.
+
+        Args:
+            texts: the texts.
+            separated: whether `gavamoe.words.separate` was applied to the texts already.
+        """
+        texts = texts.cast(pl.String).fill_null("")
+        joined = (
+            _normalized(texts if separated else separate(texts)).str.join(END_OF_TEXT).item() + END_OF_TEXT
+            if len(texts)
+            else ""
+        )
         data = b" " + joined.encode() + b" " * PADDING
         lower = data.lower()
         start, length = _token_spans(lower)
@@ -128,11 +142,13 @@ class Lookup:
 
 def _normalized(texts: pl.Series) -> pl.Series:
     """Replace line breaks and non-ASCII characters other than letters, so that every byte above 127 is a letter."""
-    texts = texts.cast(pl.String).fill_null("").str.replace_all(END_OF_TEXT, " ", literal=True)
+    texts = texts.str.replace_all(END_OF_TEXT, " ", literal=True)
     rows = (texts.str.len_bytes() != texts.str.len_chars()).arg_true()
     if rows.is_empty():
         return texts
     plain = texts.gather(rows).str.replace_all("\u2019", "'", literal=True)
+    # Persian and Indic words have invisible joiners inside.
+    plain = plain.str.replace_all("([\\p{L}\\p{M}])[\u200c\u200d]+", "$1")
     plain = plain.str.replace_all(r"[^\p{L}\p{M}\x00-\x7f]", " ")
     lower = pl.when(plain.str.len_bytes() != plain.str.len_chars()).then(plain.str.to_lowercase()).otherwise(plain)
     return texts.scatter(rows, pl.select(lower).to_series())

@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from gavamoe.language.prompt import SPECIAL_TOKENS, render_prompt
 from gavamoe.language.quiet import quiet_transformers
 from gavamoe.language.tokenizer import as_user_message, token_name
+from gavamoe.language.whole_characters import token_bytes
 
 IGNORED = -100  # label of a position that the loss ignores, as in torch's cross_entropy
 PROMPT_CACHE_SIZE = 10_000
@@ -44,15 +45,32 @@ def _encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]
 def encode_texts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
     """Return the token ids of each explanation, at most `max_tokens` of them, followed by the end token.
 
-    A text that is cut ends with the end token too: a model that never sees the token would never stop.
+    A text that is cut ends with the end token too: a model that never sees the token would never stop. No text is cut
+    within a character.
     """
     if not texts:
         return []
     encoded = tokenizer([" " + text.strip() for text in texts], add_special_tokens=False)["input_ids"]
-    return [[*ids[:max_tokens], tokenizer.eos_token_id] for ids in encoded]
+    return [[*_cut(tokenizer, ids, max_tokens), tokenizer.eos_token_id] for ids in encoded]
+
+
+def _cut(tokenizer: PreTrainedTokenizerBase, ids: list[int], max_tokens: int) -> list[int]:
+    """Return the first tokens of a text, up to the last whole character."""
+    return ids if len(ids) <= max_tokens else _whole(tokenizer, ids[:max_tokens])
+
+
+def _whole(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> list[int]:
+    """Return token ids without the incomplete last character that they may end in."""
+    table = token_bytes(tokenizer)
+    return ids if table is None else ids[: table.complete_length(ids)]
 
 
 def decode_text(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
-    """Return token ids as text without special tokens, every run of white space as one space."""
+    """Return token ids as text without special tokens, every run of white space as one space.
+
+    A text that was cut off within a character ends before that character.
+    """
     # Clean-up would rewrite streamed words once a later token arrives (" n't" becomes "n't").
-    return " ".join(tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False).split())
+    return " ".join(
+        tokenizer.decode(_whole(tokenizer, ids), skip_special_tokens=True, clean_up_tokenization_spaces=False).split()
+    )

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from gavamoe.words import first_words
+
 PAD, END = "<|pad|>", "<|end|>"
 USER, ITEM = "<|user|>", "<|item|>"
 RATING, FEATURE, EXPLAIN, EVIDENCE = "<|rating|>", "<|feature|>", "<|explain|>", "<|evidence|>"
@@ -42,4 +44,4 @@ def render_prompt(
 
 def _quote(sentence: str) -> str:
     """Shorten a review sentence and break up anything in it that reads like a special token."""
-    return " ".join(sentence.replace("<|", "< |").split()[:QUOTED_WORDS])
+    return first_words(sentence.replace("<|", "< |"), QUOTED_WORDS)

@@ -14,7 +14,8 @@ from gavamoe.baselines.simple import ItemMode, RandomSentence
 from gavamoe.conditions import Condition
 from gavamoe.data.dataset import FILES as DATASET_FILES
 from gavamoe.data.dataset import ReviewDataset
-from gavamoe.data.readers.open import read_reviews
+from gavamoe.data.readers.open import ReadOptions, read_reviews
+from gavamoe.data.readers.reading import Reading
 from gavamoe.errors import DataError
 from gavamoe.evaluation.groups import TRAINING_REVIEWS
 from gavamoe.evaluation.row_scores import Metrics
@@ -42,6 +43,7 @@ class Reviews:
         split: their split, or "all rows" of a file without splits.
         train: the training reviews; None if they are not available.
         limit: how many reviews were sampled; None for all.
+        read_as: what was guessed about the file, such as its encoding; empty if nothing was.
     """
 
     frame: pl.DataFrame
@@ -49,12 +51,14 @@ class Reviews:
     split: str
     train: pl.DataFrame | None
     limit: int | None = None
+    read_as: str = ""
 
     @property
     def about(self) -> dict[str, str]:
         """Which reviews these are, as the conditions of an evaluation state it."""
+        read_as = {"read_as": self.read_as} if self.read_as else {}
         limit = {} if self.limit is None else {"limit": self._sample}
-        return {"data": self.source.name, "split": self.split, **limit}
+        return {"data": self.source.name, "split": self.split, **read_as, **limit}
 
     def directory_name(self, condition: Condition) -> str:
         """Return the name under which RUN/evaluations keeps the evaluation of these reviews."""
@@ -91,7 +95,12 @@ class Comparison:
 
 
 def evaluate_run(
-    run: RunDirectory, data: Path | None, split: str, condition: Condition, limit: int | None = None
+    run: RunDirectory,
+    data: Path | None,
+    split: str,
+    condition: Condition,
+    limit: int | None = None,
+    read: ReadOptions | None = None,
 ) -> tuple[Comparison, Explainer]:
     """Evaluate a run and, if the training reviews are available, two simple baselines; write the results into the run.
 
@@ -104,12 +113,13 @@ def evaluate_run(
         split: which split of the data.
         condition: which facts about a pair the prompt contains.
         limit: evaluate a random sample of that size.
+        read: how a reviews file is read.
 
     Raises:
         InputError: the run or the data cannot be used; says why in one line.
     """
     explainer = Explainer.from_pretrained(run.path)
-    reviews = load_reviews(run, explainer, data, split)
+    reviews = load_reviews(run, explainer, data, split, read)
     if limit is not None and limit < len(reviews.frame):
         reviews = reviews.sample(limit)
     eval_set = EvalSet.from_reviews(reviews.frame, explainer.catalog, reviews.train, split)
@@ -126,8 +136,17 @@ def evaluate_run(
     return comparison, explainer
 
 
-def load_reviews(run: RunDirectory, explainer: Explainer, data: Path | None, split: str) -> Reviews:
+def load_reviews(
+    run: RunDirectory, explainer: Explainer, data: Path | None, split: str, read: ReadOptions | None = None
+) -> Reviews:
     """Read a split of a prepared dataset, or a reviews file (of a file with a split column, the rows of that split).
+
+    Args:
+        run: the run.
+        explainer: the run's explainer, whose catalog encodes the reviews.
+        data: another prepared dataset or a reviews file; None for the data that the run was trained on.
+        split: which split of the data.
+        read: how a reviews file is read.
 
     Raises:
         DataError: the data is missing, was prepared again since the run was trained, has no such rows, or has ratings
@@ -146,7 +165,9 @@ def load_reviews(run: RunDirectory, explainer: Explainer, data: Path | None, spl
                 "the run has read; evaluate it all the same with --data, or train a new run"
             )
         return _prepared(explainer, dataset, split)
-    frame = read_reviews(source)
+    readings: list[Reading] = []
+    frame = read_reviews(source, read, lambda _, reading: readings.append(reading), explainer.catalog.prepared)
+    read_as = "; ".join(readings[0].describe())
     has_splits = "split" in frame.columns
     if has_splits:
         found = sorted(frame["split"].drop_nulls().unique().to_list())
@@ -155,7 +176,8 @@ def load_reviews(run: RunDirectory, explainer: Explainer, data: Path | None, spl
             raise DataError(f"{source} has no rows of split '{split}'; its split column has {', '.join(found)}")
     try:
         encoded = explainer.catalog.encode(frame)
-        return Reviews(encoded, source, split if has_splits else "all rows", _training_reviews(run, explainer))
+        train = _training_reviews(run, explainer)
+        return Reviews(encoded, source, split if has_splits else "all rows", train, read_as=read_as)
     except DataError as error:
         raise DataError(f"{source}, {error}, the scale this run was trained on") from None
 

@@ -10,10 +10,10 @@ import numpy as np
 from gavamoe.baselines.base import Predictions, System
 from gavamoe.conditions import Condition
 from gavamoe.errors import DataError
-from gavamoe.evaluation.comparable import NORMALIZATION, TRUNCATE_WORDS, has_text
+from gavamoe.evaluation.comparable import TRUNCATE_WORDS, describe_normalization, has_text
 from gavamoe.evaluation.groups import SPARSITY, Groups, by_group
 from gavamoe.evaluation.row_scores import Metrics, RowScores
-from gavamoe.evaluation.score import STANDARD_METRICS, further_metrics
+from gavamoe.evaluation.score import STANDARD_METRICS, further_conditions, further_metrics
 from gavamoe.evaluation.significance import Interval, confidence_intervals
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.explainer.explanation import Explanation
@@ -75,13 +75,14 @@ def evaluate(explainer: Explainer, eval_set: EvalSet, condition: Condition, abou
         "oracle": condition.oracle,
         "evidence": explainer.context.quoted,
         "decoding": explainer.decoding.describe(),
-        "normalization": NORMALIZATION,
+        "normalization": describe_normalization(outputs),
         "truncate_words": TRUNCATE_WORDS,
         "texts": int(has_text(reviews).sum()),
         "cold_users": sum(explanation.cold_user for explanation in explanations),
         "cold_items": sum(explanation.cold_item for explanation in explanations),
         "unfinished": sum(not explanation.finished for explanation in explanations),
         "empty": sum(not explanation.text for explanation in explanations),
+        **further_conditions(outputs),
     }
     groups = {name: by_group(scores, labels) for name, labels in group_labels(eval_set, explanations).items()}
     further = RowScores(outputs, further_metrics()).overall()

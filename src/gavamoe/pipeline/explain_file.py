@@ -20,6 +20,7 @@ from typing import Any
 import polars as pl
 
 from gavamoe.conditions import Condition
+from gavamoe.data.readers.reading import Reading
 from gavamoe.data.tables import check_suffix, write_table
 from gavamoe.errors import RunError
 from gavamoe.explainer.explainer import Explainer
@@ -47,6 +48,9 @@ def explain_file(
     evidence: int = 0,
     decoding: DecodingConfig | None = None,
     keep: Keep | None = None,
+    encoding: str | None = None,
+    records: str | None = None,
+    on_reading: Callable[[Reading], None] | None = None,
 ) -> dict[str, Any]:
     """Explain the pairs of a file and write one row per pair, in their order, to `out`.
 
@@ -60,6 +64,7 @@ def explain_file(
         evidence: sentences from other reviews to write with each text; 0 for no such column.
         decoding: how texts are decoded; None for the run's own configuration.
         keep: receives every window before it counts as finished, for example to fill a store.
+        encoding, records, on_reading: how `pairs` is read; see `read_pairs`.
 
     Returns:
         n, out and conditions, as `gavamoe explain --pairs --json` prints them.
@@ -69,7 +74,8 @@ def explain_file(
         RunError: there is unfinished work for `out` and `resume` is False, or it had other inputs or settings.
     """
     check_suffix(out)
-    table = read_pairs(pairs, condition, explainer.catalog.scale)
+    prepared = explainer.catalog.columns
+    table = read_pairs(pairs, condition, explainer.catalog.scale, encoding, records, on_reading, prepared)
     decoding = decoding or explainer.decoding
     plan = {
         "pairs": sha256_of_file(pairs),

@@ -1,26 +1,44 @@
-"""Read and check a file of (user, item) pairs to explain: JSON lines, CSV, TSV or Parquet, plain or compressed."""
+"""Read and check a file of (user, item) pairs to explain: a file of any format that `prepare` reads."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import polars as pl
 
 from gavamoe.conditions import Condition
+from gavamoe.data.readers.headers import SYNONYMS, pick
 from gavamoe.data.readers.open import open_rows
+from gavamoe.data.readers.placeholders import plain_name
+from gavamoe.data.readers.reading import Reading
 from gavamoe.data.readers.rows import LINE, BadLines, RowReader
 from gavamoe.data.scale import RatingScale
 from gavamoe.errors import DataError
 
 
-def read_pairs(path: Path, condition: Condition, scale: RatingScale) -> pl.DataFrame:
+def read_pairs(
+    path: Path,
+    condition: Condition,
+    scale: RatingScale,
+    encoding: str | None = None,
+    records: str | None = None,
+    on_reading: Callable[[Reading], None] | None = None,
+    prepared: Mapping[str, str] | None = None,
+) -> pl.DataFrame:
     """Read the pairs, and the columns whose condition is "given".
 
+    A column is found by its own name, by the name that it has in the run's data, or by the names that `prepare`
+    recognises.
+
     Args:
-        path: the file, with columns user and item, and rating or feature where the condition needs them.
+        path: a file of any format, with columns user and item, and rating or feature where the condition needs them.
         condition: what the prompt contains.
         scale: the rating scale that given ratings must be on.
+        encoding: the encoding of a text file; None to detect it.
+        records: the path of the records inside a JSON document; None to find it.
+        on_reading: called with how the file was read, to print what was guessed.
+        prepared: source column of each review column in the run's data.
 
     Returns:
         One row per pair: user and item (strings), and where given rating (Float64) and feature ("" in a row without).
@@ -28,16 +46,19 @@ def read_pairs(path: Path, condition: Condition, scale: RatingScale) -> pl.DataF
     Raises:
         DataError: the file cannot be read, or lacks a column or a value that is needed; the message names the line.
     """
-    rows = open_rows(path, BadLines())
+    rows = open_rows(path, BadLines(), encoding=encoding, records=records)
     given = [name for name in ("rating", "feature") if getattr(condition, name) == "given"]
+    sources = _sources(rows.columns, ["user", "item", *given], prepared or {})
     for name in ("user", "item", *given):
-        if name not in rows.columns:
+        if name not in sources:
             why = f", as --{name} given needs it; choose predicted or none" if name in given else ""
             raise DataError(f"{path} has no column {name}{why}; found {', '.join(rows.columns)}")
     wanted = ["user", "item", *given]
-    pairs = pl.concat([pl.DataFrame(schema=dict.fromkeys([*wanted, LINE], pl.String)), *_batches(rows, wanted)])
+    pairs = pl.concat([pl.DataFrame(schema=dict.fromkeys([*wanted, LINE], pl.String)), *_batches(rows, sources)])
     if pairs.is_empty():
         raise DataError(f"{path} has no pairs")
+    if on_reading:
+        on_reading(rows.reading)
     if "rating" in given:
         pairs = pairs.with_columns(pl.col("rating").cast(pl.Float64, strict=False))
     if "feature" in given:  # a row may lack a feature; a column without any value is an error
@@ -61,9 +82,22 @@ def _check_ratings(rating: pl.Series, scale: RatingScale, path: Path) -> None:
         raise DataError(f"{path}, {error}, the scale this run was trained on") from None
 
 
-def _batches(rows: RowReader, wanted: list[str]) -> Iterator[pl.DataFrame]:
+def _sources(found: list[str], wanted: list[str], prepared: Mapping[str, str]) -> dict[str, str]:
+    """Return the source column of each wanted column that the file has."""
+    sources: dict[str, str] = {}
+    for name in wanted:
+        free = [column for column in found if column not in sources.values()]
+        choices = [column for column in (name, prepared.get(name)) if column in free]
+        source = choices[0] if choices else pick(free, SYNONYMS[name])
+        if source is not None:
+            sources[name] = source
+    return sources
+
+
+def _batches(rows: RowReader, sources: Mapping[str, str]) -> Iterator[pl.DataFrame]:
     """Yield the wanted columns and the line numbers as strings; a blank user or item is null."""
-    for batch in rows.batches(wanted):
-        # White space is stripped as in `prepare`, so that the names match.
-        names = batch.select(pl.col(wanted).str.strip_chars(), pl.col(LINE).cast(pl.String))
+    for batch in rows.batches(list(dict.fromkeys(sources.values()))):
+        # Names are stripped and composed as in `prepare`, so that they match.
+        columns = {name: plain_name(batch[source]) for name, source in sources.items()}
+        names = pl.DataFrame({**columns, LINE: batch[LINE].cast(pl.String)})
         yield names.with_columns(pl.col("user", "item").replace("", None))

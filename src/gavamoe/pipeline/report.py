@@ -14,6 +14,7 @@ from gavamoe.evaluation import plots
 from gavamoe.evaluation.report import Report, write_report
 from gavamoe.explainer.expert_usage import usage_of_texts
 from gavamoe.explainer.explainer import Explainer
+from gavamoe.features.language import detect_language
 from gavamoe.pipeline.evaluate import Comparison
 from gavamoe.run import RunDirectory
 
@@ -67,6 +68,7 @@ def write_run_report(
         examples=example_rows(comparison, NUM_EXAMPLES),
         clusters=cluster_rows(explainer, shown),
         pictures=pictures,
+        language=detect_language(reviews.frame["text"].fill_null("")).code,
     )
     write_report(run.report, report)
 

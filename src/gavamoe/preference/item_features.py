@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from gavamoe.errors import ConfigError
+from gavamoe.words import separate
 
 
 class ItemText:
@@ -74,4 +75,4 @@ def _documents(items: pl.DataFrame) -> list[str]:
         category.fill_null("").str.replace_all(r"(\S+)", "category:$1"),
         separator=" ",
     )
-    return items.select(document=words)["document"].to_list()
+    return separate(items.select(document=words)["document"]).to_list()

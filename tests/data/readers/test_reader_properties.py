@@ -7,7 +7,11 @@ import gzip
 import io
 import json
 import pickle
+import tarfile
 import tempfile
+import time
+import unicodedata
+import zipfile
 from pathlib import Path
 
 import polars as pl
@@ -16,10 +20,26 @@ from hypothesis import strategies as st
 
 from gavamoe.data.readers.canonical import REVIEW_SCHEMA
 from gavamoe.data.readers.open import read_reviews
+from gavamoe.data.readers.placeholders import is_nobody
 from gavamoe.errors import DataError
 
 QUICK = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 BEGINNINGS = [
+    b"\xff\xfeu\x00s\x00e\x00r\x00,\x00",
+    b"\xff\xfe\x00\x00{\x00\x00\x00",
+    b"sep=;\nuser;item;rating\n",
+    b"{u'user': u'a', 'item': ",
+    b"[{'user': 'a', 'item': 'b', 'rating': 3}, ",
+    b'{"reviews": [{"user": "a", "item": "b", "rating": 3}, ',
+    b'{"user": {"0": "a"}, "item": {"0": ',
+    b"review/userId: a\nproduct/productId: b\nreview/score: 3\n\nreview/",
+    b"-- MySQL dump\nINSERT INTO `r` (`user`, `item`, `rating`) VALUES (1,2,3),(",
+    b"1::2::3::978300760\n",
+    b"PK\x03\x04",
+    b"BZh91AY&SY",
+    b"\xfd7zXZ\x00",
+    b"\xd0\xcf\x11\xe0",
+    b"reviews.csv".ljust(257, b"\0") + b"ustar\x0000",
     b"",
     b'{"user": "a", "item": "b", "rating": 3}\n',
     b'{"user": "a", "item": "b", "rating": 3, "author": {"id": 1}}\n{"user": ',
@@ -32,6 +52,31 @@ BEGINNINGS = [
     b"\x28\xb5\x2f\xfd",
     gzip.compress(b'{"user": "a", "item": "b", "rating": 3}\n')[:-8],
 ]
+
+
+def _archives() -> dict[str, bytes]:
+    """Return small archives of one file of reviews."""
+    content = b"user,item,rating,text\n" + b"a,b,3,fine\n" * 20
+    packed, tarred = io.BytesIO(), io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("r.csv", content)
+    with tarfile.open(fileobj=tarred, mode="w") as tar:
+        entry = tarfile.TarInfo("r.csv")
+        entry.size = len(content)
+        tar.addfile(entry, io.BytesIO(content))
+    sheet = io.BytesIO()
+    with zipfile.ZipFile(sheet, "w") as archive:
+        archive.writestr("[Content_Types].xml", "<Types/>")
+        archive.writestr("xl/workbook.xml", '<workbook><sheets><sheet name="S" sheetId="1"/></sheets></workbook>')
+    return {
+        "zip": packed.getvalue(),
+        "tar": tarred.getvalue(),
+        "tar.gz": gzip.compress(tarred.getvalue()),
+        "xlsx": sheet.getvalue(),
+    }
+
+
+ARCHIVES = _archives()
 
 
 def read(name: str, content: bytes) -> pl.DataFrame | None:
@@ -57,6 +102,23 @@ def read(name: str, content: bytes) -> pl.DataFrame | None:
 @given(st.sampled_from(BEGINNINGS), st.binary(max_size=300), st.sampled_from(["r.jsonl", "r.csv", "r.pickle", "r"]))
 def test_random_bytes_give_reviews_or_a_data_error(beginning: bytes, rest: bytes, name: str) -> None:
     read(name, beginning + rest)
+
+
+@QUICK
+@given(
+    st.sampled_from(["zip", "tar", "tar.gz", "xlsx"]), st.binary(max_size=40), st.integers(0, 3000), st.integers(0, 400)
+)
+def test_damaged_archives_give_reviews_or_a_data_error(kind: str, noise: bytes, start: int, length: int) -> None:
+    whole = ARCHIVES[kind]
+    read("r.archive", whole[:start] + noise + whole[start + length :])
+
+
+@QUICK
+@given(st.text(max_size=60), st.sampled_from(["utf-16", "utf-8", "gb18030", "utf-32-be"]), st.sampled_from(BEGINNINGS))
+def test_random_texts_give_reviews_or_a_data_error(text: str, encoding: str, beginning: bytes) -> None:
+    started = time.monotonic()
+    read("r", (beginning.decode("latin-1") + text).encode(encoding, "ignore"))
+    assert time.monotonic() - started < 10
 
 
 @QUICK
@@ -120,7 +182,11 @@ def test_random_csv_gives_reviews_or_a_data_error(header: list[str], rows: list[
     read("r.csv", text.getvalue().encode("utf-8", "surrogatepass"))
 
 
-NAME = st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=6)
+NAME = (
+    st.text(st.characters(codec="utf-8", exclude_categories=("C", "Z")), min_size=1, max_size=6)
+    .map(lambda name: unicodedata.normalize("NFC", name))  # names are compared composed
+    .filter(lambda name: not is_nobody(pl.Series([name])).item())
+)
 REVIEWS = st.lists(
     st.tuples(NAME, NAME, st.integers(1, 5), st.sampled_from(["fine film", 'a "b", c', "é; ü\tx"])), min_size=1
 )

@@ -13,9 +13,12 @@ from gavamoe.data.prepare.ingest import Ingested
 from gavamoe.data.prepare.splits import TRAIN
 from gavamoe.errors import DataError
 from gavamoe.features.extractor import FeatureExtractor
+from gavamoe.features.language import detect_language
 from gavamoe.features.lexicon import SEED_OPINIONS
 from gavamoe.features.mining import MAX_CORPUS_WORDS, mine_features
 from gavamoe.features.sentences import ANNOTATED_SCHEMA, ANNOTATIONS, annotate_reviews
+
+MINED_FROM = "features are mined from English opinion words"
 
 
 @dataclass(frozen=True)
@@ -23,20 +26,22 @@ class FeatureAnnotator:
     """The features of a dataset, and how its reviews get them.
 
     Args:
-        method: off, column or learned.
+        method: off, column, learned, or none: nothing was found, for the reason in `note`.
         extractor: finds the features in texts; None if there are no features.
         words: the sorted feature words.
+        note: why there are no features although they were asked for; empty otherwise.
     """
 
     method: str
     extractor: FeatureExtractor | None = None
     words: list[str] = field(default_factory=list)
+    note: str = ""
 
     def apply(self, rows: pl.LazyFrame) -> pl.LazyFrame:
-        """Set the feature, opinion and sentiment of interactions; learned features also shorten long reviews."""
+        """Set the feature, opinion and sentiment of interactions; all but a given column also shortens long reviews."""
         if self.method == "column":
             return rows
-        if self.method == "off":
+        if self.extractor is None:
             return rows.with_columns(pl.lit(None, ANNOTATED_SCHEMA[name]).alias(name) for name in ANNOTATIONS)
         text = pl.struct("text", "words")
         annotated = text.map_batches(self._annotate, return_dtype=pl.Struct(ANNOTATED_SCHEMA), is_elementwise=True)
@@ -70,8 +75,17 @@ def choose_features(ingested: Ingested, assignment: Assignment, mode: str) -> Fe
             "--features column needs a column `feature`; name it with --feature-col, or use --features auto"
         )
     sample = _training_sample(ingested, assignment)
+    if (sample["text"] == "").all():
+        return FeatureAnnotator("none", note="no training review has a text")
+    language = detect_language(sample["text"])
+    if not language.has_english:
+        note = f"{MINED_FROM}, and these texts are mostly {language}; give a feature column with --feature-col"
+        # An extractor without words still shortens a long review to a sentence, here and in `Catalog.encode`.
+        return FeatureAnnotator("none", FeatureExtractor({}, {}, learned=True), note=note)
     extractor = mine_features(sample["text"], sample["rating"])
-    return FeatureAnnotator("learned", extractor, sorted(extractor.features)) if extractor else FeatureAnnotator("off")
+    if extractor is None:
+        return FeatureAnnotator("none", note=f"{MINED_FROM}, and these texts have too few of them")
+    return FeatureAnnotator("learned", extractor, sorted(extractor.features))
 
 
 def _count_given(ingested: Ingested, assignment: Assignment) -> dict[str, int]:

@@ -41,6 +41,7 @@ def assign_rows(
     options: PrepareOptions,
     text_filters: dict[str, np.ndarray],
     unparsed_time: str = "",
+    ambiguous_time: str = "",
 ) -> Assignment:
     """Filter and split the reviews, and give the users and items with a training record their ids.
 
@@ -50,6 +51,7 @@ def assign_rows(
         options: the split method, its seed, and k of the k-core.
         text_filters: by filter name, which reviews pass, bool [n].
         unparsed_time: a time in no known format, with file and line, for the message that times are missing.
+        ambiguous_time: a time whose day and month cannot be told apart, for the same message.
 
     Raises:
         DataError: no review passes the filters, or the split is impossible.
@@ -74,7 +76,7 @@ def assign_rows(
     named = np.where(anonymous[user], ANONYMOUS_CODE, user)
     coded = keys.select("timestamp", "split").with_columns(user=named, item=item).filter(core)
     codes = np.full(keys.height, -1, dtype=np.int8)
-    codes[core] = split_rows(coded, options.split, options.seed, unparsed_time)
+    codes[core] = split_rows(coded, options.split, options.seed, unparsed_time, ambiguous_time)
     user_ids, users = _assign_ids("user", user_names, user[codes == TRAIN], keys["rating"].filter(codes == TRAIN))
     item_ids, items = _assign_ids("item", item_names, item[codes == TRAIN], keys["rating"].filter(codes == TRAIN))
     rows = {"keep": core, "user_id": user_ids[user], "item_id": item_ids[item], "level": levels, "split": codes}

@@ -14,9 +14,9 @@ from gavamoe.data.prepare.annotate import FeatureAnnotator
 from gavamoe.data.prepare.assign import Assignment
 from gavamoe.data.prepare.ingest import Ingested
 from gavamoe.data.prepare.options import PrepareOptions
-from gavamoe.data.readers.layouts import Layout
+from gavamoe.data.readers.inputs import sha256_of_input
+from gavamoe.data.readers.open import ReviewSource
 from gavamoe.data.scale import RatingScale
-from gavamoe.files import sha256_of_file
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.9, 0.99, 1.0)
 
@@ -49,7 +49,7 @@ def make_card(
     return {
         "format": FORMAT_VERSION,
         "gavamoe": __version__,
-        "sources": [_source(source.reader.path, source.layout) for source in ingested.sources],
+        "sources": [_source(source) for source in ingested.sources],
         "items": _metadata(metadata, directory / "items.parquet"),
         "counts": {
             "reviews": n_reviews,
@@ -72,19 +72,22 @@ def make_card(
         "features": {
             "method": features.method,
             "count": len(features.words),
+            **({"note": features.note} if features.note else {}),
             "extractor": features.extractor.to_json() if features.extractor else None,
         },
     }
 
 
-def _source(path: Path, layout: Layout) -> dict[str, Any]:
-    """Describe a source file and the layout it was read with."""
+def _source(source: ReviewSource) -> dict[str, Any]:
+    """Describe a source file, the layout it was read with, and how its bytes became rows."""
+    path, layout = source.reader.path, source.layout
     return {
         "name": path.name,
-        "sha256": sha256_of_file(path),
+        "sha256": sha256_of_input(path),
         "format": layout.name,
         "columns": dict(layout.columns),
         "guessed": list(layout.guessed),
+        "reading": source.reading.to_json(),
     }
 
 
@@ -92,13 +95,14 @@ def _metadata(sources: Sequence[Path], items: Path) -> dict[str, Any]:
     """Describe the metadata files, and count the items with a title or a description."""
     described = pl.any_horizontal(pl.col("title", "description").is_not_null())
     return {
-        "sources": [{"name": path.name, "sha256": sha256_of_file(path)} for path in sources],
+        "sources": [{"name": path.name, "sha256": sha256_of_input(path)} for path in sources],
         "described": pl.scan_parquet(items, glob=False).filter(described).select(pl.len()).collect().item(),
     }
 
 
 def _reading(ingested: Ingested) -> dict[str, Any]:
-    """Return the counts of what was read."""
+    """Return the counts of what was read, and what the user said about the values."""
+    stats, rules = ingested.stats, ingested.sources[0].options.rules.to_json()
     return {
         "rows": ingested.stats.rows,
         "files without reviews": ingested.stats.empty_files,
@@ -108,6 +112,9 @@ def _reading(ingested: Ingested) -> dict[str, Any]:
         "texts empty": ingested.stats.empty_texts,
         "times not understood": ingested.stats.unparsed_times,
         "by anonymous users": ingested.stats.anonymous,
+        **({"texts that said nothing, such as nan": stats.missing_texts} if stats.missing_texts else {}),
+        **({"not rated, dropped": stats.unrated} if stats.unrated else {}),
+        **({"rules": rules} if rules else {}),
     }
 
 

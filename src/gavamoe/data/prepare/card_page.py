@@ -66,6 +66,7 @@ def _page(card: dict[str, Any]) -> str:
             "## Reading and filters",
             "",
             _table(("what", "reviews"), [*found, *((f"dropped: {name}", count) for name, count in dropped)]),
+            *_notes(card),
             "",
             f"## Splits ({splits['method']}{seed})",
             "",
@@ -79,6 +80,13 @@ def _page(card: dict[str, Any]) -> str:
             "",
         ]
     )
+
+
+def _notes(card: dict[str, Any]) -> list[str]:
+    """Return the lines that say how values were understood, and what looks wrong."""
+    notes = [f"- {column}: {note}" for column, note in card.get("notes", {}).items()]
+    warnings = [f"- Warning: {warning}." for warning in card.get("warnings", ())]
+    return ["", *notes, *warnings] if notes or warnings else []
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str | int]]) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from gavamoe.data.readers.canonical import ReadStats
+from gavamoe.data.readers.canonical import UNSETTLED, ReadStats
 from gavamoe.data.readers.open import ReviewSource
 from gavamoe.data.readers.prefetch import prefetch
 from gavamoe.data.readers.rows import LINE, BadLines
@@ -37,17 +37,25 @@ class Ingested:
 
     def scan(self) -> pl.LazyFrame:
         """Return all rows as a lazy frame with the columns of REVIEW_SCHEMA, `file` and `words`."""
-        return pl.scan_parquet(self._paths(), glob=False)
+        return pl.scan_parquet(self.paths(), glob=False)
 
     def parts(self) -> Iterator[pl.DataFrame]:
         """Yield the rows part by part, without the columns that only the assignment needs."""
-        for path in self._paths():
-            yield pl.read_parquet(path, glob=False).drop("split", FILE, LINE)
+        for path in self.paths():
+            yield pl.read_parquet(path, glob=False).drop("split", FILE, LINE, *UNSETTLED)
+
+    def replace(self, columns: pl.DataFrame) -> None:
+        """Replace columns of all rows, given in their order."""
+        start = 0
+        for path in self.paths():
+            part = pl.read_parquet(path, glob=False)
+            _write_part(part.with_columns(columns[start : start + part.height]), path)
+            start += part.height
 
     def drop(self, rows: np.ndarray) -> None:
         """Remove rows, given by their positions among all rows, from the parts."""
         start = 0
-        for path in self._paths():
+        for path in self.paths():
             size = pl.scan_parquet(path, glob=False).select(pl.len()).collect().item()
             positions = rows[(rows >= start) & (rows < start + size)] - start
             start += size
@@ -59,12 +67,17 @@ class Ingested:
                 self.stats.empty_texts -= int((part["text"].filter(~kept) == "").sum())
                 _write_part(part.filter(kept), path)
 
-    def _paths(self) -> list[Path]:
+    def paths(self) -> list[Path]:
+        """Return the parts in order."""
         return sorted(self.directory.glob("*.parquet"))
 
 
 def ingest(
-    sources: Sequence[ReviewSource], directory: Path, bad: BadLines, on_rows: Callable[[int], None] | None = None
+    sources: Sequence[ReviewSource],
+    directory: Path,
+    bad: BadLines,
+    on_rows: Callable[[int], None] | None = None,
+    limit: int | None = None,
 ) -> Ingested:
     """Write the reviews of the sources as parts in a directory.
 
@@ -73,6 +86,7 @@ def ingest(
         directory: the directory, which is created.
         bad: collects the unusable lines.
         on_rows: called with the number of rows of each part, for progress.
+        limit: read so many rows of each source; None for all.
 
     Raises:
         DataError: a source cannot be read, or no source has a review.
@@ -81,7 +95,9 @@ def ingest(
     ingested = Ingested(directory, list(sources), bad=bad)
     part = 0
     for number, source in enumerate(sources):
+        read = 0
         for batch in prefetch(source.reviews(bad, ingested.stats)):
+            read += batch.height
             if batch.is_empty():
                 continue
             rows = batch.with_columns(pl.lit(number, pl.UInt16).alias(FILE), count_words(batch["text"]))
@@ -89,6 +105,8 @@ def ingest(
             part += 1
             if on_rows:
                 on_rows(batch.height)
+            if limit is not None and read >= limit:
+                break
     if not part:
         raise DataError(f"{sources[0].reader.path} has no reviews")
     return ingested

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +30,7 @@ class PrepareOptions:
         min_words: minimum number of words of every text; 0 for no filter.
         language: ISO 639-1 code of the language of every text; None for no filter.
         skip_bad: how many unusable lines may be dropped.
+        item_columns: source columns of the files of item metadata, by column of ITEM_SCHEMA.
     """
 
     read: ReadOptions = field(default_factory=ReadOptions)
@@ -41,6 +43,7 @@ class PrepareOptions:
     min_words: int = 0
     language: str | None = None
     skip_bad: int = 0
+    item_columns: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.split not in SPLIT_METHODS:

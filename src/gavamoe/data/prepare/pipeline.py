@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,10 @@ from gavamoe.data.prepare.card_page import write_card_page
 from gavamoe.data.prepare.filters import filter_texts
 from gavamoe.data.prepare.ingest import FILE, Ingested, ingest
 from gavamoe.data.prepare.options import PrepareOptions
+from gavamoe.data.prepare.suspicions import find_suspicions
+from gavamoe.data.readers.canonical import UNSETTLED, settle
 from gavamoe.data.readers.layouts import HOTEL_NAME
-from gavamoe.data.readers.open import expand_sources, open_sources
+from gavamoe.data.readers.open import YES_AMONG_NUMBERS, expand_sources, open_sources
 from gavamoe.data.readers.rows import LINE, BadLines
 from gavamoe.data.scale import RatingOutOfRangeError, RatingScale
 from gavamoe.errors import DataError
@@ -76,31 +79,131 @@ def prepare(
     out = Path(out)
     if out.exists() and not (out / "card.json").is_file():
         raise DataError(f"{out} exists and is not a prepared dataset: remove it or choose another --out")
-    bad = BadLines(options.skip_bad)
-    found = open_sources(expand_sources(sources), options.read, bad)
-    check_metadata(options.items, found.reviews[0].layout)
     with _report_full_disk(out), staged_directory(out) as staged:
-        ingested = ingest(found.reviews, staged / "parts", bad, on_rows)
-        ingested.stats.empty_files = len(found.empty)
-        keys = ingested.scan().select(KEYS).collect()
-        scale, keys = _fit_scale(keys, ingested, options)
+        read = read_sources(sources, staged / "parts", options, on_rows)
+        ingested, scale = read.ingested, read.scale
         text_filters = filter_texts(ingested, options.min_words, options.language)
-        assignment = assign_rows(keys, scale, options, text_filters, ingested.stats.first_unparsed_time)
-        del keys
+        assignment = assign_rows(
+            read.keys, scale, options, text_filters, ingested.stats.first_unparsed_time, read.ambiguous_time
+        )
+        read.keys = read.keys.clear()
         features = choose_features(ingested, assignment, options.features)
         _write_interactions(staged, ingested, assignment, features)
         assignment.users.write_parquet(staged / "users.parquet")
-        items, metadata = _join_metadata(assignment.items, [*options.items, *found.metadata], ingested)
+        items, metadata = _join_metadata(
+            assignment.items, [*options.items, *read.metadata], ingested, options.item_columns
+        )
         items.write_parquet(staged / "items.parquet")
         write_json(staged / "features.json", features.words)
         shutil.rmtree(ingested.directory)
         card = make_card(staged, ingested, assignment, scale, features, metadata, options)
+        card |= {name: value for name, value in (("notes", read.notes), ("warnings", read.warnings)) if value}
         write_json(staged / "card.json", card)
         write_card_page(staged, card)
     return card
 
 
-def _fit_scale(keys: pl.DataFrame, ingested: Ingested, options: PrepareOptions) -> tuple[RatingScale, pl.DataFrame]:
+@dataclass
+class ReadSources:
+    """The sources as they were read and understood.
+
+    Args:
+        ingested: the reviews of all sources.
+        keys: user, item, rating, timestamp, split, file and line of every review.
+        scale: the rating scale.
+        metadata: the sources that describe items.
+        notes: how ratings, times and users were understood, by review column; only what is not plain.
+        warnings: what looks wrong, a line each.
+        ambiguous_time: a time whose day and month cannot be told apart; empty if there is none.
+    """
+
+    ingested: Ingested
+    keys: pl.DataFrame
+    scale: RatingScale
+    metadata: list[Path]
+    notes: dict[str, str]
+    warnings: list[str]
+    ambiguous_time: str = ""
+
+
+def read_sources(
+    sources: Sequence[Path | str],
+    parts: Path,
+    options: PrepareOptions,
+    on_rows: Callable[[int], None] | None = None,
+    limit: int | None = None,
+) -> ReadSources:
+    """Read all sources, and settle what only whole columns tell: scale, day or month first, suspicions.
+
+    Args:
+        sources: files or globs.
+        parts: the directory of the typed parts, which is created.
+        options: how to prepare.
+        on_rows: called with the number of rows of each batch that was read, for progress.
+        limit: read so many rows of each file; None for all.
+
+    Raises:
+        DataError: a source cannot be used.
+    """
+    bad = BadLines(options.skip_bad)
+    found = open_sources(expand_sources(sources), options.read, bad)
+    check_metadata(options.items, found.reviews[0].layout, options.item_columns)
+    ingested = ingest(found.reviews, parts, bad, on_rows, limit)
+    stats = ingested.stats
+    stats.empty_files = len(found.empty)
+    waits = stats.written_ratings or stats.waiting_times
+    keys = ingested.scan().select(*KEYS, *(UNSETTLED if waits else ())).collect()
+    notes = _describe_users(ingested)
+    high, ambiguous = None, ""
+    if waits:
+        settled = settle(keys, options.read.rules)
+        high, ambiguous = settled.high, settled.ambiguous_time
+        notes |= settled.notes
+        ingested.replace(settled.rows)
+        keys = keys.drop(*UNSETTLED).with_columns(settled.rows)
+        for row in settled.wrong.arg_true():
+            given = "true" if keys["rating"][row] else "false"
+            place = ingested.sources[keys[FILE][row]].reader.path
+            ingested.bad.report(place, keys[LINE][row], YES_AMONG_NUMBERS.format(given))
+        keys = _drop(keys, ingested, settled.wrong.arg_true().to_numpy())
+        unread = int(settled.rows["timestamp"].null_count()) - (len(settled.rows) - stats.times)
+        stats.unparsed_times = max(unread, stats.unparsed_times)
+    scale, keys = _fit_scale(keys, ingested, options, high)
+    warnings = find_suspicions(ingested, keys, scale)
+    if ambiguous:
+        warnings.append(
+            f"times such as {ambiguous!r} may be day or month first, and are left out: --time-format day-first or "
+            "--time-format month-first"
+        )
+    if not any("text" in source.layout.columns for source in ingested.sources):
+        notes["text"] = "no column is the text: ratings without texts"
+    return ReadSources(ingested, keys, scale, found.metadata, notes, warnings, ambiguous)
+
+
+def _describe_users(ingested: Ingested) -> dict[str, str]:
+    """Say which placeholders were taken for nobody."""
+    if any("user" not in source.layout.columns for source in ingested.sources):
+        return {"user": "no column: every review by a reviewer of its own"}
+    names = sorted(ingested.stats.placeholders.items(), key=lambda pair: (-pair[1], pair[0]))
+    if not names:
+        return {}
+    shown = ", ".join(f'"{name}" {count:,}' for name, count in names[:5])
+    return {"user": f"placeholders are nobody: {shown}{' and others' if len(names) > 5 else ''}"}
+
+
+def _drop(keys: pl.DataFrame, ingested: Ingested, rows: np.ndarray) -> pl.DataFrame:
+    """Remove rows, given by their positions, from the parts and the keys."""
+    if not len(rows):
+        return keys
+    ingested.drop(rows)
+    kept = np.ones(keys.height, dtype=bool)
+    kept[rows] = False
+    return keys.filter(kept)
+
+
+def _fit_scale(
+    keys: pl.DataFrame, ingested: Ingested, options: PrepareOptions, high: float | None = None
+) -> tuple[RatingScale, pl.DataFrame]:
     """Infer or check the rating scale; rows with ratings outside it are bad lines.
 
     Returns:
@@ -109,17 +212,14 @@ def _fit_scale(keys: pl.DataFrame, ingested: Ingested, options: PrepareOptions) 
     given = options.scale or ingested.sources[0].layout.scale
     while True:
         try:
-            scale = given or RatingScale.infer(keys["rating"])
+            scale = given or RatingScale.infer(keys["rating"], high)
             scale.to_level(keys["rating"])
             return scale, keys
         except RatingOutOfRangeError as error:
             for row in error.rows.tolist():
                 path = ingested.sources[keys[FILE][row]].reader.path
                 ingested.bad.report(path, keys[LINE][row], error.problem(row))
-            ingested.drop(error.rows)
-            kept = np.ones(keys.height, dtype=bool)
-            kept[error.rows] = False
-            keys = keys.filter(kept)
+            keys = _drop(keys, ingested, error.rows)
             if keys.is_empty():
                 raise DataError(f"{path} has no review whose rating is in range") from error
 
@@ -148,11 +248,13 @@ def _find_metadata(ingested: Ingested) -> list[Path]:
     return [path for path in dict.fromkeys(found) if path is not None]
 
 
-def _join_metadata(items: pl.DataFrame, metadata: list[Path], ingested: Ingested) -> tuple[pl.DataFrame, list[Path]]:
+def _join_metadata(
+    items: pl.DataFrame, metadata: list[Path], ingested: Ingested, named: Mapping[str, str]
+) -> tuple[pl.DataFrame, list[Path]]:
     """Join the items with the named metadata files, or else with sidecar metadata; return the used files too."""
     names, layout = items["item"], ingested.sources[0].layout
     if metadata:
-        known = read_items(metadata, names, layout, ingested.bad)
+        known = read_items(metadata, names, layout, ingested.bad, named)
     else:
         known, metadata = read_sidecar_metadata(_find_metadata(ingested), names, layout)
     described = items.join(known, on="item", how="left", maintain_order="left")

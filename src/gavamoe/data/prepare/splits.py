@@ -14,7 +14,9 @@ ANONYMOUS_CODE = -1  # user code of all anonymous users
 VALID_SHARE = TEST_SHARE = 0.1
 
 
-def split_rows(keys: pl.DataFrame, method: str, seed: int, unparsed_time: str = "") -> np.ndarray:
+def split_rows(
+    keys: pl.DataFrame, method: str, seed: int, unparsed_time: str = "", ambiguous_time: str = ""
+) -> np.ndarray:
     """Assign every interaction to a split.
 
     Args:
@@ -25,6 +27,7 @@ def split_rows(keys: pl.DataFrame, method: str, seed: int, unparsed_time: str = 
         seed: seed of the random split.
         unparsed_time: a time in no known format, with file and line, for the message that times are missing; empty if
             all times were parsed.
+        ambiguous_time: a time whose day and month cannot be told apart; empty if there is none.
 
     Returns:
         The split of each interaction as its position in SPLITS (0 train, 1 valid, 2 test), int8 [n].
@@ -35,7 +38,7 @@ def split_rows(keys: pl.DataFrame, method: str, seed: int, unparsed_time: str = 
     if method == "random":
         return _random(keys["user"].to_numpy(), keys["item"].to_numpy(), seed)
     if method == "temporal":
-        return _temporal(keys["timestamp"], unparsed_time)
+        return _temporal(keys["timestamp"], unparsed_time, ambiguous_time)
     return _from_column(keys["split"])
 
 
@@ -58,13 +61,17 @@ def _random(user: np.ndarray, item: np.ndarray, seed: int) -> np.ndarray:
     return split
 
 
-def _temporal(timestamp: pl.Series, unparsed_time: str) -> np.ndarray:
+def _temporal(timestamp: pl.Series, unparsed_time: str, ambiguous_time: str = "") -> np.ndarray:
     """Split by time: the latest tenth is test, the tenth before is valid."""
     missing = timestamp.null_count()
     if missing:
         why, remedy = "have none", "name the column with --timestamp-col"
         if unparsed_time:
-            why, remedy = f"have none in a known format, such as {unparsed_time}", "write times as epochs or ISO dates"
+            why = f"have none in a known format, such as {unparsed_time}"
+            remedy = "write times as epochs or ISO dates, or say with --time-format how they are written"
+        if ambiguous_time:
+            why = f"have one that may be day or month first, such as {ambiguous_time!r}"
+            remedy = "say which with --time-format day-first or --time-format month-first"
         raise DataError(
             f"--split temporal needs a time on every review, {missing} of {len(timestamp)} {why}; "
             f"{remedy}, or use --split random"

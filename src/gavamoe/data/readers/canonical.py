@@ -1,15 +1,33 @@
-"""Convert rows of strings to typed reviews: users, ratings, times and texts of every source get their types here."""
+"""Convert rows of strings to typed reviews: users, ratings, times and texts of every source get their types here.
+
+Batches are typed one by one; `settle` then decides what only the whole column tells, such as day or month first.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
+from gavamoe.data.readers.placeholders import ANONYMOUS_PREFIX, blank_missing, compose, is_nobody, plain_name
+from gavamoe.data.readers.ratings import parse_ratings, settle_ratings
 from gavamoe.data.readers.rows import LINE, BadLines
+from gavamoe.data.readers.times import check_time_format, parse_times, settle_times
 from gavamoe.features.cleaning import clean_texts
+
+__all__ = [
+    "ANONYMOUS_PREFIX",
+    "REVIEW_SCHEMA",
+    "UNSETTLED",
+    "ReadRules",
+    "ReadStats",
+    "Settled",
+    "settle",
+    "to_reviews",
+]
 
 REVIEW_SCHEMA = {
     "user": pl.String(),
@@ -23,17 +41,51 @@ REVIEW_SCHEMA = {
     "split": pl.String(),
     LINE: pl.UInt32(),
 }
+# What the whole column decides: the end of the scale that a rating names, and times that wait.
+UNSETTLED = {"out_of": pl.Float32(), "time_text": pl.String()}
 SPLIT_NAMES = {"train": "train", "training": "train", "valid": "valid", "validation": "valid", "val": "valid"}
 SPLIT_NAMES |= {"dev": "valid", "test": "test"}
-TIME_FORMATS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.fZ")
-DATE_FORMATS = ("%Y-%m-%d", "%m %d, %Y", "%B %d, %Y", "%Y/%m/%d")
-DATE_NUMBERS = (19000101, 20991231)
-# Names that sites show for anonymous users. Each such review gets a user name of its own with ANONYMOUS_PREFIX, and
-# `assign_rows` gives these users the id of unknown users.
-ANONYMOUS_NAMES = ("a tripadvisor member", "anonymous", "anonymous user")
-ANONYMOUS_PREFIX = "<anonymous "
-# Epochs above these limits are in nanoseconds, microseconds or milliseconds: as seconds they lie after the year 5000.
-EPOCH_UNITS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
+
+
+@dataclass(frozen=True)
+class ReadRules:
+    """What the user said about the values of a file.
+
+    Args:
+        ratings: what words are worth as ratings, casefolded.
+        unrated: ratings that stand for "not rated"; these reviews are dropped.
+        anonymous: further names of nobody, beside the placeholders that are known.
+        time_format: how times are written; empty to find it.
+    """
+
+    ratings: Mapping[str, float] = field(default_factory=dict)
+    unrated: tuple[float, ...] = ()
+    anonymous: tuple[str, ...] = ()
+    time_format: str = ""
+
+    def __post_init__(self) -> None:
+        if self.time_format:
+            check_time_format(self.time_format)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the rules that the user gave, as a JSON value; empty if there are none."""
+        rules = {
+            "ratings": dict(self.ratings),
+            "unrated": list(self.unrated),
+            "anonymous": list(self.anonymous),
+            "time_format": self.time_format,
+        }
+        return {name: value for name, value in rules.items() if value}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> ReadRules:
+        """Rebuild the rules from the value that `to_json` returned."""
+        return cls(
+            dict(value.get("ratings", {})),
+            tuple(value.get("unrated", ())),
+            tuple(value.get("anonymous", ())),
+            value.get("time_format", ""),
+        )
 
 
 @dataclass
@@ -44,80 +96,163 @@ class ReadStats:
         rows: reviews read.
         empty_texts: reviews without text.
         cleaned_texts: texts that cleaning changed.
+        missing_texts: texts that were a word for a missing value, such as nan; they count as empty.
         unparsed_times: times in no known format.
         first_unparsed_time: the first of these times, with file and line; empty if there is none.
         anonymous: reviews by anonymous users.
+        placeholders: how often each placeholder of a user occurred.
+        unrated: reviews dropped because their rating stands for "not rated".
+        written_ratings: ratings that name the end of their scale, or are a yes or no.
+        waiting_times: times that only the whole column tells.
+        times: times given, of any form.
         empty_files: files without reviews.
     """
 
     rows: int = 0
     empty_texts: int = 0
     cleaned_texts: int = 0
+    missing_texts: int = 0
     unparsed_times: int = 0
     first_unparsed_time: str = ""
     anonymous: int = 0
+    placeholders: dict[str, int] = field(default_factory=dict)
+    unrated: int = 0
+    written_ratings: int = 0
+    waiting_times: int = 0
+    times: int = 0
     empty_files: int = 0
 
 
-def to_reviews(batch: pl.DataFrame, path: Path, bad: BadLines, stats: ReadStats) -> pl.DataFrame:
-    """Convert a batch of strings to the types of REVIEW_SCHEMA.
+def to_reviews(
+    batch: pl.DataFrame, path: Path, bad: BadLines, stats: ReadStats, rules: ReadRules | None = None
+) -> pl.DataFrame:
+    """Convert a batch of strings to the types of REVIEW_SCHEMA and UNSETTLED.
 
     Args:
-        batch: the columns of REVIEW_SCHEMA that the source has, as strings, and `line`.
+        batch: the columns of REVIEW_SCHEMA that the source has, as strings, and LINE.
         path: the file, for messages.
         bad: rows without user, item or rating, or with an unknown split, are reported here and dropped.
         stats: the counts of the batch are added here.
+        rules: what the user said about the values.
 
     Returns:
-        The usable rows, with the columns of REVIEW_SCHEMA; missing ones are null, a missing text is empty.
+        The usable rows, with the columns of REVIEW_SCHEMA and UNSETTLED; missing ones are null, a missing text is
+        empty.
 
     Raises:
         DataError: a row cannot be used and no more rows may be dropped.
     """
+    rules = rules or ReadRules()
     batch = batch.with_columns(
         pl.lit(None, pl.String).alias(name) for name in REVIEW_SCHEMA if name not in batch.columns
     )
-    typed = batch.select(
-        pl.col("user", "item").str.strip_chars(),
-        pl.col("rating").str.strip_chars().cast(pl.Float32, strict=False),
-        clean_texts(batch["text"]),
-        pl.col("feature", "opinion").str.strip_chars().str.to_lowercase().replace("", None),
-        pl.col("sentiment").str.strip_chars().cast(pl.Float32, strict=False).sign().cast(pl.Int8, strict=False),
-        _seconds(batch["timestamp"].str.strip_chars()),
-        pl.col("split").str.strip_chars().str.to_lowercase().replace_strict(SPLIT_NAMES, default=None),
-        pl.col(LINE),
+    given = batch.with_columns(
+        plain_name(batch["user"]),
+        blank_missing(plain_name(batch["item"])),
+        blank_missing(batch["rating"].str.strip_chars()),
+        *(blank_missing(batch[name].str.strip_chars()) for name in ("timestamp", "sentiment", "split")),
     )
-    usable = _drop_bad(batch, typed, path, bad)
+    texts = compose(clean_texts(batch["text"]))
+    named = blank_missing(texts)
+    stats.missing_texts += int(named.null_count())
+    ratings = parse_ratings(given["rating"], rules.ratings)
+    seconds, waiting = parse_times(given["timestamp"], rules.time_format)
+    typed = given.select(
+        "user",
+        "item",
+        ratings["rating"],
+        named.fill_null("").alias("text"),
+        *(
+            blank_missing(plain_name(batch[name])).str.to_lowercase().replace("", None)
+            for name in ("feature", "opinion")
+        ),
+        pl.col("sentiment").cast(pl.Float32, strict=False).sign().cast(pl.Int8, strict=False),
+        seconds.alias("timestamp"),
+        pl.col("split").str.to_lowercase().replace_strict(SPLIT_NAMES, default=None),
+        pl.col(LINE),
+        ratings["out_of"],
+        waiting,
+    )
+    rated = ~typed["rating"].is_in(list(rules.unrated)).fill_null(value=False)
+    if rules.unrated and not rated.all():
+        stats.unrated += int((~rated).sum())
+        typed, batch, given = (frame.filter(rated) for frame in (typed, batch, given))
+    usable = _drop_bad(given, typed, path, bad, batch["item"])
     if not usable.all():
-        typed, batch = typed.filter(usable), batch.filter(usable)
-    typed = _name_anonymous_users(typed, stats)
+        typed, batch, given = (frame.filter(usable) for frame in (typed, batch, given))
+    typed = _name_anonymous_users(typed, stats, rules.anonymous)
     stats.rows += typed.height
     stats.empty_texts += int((typed["text"] == "").sum())
     stats.cleaned_texts += int((typed["text"] != batch["text"]).sum())
-    _count_unparsed_times(batch, typed, path, stats)
+    stats.written_ratings += typed.height - typed["out_of"].null_count()
+    stats.waiting_times += typed.height - typed["time_text"].null_count()
+    stats.times += typed.height - given["timestamp"].null_count()
+    _count_unparsed_times(given, typed, path, stats)
     return typed
 
 
-def _count_unparsed_times(batch: pl.DataFrame, typed: pl.DataFrame, path: Path, stats: ReadStats) -> None:
+@dataclass(frozen=True)
+class Settled:
+    """What the whole columns told.
+
+    Args:
+        rows: rating and timestamp, final, of every row.
+        wrong: the rows whose ratings do not belong to the others, bool [n].
+        high: the end of the scale that the ratings name; None for bare numbers.
+        notes: how ratings and times were understood, by review column; only what is not plain.
+        ambiguous_time: a time whose day and month cannot be told apart; empty if there is none.
+    """
+
+    rows: pl.DataFrame
+    wrong: pl.Series
+    high: float | None
+    notes: dict[str, str]
+    ambiguous_time: str = ""
+
+
+def settle(rows: pl.DataFrame, rules: ReadRules) -> Settled:
+    """Decide about the ratings and times that waited for the whole column.
+
+    Args:
+        rows: rating, timestamp, out_of, time_text of all rows.
+        rules: what the user said about the values.
+    """
+    ratings = settle_ratings(rows["rating"], rows["out_of"])
+    times = settle_times(rows["timestamp"], rows["time_text"], rules.time_format)
+    notes = {"rating": ratings.note, "timestamp": times.note}
+    return Settled(
+        pl.DataFrame([ratings.rating.alias("rating"), times.timestamp.alias("timestamp")]),
+        ratings.wrong,
+        ratings.high,
+        {column: note for column, note in notes.items() if note},
+        times.ambiguous,
+    )
+
+
+def _count_unparsed_times(given: pl.DataFrame, typed: pl.DataFrame, path: Path, stats: ReadStats) -> None:
     """Count the times that were not parsed, and keep the first for a message."""
-    unparsed = (typed["timestamp"].is_null() & batch["timestamp"].is_not_null()).arg_true()
+    absent = typed["timestamp"].is_null() & typed["time_text"].is_null()
+    unparsed = (absent & given["timestamp"].is_not_null()).arg_true()
     stats.unparsed_times += len(unparsed)
     if len(unparsed) and not stats.first_unparsed_time:
         row = unparsed[0]
-        stats.first_unparsed_time = f"{batch['timestamp'][row][:40]!r} ({path}: line {batch[LINE][row]})"
+        stats.first_unparsed_time = f"{given['timestamp'][row][:40]!r} ({path}: line {given[LINE][row]})"
 
 
-def _name_anonymous_users(typed: pl.DataFrame, stats: ReadStats) -> pl.DataFrame:
+def _name_anonymous_users(typed: pl.DataFrame, stats: ReadStats, further: tuple[str, ...]) -> pl.DataFrame:
     """Give each review of an anonymous user a user name of its own, numbered over all sources."""
-    rows = typed["user"].str.to_lowercase().is_in(ANONYMOUS_NAMES).arg_true()
+    nobody = is_nobody(typed["user"], further)
+    rows = nobody.arg_true()
     if rows.is_empty():
         return typed
+    for name, count in typed["user"].filter(nobody).value_counts().iter_rows():
+        stats.placeholders[name] = stats.placeholders.get(name, 0) + count
     numbers = range(stats.anonymous + 1, stats.anonymous + 1 + len(rows))
     stats.anonymous += len(rows)
     return typed.with_columns(typed["user"].scatter(rows, [f"{ANONYMOUS_PREFIX}{number}>" for number in numbers]))
 
 
-def _drop_bad(batch: pl.DataFrame, typed: pl.DataFrame, path: Path, bad: BadLines) -> pl.Series:
+def _drop_bad(batch: pl.DataFrame, typed: pl.DataFrame, path: Path, bad: BadLines, items: pl.Series) -> pl.Series:
     """Report the unusable rows in order; return which rows are usable, bool [n]."""
     problem = typed.select(
         pl.when(pl.col("user").is_null() | (pl.col("user") == ""))
@@ -134,55 +269,21 @@ def _drop_bad(batch: pl.DataFrame, typed: pl.DataFrame, path: Path, bad: BadLine
         what, line = problem[row], batch[LINE][row]
         if what == "rating":
             given = batch["rating"][row]
-            what = "no rating" if given is None else f"rating {given[:40]!r} is not a number"
+            what = (
+                "no rating" if given is None else f"rating {given[:40]!r} is not a number{_advice(batch, typed, bad)}"
+            )
+        elif what == "no item" and items[row] and items[row].strip():
+            what = f"no item ({items[row].strip()[:40]!r} stands for a missing value)"
         elif what == "split":
             what = f"split {batch['split'][row][:40]!r} is unknown: expected train, valid or test"
         bad.report(path, line, what)
     return problem.is_null()
 
 
-def _seconds(time: pl.Series) -> pl.Series:
-    """Parse times as seconds since 1970 UTC: epochs of any unit, ISO times and the date formats of the public sets."""
-    number = time.cast(pl.Float64, strict=False)
-    unit = pl.lit(1.0)
-    for beyond, per_second in reversed(EPOCH_UNITS):
-        unit = pl.when(number.abs() > beyond).then(per_second).otherwise(unit)
-    seconds = pl.select((pl.lit(number) / unit).floor().cast(pl.Int64, strict=False).alias("timestamp")).to_series()
-    if number.is_between(*DATE_NUMBERS).any():
-        seconds = _coalesce(_dates_as_numbers(number), seconds)
-    # The date formats are tried on the whole column only if some times are still unparsed.
-    for parse in (_local, _zoned):
-        if seconds.null_count() > time.null_count():
-            seconds = _coalesce(seconds, *map(_epoch, parse(time)))
-    return seconds
-
-
-def _dates_as_numbers(number: pl.Series) -> pl.Series:
-    """Parse numbers such as 20200131 as dates; read as seconds, they would lie in August 1970."""
-    digits = number.set(~number.is_between(*DATE_NUMBERS), None).cast(pl.Int64).cast(pl.String)
-    return _epoch(digits.str.to_date("%Y%m%d", strict=False))
-
-
-def _local(time: pl.Series) -> Iterator[pl.Series]:
-    """Parse the column by each format without a time zone, read as UTC."""
-    yield from (time.str.to_datetime(form, strict=False, time_unit="us") for form in TIME_FORMATS)
-    yield from (time.str.to_date(form, strict=False) for form in DATE_FORMATS)
-
-
-def _zoned(time: pl.Series) -> Iterator[pl.Series]:
-    """Parse the column by each format with a UTC offset, and by the format without seconds."""
-    plain = time.str.replace(r"^(\d{4}-\d\d-\d\d)[Tt]", "$1 ").str.replace(r"\s*(?:Z|z|UTC|GMT)$", "+00:00")
-    plain = plain.str.replace(r"\s+([+-]\d\d:?\d\d)$", "$1")
-    for form in ("%Y-%m-%d %H:%M:%S%.f%z", "%Y-%m-%d %H:%M%z"):
-        yield plain.str.to_datetime(form, strict=False, time_unit="us", time_zone="UTC")
-    yield plain.str.to_datetime("%Y-%m-%d %H:%M", strict=False, time_unit="us")
-
-
-def _epoch(time: pl.Series) -> pl.Series:
-    """Convert dates or times to seconds since 1970."""
-    return time.cast(pl.Datetime("us", getattr(time.dtype, "time_zone", None))).dt.epoch("s").cast(pl.Int64)
-
-
-def _coalesce(*columns: pl.Series) -> pl.Series:
-    """Return the first value that is not null in each row."""
-    return pl.select(pl.coalesce(*columns).alias("timestamp")).to_series()
+def _advice(given: pl.DataFrame, typed: pl.DataFrame, bad: BadLines) -> str:
+    """Return how to say what the words among the ratings are worth, where the command can be told."""
+    words = given["rating"].filter(typed["rating"].is_null()).drop_nulls().unique(maintain_order=True)
+    if bad.allowed is None or bad.count or not 2 <= len(words) <= 20:
+        return ""
+    listed = ",".join(f"{word[:20]}=.." for word in words.sort().to_list()[:8])
+    return f' (say what each word is worth: --ratings "{listed}")'

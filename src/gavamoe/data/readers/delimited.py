@@ -4,27 +4,40 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import polars as pl
 
-from gavamoe.data.readers.lines import LONGEST_LINE, Chunk, EmptyFileError, chunks, read_start
-from gavamoe.data.readers.rows import LINE, BadLines, string_schema
-from gavamoe.errors import DataError
+from gavamoe.data.readers.dialect import (
+    DOUBLE_COLON,
+    SKIPPED,
+    UNIT_SEPARATOR,
+    escapes_with_backslash,
+    find_dialect,
+    unescape,
+    values_of,
+)
+from gavamoe.data.readers.inputs import EmptyFileError
+from gavamoe.data.readers.lines import LONGEST_LINE, REMEDY, Chunk, TextFile
+from gavamoe.data.readers.reading import Reading
+from gavamoe.data.readers.rows import LINE, BadLines, pick_columns, string_schema
 
-SEPARATORS = "\t,;|"
 csv.field_size_limit(LONGEST_LINE)
+BLANK_LINE = re.compile(rb"(?:^|\n)[ \t]*\r?\n|\n[ \t\r]+$")
+# How many lines a quoted record may span. Each quote that does not close lowers the limit, so that a file of such
+# quotes takes linear time; each record over several lines raises it again.
+MOST_SPANNED, LEAST_SPANNED = 10_000, 50
 
 
 class DelimitedReader:
     """Read a delimited file; the separator is the most frequent one of tab, comma, semicolon and bar in line 1.
 
     If the column names are given, a separator that divides line 1 into as many values is preferred, since a text may
-    contain more commas.
+    contain more commas. Excel's line `sep=;` names the separator. MovieLens's `::` is read too.
 
     Args:
-        path: the file, plain, gzip or zstd.
+        text: the file.
         bad: collects the unusable lines.
         header: the column names if the file has no header line; None if line 1 names them.
 
@@ -33,36 +46,45 @@ class DelimitedReader:
         EmptyFileError: the file is empty.
     """
 
-    def __init__(self, path: Path, bad: BadLines, header: Sequence[str] | None = None) -> None:
-        self.path = path
+    def __init__(self, text: TextFile, bad: BadLines, header: Sequence[str] | None = None) -> None:
+        self.path = text.source.path
         self.bad = bad
-        self.has_header = header is None
-        first = _first_line(path)
-        self.separator = _separator(first, header)
-        self.columns = [name.strip() for name in header or _names(first, self.separator, path)]
-        repeated = [name for name in self.columns if self.columns.count(name) > 1 and name != "_"]
-        if repeated:
-            raise DataError(f"{path}: the column {repeated[0]} occurs twice; name each column once")
+        self._text = text
+        head = text.first_lines()
+        if not head.strip():
+            raise EmptyFileError(f"{text.place} is empty: expected reviews")
+        self._dialect = find_dialect(head.decode("utf-8", "replace"), header, text.place)
+        self.separator = self._dialect.separator
+        self.columns = self._dialect.columns
+        self._spanned = MOST_SPANNED
+        self._backslash = False
+
+    @property
+    def reading(self) -> Reading:
+        """Return how the file was read."""
+        notes = ('quotes inside texts are written \\"',) if self._backslash else ()
+        return self._text.reading(self._dialect.name, notes)
 
     def batches(self, wanted: Sequence[str]) -> Iterator[pl.DataFrame]:
-        """Yield the wanted columns as strings, with `line`, the line number at which each record starts."""
-        skip = self.has_header
+        """Yield the wanted columns as strings, with LINE, the line number at which each record starts."""
+        skip = self._dialect.header_lines
         for chunk in self._records():
-            if skip:
+            while skip and chunk.data:
                 first = chunk.data.find(b"\n") + 1 or len(chunk.data)
-                chunk, skip = Chunk(chunk.data[first:], chunk.line + 1), False
+                chunk, skip = Chunk(chunk.data[first:], chunk.line + 1), skip - 1
             if chunk.data.strip():
-                frame = self._parse(chunk)
-                absent = [pl.lit(None, pl.String).alias(name) for name in wanted if name not in self.columns]
-                yield frame.with_columns(absent).select(*wanted, LINE)
+                yield pick_columns(self._parse(chunk), {name: name for name in wanted})
 
     def _records(self) -> Iterator[Chunk]:
         """Yield chunks joined until their quotes are balanced, so that a quoted line break does not split a record."""
         held: list[Chunk] = []
         quotes = 0
-        for chunk in chunks(self.path):
+        for chunk in self._text.chunks():
+            if self._dialect.double_colon:
+                data = chunk.data.replace(DOUBLE_COLON.encode(), UNIT_SEPARATOR.encode())
+                chunk = Chunk(data, chunk.line)
             held.append(chunk)
-            quotes += chunk.data.count(b'"')
+            quotes += chunk.data.count(b'"') if self._dialect.quoted else 0
             if quotes % 2 == 0 or len(held) * len(chunk.data) > LONGEST_LINE:
                 yield Chunk(b"".join(part.data for part in held), held[0].line)
                 held, quotes = [], 0
@@ -71,6 +93,7 @@ class DelimitedReader:
 
     def _parse(self, chunk: Chunk) -> pl.DataFrame:
         """Parse a chunk at once, or record by record if that fails or if records span lines."""
+        chunk = self._unescaped(chunk)
         lines = chunk.data.count(b"\n") + (not chunk.data.endswith(b"\n"))
         try:
             frame = pl.read_csv(
@@ -78,6 +101,7 @@ class DelimitedReader:
                 has_header=False,
                 schema=string_schema(self._unique_columns()),
                 separator=self.separator,
+                quote_char='"' if self._dialect.quoted else None,
                 truncate_ragged_lines=False,
             )
         except (
@@ -89,7 +113,18 @@ class DelimitedReader:
         # Fewer rows than lines: some records span lines. Only parsing by record gives the line number of each.
         if frame.height != lines:
             return self._parse_by_record(chunk)
-        return frame.with_columns(pl.int_range(chunk.line, chunk.line + lines, dtype=pl.UInt32).alias(LINE))
+        frame = frame.with_columns(pl.int_range(chunk.line, chunk.line + lines, dtype=pl.UInt32).alias(LINE))
+        return _without_blank_rows(frame) if BLANK_LINE.search(chunk.data) else frame
+
+    def _unescaped(self, chunk: Chunk) -> Chunk:
+        """Write the quotes of a chunk as CSV does, if the file escapes them with backslashes."""
+        if not self._dialect.quoted or b'\\"' not in chunk.data:
+            return chunk
+        if not self._backslash:
+            lines = (line for line in chunk.data.split(b"\n") if b'\\"' in line)
+            sample = [line.decode("utf-8", "replace").rstrip("\r") for line, _ in zip(lines, range(200), strict=False)]
+            self._backslash = escapes_with_backslash(sample, self.separator, len(self.columns))
+        return Chunk(unescape(chunk.data), chunk.line) if self._backslash else chunk
 
     def _parse_by_record(self, chunk: Chunk) -> pl.DataFrame:
         """Parse a chunk one record at a time, and report the records that cannot be used."""
@@ -113,22 +148,37 @@ class DelimitedReader:
         """
         at = 0
         while at < len(lines):
+            pieces = self._split_at_cr(lines[at])
+            if pieces:
+                yield from ((first + at, row) for row in pieces)
+                at += 1
+                continue
             try:
                 size, row = self._record(lines, at)
             except csv.Error as error:
                 size, row = 1, []
-                self.bad.report(self.path, first + at, f"not a delimited record ({error})")
+                problem = "a line break outside quotes" if "new-line" in str(error) else str(error)
+                self.bad.report(self.path, first + at, f"not a delimited record ({problem})")
             yield first + at, row
             at += size
 
+    def _split_at_cr(self, line: str) -> list[list[str]]:
+        """Return the records of a line in which some end with CR alone; [] if there are none."""
+        if "\r" not in line[:-2]:
+            return []
+        rows = [values_of(piece, self.separator) for piece in line.rstrip("\r\n").split("\r") if piece.strip()]
+        return rows if all(len(row) == len(self.columns) for row in rows) else []
+
     def _record(self, lines: list[str], at: int) -> tuple[int, list[str]]:
         """Return the number of lines of the record that starts at line `at`, and its values."""
-        if '"' not in lines[at] and "\r" not in lines[at]:
+        if not self._dialect.quoted or ('"' not in lines[at] and "\r" not in lines[at]):
             return 1, lines[at][:-1].split(self.separator)
         size, row = self._read_quoted(lines, at, strict=True)
         if size == 1 or (size and len(row) <= len(self.columns) and not self._are_records(lines[at : at + size])):
+            self._spanned = min(MOST_SPANNED, self._spanned * 2) if size > 1 else self._spanned
             return size, row
         # The quote closes inside a value, spans other records, or never closes: the record is limited to this line.
+        self._spanned = max(LEAST_SPANNED, self._spanned // 2)
         row = next(csv.reader([lines[at]], delimiter=self.separator))
         if len(row) < len(self.columns) and self._read_quoted(lines, at, strict=False)[0] > 1:
             raise csv.Error("a quote that does not close")
@@ -136,7 +186,7 @@ class DelimitedReader:
 
     def _read_quoted(self, lines: list[str], at: int, strict: bool) -> tuple[int, list[str]]:
         """Read a record over as many lines as its quotes span; return (0, []) on failure."""
-        rest = map(lines.__getitem__, range(at, len(lines)))
+        rest = map(lines.__getitem__, range(at, min(len(lines), at + self._spanned)))
         reader = csv.reader(rest, delimiter=self.separator, strict=strict)
         try:
             row = next(reader)
@@ -148,41 +198,34 @@ class DelimitedReader:
         """Return whether each line is a complete record by itself, with one column that is a number in all of them."""
         numeric = set(range(len(self.columns)))
         for line in filter(str.strip, reversed(lines)):  # the last line is the least likely to be a record
-            row = _values(line, self.separator)
+            row = values_of(line, self.separator)
             if len(row) != len(self.columns):
                 return False
             numeric = {column for column in numeric if _is_number(row[column])}
         return bool(numeric)
 
     def _decoded(self, chunk: Chunk) -> list[str]:
-        """Decode the lines of a chunk, and report those that are not UTF-8."""
+        """Decode the lines of a chunk, and report those that are not text."""
         lines = []
         for offset, line in enumerate(chunk.data.split(b"\n")):
-            try:
-                lines.append(line.decode("utf-8") + "\n")
-            except UnicodeDecodeError as error:
-                problem = f"not UTF-8 text at byte {error.start + 1}"
-                self.bad.report(self.path, chunk.line + offset, problem)
-                lines.append("\n")  # keeps the line numbers
+            problem = self._text.not_text(line)
+            if problem:
+                self.bad.report(self.path, chunk.line + offset, problem, REMEDY)
+            lines.append("\n" if problem else line.decode("utf-8") + "\n")  # a blank line keeps the line numbers
         return lines
 
     def _unique_columns(self) -> list[str]:
         """Return the column names, with the skipped columns ("_") numbered."""
-        return [f"_{column}" if name == "_" else name for column, name in enumerate(self.columns)]
+        return [f"_{column}" if name == SKIPPED else name for column, name in enumerate(self.columns)]
 
 
-def _separator(line: str, header: Sequence[str] | None) -> str:
-    """Choose the separator of line 1; see DelimitedReader."""
-    fitting = [mark for mark in SEPARATORS if header and len(_values(line, mark)) == len(header)]
-    return max(fitting or SEPARATORS, key=line.count)
-
-
-def _values(line: str, separator: str) -> list[str]:
-    """Return the values of a line that is one record; [] if it cannot be one."""
-    try:
-        return next(csv.reader([line], delimiter=separator), [])
-    except csv.Error:
-        return []
+def _without_blank_rows(frame: pl.DataFrame) -> pl.DataFrame:
+    """Drop the rows of blank lines."""
+    values = [series.str.strip_chars().fill_null("") == "" for series in frame.get_columns() if series.name != LINE]
+    blank = values[0]
+    for value in values[1:]:
+        blank &= value
+    return frame.filter(~blank)
 
 
 def _is_number(value: str) -> bool:
@@ -191,25 +234,3 @@ def _is_number(value: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _names(line: str, separator: str, path: Path) -> list[str]:
-    """Parse the header line."""
-    try:
-        return next(csv.reader([line], delimiter=separator), [])
-    except csv.Error as error:
-        raise DataError(f"{path}: line 1 is not a line of column names ({error})") from None
-
-
-def _first_line(path: Path) -> str:
-    """Read line 1 of a file."""
-    start = read_start(path).removeprefix(b"\xef\xbb\xbf")
-    line = start.split(b"\n")[0]
-    if not start.strip():
-        raise EmptyFileError(f"{path} is empty: expected reviews")
-    if not line.strip():
-        raise DataError(f"{path}: line 1 is blank: expected the names of the columns")
-    try:
-        return line.decode("utf-8").rstrip("\r")
-    except UnicodeDecodeError:
-        raise DataError(f"{path}: line 1 is not UTF-8 text: expected the names of the columns") from None

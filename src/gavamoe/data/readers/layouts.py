@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from gavamoe.data.readers.headers import (
+    METADATA_SYNONYMS,
+    SYNONYMS,
+    is_review_record,
+    normalize,
+    pick,
+    pick_known,
+)
 from gavamoe.data.scale import RatingScale
 from gavamoe.errors import DataError
 
@@ -13,6 +20,8 @@ REQUIRED = ("user", "item", "rating")
 # Column names of gavamoe itself, which a file of any format may have in addition.
 OPTIONAL_COLUMNS = ("feature", "opinion", "sentiment", "split")
 STARS = RatingScale.between(1, 5)
+# Instead of a column: every review is by a reviewer of its own; the item is the file's name; there are no texts.
+NONE = "none"
 
 
 @dataclass(frozen=True)
@@ -21,12 +30,14 @@ class Layout:
 
     Args:
         name: the format.
-        columns: source column of each review column that the format has.
+        columns: source column of each review column that the format has. Without a user, every review is by a reviewer
+            of its own; without an item, the item is the file's name.
         scale: the rating scale that the format defines; None to infer it.
         distinctive: further columns that distinguish the format from others.
         guessed: which review columns were guessed from the names of the source columns.
         other_text: another column that could be the text, if the user named none. It is an error if all texts are
             empty and there is such a column.
+        text_wanted: whether no column is the text although the user did not say that there is none.
     """
 
     name: str
@@ -35,6 +46,7 @@ class Layout:
     distinctive: tuple[str, ...] = ()
     guessed: tuple[str, ...] = ()
     other_text: str | None = None
+    text_wanted: bool = False
 
     def matches(self, found: list[str]) -> bool:
         """Return whether a file with these columns is in this format.
@@ -43,7 +55,7 @@ class Layout:
         texts would be lost.
         """
         named = all(name in found for name in (*(self.columns[column] for column in REQUIRED), *self.distinctive))
-        return named and (self.columns["text"] in found or pick_column(found, SYNONYMS["text"]) is None)
+        return named and (self.columns["text"] in found or pick(found, SYNONYMS["text"]) is None)
 
 
 LAYOUTS = (
@@ -117,46 +129,46 @@ LAYOUTS = (
         distinctive=("explanation",),
     ),
 )
-# Column names that tables use, the most likely first; compared without case and punctuation.
-SYNONYMS = {
-    "user": "user userid uid username userkey reviewerid reviewer customerid customer authorid author memberid critic",
-    "item": "item itemid iid parentasin asin productid product businessid movieid movie bookid book hotelid hotel",
-    "rating": "rating stars overall score starrating ratingscore reviewscore overallrating",
-    "text": "text reviewtext reviewbody reviewcontent content comment comments review body explanation sentence",
-    "feature": "feature aspect",
-    "opinion": "opinion",
-    "sentiment": "sentiment",
-    "timestamp": "timestamp unixreviewtime unixtime time date datetime reviewdate reviewtime createdat",
-    "split": "split",
-}
 HOTEL_NAME = "HotelInfo.Name"  # item metadata within the reviews, in a TripAdvisor file of one hotel
-METADATA_SYNONYMS = {
-    "title": "hotelinfoname title name itemname producttitle productname",
-    "categories": "categories category genres genre",
-    "description": "description synopsis summary overview plot about",
-}
 FORMATS = ("amazon", "yelp", "tripadvisor", "pepler", "xrec", "table")
 
 
-def find_layout(found: Iterable[str], named: Mapping[str, str], wanted: str = "auto", place: str = "") -> Layout:
+def find_layout(
+    found: Iterable[str],
+    named: Mapping[str, str],
+    wanted: str = "auto",
+    place: str = "",
+    item_from_file: bool = False,
+    prepares: bool = True,
+) -> Layout:
     """Choose the layout of a file from its columns.
 
     Args:
         found: the columns of the file.
-        named: source columns that the user named, by review column; they take precedence over every layout.
+        named: source columns that the user named, by review column; they take precedence over every layout. NONE says
+            that there is no such column, unless a column has that name.
         wanted: a format, or auto.
         place: the file, for messages.
+        item_from_file: whether the item is the file's name.
+        prepares: whether messages may advise the options of `prepare`.
 
     Raises:
         DataError: no layout matches; says which column is missing, which were found, and how to name one.
     """
     found = list(found)
+    absent = {column for column, source in named.items() if source == NONE and NONE not in found}
+    if not absent <= {"user", "text", "timestamp", "feature", "split"}:
+        raise DataError(f"{place}: reviews need an item and a rating; none is possible for user and text only")
+    named = {column: source for column, source in named.items() if column not in absent}
     for column, source in named.items():
         if source not in found:
             raise DataError(f"{place} has no column {source} (named as {column}); found {', '.join(found)}")
-    layout = _match(found, wanted, place) if not named and wanted != "table" else None
-    layout = layout or _guess(found, named, place)
-    return layout if "text" in named else replace(layout, other_text=_other_text(found, layout))
+    absent |= {"item"} if item_from_file else set()
+    layout = _match(found, wanted, place) if not named and not absent and wanted != "table" else None
+    layout = layout or _guess(found, named, absent, place, prepares)
+    if "text" in named or "text" in absent:
+        return layout
+    return replace(layout, other_text=_other_text(found, layout), text_wanted=layout.columns.get("text") not in found)
 
 
 def is_item_metadata(columns: Sequence[str]) -> bool:
@@ -166,7 +178,7 @@ def is_item_metadata(columns: Sequence[str]) -> bool:
     the item's mean rating.
     """
     described = any(pick_column(columns, names) for names in METADATA_SYNONYMS.values())
-    has = {column: pick_column(columns, SYNONYMS[column]) is not None for column in ("item", "user", "rating", "text")}
+    has = {column: pick(columns, SYNONYMS[column]) is not None for column in ("item", "user", "rating", "text")}
     return described and has["item"] and not has["user"] and not (has["rating"] and has["text"])
 
 
@@ -175,8 +187,7 @@ def pick_column(columns: Sequence[str], names: str) -> str | None:
 
     Case and punctuation are ignored.
     """
-    by_name = {_normalize_name(name): name for name in reversed(columns)}
-    return next((by_name[name] for name in names.split() if name in by_name), None)
+    return pick(columns, [normalize(name) for name in names.split()])
 
 
 def _match(found: list[str], wanted: str, place: str) -> Layout | None:
@@ -192,29 +203,47 @@ def _match(found: list[str], wanted: str, place: str) -> Layout | None:
 
 def _other_text(found: list[str], layout: Layout) -> str | None:
     """Return another column that could be the text."""
-    return pick_column([name for name in found if name not in layout.columns.values()], SYNONYMS["text"])
+    return pick([name for name in found if name not in layout.columns.values()], SYNONYMS["text"])
 
 
-def _guess(found: list[str], named: Mapping[str, str], place: str) -> Layout:
+def _guess(found: list[str], named: Mapping[str, str], absent: set[str], place: str, prepares: bool) -> Layout:
     """Guess the layout of a table from its column names."""
+    known = pick_known(found)
     columns = dict(named)
+    columns |= {c: s for c, s in known.items() if c not in columns and c not in absent and s not in columns.values()}
     for column, names in SYNONYMS.items():
-        guess = pick_column(found, names)
-        if column not in columns and guess is not None and guess not in columns.values():
+        if column in columns or column in absent:
+            continue
+        free = [name for name in found if name not in columns.values()]
+        guess = pick(free, names, any_prefix=True)
+        if guess is not None:
             columns[column] = guess
-    missing = [column for column in REQUIRED if column not in columns]
+    if "item" not in columns and "item" not in absent and is_review_record(found):
+        # The fields of the review carry a prefix: the others, such as `name`, are those of the item.
+        guess = pick([name for name in found if name not in columns.values()], ("id", "name", "title"))
+        columns |= {"item": guess} if guess else {}
+    if "text" not in columns and "text" not in absent and "opinion" in columns and "feature" not in columns:
+        columns["text"] = columns.pop("opinion")  # an opinion without its feature is the whole text
+    missing = [column for column in REQUIRED if column not in columns and column not in absent]
     if missing:
-        raise DataError(
-            f"{place} has no column that could be the {missing[0]}; found {', '.join(found)}; name it with "
-            f"--{missing[0]}-col, or all columns with --columns when the file has no header"
-        )
+        raise DataError(_describe_missing(missing[0], found, place, prepares))
     guessed = tuple(column for column, source in columns.items() if column not in named and source != column)
     return Layout("table", columns, guessed=guessed)
 
 
-def _normalize_name(name: str) -> str:
-    """Return a column name without case and punctuation, for comparison."""
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+def _describe_missing(column: str, found: list[str], place: str, prepares: bool) -> str:
+    """Describe a column that no name fits, and what to do."""
+    message = f"{place} has no column that could be the {column}; found {', '.join(found)}; "
+    if not prepares:
+        return message + f"name the columns as `prepare` was told, or rename that column to {column}"
+    further = {
+        "user": " (--user-col none where no column is: then every review is by a reviewer of its own)",
+        "item": " (--item-from-file where every file holds the reviews of one item)",
+    }
+    return message + (
+        f"name it with --{column}-col{further.get(column, '')}, or all columns with --columns when the file has no "
+        "header"
+    )
 
 
 def _expected(name: str) -> str:

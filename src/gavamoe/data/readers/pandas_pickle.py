@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from gavamoe.data.readers.inputs import InputFile
 from gavamoe.data.readers.safe_unpickle import load_pickle
 from gavamoe.errors import DataError
 
@@ -167,11 +168,11 @@ STAND_INS: Mapping[str, Any] = {
 }
 
 
-def load_frame(path: Path) -> Any:
+def load_frame(source: InputFile | Path) -> Any:
     """Load a pickle of plain values or of a pandas frame.
 
     Args:
-        path: the file.
+        source: the file.
 
     Returns:
         A frame as a dict of columns (lists); plain values as they are.
@@ -179,13 +180,14 @@ def load_frame(path: Path) -> Any:
     Raises:
         DataError: the pickle names anything else, or the frame's format is unknown.
     """
-    value = load_pickle(path, STAND_INS)
+    value = load_pickle(source, STAND_INS)
     if not isinstance(value, _Recorded):
         return value
     try:
         return _columns(value)
     except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: the pickled pandas frame is of an unknown version: {error}") from error
+        place = source.place if isinstance(source, InputFile) else source
+        raise DataError(f"{place}: the pickled pandas frame is of an unknown version: {error}") from error
 
 
 def _columns(frame: _Recorded) -> dict[str, list[Any]]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import polars as pl
+from polars.selectors import by_name
 
-from gavamoe.data.readers.lines import EmptyFileError
+from gavamoe.data.readers.inputs import EmptyFileError, InputFile
+from gavamoe.data.readers.reading import Reading, printable
 from gavamoe.data.readers.rows import LINE
 from gavamoe.errors import DataError
 
@@ -18,17 +19,19 @@ class ParquetReader:
     """Read the rows of a Parquet file; `line` is the row number.
 
     Args:
-        path: the file.
+        source: the file.
 
     Raises:
         DataError: the file is not Parquet.
         EmptyFileError: the file has no rows.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, source: InputFile) -> None:
+        self.path = source.path
+        self._source = source
+        path = source.place
         try:
-            self._file = pl.scan_parquet(path, glob=False)
+            self._file = pl.scan_parquet(source.on_disk(), glob=False)
             self._schema = self._file.collect_schema()
             self._rows: int = self._file.select(pl.len()).collect().item()
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
@@ -36,6 +39,12 @@ class ParquetReader:
         self.columns = list(self._schema)
         if not self._rows:
             raise EmptyFileError(f"{path} is empty: expected reviews")
+
+    @property
+    def reading(self) -> Reading:
+        """Return how the file was read."""
+        source = self._source
+        return Reading("parquet", containers=source.containers, member=source.member, passed_over=source.passed_over)
 
     def batches(self, wanted: Sequence[str]) -> Iterator[pl.DataFrame]:
         """Yield the wanted columns as strings, with `line`, the row number from 1."""
@@ -52,7 +61,7 @@ def _as_string(name: str, dtype: pl.DataType | None) -> pl.Expr:
     """Convert a column to strings; a nested value becomes its JSON text, as JSON lines give it."""
     if dtype is None:
         return pl.lit(None, pl.String).alias(name)
-    column = pl.col(name)
+    column: pl.Expr = by_name(name).as_expr()  # not pl.col: `*` or `^a.*$` is the column of that name, not a pattern
     if dtype.is_nested():
         column = pl.struct(value=column).struct.json_encode().str.json_path_match("$.value").alias(name)
     elif dtype == pl.Binary:
@@ -61,4 +70,4 @@ def _as_string(name: str, dtype: pl.DataType | None) -> pl.Expr:
 
 
 def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    return printable(str(error).splitlines()[0], 160) if str(error) else type(error).__name__

@@ -8,8 +8,9 @@ from typing import Any
 
 import polars as pl
 
-from gavamoe.data.readers.lines import EmptyFileError
+from gavamoe.data.readers.inputs import EmptyFileError, InputFile
 from gavamoe.data.readers.pandas_pickle import load_frame
+from gavamoe.data.readers.reading import Reading
 from gavamoe.data.readers.rows import LINE, string_schema
 from gavamoe.errors import DataError
 
@@ -27,7 +28,7 @@ class PickleReader:
     from the index files. XRec frames contain only liked pairs: they get the rating 1, and `split` from the file name.
 
     Args:
-        path: the file.
+        source: the file.
         index: the directory of the index files; None to use the first one beside the file, if there is one.
 
     Raises:
@@ -35,9 +36,10 @@ class PickleReader:
         EmptyFileError: the list has no records.
     """
 
-    def __init__(self, path: Path, index: Path | None = None) -> None:
-        self.path = path
-        value = load_frame(path)
+    def __init__(self, source: InputFile, index: Path | None = None) -> None:
+        self.path = path = source.path
+        self._source = source
+        value = load_frame(source)
         if value == []:
             raise EmptyFileError(f"{path} has no reviews")
         if isinstance(value, list) and value and all(isinstance(record, dict) for record in value):
@@ -51,6 +53,12 @@ class PickleReader:
                 f"{path}: expected a pickled list of review dicts, or a data frame; found {_describe(value)}"
             )
         self.columns = list(self._values)
+
+    @property
+    def reading(self) -> Reading:
+        """Return how the file was read."""
+        source = self._source
+        return Reading("pickle", containers=source.containers, member=source.member, passed_over=source.passed_over)
 
     def batches(self, wanted: Sequence[str]) -> Iterator[pl.DataFrame]:
         """Yield the wanted columns as strings, with `line`, the record number from 1."""

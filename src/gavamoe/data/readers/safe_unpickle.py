@@ -8,17 +8,18 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from gavamoe.data.readers.lines import EmptyFileError, read_blocks
+from gavamoe.data.readers.inputs import EmptyFileError, InputFile, locate
+from gavamoe.data.readers.reading import printable
 from gavamoe.errors import DataError
 
 BUILTINS: Mapping[str, Any] = {"builtins.set": set, "builtins.frozenset": frozenset, "builtins.slice": slice}
 
 
-def load_pickle(path: Path, allowed: Mapping[str, Any] | None = None) -> Any:
+def load_pickle(source: InputFile | Path, allowed: Mapping[str, Any] | None = None) -> Any:
     """Load a pickle of builtin values.
 
     Args:
-        path: the file.
+        source: the file.
         allowed: further names that may appear in the pickle, each with the object that replaces it.
 
     Returns:
@@ -28,7 +29,9 @@ def load_pickle(path: Path, allowed: Mapping[str, Any] | None = None) -> Any:
         DataError: the file contains another name (it could run code when loaded), or is damaged.
         EmptyFileError: the file is empty.
     """
-    data = b"".join(read_blocks(path))
+    source = locate(source) if isinstance(source, Path) else source
+    path = source.path
+    data = b"".join(source.blocks(16 << 20))
     if not data:
         raise EmptyFileError(f"{path} is empty: expected reviews")
     try:
@@ -59,4 +62,4 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return printable((str(error).splitlines() or [type(error).__name__])[0], 160)

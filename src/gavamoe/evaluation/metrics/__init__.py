@@ -2,5 +2,5 @@
 
 Modules: `metric` (the interface); tables of the field: `bleu`, `rouge`, `diversity`, `features`, `rating`;
 further metrics: `surface`, `rouge_score`, `sacrebleu`, `hallucination`, `coherence`, `similarity`.
-May import: `gavamoe.errors`, `gavamoe.evaluation.outputs`.
+May import: `gavamoe.errors`, `gavamoe.evaluation.outputs`, `gavamoe.words`.
 """

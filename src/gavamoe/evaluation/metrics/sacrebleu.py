@@ -36,6 +36,11 @@ def sacrebleu_statistics(outputs: Outputs) -> np.ndarray:
     return np.array(rows, dtype=float)
 
 
+def conditions(outputs: Outputs) -> dict[str, str]:
+    """Return how texts of scripts without blanks are split; empty for other texts."""
+    return {"sacrebleu": "each character is a word, as with tokenize zh; the rest 13a"} if outputs.has_unspaced else {}
+
+
 def sacrebleu_value(totals: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Return corpus BLEU from summed statistics [b, 10] with sacrebleu's own arithmetic, [b]."""
     from sacrebleu.metrics import BLEU

@@ -17,6 +17,7 @@ import torch
 from gavamoe.errors import InputError
 from gavamoe.evaluation.metrics.metric import Metric
 from gavamoe.evaluation.outputs import Outputs, Words
+from gavamoe.words import join_words
 
 BATCH = 64
 MAX_TOKENS = 512  # longer texts are cut
@@ -75,7 +76,7 @@ class SimilarityModel:
     def _token_vectors(self, texts: Sequence[Words]) -> Iterator[torch.Tensor]:
         """Yield the unit vectors of each text's tokens, [tokens, hidden], without the tokenizer's special tokens."""
         encoded = self.tokenizer(
-            [" ".join(words) or "." for words in texts],
+            [join_words(words) or "." for words in texts],
             return_tensors="pt",
             padding=True,
             truncation=True,

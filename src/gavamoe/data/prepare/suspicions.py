@@ -1,0 +1,100 @@
+"""Name what looks like a convention for "missing", or has a share of the reviews that nobody has by chance."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from gavamoe.data.prepare.ingest import Ingested
+from gavamoe.data.scale import RatingScale
+
+# A single user, item, text or day is suspicious from this share on, if it also has so many times the reviews of the
+# median one; of small files nothing is said.
+SHARES = {"user": 0.10, "item": 0.5, "day": 0.20, "text": 0.05}
+TIMES_THE_MEDIAN = 10
+MIN_REVIEWS, MIN_COUNT = 100, 20
+RATING_SHARE = 0.97
+WIDEST_STARS = 10
+TEXTS_PER_PART, MAX_TEXTS = 20_000, 200_000
+EARLY_TIME = 3650 * 86400  # ten years from 1970: no public reviews are so old
+REMEDIES = {
+    "user": "if it names nobody, --anonymous {name} says so",
+    "item": "check --item-col",
+    "day": "check --timestamp-col: it may be the day of an export",
+    "text": "it may stand for no text",
+}
+
+
+def find_suspicions(ingested: Ingested, keys: pl.DataFrame, scale: RatingScale) -> list[str]:
+    """Return a line for each suspicion about the reviews that were read.
+
+    Args:
+        ingested: the reviews of all sources, for a sample of their texts.
+        keys: user, item, rating, timestamp of every review.
+        scale: the rating scale.
+    """
+    n = keys.height
+    lines = [*_zeros(keys["rating"], scale), *_empty_levels(keys["rating"], scale)]
+    times = keys["timestamp"].drop_nulls()
+    if len(times) and (times < EARLY_TIME).all() and n >= MIN_REVIEWS:
+        lines.append("every time lies in the 1970s: if the times are not seconds, --time-format says what they are")
+    if n < MIN_REVIEWS:
+        return lines
+    days = (keys["timestamp"] // 86400).drop_nulls()
+    for what, values in (("user", keys["user"]), ("item", keys["item"]), ("text", _sample_texts(ingested))):
+        lines += _dominant(what, values)
+    for line in _dominant("day", pl.Series(days).cast(pl.Int32).cast(pl.Date).cast(pl.String)):
+        lines.append(line)
+    rating, count = _most_frequent(keys["rating"])
+    if scale.levels > 2 and count >= RATING_SHARE * n:
+        lines.append(f"{count / n:.0%} of the reviews have the rating {rating:g}: check --rating-col")
+    return lines
+
+
+def _zeros(rating: pl.Series, scale: RatingScale) -> list[str]:
+    """Suspect ratings of 0 among stars."""
+    zeros = int((rating == 0).sum())
+    if not zeros or scale.levels <= 2 or scale.bounds[0] < 0 or scale.bounds[1] > WIDEST_STARS:
+        return []
+    return [
+        f"{zeros:,} ratings ({zeros / len(rating):.1%}) are 0, which many sites write for not rated: --unrated 0 drops "
+        "these reviews"
+    ]
+
+
+def _empty_levels(rating: pl.Series, scale: RatingScale) -> list[str]:
+    """Name the levels that no rating has."""
+    found = set(scale.to_level(rating).unique().to_list())
+    empty = [f"{value:g}" for level, value in enumerate(scale.values, start=1) if level not in found]
+    if not empty or len(rating) < MIN_REVIEWS:
+        return []
+    return [f"no rating is {', '.join(empty)}: --scale LOW:HIGH:STEP sets other levels"]
+
+
+def _dominant(what: str, values: pl.Series) -> list[str]:
+    """Suspect the most frequent value if its share is implausible."""
+    if len(values) < MIN_REVIEWS or values.n_unique() < 3:
+        return []
+    counts = values.value_counts()["count"]
+    name, count = _most_frequent(values)
+    if count < max(MIN_COUNT, SHARES[what] * len(values)) or count < TIMES_THE_MEDIAN * float(counts.median() or 0):  # type: ignore[arg-type]
+        return []
+    shown = f'"{str(name)[:40]}"'
+    remedy = REMEDIES[what].format(name=shown)
+    return [f"the {what} {shown} has {count / len(values):.0%} of the reviews: {remedy}"]
+
+
+def _most_frequent(values: pl.Series) -> tuple[object, int]:
+    """Return the most frequent value and its number; of several the least one."""
+    counts = values.rename("value").value_counts(name="n").sort(["n", "value"], descending=[True, False])
+    return counts.row(0)
+
+
+def _sample_texts(ingested: Ingested) -> pl.Series:
+    """Return the first texts of each part."""
+    found: list[pl.Series] = []
+    for path in ingested.paths():
+        found.append(pl.scan_parquet(path, glob=False).select("text").head(TEXTS_PER_PART).collect()["text"])
+        if sum(map(len, found)) >= MAX_TEXTS:
+            break
+    texts = pl.concat(found)
+    return texts.filter(texts != "")
