@@ -181,7 +181,7 @@ GOOD = b'{"prediction": "a", "reference": "b"}\n'
         (b'{"prediction": "a", "reference": "b", "rating": true}\n', ("line 1", "'rating'")),
         (b'{"prediction": "a", "reference": "b", "rating": NaN}\n', ("line 1", "'rating'")),
         (b'{"prediction": "a", "reference": "b", "rating": 1' + b"0" * 400 + b"}\n", ("line 1", "'rating'")),
-        (GOOD + b'{"prediction": "\xff", "reference": "b"}\n', ("line 2", "UTF-8")),
+        (GOOD.replace(b"a", b"\xc3\xa9") + b'{"prediction": "\xff", "reference": "b"}\n', ("line 2", "UTF-8")),
         (gzip.compress(GOOD * 1000)[:-20], ("cut short",)),
     ],
 )
