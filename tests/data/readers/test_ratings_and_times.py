@@ -234,6 +234,16 @@ def test_one_text_and_one_day_with_an_implausible_share_are_named(tmp_path: Path
     assert 'the day "2019-05-01" has 34% of the reviews' in warned
 
 
+def test_times_before_1950_are_warned_of(tmp_path: Path) -> None:
+    path = table(tmp_path, date=lambda n: "1927-09-23" if n == 5 else "2018-03-04")
+    card = prepare([path], tmp_path / "out")
+    assert card["warnings"] == [
+        "1 times lie before 1950, the first on 1927-09-23: check --timestamp-col and --time-format"
+    ]
+    path = table(tmp_path, date=lambda n: f"{n % 28 + 1:02}.03.{n % 90 + 10}")
+    assert "warnings" not in prepare([path], tmp_path / "out")  # two digits are never such a year
+
+
 def test_words_for_missing_values_are_no_texts_and_no_items(tmp_path: Path) -> None:
     words = ["nan", "None", "null", "N/A", "\\N"]
     path = table(tmp_path, text=lambda n: words[n % 5] if n % 2 else f"The story {n} is kind.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 import polars as pl
 
 from gavamoe.data.prepare.ingest import Ingested
@@ -15,6 +17,7 @@ MIN_REVIEWS, MIN_COUNT = 100, 20
 RATING_SHARE = 0.97
 WIDEST_STARS = 10
 TEXTS_PER_PART, MAX_TEXTS = 20_000, 200_000
+UNUSUAL_TIME = -631_152_000  # 1950: newspapers printed reviews, but few are in data sets
 EARLY_TIME = 3650 * 86400  # ten years from 1970: no public reviews are so old
 REMEDIES = {
     "user": "if it names nobody, --anonymous {name} says so",
@@ -37,6 +40,10 @@ def find_suspicions(ingested: Ingested, keys: pl.DataFrame, scale: RatingScale) 
     times = keys["timestamp"].drop_nulls()
     if len(times) and (times < EARLY_TIME).all() and n >= MIN_REVIEWS:
         lines.append("every time lies in the 1970s: if the times are not seconds, --time-format says what they are")
+    old = int((times < UNUSUAL_TIME).sum())
+    if old:
+        first = _day(int(times.min()))  # type: ignore[arg-type]
+        lines.append(f"{old:,} times lie before 1950, the first on {first}: check --timestamp-col and --time-format")
     if n < MIN_REVIEWS:
         return lines
     days = (keys["timestamp"] // 86400).drop_nulls()
@@ -48,6 +55,11 @@ def find_suspicions(ingested: Ingested, keys: pl.DataFrame, scale: RatingScale) 
     if scale.levels > 2 and count >= RATING_SHARE * n:
         lines.append(f"{count / n:.0%} of the reviews have the rating {rating:g}: check --rating-col")
     return lines
+
+
+def _day(seconds: int) -> str:
+    """Return the day of a time."""
+    return (datetime(1970, 1, 1) + timedelta(seconds=seconds)).date().isoformat()
 
 
 def _zeros(rating: pl.Series, scale: RatingScale) -> list[str]:

@@ -28,8 +28,9 @@ FIRST_CLEAR_EPOCH = 1e8
 YEARS = (1950, 2100)
 SPREADSHEET_DAYS = (18264, 73050)  # 1950-01-01 to 2099-12-31
 SPREADSHEET_EPOCH = 25569  # the spreadsheet day of 1970-01-01
-# No review is older or younger: such times are placeholders or misread, and count as not understood.
-EARLIEST = int(datetime(1950, 1, 1, tzinfo=UTC).timestamp())
+# No review is older or younger: such times are placeholders, 1900-01-01 among them, or misread, and count as not
+# understood. `prepare` warns of those before 1950.
+EARLIEST = int(datetime(1900, 1, 2, tzinfo=UTC).timestamp())
 LATEST = int(datetime(2101, 1, 1, tzinfo=UTC).timestamp())
 # One order of day and month needs so many times the evidence of the other one.
 DOMINANCE = 20
