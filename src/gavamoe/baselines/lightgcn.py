@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gavamoe.checkpoint import copy_tensors
 from gavamoe.data.dataset import InteractionArrays
 
 Objective = Literal["ranking", "rating"]
@@ -141,7 +142,7 @@ def fit(
         # Drawn once: with new negative items every epoch, the validation loss would fluctuate by chance.
         negatives = model.unreviewed(valid_columns[0]) if objective == "ranking" else None
         optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=LEARNING_RATE)
-        best, best_weights, stale = np.inf, _copy(model), 0
+        best, best_weights, stale = np.inf, copy_tensors(model.state_dict().items()), 0
         for _ in range(epochs):
             model.train()
             for chosen in torch.randperm(len(train)).split(BATCH_SIZE):
@@ -152,7 +153,7 @@ def fit(
                 loss = float(model.loss(objective, *valid_columns, negatives))
             stale = 0 if loss < best else stale + 1
             if stale == 0:
-                best, best_weights = loss, _copy(model)
+                best, best_weights = loss, copy_tensors(model.state_dict().items())
             if stale >= PATIENCE:
                 break
         model.load_state_dict(best_weights)
@@ -185,7 +186,3 @@ class LightGCNRatings:
 def _tensors(arrays: InteractionArrays) -> tuple[Tensor, Tensor, Tensor]:
     user, item, level = (torch.from_numpy(column) for column in (arrays.user_id, arrays.item_id, arrays.level))
     return user, item, level.float()
-
-
-def _copy(model: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}

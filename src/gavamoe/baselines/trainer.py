@@ -22,7 +22,7 @@ from torch import Tensor
 
 from gavamoe.baselines.data import Vocabulary
 from gavamoe.baselines.text_model import Phase, TextModel
-from gavamoe.checkpoint import load_state, save_state
+from gavamoe.checkpoint import copy_tensors, load_state, save_state
 from gavamoe.progress import track
 
 VALIDATION_BATCH = 128
@@ -94,7 +94,7 @@ class _Trainer:
             {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
         ]
         self.optimizer = torch.optim.AdamW(groups, lr=phase.learning_rate)
-        self.best = _copy(self.model)
+        self.best = copy_tensors(self.model.saved_tensors())
 
     def _run_epoch(self, phase: Phase) -> dict[str, Any]:
         progress, started = self.progress, time.perf_counter()
@@ -105,7 +105,7 @@ class _Trainer:
         progress.epoch += 1
         progress.stale = 0 if objective < progress.best else progress.stale + 1
         if progress.stale == 0:
-            progress.best, self.best = objective, _copy(self.model)
+            progress.best, self.best = objective, copy_tensors(self.model.saved_tensors())
         record = {
             "phase": phase.name,
             "epoch": progress.epoch,
@@ -173,7 +173,7 @@ class _Trainer:
         optimizer = self.optimizer.state_dict() if self.progress.phase < len(self.model.phases) else {}
         return {
             "progress": vars(self.progress),
-            "weights": _copy(self.model),
+            "weights": copy_tensors(self.model.saved_tensors()),
             "best": self.best,
             "optimizer": optimizer,
         }
@@ -188,8 +188,3 @@ class _Trainer:
 
     def _load(self, weights: dict[str, Tensor]) -> None:
         self.model.load_state_dict(weights, strict=False)
-
-
-def _copy(model: TextModel) -> dict[str, Tensor]:
-    """Return copies of the saved tensors, which exclude a frozen base model."""
-    return {name: tensor.detach().clone() for name, tensor in model.saved_tensors()}
