@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gavamoe.service.metrics import Metrics
@@ -99,6 +100,8 @@ class Gatekeeper:
                 await self.app(scope, receive_limited, send_with_headers)
             else:
                 await _refuse(send_with_headers, *refusal)
+        except ClientDisconnect:
+            status = CLIENT_GONE
         except Exception:
             LOG.exception("a request failed", extra={"event": "request_failed", "id": request_id})
             if not status:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import threading
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
@@ -50,7 +52,8 @@ def serve(path: Path, settings: ServiceSettings, open_page: bool, on_ready: Call
         server = _Server(config, lambda: on_ready(address_of(listener), service))
         if open_page:
             server.opens = address_of(listener)
-        server.run(sockets=[listener])
+        with _uvicorn_handles_signals():
+            server.run(sockets=[listener])
     finally:
         listener.close()
 
@@ -87,6 +90,20 @@ def address_of(listener: socket.socket) -> str:
     if not is_loopback(host) and host in ("0.0.0.0", "::"):
         host = "127.0.0.1"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+@contextmanager
+def _uvicorn_handles_signals() -> Iterator[None]:
+    """Make an orderly shutdown the end of the matter: uvicorn raises the signal again when it has finished."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _Server(uvicorn.Server):
