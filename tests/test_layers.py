@@ -119,11 +119,11 @@ SHORT_MODULES: dict[str, str] = {
     "gavamoe.errors": "every folder imports the errors, and they import nothing",
     "gavamoe.markdown": "a helper that three folders share, and none of them is below the others",
     "gavamoe.data.sentences": "the name by which scripts import what features needs too",
-    "gavamoe.cli.demo": "one file per command",
     "gavamoe.cli.diagnose": "one file per command",
     "gavamoe.cli.options": "options that several commands share",
     "gavamoe.evaluation.metrics.hallucination": "one file per family of metrics",
     "gavamoe.evaluation.metrics.surface": "one file per family of metrics",
+    "gavamoe.service.search": "an index that the service builds once, apart from the routes that read it",
 }
 
 

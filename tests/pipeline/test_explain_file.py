@@ -109,7 +109,7 @@ def test_oracle_conditions_are_stated_in_every_row(explainer, tmp_path):
             "line 3: no rating that is a number",
         ),
         ("user,item\nu01,i01\nu02,\n", Condition(), "line 3: no item"),
-        ("user,movie\nu01,i01\n", Condition(), "no column item"),
+        ("user,shelf\nu01,i01\n", Condition(), "no column item"),
         ("user,item\n", Condition(), "no pairs"),
     ],
 )

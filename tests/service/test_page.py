@@ -40,7 +40,8 @@ def plain(text: str) -> str:
 
 
 def explanation_of(page: Page, user: str, item: str) -> Any:
-    body = {"pairs": [{"user": user, "item": item}], "evidence": 5, "experts": True}
+    decoding = {"candidates": 1}  # the page streams a single draft
+    body = {"pairs": [{"user": user, "item": item}], "evidence": 5, "experts": True, "decoding": decoding}
     return ask(page.url, "/v1/explain", body)["explanations"][0]
 
 

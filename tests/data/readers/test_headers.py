@@ -102,7 +102,7 @@ def test_names_of_columns_are_data_never_patterns(tmp_path: Path, name: str) -> 
 def test_named_columns_for_a_file_with_a_header_are_refused(tmp_path: Path) -> None:
     (tmp_path / "r.tsv").write_text("user_id:token\titem_id:token\trating:float\nu1\ti1\t3\nu2\ti1\t4\n")
     options = PrepareOptions(read=ReadOptions(header=("user", "item", "rating")))
-    with pytest.raises(DataError, match=r"line 1 names the columns already \(user_id:token.*leave out --columns"):
+    with pytest.raises(DataError, match=r"line 1 names the columns itself \(user_id:token.*leave it out"):
         prepare([tmp_path / "r.tsv"], tmp_path / "out", options)
 
 
