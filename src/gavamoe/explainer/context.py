@@ -130,17 +130,22 @@ class ContextBuilder:
         gamma = self.preference.responsibilities(user, item).cpu().numpy()
         return PreferenceOutput(level, gamma, self.clusters.assign(self.preference, user_id, item_id))
 
-    def build(self, frame: pl.DataFrame, condition: Condition) -> tuple[PairContext, PreferenceOutput]:
+    def build(
+        self, frame: pl.DataFrame, condition: Condition, guest_ids: np.ndarray | None = None
+    ) -> tuple[PairContext, PreferenceOutput]:
         """Return what the prompts of named pairs state under a condition, and stage 1's prediction.
 
         Args:
             frame: columns user and item; rating and feature where the condition says `given`.
             condition: where the prompt's rating and feature come from.
+            guest_ids: user ids to use instead of those of the names, [N]; -1 looks the name up (`guests`).
 
         Raises:
             DataError: A column that the condition needs is missing.
         """
         user_id = np.array([self.catalog.user_id(name) for name in frame["user"].to_list()], dtype=np.int64)
+        if guest_ids is not None:
+            user_id = np.where(guest_ids >= 0, guest_ids, user_id)
         item_id = np.array([self.catalog.item_id(name) for name in frame["item"].to_list()], dtype=np.int64)
         predicted = self.predict_preference(user_id, item_id)
         level: Sequence[int | None] = [None] * len(frame)

@@ -14,6 +14,7 @@ A query reads only the sentences of its item. Shape suffixes: N sentences or pai
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -105,6 +106,13 @@ class EvidenceIndex:
     ) -> EvidenceIndex:
         """Index training reviews (user_id, item_id, level, text, feature) with the cluster of each review."""
         return cls(sentence_table(train, cluster_N, extractor).lazy(), users_UD, levels)
+
+    def with_users(self, latents_MD: np.ndarray) -> EvidenceIndex:
+        """Return an index that knows M further users by their latent means; ids continue after the last user."""
+        self._column, self._mean_squared_distance  # noqa: B018 - read before the copy, which then has them too
+        view = copy.copy(self)
+        object.__setattr__(view, "users_UD", np.concatenate([self.users_UD, latents_MD.astype(self.users_UD.dtype)]))
+        return view
 
     def retrieve(self, query: Query, count: int) -> list[EvidenceSentence]:
         """Return up to `count` sentences, best first, with no author and no text twice."""

@@ -5,6 +5,7 @@ explain, stream, explain_batch --> _explain: context -> generate -> expert usage
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Generator, Sequence
 from pathlib import Path
@@ -22,8 +23,15 @@ from gavamoe.distributed import default_device
 from gavamoe.errors import DataError, InputError, RunError
 from gavamoe.explainer.context import ContextBuilder, PreferenceOutput, pair_frame, single_pair
 from gavamoe.explainer.expert_usage import ExpertReport, TokenExperts, expert_usage, experts_by_token, usage_of_texts
-from gavamoe.explainer.explanation import Explanation
+from gavamoe.explainer.explanation import Explanation, UserSource
 from gavamoe.explainer.generate import GeneratedText, generate
+from gavamoe.explainer.guests import (
+    History,
+    UserHistory,
+    context_with_guests,
+    estimate_guests,
+    model_with_guests,
+)
 from gavamoe.explainer.lora import load_model
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.explainer.streaming import TextReader, WordStreamer
@@ -91,6 +99,7 @@ class Explainer:
         rating: float | None = None,
         feature: str | None = None,
         evidence: int = EVIDENCE,
+        history: History | None = None,
         **options: Any,
     ) -> Explanation:
         """Explain one pair.
@@ -101,10 +110,12 @@ class Explainer:
             rating: rating to state in the prompt (condition `given`); None states the predicted one.
             feature: feature to state in the prompt (condition `given`); None states the predicted one.
             evidence: how many sentences by other users to return.
+            history: rated items of the user, as in `explain_batch`.
             options: further arguments of `explain_batch`.
         """
         frame, condition = single_pair(user, item, rating, feature)
-        return self.explain_batch(frame, condition, experts=True, evidence=evidence, **options)[0]
+        options |= {"experts": True, "evidence": evidence, "histories": None if history is None else [history]}
+        return self.explain_batch(frame, condition, **options)[0]
 
     def stream(
         self,
@@ -115,6 +126,7 @@ class Explainer:
         seed: int = 0,
         evidence: int = EVIDENCE,
         decoding: DecodingConfig | None = None,
+        history: History | None = None,
         **options: Any,
     ) -> Generator[str, None, Explanation]:
         """Yield the words of `explain(..., candidates=1)` as they are generated; joined they are its text exactly.
@@ -130,7 +142,10 @@ class Explainer:
         explanations: list[Explanation] = []
 
         def explain(streamer: WordStreamer | None) -> None:
-            explanations.extend(self._explain(frame, condition, decoding, seed, True, evidence, streamer=streamer))
+            view, guest_ids = self._with_guests(None if history is None else [history])
+            explanations.extend(
+                view._explain(frame, condition, decoding, seed, True, evidence, guest_ids, streamer=streamer)
+            )
 
         if decoding.uses_beams or decoding.num_drafts > 1:
             explain(None)
@@ -150,6 +165,7 @@ class Explainer:
         advance: Advance | None = None,
         decoding: DecodingConfig | None = None,
         readers: Sequence[TextReader] | None = None,
+        histories: Sequence[History | None] | None = None,
         **options: Any,
     ) -> list[Explanation]:
         """Explain many pairs and return the explanations in the order of the pairs.
@@ -166,17 +182,35 @@ class Explainer:
             advance: moves the caller's progress bar; without one, this call has its own.
             decoding: how to decode; None is the run's `decoding`.
             readers: one per pair, each receives the words of its text and may leave, which cuts its text short.
+            histories: one per pair, or None where the user is known by name. A history is rated items: mappings with
+                the keys item and rating. The user is then estimated from them alone, whether known or not; an empty
+                history is the unknown user.
             options: single settings of the decoding to replace (`DecodingConfig.with_options`): candidates,
                 mbr_references, and any generation option of transformers (do_sample, num_beams, ...).
 
         Raises:
-            DataError: A column that the condition needs is missing.
+            DataError: A column that the condition needs is missing, or a history is invalid.
         """
         frame, decoding = pair_frame(pairs), (decoding or self.decoding).with_options(**options)
+        view, guest_ids = self._with_guests(histories)
+        settings = (frame, condition, decoding, seed, experts, evidence, guest_ids)
         if advance is not None:
-            return self._explain(frame, condition, decoding, seed, experts, evidence, advance, readers=readers)
+            return view._explain(*settings, advance, readers=readers)
         with track("explanations", len(frame)) as own_bar:
-            return self._explain(frame, condition, decoding, seed, experts, evidence, own_bar, readers=readers)
+            return view._explain(*settings, own_bar, readers=readers)
+
+    def _with_guests(self, histories: Sequence[History | None] | None) -> tuple[Explainer, np.ndarray | None]:
+        """Return an explainer that also has a user for each history, and the user's id for each pair (-1: none)."""
+        if histories is None or all(history is None for history in histories):
+            return self, None
+        estimates, guest_ids = estimate_guests(histories, self.catalog, self.preference)
+        if not estimates:
+            return self, guest_ids
+        view = copy.copy(self)  # with the same lock, as the model's routing state is shared
+        view.context = context_with_guests(self.context, estimates)
+        view.preference = view.context.preference
+        view.model = model_with_guests(self.model, estimates)
+        return view, guest_ids
 
     def _explain(
         self,
@@ -186,11 +220,12 @@ class Explainer:
         seed: int,
         experts: bool,
         evidence: int,
+        guest_ids: np.ndarray | None = None,
         advance: Advance = lambda steps, text: None,
         streamer: WordStreamer | None = None,
         readers: Sequence[TextReader] | None = None,
     ) -> list[Explanation]:
-        pairs, predicted = self.context.build(frame, condition)
+        pairs, predicted = self.context.build(frame, condition, guest_ids)
         references = self.context.reference_sentences
         by_row: dict[int, GeneratedText] = {}
         with self._model_lock:
@@ -216,7 +251,8 @@ class Explainer:
                 rating=float(ratings[row]),
                 cluster=int(predicted.cluster[row]),
                 responsibilities=[float(gamma) for gamma in predicted.responsibilities[row]],
-                cold_user=bool(pairs.user_id[row] == 0),
+                cold_user=not 1 <= pairs.user_id[row] <= self.catalog.n_users,
+                user_source=self._user_source(int(pairs.user_id[row])),
                 cold_item=bool(pairs.item_id[row] == 0),
                 finished=texts[row].finished,
                 feature=pairs.feature[row],
@@ -227,23 +263,39 @@ class Explainer:
             for row, (user, item) in enumerate(frame.select("user", "item").iter_rows())
         ]
 
+    def _user_source(self, user_id: int) -> UserSource:
+        if user_id == 0:
+            return "unknown"
+        return "training" if user_id <= self.catalog.n_users else "history"
+
     def predict_preference(self, user_id: np.ndarray, item_id: np.ndarray) -> PreferenceOutput:
         """Predict rating and cluster of pairs of ids, int64 [N], without generating a text."""
         return self.context.predict_preference(user_id, item_id)
 
-    def recommend(self, user: Any, top: int = 10) -> pl.DataFrame:
+    def recommend(self, user: Any = None, top: int = 10, history: History | None = None) -> pl.DataFrame:
         """Return the items with the best predicted rating among those without a training review by the user.
 
         Args:
             user: name of the user; an unknown user gets the items that suit the unknown user.
             top: number of items.
+            history: rated items (`explain_batch`). The user is then estimated from them alone, and they are not
+                recommended. An empty history is the unknown user.
 
         Returns:
             Columns item_id, item, title, rating; best first.
+
+        Raises:
+            DataError: The history is invalid (`UserHistory.from_entries`).
         """
-        user_id = self.catalog.user_id(user)
-        candidates = np.setdiff1d(np.arange(1, self.catalog.n_items + 1), self.catalog.seen(user_id))
-        level = self.predict_preference(np.full(len(candidates), user_id), candidates).level
+        if history is None:
+            view, user_id = self, 0 if user is None else self.catalog.user_id(user)
+            seen = self.catalog.seen(user_id)
+        else:
+            view, guest_ids = self._with_guests([history])
+            user_id = int(guest_ids[0])  # type: ignore[index] # there is a history
+            seen = np.array(UserHistory.from_entries(history, self.catalog).item_ids, dtype=np.int64)
+        candidates = np.setdiff1d(np.arange(1, self.catalog.n_items + 1), seen)
+        level = view.predict_preference(np.full(len(candidates), user_id), candidates).level
         best = np.argsort(-level, kind="stable")[:top]
         item_ids = candidates[best]
         items = self.catalog.items[(item_ids - 1).tolist()]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+UserSource = Literal["training", "history", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -40,12 +42,14 @@ class Explanation:
         rating: predicted rating, on the scale of the data source.
         cluster: the pair's cluster, whose gate routed the text's tokens.
         responsibilities: of the clusters for the pair, summing to 1.
-        cold_user: whether the user has no training review, so that the model treated the user as unknown.
+        cold_user: whether the user's embedding is not trained: the user is unknown, or estimated from a history.
         cold_item: whether the item has no training review.
         finished: whether the text ended with the end token instead of being cut off.
         feature: the feature that the prompt stated, if any.
         conditions: where the prompt's rating and feature came from, whether one was ground truth (`oracle`), and how
             many sentences of evidence the prompt quotes.
+        user_source: where the user's embedding comes from: `training` reviews, the `history` of the request, or
+            `unknown`, the typical user.
         experts: per layer, each expert's share of the text's routing; None if it was not requested.
         evidence: the best sentences by other users about the item, as many as requested; quoted ones come first.
     """
@@ -61,6 +65,7 @@ class Explanation:
     finished: bool
     feature: str | None
     conditions: dict[str, Any]
+    user_source: UserSource = "training"
     experts: list[list[float]] | None = None
     evidence: list[Evidence] = field(default_factory=list)
 

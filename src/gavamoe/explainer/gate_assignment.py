@@ -65,6 +65,7 @@ class GateAssignment:
         if self.source == "one":
             return np.zeros(len(user), dtype=np.int64)
         if self.source == "random":
+            user = user.clamp_max(preference.users + 1)  # guests share one key, since their ids depend on the request
             return (splitmix64(pair_keys(user, item, self.seed)) % self.count).numpy()
         if self.source == "kmeans":
             centres_KD = torch.tensor(self.centres)

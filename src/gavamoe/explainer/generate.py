@@ -140,7 +140,9 @@ def _generate_batch(
     columns = {"user_ids": pairs.user_id, "item_ids": pairs.item_id, "cluster_ids": pairs.cluster}
     pair_ids = {name: torch.as_tensor(column[rows], device=device) for name, column in columns.items()}
     draft_B = torch.arange(len(rows), device=device) % decoding.num_drafts
-    key_B = pair_keys(pair_ids["user_ids"], pair_ids["item_ids"], seed, draft_B)
+    # Ids of guests depend on the other pairs of a request, so all guests share one key, and with it the noise.
+    key_user_B = pair_ids["user_ids"].clamp_max(model.config.users + 1)
+    key_B = pair_keys(key_user_B, pair_ids["item_ids"], seed, draft_B)
     criteria = None
     if readers is not None and not decoding.uses_beams:
         criteria = ReaderCriteria([readers[row] for row in rows], tokenizer, width, words=decoding.num_drafts == 1)

@@ -16,7 +16,9 @@ Array suffixes: N pairs, F features (in the order of the background), U distinct
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -69,6 +71,23 @@ class FeaturePredictor:
         counts = pl.concat([_count_features(mentions, side) for side in SIDES]).sort("side", "id", "feature")
         pseudo_counts = {side: _choose_pseudo_count(mentions, known, background, side) for side in SIDES}
         return cls(counts, background, pseudo_counts)
+
+    def with_mixed_users(self, first_id: int, mixtures: Sequence[tuple[np.ndarray, np.ndarray]]) -> FeaturePredictor:
+        """Return a predictor that knows further users, whose counts are weighted means of known users' counts.
+
+        Args:
+            first_id: id of the first further user; the others follow.
+            mixtures: for each further user, ids of known users [U] and their weights [U], which sum to 1.
+        """
+        mixed = [self._by_side["user"].select("id", "feature", pl.col("count").cast(pl.Float64))]
+        for number, (ids, weights) in enumerate(mixtures):
+            table = pl.DataFrame({"id": ids.astype(np.int64), "weight": weights.astype(np.float64)})
+            counts = mixed[0].join(table, on="id").sort("id").group_by("feature", maintain_order=True)
+            mean = counts.agg(count=(pl.col("count") * pl.col("weight")).sum()).sort("feature")
+            mixed.append(mean.select(pl.lit(first_id + number, dtype=pl.Int64).alias("id"), "feature", "count"))
+        view = copy.copy(self)
+        view.__dict__["_by_side"] = {**self._by_side, "user": pl.concat(mixed)}
+        return view
 
     def predict(self, user_id: np.ndarray, item_id: np.ndarray) -> list[str | None]:
         """Predict the feature of each pair: argmax over f of p(f | u, i) - BACKGROUND_WEIGHT p(f).

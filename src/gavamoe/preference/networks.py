@@ -67,7 +67,10 @@ class SideEncoder(nn.Module):
 
     def forward(self, id_B: Tensor) -> tuple[Tensor, Tensor]:
         """Return mu and log sigma^2 of this side's latent dimensions, [B, D/2] each."""
-        embedding_BE = self.vectors(id_B)
+        return self.encode(self.vectors(id_B))
+
+    def encode(self, embedding_BE: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mu and log sigma^2 of given embeddings, [B, D/2] each."""
         hidden_BH = torch.cat([embedding_BE, self.trunk(embedding_BE)], dim=-1)
         return self.mu(hidden_BH), self.log_var(hidden_BH).clamp(*LOG_VAR_RANGE)
 

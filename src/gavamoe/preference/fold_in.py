@@ -1,0 +1,140 @@
+"""Fold-in: estimate a user that the model does not know from rated items, without training.
+
+The trained users are the prior: each is as likely as any other before a rating is seen (empirical Bayes).
+
+    w_u = softmax_u  sum_i log p(r_i | z = [mu_user(u), mu_item(i)])    posterior of the trained users u
+    e   = sum_u w_u e_u                                                 posterior mean of their embeddings
+
+The weights of the model do not change. A guest is an estimated user who gets an id above those of the trained users.
+Shape suffixes: N rated items, B pairs, E embedding, D latent, U users of the prior, M guests, W width of a table.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from gavamoe.errors import DataError
+from gavamoe.preference.model import PreferenceModel
+from gavamoe.preference.networks import UNKNOWN
+
+MOST_USERS = 16_384  # of the prior; of more trained users, every k-th is taken
+PAIRS_PER_CHUNK = 65_536  # (user, item) pairs that are decoded at once
+SMALLEST_WEIGHT = 1e-6  # users with a smaller posterior are left out of the mean
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class UserEstimate:
+    """The posterior of one user over the trained users.
+
+    Args:
+        user_ids: trained users with a noticeable posterior; the unknown user alone if no rating was used, [U].
+        weights: their posterior, summing to 1, [U].
+        ratings: how many ratings were used.
+        ignored: positions of the ratings that were ignored, because the model does not know their items.
+    """
+
+    user_ids: Tensor
+    weights: Tensor
+    ratings: int
+    ignored: tuple[int, ...]
+
+    def mean_row(self, table_UW: Tensor) -> Tensor:
+        """Return the posterior mean of a table with a row for each user, the unknown included, [W]."""
+        rows_UW = table_UW[self.user_ids.to(table_UW.device)]
+        return self.weights.to(rows_UW.device, rows_UW.dtype) @ rows_UW
+
+
+@torch.no_grad()
+def infer_user(model: PreferenceModel, item_ids: Sequence[int], levels: Sequence[int]) -> UserEstimate:
+    """Estimate a user from (item, level) pairs. The result is deterministic and independent of their order.
+
+    Args:
+        model: a trained model.
+        item_ids: ids of the rated items; 0, the unknown item, is ignored.
+        levels: levels 1..R, one for each item.
+
+    Raises:
+        DataError: an id or a level is out of range, or the lengths differ.
+    """
+    if len(item_ids) != len(levels):
+        raise DataError(f"expected a level for each item, found {len(item_ids)} items and {len(levels)} levels")
+    for item, level in zip(item_ids, levels, strict=True):
+        if not 0 <= item <= model.items or not 1 <= level <= model.levels:
+            raise DataError(f"item id {item}, level {level}: expected ids 0..{model.items}, levels 1..{model.levels}")
+    ignored = tuple(place for place, item in enumerate(item_ids) if item == UNKNOWN)
+    # Sorted, so that the order of the sums, and with it the last bit, does not depend on the caller's order.
+    known = sorted((int(i), int(r) - 1) for i, r in zip(item_ids, levels, strict=True) if i != UNKNOWN)
+    if not known:
+        return UserEstimate(torch.tensor([UNKNOWN]), torch.ones(1), 0, ignored)
+    model.eval()
+    user_U = torch.arange(1, model.users + 1, -(-model.users // MOST_USERS), device=model.device)
+    item_N, level_N = torch.tensor(known, dtype=torch.int64, device=model.device).T
+    weight_U = _log_likelihood(model, user_U, item_N, level_N).softmax(0)
+    (kept_U,) = (weight_U >= min(SMALLEST_WEIGHT, float(weight_U.max()))).nonzero(as_tuple=True)
+    weight_U = weight_U[kept_U] / weight_U[kept_U].sum()
+    return UserEstimate(user_U[kept_U], weight_U, len(known), ignored)
+
+
+def _log_likelihood(model: PreferenceModel, user_U: Tensor, item_N: Tensor, level_N: Tensor) -> Tensor:
+    """Return the log likelihood of all ratings under each user at z = mu, [U]; levels count from 0."""
+    mu_UD, mu_ND = model.encoder.user(user_U)[0], model.encoder.item(item_N)[0]
+    total_U = torch.zeros(len(user_U), device=model.device)
+    step = max(PAIRS_PER_CHUNK // len(user_U), 1)
+    for start in range(0, len(mu_ND), step):
+        mu_BD, level_B = mu_ND[start : start + step], level_N[start : start + step]
+        users, items = len(user_U), len(mu_BD)
+        z_UBD = torch.cat([mu_UD[:, None].expand(-1, items, -1), mu_BD[None].expand(users, -1, -1)], dim=-1)
+        log_p_UBR = model.decoder(z_UBD.flatten(0, 1)).log_softmax(-1).view(users, items, -1)
+        total_U += log_p_UBR[:, torch.arange(items, device=model.device), level_B].sum(1)
+    return total_U
+
+
+class GuestTable(nn.Module):
+    """An embedding table with further rows behind its last one; the table itself is shared, not copied.
+
+    Args:
+        table: the rows of the unknown user and of the trained users.
+        guests_MW: the rows of guests; the first has the id `table.num_embeddings`.
+    """
+
+    def __init__(self, table: nn.Embedding, guests_MW: Tensor):
+        super().__init__()
+        self.table, self.guests_MW = table, guests_MW
+
+    def forward(self, id_B: Tensor) -> Tensor:
+        """Return the rows of ids, [B, W]."""
+        known = self.table.num_embeddings
+        rows_BW: Tensor = self.table(id_B.clamp_max(known - 1))
+        is_guest_B1 = (id_B >= known).unsqueeze(-1)
+        return torch.where(is_guest_B1, self.guests_MW[(id_B - known).clamp_min(0)].to(rows_BW.dtype), rows_BW)
+
+
+def with_guests(model: PreferenceModel, estimates: Sequence[UserEstimate]) -> PreferenceModel:
+    """Return a model that also has the estimated users, with the ids users + 1, users + 2, ...
+
+    All weights are shared with `model`. `latent_means` and `embedding_tables` return trained users only.
+    """
+    view, encoder, user = shallow_copy(model), shallow_copy(model.encoder), shallow_copy(model.encoder.user)
+    user.offset = guest_table(model.encoder.user.offset, estimates)  # type: ignore[assignment] # called like a table
+    view.encoder, encoder.user = encoder, user
+    return view
+
+
+@torch.no_grad()
+def guest_table(table: nn.Embedding, estimates: Sequence[UserEstimate]) -> GuestTable:
+    """Return a table of users with a row for each estimated user: the posterior mean of the trained users' rows."""
+    return GuestTable(table, torch.stack([estimate.mean_row(table.weight) for estimate in estimates]))
+
+
+def shallow_copy(module: ModuleT) -> ModuleT:
+    """Return a module with the same weights and parts, whose parts can be replaced without a change of `module`."""
+    view = copy.copy(module)
+    view._modules = dict(module._modules)
+    return view
