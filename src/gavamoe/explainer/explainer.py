@@ -17,7 +17,6 @@ from safetensors import SafetensorError
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from gavamoe.conditions import Condition, given_column
-from gavamoe.data.catalog import Catalog
 from gavamoe.distributed import default_device
 from gavamoe.errors import DataError, InputError, RunError
 from gavamoe.explainer.context import ContextBuilder, PreferenceOutput, pair_frame, single_pair
@@ -30,7 +29,7 @@ from gavamoe.explainer.streaming import TextReader, WordStreamer
 from gavamoe.explainer.streaming import stream as stream_words
 from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.language.quiet import quiet_transformers
-from gavamoe.preference.model import PreferenceModel
+from gavamoe.preference.recommender import Recommender
 from gavamoe.progress import Advance, track
 from gavamoe.run import CATALOG_FILES, EXPLAINER_FILES, PREFERENCE_FILES, RunDirectory
 
@@ -72,16 +71,15 @@ class Explainer:
         device = default_device() if device is None else device
         directory = RunDirectory(Path(run))
         directory.require(*CATALOG_FILES, *PREFERENCE_FILES, *EXPLAINER_FILES)
+        stage_1 = Recommender.from_pretrained(run, device)
         try:
-            preference = PreferenceModel.from_pretrained(directory.preference).to(device)
             model = load_model(directory.explainer).to(device)
             tokenizer = AutoTokenizer.from_pretrained(directory.explainer)
         except InputError:
             raise
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise RunError(f"the run {run} is damaged: {error}; copy the whole directory again") from None
-        catalog = Catalog.load(directory.catalog)
-        context = ContextBuilder.load(directory.explainer, preference, catalog, model.config.evidence)
+        context = ContextBuilder.load(directory.explainer, stage_1.preference, stage_1.catalog, model.config.evidence)
         return cls(context, model, tokenizer)
 
     def explain(
@@ -241,20 +239,7 @@ class Explainer:
         Returns:
             Columns item_id, item, title, rating; best first.
         """
-        user_id = self.catalog.user_id(user)
-        candidates = np.setdiff1d(np.arange(1, self.catalog.n_items + 1), self.catalog.seen(user_id))
-        level = self.predict_preference(np.full(len(candidates), user_id), candidates).level
-        best = np.argsort(-level, kind="stable")[:top]
-        item_ids = candidates[best]
-        items = self.catalog.items[(item_ids - 1).tolist()]
-        return pl.DataFrame(
-            {
-                "item_id": item_ids,
-                "item": items["item"],
-                "title": items["title"],
-                "rating": np.asarray(self.catalog.scale.to_rating(level[best]), dtype=np.float64),
-            }
-        )
+        return Recommender(self.preference, self.catalog).recommend(user, top)
 
     def token_experts(
         self, user: Any, item: Any, text: str, rating: float | None = None, feature: str | None = None

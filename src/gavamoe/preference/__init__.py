@@ -4,6 +4,7 @@ networks, prior, losses, model         the model: encoder and decoder, mixture p
 svd_init, mixture_fit                  where training starts: SVD of the ratings, mixture fitted to the latents
 batches, trainer, validation           training: `trainer.fit_preference` is the entry point
 choose_k, item_features                choice of the number of clusters, LSA vectors of item descriptions
+recommender                            stage 1 of a run: ratings and recommendations by name (the entry point for use)
 
 May import: the root modules, data.
 """
