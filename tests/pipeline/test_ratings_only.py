@@ -118,6 +118,12 @@ def test_a_resumed_training_without_texts_is_one_of_stage_1(ratings_path, rating
         train_run(ratings_path, rating_run.path, tiny_config, stage="explainer")
 
 
+def test_the_model_card_of_a_rating_run_promises_no_texts(rating_run):
+    card = rating_run.model_card.read_text()
+    assert "Recommender.from_pretrained" in card
+    assert "Explainer" not in card
+
+
 def test_the_dataset_says_whether_it_has_texts(dataset_path, ratings_path):
     assert ReviewDataset.load(dataset_path).has_texts("valid")
     assert not ReviewDataset.load(ratings_path).has_texts()
