@@ -44,8 +44,8 @@ tags: [recommendation, variational-autoencoder]
 ---
 # GaVaMoE, stage 1: rating prediction
 
-Trained with `gavamoe train --stage preference` (preset `{preset}`, seed {seed}) on {reviews:,} ratings by {users:,} users
-of {items:,} items; ratings {low:g} to {high:g} in {levels} levels. It predicts ratings and writes no texts.
+Trained with `gavamoe train --stage preference` (preset `{preset}`, seed {seed}) on {reviews:,} ratings by {users:,}
+users of {items:,} items; ratings {low:g} to {high:g} in {levels} levels. It predicts ratings and writes no texts.
 
 ```python
 from gavamoe import Recommender
