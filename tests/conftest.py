@@ -60,6 +60,36 @@ def run_path(dataset_path: Path, tiny_config: RunConfig) -> Path:
 
 
 @pytest.fixture(scope="session")
+def ratings_file(reviews_file: Path) -> Path:
+    """The ratings of `reviews_file` without their texts."""
+    import polars as pl
+
+    path = reviews_file.parent / "ratings.csv"
+    pl.read_ndjson(gzip.decompress(reviews_file.read_bytes())).select("user", "item", "rating").write_csv(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def ratings_path(ratings_file: Path) -> Path:
+    """The prepared dataset of `ratings_file`: the reviews of `dataset_path` without texts."""
+    from gavamoe.data.prepare import PrepareOptions, prepare
+
+    path = ratings_file.parent / "ratings-data"
+    prepare([str(ratings_file)], path, PrepareOptions())
+    return path
+
+
+@pytest.fixture(scope="session")
+def rating_run_path(ratings_path: Path, tiny_config: RunConfig) -> Path:
+    """A run of stage 1 alone, trained on ratings without texts."""
+    from gavamoe.pipeline.train import train_run
+
+    path = ratings_path.parent / "rating-run"
+    train_run(ratings_path, path, tiny_config, preset="tiny", stage="preference")
+    return path
+
+
+@pytest.fixture(scope="session")
 def explainer(run_path: Path):
     from gavamoe.explainer.explainer import Explainer
 

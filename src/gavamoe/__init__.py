@@ -1,7 +1,7 @@
 """GaVaMoE: explainable recommendation with a Gaussian-mixture VAE and a multi-gate mixture of experts.
 
-Use `from gavamoe import Explainer, PreferenceModel, ReviewDataset`. Each name is imported when it is first used,
-so that `import gavamoe` and `gavamoe --help` load neither torch nor transformers.
+Use `from gavamoe import Explainer, PreferenceModel, Recommender, ReviewDataset`. Each name is imported when it is first
+used, so that `import gavamoe` and `gavamoe --help` load neither torch nor transformers.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from gavamoe.data.dataset import ReviewDataset
     from gavamoe.explainer.explainer import Explainer
     from gavamoe.preference.model import PreferenceModel
+    from gavamoe.preference.recommender import Recommender
 
-__all__ = ["Explainer", "PreferenceModel", "ReviewDataset", "__version__"]
+__all__ = ["Explainer", "PreferenceModel", "Recommender", "ReviewDataset", "__version__"]
 
 _MODULE_OF = {
     "Explainer": "gavamoe.explainer.explainer",
     "PreferenceModel": "gavamoe.preference.model",
+    "Recommender": "gavamoe.preference.recommender",
     "ReviewDataset": "gavamoe.data.dataset",
 }
 

@@ -50,12 +50,14 @@ class RunCard:
         preset: name of the preset that the settings started from.
         base_model: id or directory of the pretrained language model; None for one trained from scratch.
         config: the settings. None only in a request to resume a run with the settings that the run has.
+        has_texts: whether any review of the dataset has a text; without texts, only stage 1 can be trained.
     """
 
     data: str
     preset: str
     base_model: str | None
     config: RunConfig | None
+    has_texts: bool = True
 
     @property
     def settings(self) -> RunConfig:
@@ -157,6 +159,11 @@ class RunDirectory:
         """Return whether all files exist. Paths are relative to the run; a bar separates alternatives."""
         return all(any((self.path / name).is_file() for name in part.split("|")) for part in parts)
 
+    @property
+    def has_stage_1_alone(self) -> bool:
+        """Whether stage 1 is finished and no stage 2 was begun: the run predicts ratings and writes no texts."""
+        return self.has(PREFERENCE_FILES) and not self.explainer.exists() and not self.checkpoints.exists()
+
     def require(self, *parts: str) -> None:
         """Check that the run, run.yaml and the given files exist.
 
@@ -170,10 +177,25 @@ class RunDirectory:
             raise RunError(f"there is no run at {self.path}; make one with `gavamoe train DATA --out {self.path}`")
         for part in ("run.yaml", *parts):
             if not self.has((part,)):
-                raise RunError(
-                    f"the run {self.path} is not complete: {part.replace('|', ' or ')} is missing; finish it with "
-                    f"`gavamoe train DATA --out {self.path} --resume`, or copy the whole directory again"
-                )
+                raise RunError(self._describe_missing(part))
+
+    def _describe_missing(self, part: str) -> str:
+        """Return which file is missing, and the command that adds it."""
+        missing = f"{part.replace('|', ' or ')} is missing"
+        if part not in EXPLAINER_FILES or not self.has_stage_1_alone:
+            return (
+                f"the run {self.path} is not complete: {missing}; finish it with "
+                f"`gavamoe train DATA --out {self.path} --resume`, or copy the whole directory again"
+            )
+        card = self.read_card()
+        if card.has_texts:
+            remedy = f"add stage 2 with `gavamoe train {card.data} --out {self.path} --stage explainer`"
+        else:
+            remedy = "its reviews have no texts: to get explanations, train a new run on reviews with texts"
+        return (
+            f"{self.path} has stage 1 alone, which predicts ratings and writes no texts ({missing}); {remedy}; "
+            "for ratings, use `gavamoe recommend` or `gavamoe evaluate`"
+        )
 
     def read_training(self) -> dict[str, list[dict[str, Any]]]:
         """Return the training records by stage (`preference`, `explainer`); empty before the first stage."""
@@ -186,6 +208,7 @@ class RunDirectory:
             "data": card.data,
             "preset": card.preset,
             "base_model": card.base_model,
+            **({} if card.has_texts else {"texts": False}),
             "config": card.settings.model_dump(),
         }
         with staged_file(self.card) as staged:
@@ -201,7 +224,8 @@ class RunDirectory:
         self.require()
         try:
             tree: dict[str, Any] = yaml.safe_load(self.card.read_text(encoding="utf-8"))
-            return RunCard(tree["data"], tree["preset"], tree["base_model"], parse_config(tree["config"]))
+            config = parse_config(tree["config"])
+            return RunCard(tree["data"], tree["preset"], tree["base_model"], config, tree.get("texts", True))
         except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError):
             raise RunError(
                 f"{self.card} cannot be read as the card of a run; copy it again from where it was made"

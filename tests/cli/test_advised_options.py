@@ -15,6 +15,8 @@ from gavamoe.cli.main import app
 
 SOURCES = Path(gavamoe.__file__).parent
 OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]+)")
+# A command line inside a message, such as `gavamoe train {} --out {} --resume`, to its end.
+COMMAND_LINE = re.compile(r"gavamoe ([a-z]+)\b([^`;)\n]*)")
 # Messages about other programs.
 FOREIGN = {"index-url"}
 
@@ -30,7 +32,7 @@ def options() -> dict[str, set[str]]:
         found[name] = {
             option.lstrip("-")
             for parameter in command.params
-            for option in (*parameter.opts, *parameter.secondary_opts)  # the second are those like --no-page
+            for option in (*parameter.opts, *parameter.secondary_opts)
         }
         for child in getattr(command, "commands", {}):
             walk(f"{name} {child}", command.get_command(context, child))
@@ -41,7 +43,7 @@ def options() -> dict[str, set[str]]:
 
 
 def messages(path: Path) -> list[str]:
-    """The texts of a module that are no docstrings; what an f-string fills in is written as {}."""
+    """The texts of a module that are no docstrings."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     docstrings = {
         id(node.body[0].value)
@@ -50,17 +52,21 @@ def messages(path: Path) -> list[str]:
         and node.body
         and isinstance(node.body[0], ast.Expr)
     }
-    formatted = [node for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)]
-    parts = {id(part) for node in formatted for part in node.values}
-    texts = [
-        "".join(getattr(part, "value", "") if isinstance(part, ast.Constant) else "{}" for part in node.values)
-        for node in formatted
-    ]
-    return texts + [
-        node.value
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings | parts
-    ]
+    parts = {
+        id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values
+    }  # of formatted strings, which count as a whole
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            found.append("".join(part.value if isinstance(part, ast.Constant) else "{}" for part in node.values))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings | parts:
+            found.append(node.value)
+    return found
+
+
+def options_of(command: str, options: dict[str, set[str]]) -> set[str]:
+    """The options of a command and of its subcommands."""
+    return set().union(*(found for name, found in options.items() if name.split()[0] == command)) | {"help"}
 
 
 def test_every_advised_option_exists_on_a_command(options: dict[str, set[str]]) -> None:
@@ -72,15 +78,28 @@ def test_every_advised_option_exists_on_a_command(options: dict[str, set[str]]) 
             assert advised <= known, f"{path.name}: {text!r} advises {advised - known}"
 
 
+def test_a_command_line_in_a_message_has_options_of_that_command(options: dict[str, set[str]]) -> None:
+    checked = 0
+    commands = {name.split()[0] for name in options}
+    for path in SOURCES.rglob("*.py"):
+        for text in messages(path):
+            for command, rest in COMMAND_LINE.findall(text):
+                if command in commands:
+                    advised = set(OPTION.findall(rest))
+                    own = options_of(command, options)
+                    assert advised <= own, f"{path.name}: {text!r} advises {advised - own} of {command}"
+                    checked += bool(advised)
+    assert checked > 10
+
+
 @pytest.mark.parametrize("command", sorted(path.stem for path in (SOURCES / "cli").glob("[a-z]*.py")))
 def test_messages_of_a_command_advise_its_own_options(command: str, options: dict[str, set[str]]) -> None:
     if not any(name.split()[0] == command for name in options):
         return  # a module that several commands share
-    own = set().union(*(found for name, found in options.items() if name.split()[0] == command)) | {"help"}
+    own = options_of(command, options)
     for text in messages(SOURCES / "cli" / f"{command}.py"):
-        if not re.search(r"(^|: )gavamoe |^Example|^next: ", text):  # such texts are lines of another command
-            advised = set(OPTION.findall(text))
-            assert advised <= own, f"{command}: {text!r} advises {advised - own}"
+        advised = set(OPTION.findall(COMMAND_LINE.sub("", text)))
+        assert advised <= own, f"{command}: {text!r} advises {advised - own}"
 
 
 @pytest.mark.parametrize("column", ["user", "item", "rating", "text", "feature", "timestamp", "split"])

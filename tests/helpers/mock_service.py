@@ -238,6 +238,7 @@ def _profiles(app: FastAPI, world: World) -> None:
             "items": len(world.items),
             "reviews": len(world.rows),
             "clusters": world.clusters,
+            "texts": True,
             "layers": LAYERS,
             "experts": EXPERTS,
             "top_k": TOP_K,

@@ -27,7 +27,6 @@ from gavamoe.config import ExplainerConfig
 from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import HAS_TEXT, InteractionArrays, ReviewDataset
 from gavamoe.data.scale import RatingScale
-from gavamoe.errors import DataError
 from gavamoe.features.predictor import FeaturePredictor
 from gavamoe.language.base_model import load_tokenizer
 from gavamoe.language.encoding import IGNORED, encode_texts
@@ -59,15 +58,8 @@ class TextData:
 
     @classmethod
     def from_dataset(cls, dataset: ReviewDataset, config: ExplainerConfig, base_model: str | None = None) -> TextData:
-        """Read the training and validation reviews of a prepared dataset.
-
-        Raises:
-            DataError: one of the two splits has no review with a text.
-        """
+        """Read the training and validation reviews of a prepared dataset."""
         train, valid = (dataset.interactions(split) for split in ("train", "valid"))
-        for split, reviews in (("train", train), ("valid", valid)):
-            if _with_text(reviews).is_empty():
-                raise DataError(f"{dataset.path} has no {split} reviews with text, and the systems learn from texts")
         return cls(train, valid, dataset.catalog, config, base_model, dataset.path)
 
     @property

@@ -64,12 +64,14 @@ class RegisteredSystem:
         inputs: the fields of a condition that it can use as input.
         settings: for a variant of GaVaMoE, the settings that it changes, from those of the comparison; None otherwise.
         check: raises `InputError` for what would stop the system, before anything is trained.
+        needs_texts: whether it learns from texts; a rating system does not.
     """
 
     factory: SystemFactory
     inputs: frozenset[str] = NO_INPUTS
     settings: Callable[[RunConfig], dict[str, Any]] | None = None
     check: Callable[[SystemContext], None] = lambda context: None
+    needs_texts: bool = True
 
 
 _SYSTEMS: dict[str, RegisteredSystem] = {}
@@ -81,6 +83,7 @@ def register_system(
     inputs: frozenset[str] = NO_INPUTS,
     settings: Callable[[RunConfig], dict[str, Any]] | None = None,
     check: Callable[[SystemContext], None] = lambda context: None,
+    needs_texts: bool = True,
 ) -> None:
     """Make a system known under a name, so that a comparison can list it; see `RegisteredSystem` for the arguments.
 
@@ -89,7 +92,7 @@ def register_system(
     """
     if name in _SYSTEMS:
         raise ConfigError(f"there is already a system '{name}'; register yours under another name")
-    _SYSTEMS[name] = RegisteredSystem(factory, inputs, settings, check)
+    _SYSTEMS[name] = RegisteredSystem(factory, inputs, settings, check, needs_texts)
 
 
 def registered_systems() -> Mapping[str, RegisteredSystem]:
@@ -111,10 +114,15 @@ _register_network("peter+", partial(PETER, with_feature=True), FEATURE, base=Fal
 _register_network("pepler", PEPLER, NO_INPUTS, base=True)
 _register_network("pepler-d", DiscretePEPLER, NO_INPUTS, base=True)
 _register_network("xrec", XRec, NO_INPUTS, base=True, prepare=lambda data, seed: (graph_embeddings(data, seed),))
-register_system("lightgcn", lambda context: RatingSystem(LightGCNRatings))
-register_system("mf", lambda context: RatingSystem(MatrixFactorisation), check=lambda context: require_cornac())
-register_system("mlp", lambda context: RatingSystem(MLPRatings))
+register_system("lightgcn", lambda context: RatingSystem(LightGCNRatings), needs_texts=False)
+register_system(
+    "mf",
+    lambda context: RatingSystem(MatrixFactorisation),
+    check=lambda context: require_cornac(),
+    needs_texts=False,
+)
+register_system("mlp", lambda context: RatingSystem(MLPRatings), needs_texts=False)
 register_system("item-mode", lambda context: ItemMode())
 register_system("random-sentence", lambda context: RandomSentence())
-register_system("bias", lambda context: Biases())
-register_system("mean", lambda context: GlobalMean())
+register_system("bias", lambda context: Biases(), needs_texts=False)
+register_system("mean", lambda context: GlobalMean(), needs_texts=False)

@@ -63,7 +63,8 @@ def load_user_system(reference: str) -> RegisteredSystem:
         inspect.signature(system).bind()
     except TypeError as error:
         raise ConfigError(f"{reference} must be a class that is made without arguments: {error}") from None
-    return RegisteredSystem(lambda context: system(), frozenset(system.inputs))
+    needs_texts = bool(getattr(system, "needs_texts", False))  # a class that does not say is not refused
+    return RegisteredSystem(lambda context: system(), frozenset(system.inputs), needs_texts=needs_texts)
 
 
 def _import(source: str, reference: str) -> ModuleType:

@@ -69,7 +69,8 @@ def _show(comparison: Table) -> None:
         f"Split {comparison.split}, n = {comparison.n:,}; means over the seeds. "
         "Spread, tests and all metrics: in the files."
     )
-    metrics = {name: decimals for name, decimals in SHOWN.items() if name in IN_TERMINAL}
+    known = {name for result in comparison.results for name in result.metrics}
+    metrics = {name: decimals for name, decimals in SHOWN.items() if name in IN_TERMINAL & known}
     rows = []
     for result in comparison.results:
         summaries = [(result.metrics.get(metric), decimals) for metric, decimals in metrics.items()]

@@ -25,18 +25,27 @@ def evaluate(
     records: Records = None,
     json: Json = False,
 ) -> None:
-    """Write explanations for reviews and score them; adds metrics.json, predictions.jsonl and report.html to RUN."""
+    """Write explanations for reviews and score them; adds metrics.json, predictions.jsonl and report.html to RUN.
+
+    A run of stage 1 alone is evaluated on its ratings.
+    """
     from gavamoe.cli.output import emit_json, metrics_table
     from gavamoe.conditions import Condition
     from gavamoe.data.readers.open import ReadOptions
     from gavamoe.pipeline.evaluate import evaluate_run
-    from gavamoe.pipeline.report import write_run_report
+    from gavamoe.pipeline.rating_evaluation import evaluate_ratings, refuse_prompt_facts
+    from gavamoe.pipeline.report import write_rating_report, write_run_report
     from gavamoe.run import RunDirectory
 
     directory = RunDirectory(run)
     condition, read = Condition(rating.value, feature.value), ReadOptions(encoding=encoding, records=records)
-    comparison, explainer = evaluate_run(directory, data, split, condition, limit, read)
-    write_run_report(directory, comparison, explainer)
+    if directory.has_stage_1_alone:
+        refuse_prompt_facts(condition)
+        comparison, recommender = evaluate_ratings(directory, data, split, limit, read)
+        write_rating_report(directory, comparison, recommender)
+    else:
+        comparison, explainer = evaluate_run(directory, data, split, condition, limit, read)
+        write_run_report(directory, comparison, explainer)
     if json:
         emit_json(comparison.evaluation.to_dict())
     else:

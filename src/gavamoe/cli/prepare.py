@@ -184,6 +184,19 @@ def _show(out: Path, card: dict[str, Any]) -> None:
         print("  the source gives a split: --split column uses it")
     for warning in card.get("warnings", ()):
         print(f"  warning: {warning}")
+    _show_next(out, counts["with_text"])
+
+
+def _show_next(out: Path, texts: int) -> None:
+    """Print the commands that lead on from a prepared dataset; without texts, those that need none."""
+    if texts:
+        print(f"next: gavamoe train {out} --out RUN")
+        return
+    from gavamoe.experiments.config import RATING_MODELS
+
+    print("ratings without texts: stage 1 can be trained, which predicts ratings; stage 2, which writes, cannot")
+    print(f"next: gavamoe train {out} --out RUN --stage preference")
+    print(f"      gavamoe compare {out} --out DIR --models {','.join(RATING_MODELS)}")
 
 
 def _show_preview(shown: dict[str, Any]) -> None:

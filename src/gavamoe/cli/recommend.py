@@ -21,15 +21,18 @@ def recommend(
     """List the items a user has not reviewed with the highest predicted ratings."""
     from gavamoe.cli.output import emit_json, table
     from gavamoe.errors import InputError
-    from gavamoe.explainer.explainer import Explainer
+    from gavamoe.preference.recommender import Recommender
 
-    explainer = Explainer.from_pretrained(run)
-    if explainer.catalog.user_id(user) == 0:
+    recommender = Recommender.from_pretrained(run)
+    if recommender.catalog.user_id(user) == 0:
         raise InputError(
             f"user '{user}' has no training review in {run}, so the user's taste is unknown; check the spelling"
         )
-    rows = explainer.recommend(user, top).to_dicts()
+    rows = recommender.recommend(user, top).to_dicts()
     if explain:
+        from gavamoe.explainer.explainer import Explainer
+
+        explainer = Explainer.from_pretrained(run)
         explanations = explainer.explain_batch([(user, row["item"]) for row in rows])
         rows = [{**row, "cluster": e.cluster, "text": e.text} for row, e in zip(rows, explanations, strict=True)]
     for row in rows:

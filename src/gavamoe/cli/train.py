@@ -32,7 +32,9 @@ def train(
         str | None,
         typer.Option(help="Hub id or directory of a pretrained causal LM to start from; default: none."),
     ] = None,
-    stage: Annotated[Stage, typer.Option(help="Which stages to train.")] = Stage.all,
+    stage: Annotated[
+        Stage, typer.Option(help="Which stages to train; preference predicts ratings and needs no texts.")
+    ] = Stage.all,
     config: Annotated[Path | None, typer.Option(help="YAML file with settings that override the preset.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, such as explainer.experts=16.")
@@ -52,6 +54,7 @@ def train(
     from gavamoe.cli.output import emit_json, note
     from gavamoe.distributed import is_main_process
     from gavamoe.pipeline.train import train_run
+    from gavamoe.run import RunDirectory
 
     result = train_run(
         data, out, configuration, preset or DEFAULT_PRESET, base_model, stage.value, resume, on_note=note
@@ -68,3 +71,6 @@ def train(
         loss = result["explainer"]["valid_loss"]
         print(f"stage 2: validation loss {loss:.3f} nats a token, rating and feature given")
     print(f"next: gavamoe evaluate {out}")
+    if RunDirectory(out).has_stage_1_alone:
+        print(f"      gavamoe recommend {out} --user USER")
+        print(f"      gavamoe diagnose {out} --out DIR")

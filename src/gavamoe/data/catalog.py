@@ -91,6 +91,11 @@ class Catalog:
         """Number of training records by user id, int64 [n_users + 1]; 0 for id 0."""
         return np.concatenate([[0], self.users["n_train"].to_numpy()]).astype(np.int64)
 
+    @cached_property
+    def item_counts(self) -> np.ndarray:
+        """Number of training records by item id, int64 [n_items + 1]; 0 for id 0."""
+        return np.concatenate([[0], self.items["n_train"].to_numpy()]).astype(np.int64)
+
     def training_reviews(self, reviews: pl.DataFrame) -> list[int]:
         """Return how many training reviews the user of each review has, given the reviews' `user_id` column."""
         counts: list[int] = self.user_counts[reviews["user_id"].to_numpy()].tolist()

@@ -116,6 +116,11 @@ class ReviewDataset:
         """SHA-256 of the interactions; it changes if the dataset is prepared again with other content."""
         return sha256_of_file(self.path / "interactions.parquet")
 
+    def has_texts(self, split: str | None = None) -> bool:
+        """Return whether any review of a split has a text; None is all splits."""
+        reviews = self.scan() if split is None else self.scan().filter(pl.col("split") == split)
+        return not reviews.filter(HAS_TEXT).head(1).collect().is_empty()
+
     def __len__(self) -> int:
         return sum(self.splits.values())
 

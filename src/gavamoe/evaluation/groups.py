@@ -12,6 +12,7 @@ from gavamoe.evaluation.row_scores import RowScores
 
 COLD = "cold"
 SPARSITY = "training reviews of the user"  # name of the grouping in results
+ITEM_SPARSITY = "training reviews of the item"
 TRAINING_REVIEWS = "training_reviews"  # column of predictions.jsonl that the grouping is computed from
 NUM_GROUPS = 5
 

@@ -29,6 +29,8 @@ class Outputs:
         has_reference: whether each row has a reference text, [n]; None when all rows have one. A row without one counts
             only for the rating metrics.
         item_features: for each row, the features that training reviews of its item mention, [n].
+        distribution: predicted probability of each rating level, [n, R].
+        level: the true rating level of each row, 1..R, [n]; it goes with `distribution`.
 
     Raises:
         DataError: there are no rows, or the columns have different lengths.
@@ -43,10 +45,13 @@ class Outputs:
     scale: tuple[float, float] | None = None
     has_reference: Sequence[bool] | np.ndarray | None = None
     item_features: Sequence[Collection[str]] | None = None
+    distribution: np.ndarray | None = None
+    level: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        columns = (self.references, self.features, self.predicted, self.true, self.has_reference, self.item_features)
-        lengths = {len(self.predictions), *(len(column) for column in columns if column is not None)}
+        texts = (self.references, self.features, self.has_reference, self.item_features)
+        ratings = (self.predicted, self.true, self.distribution, self.level)
+        lengths = {len(self.predictions), *(len(column) for column in (*texts, *ratings) if column is not None)}
         if lengths == {0} or len(lengths) > 1:
             raise DataError(f"scoring needs as many rows in every column, and at least one; found {sorted(lengths)}")
 

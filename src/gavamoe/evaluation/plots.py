@@ -1,7 +1,7 @@
-"""Figures of the report: the latent map, the loss curves, and expert usage per cluster.
+"""Figures of the report: the latent map, the loss curves, the calibration of ratings, and expert usage per cluster.
 
 This module imports matplotlib, so only code that draws imports it. No figure uses pyplot or changes global settings.
-Shape legend: N pairs or texts, D latent dimensions, C clusters, L layers, E experts.
+Shape legend: N pairs or texts, R rating levels, D latent dimensions, C clusters, L layers, E experts.
 """
 
 from __future__ import annotations
@@ -72,25 +72,51 @@ def loss_curves(records: dict[str, Records]) -> Figure:
     Args:
         records: the records of training.json by stage, "preference" and "explainer".
     """
-    figure, (objective, error, texts) = _panels(3, width=3.3, height=2.8)
     stage1, stage2 = records.get("preference", []), records.get("explainer", [])
+    figure, (objective, error, *of_texts) = _panels(3 if stage2 else 2, width=3.3, height=2.8)
     epochs = [{**record, "epoch": epoch} for epoch, record in enumerate(stage1, start=1)]
     _curve(objective, epochs, "train_loss", "training", TRAINING)
     _curve(objective, epochs, "valid_objective", "validation", VALIDATION)
     _curve(error, epochs, "valid_rmse", "validation", VALIDATION)
-    _curve(texts, stage2, "loss", "training", TRAINING)
-    _curve(texts, stage2, "eval_loss", "validation", VALIDATION, marker="o")
-    _limit_to_later_losses(texts, stage2)
     _mark_joint_training(objective, stage1)
     _mark_joint_training(error, stage1)
     objective.set(title="Stage 1: objective", ylabel="nats per rating")
     error.set(title="Stage 1: error of ratings", ylabel="RMSE, levels")
-    texts.set(title="Stage 2: loss of texts", ylabel="nats per token")
-    for axes in (objective, error, texts):
+    for texts in of_texts:
+        _curve(texts, stage2, "loss", "training", TRAINING)
+        _curve(texts, stage2, "eval_loss", "validation", VALIDATION, marker="o")
+        _limit_to_later_losses(texts, stage2)
+        texts.set(title="Stage 2: loss of texts", ylabel="nats per token")
+    for axes in (objective, error, *of_texts):
         axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if axes.get_legend_handles_labels()[0]:
             axes.legend()
+    return figure
+
+
+@rc_context(STYLE)
+def reliability(distribution_NR: np.ndarray, level_N: np.ndarray, bins: int = 10) -> Figure:
+    """Draw the observed frequency of rating levels by their predicted probability; the area of a point is its size.
+
+    Args:
+        distribution_NR: predicted probability of each rating level, [N, R].
+        level_N: true levels 1..R, [N].
+        bins: bins of probability, of equal width.
+    """
+    occurred_NR = np.arange(1, distribution_NR.shape[1] + 1) == level_N[:, None]
+    place = np.minimum((distribution_NR * bins).astype(int), bins - 1).ravel()
+    count = np.bincount(place, minlength=bins)
+    predicted, observed = (
+        np.bincount(place, weights=values.ravel(), minlength=bins) / np.maximum(count, 1)
+        for values in (distribution_NR.astype(float), occurred_NR.astype(float))
+    )
+    figure, (axes,) = _panels(1, width=4.2, height=3.6)
+    axes.plot([0, 1], [0, 1], color="#888888", linewidth=1, linestyle=":")
+    known = count > 0
+    axes.plot(predicted[known], observed[known], color=COLOURS[0], linewidth=1.2)
+    axes.scatter(predicted[known], observed[known], s=8 + 120 * count[known] / count.max(), color=COLOURS[0])
+    axes.set(xlabel="predicted probability of a level", ylabel="observed frequency", xlim=(0, 1), ylim=(0, 1))
     return figure
 
 

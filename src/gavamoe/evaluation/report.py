@@ -35,7 +35,7 @@ SHOWN = {
     "Distinct-2": 3,
 }
 # The same for further metrics, below the field's metrics.
-SHOWN_FURTHER = {"rating coherence": 3, "feature hallucination": 3, "rep-2": 2}
+SHOWN_FURTHER = {"rating NLL": 3, "rating ECE": 3, "rating coherence": 3, "feature hallucination": 3, "rep-2": 2}
 # Column and row labels where they differ from the metric's name.
 LABELS = {f"rouge_{kind}/f_score": f"ROUGE-{kind.upper()} F" for kind in "12l"}
 

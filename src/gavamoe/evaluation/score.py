@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 
 from gavamoe.evaluation.metrics import (
     bleu,
+    calibration,
     coherence,
     diversity,
     features,
@@ -25,6 +26,7 @@ from gavamoe.evaluation.row_scores import Metrics, RowScores
 
 TEXT_METRICS = (*bleu.METRICS, *rouge.METRICS, *diversity.METRICS, *features.METRICS)
 RATING_METRICS = rating.METRICS
+CALIBRATION_METRICS = calibration.METRICS  # of systems that predict a distribution over the rating levels
 STANDARD_METRICS = (*TEXT_METRICS, *RATING_METRICS)
 
 
@@ -48,7 +50,9 @@ def further_conditions(outputs: Outputs) -> dict[str, str]:
 
 
 LOWER_IS_BETTER = frozenset(
-    metric.name for metric in (*STANDARD_METRICS, *further_metrics()) if metric.higher_is_better is False
+    metric.name
+    for metric in (*STANDARD_METRICS, *CALIBRATION_METRICS, *further_metrics())
+    if metric.higher_is_better is False
 )
 
 

@@ -65,4 +65,4 @@ def _settings_of(name: str) -> Callable[[RunConfig], dict[str, Any]]:
 register_system(GAVAMOE, create_gavamoe, GavamoeSystem.inputs, settings=lambda config: {}, check=check_gavamoe)
 for _name in ablation_settings(ExplainerConfig()):
     register_system(_name, create_gavamoe, GavamoeSystem.inputs, settings=_settings_of(_name), check=check_gavamoe)
-register_system(STAGE_1, _create_stage_1)
+register_system(STAGE_1, _create_stage_1, needs_texts=False)

@@ -12,7 +12,7 @@ from gavamoe.baselines.base import Predictions
 from gavamoe.conditions import Condition
 from gavamoe.evaluation.metrics.metric import Metric
 from gavamoe.evaluation.report import SHOWN, SHOWN_FURTHER
-from gavamoe.evaluation.score import LOWER_IS_BETTER
+from gavamoe.evaluation.score import LOWER_IS_BETTER, RATING_METRICS
 from gavamoe.evaluation.significance import Difference, compare
 from gavamoe.experiments.systems import SystemSpec, subject_of
 from gavamoe.experiments.trial import Trial
@@ -90,6 +90,12 @@ class Table:
     n: int
     subject: str
     results: list[SystemResult]
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether any system has a metric of texts."""
+        rating_metrics = {metric.name for metric in RATING_METRICS}
+        return any(result.metrics.keys() - rating_metrics for result in self.results)
 
     @property
     def best_of_others(self) -> dict[str, SystemResult]:

@@ -17,7 +17,7 @@ from gavamoe.errors import ConfigError, RunError
 from gavamoe.experiments.aggregate import Table, make_table
 from gavamoe.experiments.config import CompareConfig
 from gavamoe.experiments.gavamoe import count_parameters
-from gavamoe.experiments.systems import check_systems, resolve_systems
+from gavamoe.experiments.systems import check_systems, check_texts, resolve_systems
 from gavamoe.experiments.tables import write_tables
 from gavamoe.experiments.trial import Trial, complete_trial
 from gavamoe.files import staged_file
@@ -55,12 +55,14 @@ def run(
     """
     dataset = ReviewDataset.load(data)
     specs = resolve_systems(config)
+    check_texts(specs, dataset)
     eval_set = EvalSet.from_dataset(dataset, split)
     conditions = sorted((entry.condition for entry in config.conditions), key=lambda condition: condition.oracle)
     check_systems(specs, eval_set.reviews, conditions)
     run_config = config.run_config()
     text_data = TextData.from_dataset(dataset, run_config.explainer, config.base_model)
-    parameters = count_parameters(text_data, run_config)
+    # Networks for texts are as large as GaVaMoE; without texts there is no such network, and no vocabulary to count.
+    parameters = count_parameters(text_data, run_config) if dataset.has_texts("train") else 0
     _open(out, dataset, config, resume)
     trials = {
         spec.name: [

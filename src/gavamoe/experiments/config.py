@@ -12,6 +12,7 @@ from gavamoe.config import RunConfig, load_config, merge, nested, parse_config, 
 from gavamoe.errors import ConfigError
 
 GAVAMOE = "gavamoe"  # the model of a comparison with none of its settings changed
+RATING_MODELS = ("preference", "lightgcn", "mlp", "bias", "mean")  # they learn from ratings alone
 DEFAULT_MODELS = (GAVAMOE, "att2seq", "nrt", "peter", "pepler", "xrec", "lightgcn", "item-mode", "random-sentence")
 
 

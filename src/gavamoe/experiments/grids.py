@@ -12,6 +12,7 @@ from gavamoe.experiments.aggregate import SIGNIFICANCE_LEVEL, MetricSummary, Sys
 ABSENT = "–"
 DIFFERS = "†"
 BY_GROUP = ("BLEU-4", "rouge_l/f_score", "RMSE")  # they do not depend on the number of texts
+RATINGS_BY_GROUP = ("RMSE", "MAE")
 LOSSES = "validation loss in nats a token, rating and feature as given to those that take them"
 
 
@@ -48,8 +49,15 @@ class Section:
     grids: dict[str, Grid]
 
 
+def metrics_by_group(table: Table) -> tuple[str, ...]:
+    """Return the metrics that are shown by group of users."""
+    return BY_GROUP if table.has_texts else RATINGS_BY_GROUP
+
+
 def describe_condition(table: Table) -> str:
-    """Return the source of rating and feature in words."""
+    """Return the source of rating and feature in words; systems without texts get neither as input."""
+    if not table.has_texts:
+        return "ratings"
     return f"rating {table.condition.rating}, feature {table.condition.feature}"
 
 
@@ -63,10 +71,14 @@ def make_section(table: Table) -> Section:
     """Return all grids of a table that are not empty."""
     seeds = max(result.seeds for result in table.results)
     spread = f"mean ± standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
+    texts = f" Texts: {NORMALIZATION}, cut at {TRUNCATE_WORDS} words." if table.has_texts else ""
+    test = (
+        "paired bootstrap; randomisation where distinct things are counted" if table.has_texts else "paired bootstrap"
+    )
     notes = (
-        f"Split {table.split}, n = {table.n:,}; {spread}. Texts: {NORMALIZATION}, cut at {TRUNCATE_WORDS} words. "
+        f"Split {table.split}, n = {table.n:,}; {spread}.{texts} "
         f"The best is bold. {DIFFERS}: differs from {table.subject}, p < {SIGNIFICANCE_LEVEL:g} in every seed "
-        "(paired bootstrap; randomisation where distinct things are counted)."
+        f"({test})."
     )
     if table.condition.oracle:
         notes += " Ground truth was in the input: compare with this table's other lines only."
@@ -75,10 +87,10 @@ def make_section(table: Table) -> Section:
         "Beyond the field's tables": metrics_grid(table, SHOWN_FURTHER),
         **{
             f"{LABELS.get(metric, metric)} by the user's number of training reviews": groups_grid(table, metric)
-            for metric in BY_GROUP
+            for metric in metrics_by_group(table)
         },
         f"{table.subject} against the best of the others": against_best(table),
-        f"What training took; {LOSSES}": training_grid(table),
+        f"What training took; {LOSSES}" if table.has_texts else "What training took": training_grid(table),
         f"By epoch, {LOSSES}": losses_grid(table),
     }
     shown = {name: grid for name, grid in grids.items() if grid.rows}
@@ -86,14 +98,19 @@ def make_section(table: Table) -> Section:
 
 
 def metrics_grid(table: Table, shown: dict[str, int]) -> Grid:
-    """Return a row per system and a column per metric; `shown` holds the metrics and their decimals."""
+    """Return a row per system and a column per metric; `shown` holds the metrics and their decimals.
+
+    The column of what a system was told as input is left out where no system writes texts.
+    """
     metrics = [name for name in shown if any(name in result.metrics for result in table.results)]
-    grid = Grid(["model", "told", *(f"{LABELS.get(m, m)} {'↓' if m in LOWER_IS_BETTER else '↑'}" for m in metrics)])
+    told = ["told"] if table.has_texts else []
+    grid = Grid(["model", *told, *(f"{LABELS.get(m, m)} {'↓' if m in LOWER_IS_BETTER else '↑'}" for m in metrics)])
     best = {m: _best([r.metrics[m].mean for r in table.results if m in r.metrics], m) for m in metrics}
     for result in table.results:
         if not any(metric in result.metrics for metric in metrics):
             continue
-        cells = [TableCell(", ".join(f"{field} {source}" for field, source in result.inputs.items()) or ABSENT)]
+        inputs = ", ".join(f"{field} {source}" for field, source in result.inputs.items()) or ABSENT
+        cells = [TableCell(inputs) for _ in told]
         cells += [_metric_cell(result, metric, best[metric], shown[metric]) for metric in metrics]
         grid.rows.append((result.model, cells))
     return grid
@@ -140,9 +157,12 @@ def against_best(table: Table) -> Grid:
 
 
 def training_grid(table: Table) -> Grid:
-    """Return a row per system: parameters, epochs, seconds, tokens per second, validation loss."""
-    columns = ["model", "parameters", "epochs", "seconds", "tokens/s", "validation loss"]
-    grid = Grid(columns)
+    """Return a row per system: parameters, epochs, seconds, tokens per second, validation loss.
+
+    A column that no system has a value in is left out.
+    """
+    columns = ["parameters", "epochs", "seconds", "tokens/s", "validation loss"]
+    rows = []
     for result in table.results:
         costs = result.training
         speed = costs["tokens"] / costs["seconds"] if costs["tokens"] and costs["seconds"] else None
@@ -153,7 +173,10 @@ def training_grid(table: Table) -> Grid:
             (speed, ",.0f"),
             (costs["valid_loss"], ".3f"),
         ]
-        grid.rows.append((result.model, [TableCell(ABSENT if v is None else format(v, form)) for v, form in values]))
+        rows.append((result.model, [None if value is None else format(value, form) for value, form in values]))
+    kept = [place for place in range(len(columns)) if any(texts[place] is not None for _, texts in rows)]
+    grid = Grid(["model", *(columns[place] for place in kept)])
+    grid.rows = [(model, [TableCell(texts[place] or ABSENT) for place in kept]) for model, texts in rows]
     return grid
 
 

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from gavamoe.evaluation.plots import COLOURS, STYLE
 from gavamoe.evaluation.report import LABELS
 from gavamoe.experiments.aggregate import SystemResult, Table
-from gavamoe.experiments.grids import BY_GROUP, describe_condition
+from gavamoe.experiments.grids import describe_condition, metrics_by_group
 from gavamoe.experiments.systems import SystemSpec
 
 SIZES = {
@@ -35,7 +35,7 @@ def draw_plots(tables: list[Table], specs: Sequence[SystemSpec]) -> dict[str, Fi
         for name, key in SIZES.items():
             points = by_setting(table, specs, key)
             if len(points) > 1:
-                plots[f"By {name} ({condition})"] = by_size(name, points)
+                plots[f"By {name} ({condition})"] = by_size(name, points, metrics_by_group(table))
     if tables and any(len(result.losses) > 1 for result in tables[0].results):
         plots["Validation loss by epoch"] = by_epoch(tables[0])
     return plots
@@ -56,9 +56,10 @@ def by_setting(table: Table, specs: Sequence[SystemSpec], key: str) -> list[tupl
 @rc_context(STYLE)
 def by_sparsity(table: Table) -> Figure:
     """Draw a panel per metric and a curve per system over groups of users."""
-    figure, panels = _panels(len(BY_GROUP))
+    metrics = metrics_by_group(table)
+    figure, panels = _panels(len(metrics))
     groups = list(table.results[0].groups)
-    for axes, metric in zip(panels, BY_GROUP, strict=True):
+    for axes, metric in zip(panels, metrics, strict=True):
         for number, result in enumerate(table.results):
             points = [
                 (x, result.groups[group][metric]) for x, group in enumerate(groups) if metric in result.groups[group]
@@ -102,10 +103,10 @@ def _curve_style(number: int, subject: bool) -> dict[str, Any]:
 
 
 @rc_context(STYLE)
-def by_size(name: str, points: Sequence[tuple[int, SystemResult]]) -> Figure:
+def by_size(name: str, points: Sequence[tuple[int, SystemResult]], metrics: Sequence[str]) -> Figure:
     """Draw a panel per metric: mean and spread over seeds by the value of a setting."""
-    figure, panels = _panels(len(BY_GROUP))
-    for axes, metric in zip(panels, BY_GROUP, strict=True):
+    figure, panels = _panels(len(metrics))
+    for axes, metric in zip(panels, metrics, strict=True):
         known = [(value, result.metrics[metric]) for value, result in points if metric in result.metrics]
         axes.errorbar(
             [value for value, _ in known],

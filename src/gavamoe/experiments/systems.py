@@ -18,9 +18,10 @@ from gavamoe.baselines.registry import RegisteredSystem, SystemContext, SystemFa
 from gavamoe.baselines.user_systems import class_name, directory_name, is_reference, load_user_system
 from gavamoe.conditions import Condition, given_column
 from gavamoe.config import RunConfig
-from gavamoe.errors import ConfigError
+from gavamoe.data.dataset import ReviewDataset
+from gavamoe.errors import ConfigError, DataError
 from gavamoe.experiments.ablations import check_gavamoe, create_gavamoe
-from gavamoe.experiments.config import GAVAMOE, CompareConfig, Variant
+from gavamoe.experiments.config import GAVAMOE, RATING_MODELS, CompareConfig, Variant
 from gavamoe.experiments.gavamoe import GavamoeSystem
 from gavamoe.language.decoding_config import DECODING_SETTINGS
 
@@ -39,6 +40,7 @@ class SystemSpec:
         settings: for GaVaMoE and its variants, the settings that it changes; None for a baseline.
         context: for the factory; its configuration has seed 0 and includes `settings`.
         check: raises `InputError` for what would stop the system.
+        needs_texts: whether it learns from texts.
     """
 
     name: str
@@ -48,6 +50,7 @@ class SystemSpec:
     settings: dict[str, Any] | None
     context: SystemContext
     check: Callable[[SystemContext], None]
+    needs_texts: bool
 
     @property
     def config(self) -> RunConfig:
@@ -100,8 +103,9 @@ def resolve_systems(config: CompareConfig) -> list[SystemSpec]:
         context = SystemContext(run_config, config.preset, config.base_model)
         if found.settings is not None:
             context = replace(context, reuse_weights_from=_same_weights(run_config, specs))
+        changed = settings.get(name)
         specs.append(
-            SystemSpec(shown, directory, found.factory, found.inputs, settings.get(name), context, found.check)
+            SystemSpec(shown, directory, found.factory, found.inputs, changed, context, found.check, found.needs_texts)
         )
     return specs
 
@@ -109,6 +113,22 @@ def resolve_systems(config: CompareConfig) -> list[SystemSpec]:
 def subject_of(specs: Sequence[SystemSpec]) -> SystemSpec:
     """Return the system that the others are tested against: gavamoe where it is compared, else the first."""
     return next((spec for spec in specs if spec.name == GAVAMOE), specs[0])
+
+
+def check_texts(specs: Sequence[SystemSpec], dataset: ReviewDataset) -> None:
+    """Check that the dataset has the texts that systems learn from.
+
+    Raises:
+        DataError: a split lacks texts; names the systems and a comparison that needs none.
+    """
+    learning = [spec.name for spec in specs if spec.needs_texts]
+    lacking = [split for split in ("train", "valid") if not dataset.has_texts(split)]
+    if learning and lacking:
+        raise DataError(
+            f"{dataset.path} has no {lacking[0]} reviews with text, and {', '.join(learning)} "
+            f"{'learn' if len(learning) > 1 else 'learns'} from texts; compare rating systems instead: "
+            f"--models {','.join(RATING_MODELS)} (and mf)"
+        )
 
 
 def check_systems(specs: Sequence[SystemSpec], reviews: pl.DataFrame, conditions: Sequence[Condition]) -> None:

@@ -17,10 +17,9 @@ from gavamoe.baselines.base import SUMMARY, Predictions
 from gavamoe.baselines.data import TextData
 from gavamoe.conditions import Condition
 from gavamoe.evaluation.groups import SPARSITY, TRAINING_REVIEWS, by_group
-from gavamoe.evaluation.metrics.rating import METRICS as RATING_METRICS
 from gavamoe.experiments.systems import SystemSpec
 from gavamoe.files import write_json, write_json_lines
-from gavamoe.pipeline.eval_set import EvalSet, all_metrics
+from gavamoe.pipeline.eval_set import EvalSet
 
 RESULT, PREDICTIONS = "result.json", "predictions.jsonl"
 
@@ -100,7 +99,7 @@ def complete_trial(
 def _result(
     trial: Trial, inputs: frozenset[str], predictions: Predictions, eval_set: EvalSet, condition: Condition
 ) -> dict[str, Any]:
-    scores = eval_set.score(predictions, all_metrics() if predictions.texts is not None else RATING_METRICS)
+    scores = eval_set.score(predictions, eval_set.metrics_of(predictions))
     return {
         "model": trial.model,
         "seed": trial.seed,

@@ -18,27 +18,21 @@ from safetensors import SafetensorError
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from gavamoe.conditions import Condition, given_column
-from gavamoe.data.catalog import Catalog
 from gavamoe.distributed import default_device
 from gavamoe.errors import DataError, InputError, RunError
 from gavamoe.explainer.context import ContextBuilder, PreferenceOutput, pair_frame, single_pair
 from gavamoe.explainer.expert_usage import ExpertReport, TokenExperts, expert_usage, experts_by_token, usage_of_texts
 from gavamoe.explainer.explanation import Explanation, UserSource
 from gavamoe.explainer.generate import GeneratedText, generate
-from gavamoe.explainer.guests import (
-    History,
-    UserHistory,
-    context_with_guests,
-    estimate_guests,
-    model_with_guests,
-)
+from gavamoe.explainer.guests import context_with_guests, model_with_guests
 from gavamoe.explainer.lora import load_model
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.explainer.streaming import TextReader, WordStreamer
 from gavamoe.explainer.streaming import stream as stream_words
 from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.language.quiet import quiet_transformers
-from gavamoe.preference.model import PreferenceModel
+from gavamoe.preference.history import History, estimate_guests
+from gavamoe.preference.recommender import Recommender
 from gavamoe.progress import Advance, track
 from gavamoe.run import CATALOG_FILES, EXPLAINER_FILES, PREFERENCE_FILES, RunDirectory
 
@@ -80,16 +74,15 @@ class Explainer:
         device = default_device() if device is None else device
         directory = RunDirectory(Path(run))
         directory.require(*CATALOG_FILES, *PREFERENCE_FILES, *EXPLAINER_FILES)
+        stage_1 = Recommender.from_pretrained(run, device)
         try:
-            preference = PreferenceModel.from_pretrained(directory.preference).to(device)
             model = load_model(directory.explainer).to(device)
             tokenizer = AutoTokenizer.from_pretrained(directory.explainer)
         except InputError:
             raise
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise RunError(f"the run {run} is damaged: {error}; copy the whole directory again") from None
-        catalog = Catalog.load(directory.catalog)
-        context = ContextBuilder.load(directory.explainer, preference, catalog, model.config.evidence)
+        context = ContextBuilder.load(directory.explainer, stage_1.preference, stage_1.catalog, model.config.evidence)
         return cls(context, model, tokenizer)
 
     def explain(
@@ -287,26 +280,7 @@ class Explainer:
         Raises:
             DataError: The history is invalid (`UserHistory.from_entries`).
         """
-        if history is None:
-            view, user_id = self, 0 if user is None else self.catalog.user_id(user)
-            seen = self.catalog.seen(user_id)
-        else:
-            view, guest_ids = self._with_guests([history])
-            user_id = int(guest_ids[0])  # type: ignore[index] # there is a history
-            seen = np.array(UserHistory.from_entries(history, self.catalog).item_ids, dtype=np.int64)
-        candidates = np.setdiff1d(np.arange(1, self.catalog.n_items + 1), seen)
-        level = view.predict_preference(np.full(len(candidates), user_id), candidates).level
-        best = np.argsort(-level, kind="stable")[:top]
-        item_ids = candidates[best]
-        items = self.catalog.items[(item_ids - 1).tolist()]
-        return pl.DataFrame(
-            {
-                "item_id": item_ids,
-                "item": items["item"],
-                "title": items["title"],
-                "rating": np.asarray(self.catalog.scale.to_rating(level[best]), dtype=np.float64),
-            }
-        )
+        return Recommender(self.preference, self.catalog).recommend(user, top, history)
 
     def token_experts(
         self, user: Any, item: Any, text: str, rating: float | None = None, feature: str | None = None

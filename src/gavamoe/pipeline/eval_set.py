@@ -12,12 +12,12 @@ from gavamoe.baselines.base import Predictions
 from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.errors import DataError
-from gavamoe.evaluation.comparable import comparable_outputs, features_of_items
+from gavamoe.evaluation.comparable import comparable_outputs, features_of_items, has_text
 from gavamoe.evaluation.groups import SparsityGroups
 from gavamoe.evaluation.metrics.metric import Metric
 from gavamoe.evaluation.outputs import Outputs
 from gavamoe.evaluation.row_scores import RowScores
-from gavamoe.evaluation.score import STANDARD_METRICS, further_metrics
+from gavamoe.evaluation.score import RATING_METRICS, STANDARD_METRICS, further_metrics
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,20 @@ class EvalSet:
         """Return for each row the group of its user by number of training reviews."""
         counts = self.catalog.user_counts
         return SparsityGroups.fit(counts[counts > 0]).labels(self.training_reviews())
+
+    def item_sparsity_labels(self) -> list[str]:
+        """Return for each row the group of its item by number of training reviews."""
+        counts = self.catalog.item_counts
+        return SparsityGroups.fit(counts[counts > 0]).labels(counts[self.reviews["item_id"].to_numpy()].tolist())
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether any row has a text to compare texts with."""
+        return bool(has_text(self.reviews).any())
+
+    def metrics_of(self, predictions: Predictions) -> tuple[Metric, ...]:
+        """Return the metrics that predictions can have here: those of texts need a text on both sides."""
+        return all_metrics() if predictions.texts is not None and self.has_texts else RATING_METRICS
 
     def reference_rows(self) -> list[dict[str, Any]]:
         """Return user, item, reference, rating and feature of each row, as predictions.jsonl has them."""

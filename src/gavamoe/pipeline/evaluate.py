@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from zlib import crc32
@@ -12,6 +13,7 @@ from gavamoe.baselines.base import System
 from gavamoe.baselines.data import TextData
 from gavamoe.baselines.simple import ItemMode, RandomSentence
 from gavamoe.conditions import Condition
+from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import FILES as DATASET_FILES
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.data.readers.open import ReadOptions, read_reviews
@@ -60,12 +62,12 @@ class Reviews:
         limit = {} if self.limit is None else {"limit": self._sample}
         return {"data": self.source.name, "split": self.split, **read_as, **limit}
 
-    def directory_name(self, condition: Condition) -> str:
-        """Return the name under which RUN/evaluations keeps the evaluation of these reviews."""
+    def directory_name(self, condition: str) -> str:
+        """Return the name under which RUN/evaluations keeps the evaluation of these reviews under a condition."""
         checksum = crc32(bytes(self.source.resolve()))  # another file of the same name is other data
         parts = [f"{self.source.name}-{checksum:08x}", self.split]
         parts += [] if self.limit is None else [self._sample]
-        return "_".join([*parts, condition.slug]).replace(" ", "-")
+        return "_".join([*parts, condition]).replace(" ", "-")
 
     @property
     def _sample(self) -> str:
@@ -83,7 +85,7 @@ class Comparison:
 
     Args:
         evaluation: of the run.
-        systems: metrics by label; GaVaMoE is first.
+        systems: metrics by label; the run is first.
         reviews: what they were evaluated on.
         eval_set: the same reviews with what is needed to score predictions.
     """
@@ -119,7 +121,7 @@ def evaluate_run(
         InputError: the run or the data cannot be used; says why in one line.
     """
     explainer = Explainer.from_pretrained(run.path)
-    reviews = load_reviews(run, explainer, data, split, read)
+    reviews = load_reviews(run, explainer.catalog, data, split, read)
     if limit is not None and limit < len(reviews.frame):
         reviews = reviews.sample(limit)
     eval_set = EvalSet.from_reviews(reviews.frame, explainer.catalog, reviews.train, split)
@@ -132,18 +134,18 @@ def evaluate_run(
             system.fit(data_of_run, 0, run.path)
             systems[label] = evaluate_system(system, eval_set)
     comparison = Comparison(evaluation, systems, reviews, eval_set)
-    _write(run, comparison, condition)
+    write_evaluation(run, comparison, condition.slug, prediction_rows(comparison))
     return comparison, explainer
 
 
 def load_reviews(
-    run: RunDirectory, explainer: Explainer, data: Path | None, split: str, read: ReadOptions | None = None
+    run: RunDirectory, catalog: Catalog, data: Path | None, split: str, read: ReadOptions | None = None
 ) -> Reviews:
     """Read a split of a prepared dataset, or a reviews file (of a file with a split column, the rows of that split).
 
     Args:
         run: the run.
-        explainer: the run's explainer, whose catalog encodes the reviews.
+        catalog: the run's, which encodes the reviews.
         data: another prepared dataset or a reviews file; None for the data that the run was trained on.
         split: which split of the data.
         read: how a reviews file is read.
@@ -159,14 +161,14 @@ def load_reviews(
         )
     if source.is_dir():
         dataset = ReviewDataset.load(source)
-        if data is None and not explainer.catalog.same_data_as(dataset.catalog):
+        if data is None and not catalog.same_data_as(dataset.catalog):
             raise DataError(
                 f"{source} was prepared anew since this run was trained on it, and its split '{split}' may hold what "
                 "the run has read; evaluate it all the same with --data, or train a new run"
             )
-        return _prepared(explainer, dataset, split)
+        return _prepared(catalog, dataset, split)
     readings: list[Reading] = []
-    frame = read_reviews(source, read, lambda _, reading: readings.append(reading), explainer.catalog.prepared)
+    frame = read_reviews(source, read, lambda _, reading: readings.append(reading), catalog.prepared)
     read_as = "; ".join(readings[0].describe())
     has_splits = "split" in frame.columns
     if has_splits:
@@ -175,36 +177,46 @@ def load_reviews(
         if frame.is_empty():
             raise DataError(f"{source} has no rows of split '{split}'; its split column has {', '.join(found)}")
     try:
-        encoded = explainer.catalog.encode(frame)
-        train = _training_reviews(run, explainer)
+        encoded = catalog.encode(frame)
+        train = _training_reviews(run, catalog)
         return Reviews(encoded, source, split if has_splits else "all rows", train, read_as=read_as)
     except DataError as error:
         raise DataError(f"{source}, {error}, the scale this run was trained on") from None
 
 
-def _prepared(explainer: Explainer, dataset: ReviewDataset, split: str) -> Reviews:
+def _prepared(catalog: Catalog, dataset: ReviewDataset, split: str) -> Reviews:
     frame = dataset.interactions(split)
     if frame.is_empty():
         raise DataError(f"{dataset.path} has no rows of split '{split}'")
     # Ids must be the run's: another prepared dataset has other ids for the same users.
-    encoded = explainer.catalog.encode(frame.drop("user_id", "item_id", "level"))
-    train = explainer.catalog.encode(dataset.interactions("train").drop("user_id", "item_id", "level"))
+    encoded = catalog.encode(frame.drop("user_id", "item_id", "level"))
+    train = catalog.encode(dataset.interactions("train").drop("user_id", "item_id", "level"))
     return Reviews(encoded, dataset.path, split, train)
 
 
-def _training_reviews(run: RunDirectory, explainer: Explainer) -> pl.DataFrame | None:
+def _training_reviews(run: RunDirectory, catalog: Catalog) -> pl.DataFrame | None:
     """Return the training reviews of the run; None if its data has been moved, removed or prepared again."""
     path = Path(run.read_card().data)
     if not all((path / name).is_file() for name in DATASET_FILES):
         return None
     dataset = ReviewDataset.load(path)
-    return dataset.interactions("train") if explainer.catalog.same_data_as(dataset.catalog) else None
+    return dataset.interactions("train") if catalog.same_data_as(dataset.catalog) else None
 
 
-def _write(run: RunDirectory, comparison: Comparison, condition: Condition) -> None:
-    baselines = {name: metrics for name, metrics in comparison.systems.items() if name != GAVAMOE_LABEL}
+def write_evaluation(
+    run: RunDirectory, comparison: Comparison, condition: str, rows: Sequence[dict[str, object]]
+) -> None:
+    """Write metrics.json and predictions.jsonl into the run and into its evaluations/.
+
+    Args:
+        run: the run.
+        comparison: its evaluation.
+        condition: name of the condition, by which evaluations/ keeps it.
+        rows: one per pair, in the format that `gavamoe score` reads.
+    """
+    own, *_ = comparison.systems
+    baselines = {name: metrics for name, metrics in comparison.systems.items() if name != own}
     metrics = {**comparison.evaluation.to_dict(), "baselines": baselines}
-    rows = prediction_rows(comparison)
     for directory in (run.evaluations / comparison.reviews.directory_name(condition), run.path):
         write_json(directory / "metrics.json", metrics)
         write_json_lines(directory / "predictions.jsonl", rows)

@@ -17,7 +17,7 @@ from gavamoe.evaluation.score import STANDARD_METRICS, further_conditions, furth
 from gavamoe.evaluation.significance import Interval, confidence_intervals
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.explainer.explanation import Explanation
-from gavamoe.pipeline.eval_set import EvalSet, all_metrics
+from gavamoe.pipeline.eval_set import EvalSet
 
 
 @dataclass
@@ -92,9 +92,9 @@ def evaluate(explainer: Explainer, eval_set: EvalSet, condition: Condition, abou
 
 
 def evaluate_system(system: System, eval_set: EvalSet, condition: Condition | None = None) -> Metrics:
-    """Return all metrics of a trained system on an evaluation set; `condition` None is the default one."""
+    """Return the metrics of a trained system on an evaluation set; `condition` None is the default one."""
     predictions = system.predict(eval_set.reviews, condition or Condition())
-    return eval_set.score(predictions, all_metrics()).overall()
+    return eval_set.score(predictions, eval_set.metrics_of(predictions)).overall()
 
 
 def group_labels(eval_set: EvalSet, explanations: list[Explanation]) -> dict[str, list[Any]]:

@@ -1,4 +1,4 @@
-"""The report of a run: collects the contents of report.html from the run, its data and its evaluation."""
+"""The report of a run, of texts or ratings alone: collects report.html from the run, its data and its evaluation."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from gavamoe.conditions import Condition
+from gavamoe.data.catalog import Catalog
+from gavamoe.data.dataset import id_arrays
 from gavamoe.diagnostics.clusters import assign_clusters, id_tensors, summarize_clusters
 from gavamoe.evaluation import plots
 from gavamoe.evaluation.report import Report, write_report
@@ -16,6 +18,8 @@ from gavamoe.explainer.expert_usage import usage_of_texts
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.features.language import detect_language
 from gavamoe.pipeline.evaluate import Comparison
+from gavamoe.preference.model import PreferenceModel
+from gavamoe.preference.recommender import Recommender
 from gavamoe.run import RunDirectory
 
 MAX_MAP_POINTS = 4000
@@ -36,7 +40,7 @@ def write_run_report(
     """
     reviews = comparison.reviews
     shown = reviews.train if reviews.train is not None else reviews.frame
-    latent = _latent_map(explainer, shown, truth)
+    latent = _latent_map(explainer.preference, shown, truth)
     plots.save_png(latent, run.latent_map)
     pictures = [
         ("Latent map", "Latent vectors of pairs, coloured by the cluster that was found.", plots.to_svg(latent)),
@@ -50,14 +54,11 @@ def write_run_report(
     if records:
         words = "Stage 1: validation error of ratings by epoch. Stage 2: loss of the texts by epoch."
         pictures.append(("Training", words, plots.to_svg(plots.loss_curves(records))))
-    catalog, config = explainer.catalog, explainer.model.config
-    sizes = f"{catalog.n_users:,} users, {catalog.n_items:,} items, {len(catalog.history):,} training reviews"
+    config = explainer.model.config
     report = Report(
         title="GaVaMoE: what this run learned",
         facts={
-            "data": f"{reviews.about['data']} ({reviews.about['split']})",
-            "training data": sizes,
-            "rating scale": f"{catalog.scale.values[0]:g} to {catalog.scale.values[-1]:g}",
+            **_facts(comparison, explainer.catalog),
             "clusters": str(explainer.preference.clusters),
             "experts": f"{config.experts}, {config.experts_per_token} of them per token",
         },
@@ -66,11 +67,61 @@ def write_run_report(
         intervals=comparison.evaluation.intervals,
         groups=comparison.evaluation.groups,
         examples=example_rows(comparison, NUM_EXAMPLES),
-        clusters=cluster_rows(explainer, shown),
+        clusters=cluster_rows(explainer.preference, explainer.catalog, shown),
         pictures=pictures,
         language=detect_language(reviews.frame["text"].fill_null("")).code,
     )
     write_report(run.report, report)
+
+
+def write_rating_report(run: RunDirectory, comparison: Comparison, recommender: Recommender) -> None:
+    """Write report.html and latent_map.png into a run that has stage 1 alone.
+
+    Args:
+        run: the run directory.
+        comparison: the evaluation to report, with the rating baselines.
+        recommender: stage 1 of the run.
+    """
+    reviews, preference, catalog = comparison.reviews, recommender.preference, recommender.catalog
+    shown = reviews.train if reviews.train is not None else reviews.frame
+    latent = _latent_map(preference, shown, None)
+    plots.save_png(latent, run.latent_map)
+    distribution = recommender.rating_distributions(*id_arrays(reviews.frame))
+    reliability = plots.reliability(distribution, reviews.frame["level"].to_numpy().astype(np.int64))
+    pictures = [
+        ("Latent map", "Latent vectors of pairs, coloured by the cluster that was found.", plots.to_svg(latent)),
+        (
+            "Calibration",
+            "Observed frequency of rating levels by their predicted probability; on the line, both are equal.",
+            plots.to_svg(reliability),
+        ),
+    ]
+    records = run.read_training()
+    if records:
+        words = "Validation objective and error of ratings by epoch."
+        pictures.append(("Training", words, plots.to_svg(plots.loss_curves(records))))
+    report = Report(
+        title="GaVaMoE: the ratings of this run",
+        facts={**_facts(comparison, catalog), "clusters": str(preference.clusters)},
+        systems=comparison.systems,
+        conditions={"n": f"{comparison.evaluation.n:,}", **comparison.evaluation.conditions},
+        intervals=comparison.evaluation.intervals,
+        groups=comparison.evaluation.groups,
+        clusters=cluster_rows(preference, catalog, shown),
+        pictures=pictures,
+    )
+    write_report(run.report, report)
+
+
+def _facts(comparison: Comparison, catalog: Catalog) -> dict[str, str]:
+    """Return what the head of a report says of the data."""
+    about, scale = comparison.reviews.about, catalog.scale
+    sizes = f"{catalog.n_users:,} users, {catalog.n_items:,} items, {len(catalog.history):,} training reviews"
+    return {
+        "data": f"{about['data']} ({about['split']})",
+        "training data": sizes,
+        "rating scale": f"{scale.values[0]:g} to {scale.values[-1]:g}",
+    }
 
 
 def example_rows(comparison: Comparison, count: int) -> list[dict[str, Any]]:
@@ -94,7 +145,7 @@ def example_rows(comparison: Comparison, count: int) -> list[dict[str, Any]]:
     ]
 
 
-def cluster_rows(explainer: Explainer, reviews: pl.DataFrame) -> list[dict[str, Any]]:
+def cluster_rows(preference: PreferenceModel, catalog: Catalog, reviews: pl.DataFrame) -> list[dict[str, Any]]:
     """Return each cluster's size, users, mean rating, over-represented genres and features, formatted for the page."""
     return [
         {
@@ -105,15 +156,14 @@ def cluster_rows(explainer: Explainer, reviews: pl.DataFrame) -> list[dict[str, 
             "genres": ", ".join(summary.genres) or "–",
             "features": ", ".join(summary.features) or "–",
         }
-        for summary in summarize_clusters(assign_clusters(explainer.preference, reviews), reviews, explainer.catalog)
+        for summary in summarize_clusters(assign_clusters(preference, reviews), reviews, catalog)
     ]
 
 
-def _latent_map(explainer: Explainer, reviews: pl.DataFrame, truth: dict[str, int] | None) -> Figure:
+def _latent_map(model: PreferenceModel, reviews: pl.DataFrame, truth: dict[str, int] | None) -> Figure:
     """Draw the latents of a sample of pairs by the cluster found and, where known, by the user's true group."""
     sample = reviews.sample(min(MAX_MAP_POINTS, len(reviews)), seed=0)
     user, item = id_tensors(sample)
-    model = explainer.preference
     points = plots.two_dimensions(model.latent(user, item).cpu().numpy())
     labelled = {"clusters found": model.assign(user, item).cpu().numpy()}
     if truth is not None:

@@ -60,8 +60,11 @@ def train_run(
     run = RunDirectory(out)
     if base_model is not None and Path(base_model).is_dir():
         base_model = str(Path(base_model).resolve())
-    requested = RunCard(str(data.resolve()), preset, base_model, config)
+    requested = RunCard(str(data.resolve()), preset, base_model, config, dataset.has_texts())
     say = on_note if is_main_process() else lambda text: None
+    if resume and stage == "all" and not requested.has_texts:
+        stage = "preference"  # the only stage that a run without texts can have been started with
+        say(f"{data} has no texts: stage 1 alone")
 
     def check(card: RunCard) -> None:
         _check_explainer(run, dataset, card, stage)
@@ -89,7 +92,7 @@ def _check_explainer(run: RunDirectory, dataset: ReviewDataset, card: RunCard, s
     config.explainer.resolve_defaults(base=card.base_model is not None)
     if not run.has(EXPLAINER_FILES):
         for split in ("train", "valid"):
-            _check_texts(dataset, split)
+            _check_texts(dataset, split, run)
     if card.base_model is not None and not run.has(EXPLAINER_FILES):
         build.check_base(card.base_model, config.explainer, config.preference.clusters)
 
@@ -176,10 +179,17 @@ def _reviews_with_text(dataset: ReviewDataset, split: str) -> pl.DataFrame:
     return dataset.interactions(split).filter(HAS_TEXT)
 
 
-def _check_texts(dataset: ReviewDataset, split: str) -> None:
-    """Raise `DataError` if a split has no review with text."""
-    if dataset.scan().filter((pl.col("split") == split) & HAS_TEXT).head(1).collect().is_empty():
-        raise DataError(f"{dataset.path} has no {split} reviews with text, and the explainer learns from texts")
+def _check_texts(dataset: ReviewDataset, split: str, run: RunDirectory) -> None:
+    """Raise `DataError` if a split has no review with text; the message names the command for ratings alone."""
+    if dataset.has_texts(split):
+        return
+    problem = f"{dataset.path} has no {split} reviews with text, and stage 2 learns from texts"
+    if run.has(PREFERENCE_FILES):
+        raise DataError(f"{problem}; {run.path} has stage 1, which predicts ratings: `gavamoe evaluate {run.path}`")
+    raise DataError(
+        f"{problem}; to predict ratings, train stage 1 alone: "
+        f"`gavamoe train {dataset.path} --out {run.path} --stage preference`"
+    )
 
 
 def _record(run: RunDirectory, stage: str, history: list[dict[str, Any]]) -> None:

@@ -3,8 +3,9 @@
 networks, prior, losses, model         the model: encoder and decoder, mixture prior, ELBO, public methods
 svd_init, mixture_fit                  where training starts: SVD of the ratings, mixture fitted to the latents
 batches, trainer, validation           training: `trainer.fit_preference` is the entry point
-fold_in                                estimate of an unknown user from rated items
+fold_in, history                       estimate of an unknown user from rated items
 choose_k, item_features                choice of the number of clusters, LSA vectors of item descriptions
+recommender                            stage 1 of a run: ratings and recommendations by name (the entry point for use)
 
 May import: the root modules, data.
 """

@@ -23,6 +23,7 @@ from gavamoe.service.gatekeeper import CLIENT_GONE, Gatekeeper
 from gavamoe.service.routes_browse import browse
 from gavamoe.service.routes_explain import explaining
 from gavamoe.service.routes_operate import operating, reload_in_background
+from gavamoe.service.served_run import NoTextsError
 from gavamoe.service.service import Service
 
 STATIC = Path(__file__).parent / "static"
@@ -83,6 +84,10 @@ def _handle_errors(app: FastAPI) -> None:
     def refused(request: Request, error: RefusedError) -> Response:
         headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
         return JSONResponse({"error": error.line}, error.status, headers)
+
+    @app.exception_handler(NoTextsError)
+    def without_texts(request: Request, error: NoTextsError) -> Response:
+        return JSONResponse({"error": str(error)}, 409)
 
     @app.exception_handler(InputError)
     def unusable(request: Request, error: InputError) -> Response:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from gavamoe.service.served_run import ServedRun
 
@@ -17,13 +16,13 @@ POPULAR = 100
 
 def find_users(run: ServedRun, prefix: str, limit: int) -> list[dict[str, Any]]:
     """Return users by prefix, most reviews first."""
-    rows = run.explainer.catalog.users[run.users.find(prefix, limit)]
+    rows = run.catalog.users[run.users.find(prefix, limit)]
     return [{"user": row["user"], "reviews": row["n_train"]} for row in rows.iter_rows(named=True)]
 
 
 def find_items(run: ServedRun, prefix: str, limit: int) -> list[dict[str, Any]]:
     """Return items by prefix of their name or title, most reviews first."""
-    rows = run.explainer.catalog.items[run.items.find(prefix, limit)]
+    rows = run.catalog.items[run.items.find(prefix, limit)]
     return [
         {"item": row["item"], "title": row["title"], "reviews": row["n_train"], "mean_rating": row["mean_rating"]}
         for row in rows.iter_rows(named=True)
@@ -32,7 +31,7 @@ def find_items(run: ServedRun, prefix: str, limit: int) -> list[dict[str, Any]]:
 
 def about_user(run: ServedRun, user: str) -> dict[str, Any]:
     """Return a user's profile; without training reviews, everything in it is empty."""
-    catalog = run.explainer.catalog
+    catalog = run.catalog
     number = catalog.user_id(user)
     if number == 0:
         return {"user": user, "known": False, "reviews": 0, "mean_rating": None, "clusters": [], "history": []}
@@ -57,7 +56,7 @@ def about_user(run: ServedRun, user: str) -> dict[str, Any]:
 
 def about_item(run: ServedRun, item: str) -> dict[str, Any]:
     """Return an item's profile; without training reviews, everything in it is empty."""
-    catalog = run.explainer.catalog
+    catalog = run.catalog
     number = catalog.item_id(item)
     if number == 0:
         return {
@@ -72,8 +71,6 @@ def about_item(run: ServedRun, item: str) -> dict[str, Any]:
             "clusters": [],
         }
     row = catalog.items.row(number - 1, named=True)
-    counts = run.explainer.context.features.counts.filter((pl.col("side") == "item") & (pl.col("id") == number))
-    counts = counts.sort("count", "feature", descending=[True, False]).head(FEATURES)
     return {
         "item": item,
         "known": True,
@@ -82,7 +79,7 @@ def about_item(run: ServedRun, item: str) -> dict[str, Any]:
         "description": row["description"],
         "reviews": row["n_train"],
         "mean_rating": row["mean_rating"],
-        "features": counts.select("feature", "count").to_dicts(),
+        "features": run.item_features(number).head(FEATURES).to_dicts(),
         "clusters": run.profile_IK[number].tolist(),
     }
 
@@ -92,10 +89,10 @@ def recommend(run: ServedRun, user: str, top: int) -> tuple[list[dict[str, Any]]
 
     An unknown user gets popular items; each says why.
     """
-    if run.explainer.catalog.user_id(user) == 0:
+    if run.catalog.user_id(user) == 0:
         items = popular_items(run, top)
     else:
-        rows = run.explainer.recommend(user, top)
+        rows = run.recommender.recommend(user, top)
         items = rows.select("item", "title", "rating").to_dicts()
     note = None
     if len(items) < top:
@@ -105,7 +102,7 @@ def recommend(run: ServedRun, user: str, top: int) -> tuple[list[dict[str, Any]]
 
 def popular_items(run: ServedRun, top: int) -> list[dict[str, Any]]:
     """Return the items with the best mean rating among the most reviewed, as a fallback that says so."""
-    catalog = run.explainer.catalog
+    catalog = run.catalog
     busiest = run.items.find("", max(POPULAR, top))
     rows = catalog.items[busiest].sort("mean_rating", descending=True, maintain_order=True).head(top)
     why = (

@@ -7,21 +7,33 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from gavamoe.data.catalog import Catalog
 from gavamoe.diagnostics.clusters import log_odds_z_scores, summarize_clusters
-from gavamoe.explainer.explainer import Explainer
+from gavamoe.preference.recommender import Recommender
 
 TYPICAL_USERS, FEWEST_REVIEWS = 5, 3
 WORDS, COMMONEST_WORDS, CERTAIN = 12, 2_000, 1.96
 SENTENCES = 100_000  # sentences of evidence that are read for words and lengths
+# The sentences of evidence of a run without texts.
+NO_SENTENCES = pl.DataFrame(
+    schema={
+        "user_id": pl.Int32, "item_id": pl.Int32, "cluster": pl.Int64, "text": pl.String, "feature": pl.String
+    }
+)  # fmt: skip
 
 
-def training_pairs(explainer: Explainer) -> tuple[pl.DataFrame, np.ndarray, np.ndarray]:
-    """Return the training pairs (user_id, item_id, rating, feature), their responsibilities [n, K] and clusters [n]."""
-    catalog = explainer.catalog
+def training_pairs(recommender: Recommender, sentences: pl.DataFrame) -> tuple[pl.DataFrame, np.ndarray, np.ndarray]:
+    """Return the training pairs (user_id, item_id, rating, feature), their responsibilities [n, K] and clusters [n].
+
+    Args:
+        recommender: stage 1 of the run.
+        sentences: the run's evidence, which tells the feature of a pair.
+    """
+    catalog = recommender.catalog
     reviews = catalog.history.select("user_id", "item_id", "level")
     ratings = np.asarray(catalog.scale.to_rating(reviews["level"].to_numpy()), dtype=np.float64)
     features = (
-        explainer.context.evidence.sentences.lazy()
+        sentences.lazy()
         .filter(pl.col("feature").is_not_null())
         .group_by("user_id", "item_id")
         .agg(pl.col("feature").first())
@@ -34,24 +46,25 @@ def training_pairs(explainer: Explainer) -> tuple[pl.DataFrame, np.ndarray, np.n
         features, on=["user_id", "item_id"], how="left", maintain_order="left"
     )
     user_id, item_id = (reviews[name].to_numpy().astype(np.int64) for name in ("user_id", "item_id"))
-    gamma_NK = explainer.predict_preference(user_id, item_id).responsibilities
+    gamma_NK = recommender.responsibilities(user_id, item_id)
     return reviews, gamma_NK, gamma_NK.argmax(-1) if len(gamma_NK) else np.zeros(0, dtype=np.int64)
 
 
 def describe_clusters(
-    explainer: Explainer, reviews: pl.DataFrame, cluster_N: np.ndarray, profile_UK: np.ndarray
+    catalog: Catalog, sentences: pl.DataFrame, reviews: pl.DataFrame, cluster_N: np.ndarray, profile_UK: np.ndarray
 ) -> list[dict[str, Any]]:
     """Return a description of each cluster with a training pair (`schemas.ClusterAnswer`).
 
     Args:
-        explainer: the run.
+        catalog: of the run.
+        sentences: the run's evidence, which tells how a cluster writes.
         reviews: training pairs (`training_pairs`).
         cluster_N: their clusters.
         profile_UK: mean responsibilities of each user, row 0 is the unknown user.
     """
     if reviews.is_empty():
         return []
-    style = _style(explainer)
+    style = _style(sentences)
     return [
         {
             "cluster": cluster.cluster,
@@ -64,25 +77,24 @@ def describe_clusters(
             "features": cluster.features,
             "likes": cluster.likes,
             "dislikes": cluster.dislikes,
-            "typical_users": _typical_users(explainer, profile_UK[:, cluster.cluster]),
+            "typical_users": _typical_users(catalog, profile_UK[:, cluster.cluster]),
             **style.get(cluster.cluster, {"words": [], "length": None}),
         }
-        for cluster in summarize_clusters(cluster_N, reviews, explainer.catalog)
+        for cluster in summarize_clusters(cluster_N, reviews, catalog)
     ]
 
 
-def _typical_users(explainer: Explainer, share_U: np.ndarray) -> list[str]:
+def _typical_users(catalog: Catalog, share_U: np.ndarray) -> list[str]:
     """Return the users with the largest shares of a cluster among those with a few reviews."""
-    reviews_U = explainer.catalog.user_counts
+    reviews_U = catalog.user_counts
     enough = min(FEWEST_REVIEWS, int(reviews_U.max(initial=0)))
     eligible = np.flatnonzero((reviews_U >= max(enough, 1)) & (share_U > 0))
     best = eligible[np.lexsort((eligible, -reviews_U[eligible], -np.round(share_U[eligible], 3)))]
-    return [explainer.catalog.user_names[number] for number in best[:TYPICAL_USERS]]
+    return [catalog.user_names[number] for number in best[:TYPICAL_USERS]]
 
 
-def _style(explainer: Explainer) -> dict[int, dict[str, Any]]:
+def _style(sentences: pl.DataFrame) -> dict[int, dict[str, Any]]:
     """Return for each cluster the words that its reviews use more often than others, and their mean number of words."""
-    sentences = explainer.context.evidence.sentences
     if sentences.is_empty():
         return {}
     sample = sentences.sample(min(SENTENCES, len(sentences)), seed=0) if len(sentences) > SENTENCES else sentences

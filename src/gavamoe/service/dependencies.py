@@ -16,6 +16,7 @@ MEANINGS = {
     400: "The body is not valid JSON.",
     401: "The API key is missing or wrong.",
     403: "The request comes from another site or for another host.",
+    409: "The run that is served writes no texts.",
     413: "The body or the list of pairs is too long.",
     422: "A value is missing or impossible.",
     429: "The queue is full; Retry-After says when to try again.",

@@ -37,7 +37,7 @@ NameInPath = Annotated[Name, Path()]
 @browse.get("/run", response_model=RunAnswer)
 def run(run: RunNow) -> Any:
     """Return what is served."""
-    return {**run.about(), "history": takes_histories(run.explainer)}
+    return {**run.about(), "history": run.stage_2 is not None and takes_histories(run.stage_2)}
 
 
 @browse.get("/users", response_model=UsersAnswer)

@@ -94,6 +94,7 @@ def _encode(name: str, data: dict[str, Any], run: str) -> bytes:
 @explaining.post("/experts", response_model=ExpertsAnswer)
 async def experts(request: Request, body: ExpertsRequest, service: ServiceNow, run: RunNow) -> Response:
     """Return the experts that each token of a text is routed to. The joined tokens are the text."""
+    run.require_texts()
     work = TokensWork(run, body.user, body.item, body.text, body.rating, body.feature)
     tokens = await service.answers.experts_of_tokens(work, client_gone(request))
     about = run.about()
@@ -106,8 +107,10 @@ async def recommendations(request: Request, body: RecommendRequest, service: Ser
 
     An unknown user gets the items with the best mean rating among the most reviewed, and each says why.
     """
-    if body.history is not None and not takes_histories(run.explainer):
+    if body.history is not None and (run.stage_2 is None or not takes_histories(run.stage_2)):
         raise RefusedError(501, "history: this version cannot use a history yet; state a user instead")
+    if body.explain:
+        run.require_texts()
     user = body.user or ""
     items, note = await run_in_threadpool(recommend, run, user, body.top)
     if body.explain and items:

@@ -246,6 +246,7 @@ class RunAnswer(BaseModel):
     items: int
     reviews: int
     clusters: int
+    texts: bool = Field(description="Whether the run writes texts; one of stage 1 alone predicts ratings only.")
     layers: int
     experts: int
     top_k: int

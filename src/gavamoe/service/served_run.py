@@ -16,27 +16,36 @@ import polars as pl
 import torch
 
 from gavamoe.conditions import Condition
+from gavamoe.data.catalog import Catalog
 from gavamoe.errors import RunError
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.pipeline.explanation_store import describe_decoding
+from gavamoe.preference.recommender import Recommender
 from gavamoe.run import RunDirectory
-from gavamoe.service.clusters import describe_clusters, training_pairs
+from gavamoe.service.clusters import NO_SENTENCES, describe_clusters, training_pairs
 from gavamoe.service.latent_map import DECIMALS, LatentMap
 from gavamoe.service.search import PrefixIndex
 
 DIGEST_SHOWN = 12
 FEATURES_SHOWN = 200
 DETAILS_CACHED = 50_000  # pairs
+# What GET /v1/run answers about stage 2 where there is none.
+ABOUT_STAGE_1_ALONE = {"texts": False, "layers": 0, "experts": 0, "top_k": 0, "conditions": {}, "features": []}
+
+
+class NoTextsError(Exception):
+    """A text was requested of a run that has stage 1 alone; the message says so in one line."""
 
 
 @dataclass(frozen=True, eq=False)
 class ServedRun:
-    """A run that is served.
+    """A run that is served: both stages, or stage 1 alone, which predicts ratings and writes no texts.
 
     Args:
         path: its directory.
         digest: of its files (`RunDirectory.digest`).
-        explainer: both stages.
+        recommender: stage 1 with the names of users and items.
+        stage_2: both stages; None for a run of stage 1 alone.
         pairs: training pairs: user_id, item_id, level, rating, feature; sorted by user.
         profile_UK: mean responsibilities by user id.
         profile_IK: mean responsibilities by item id.
@@ -48,7 +57,8 @@ class ServedRun:
 
     path: Path
     digest: str
-    explainer: Explainer
+    recommender: Recommender
+    stage_2: Explainer | None
     pairs: pl.DataFrame
     profile_UK: np.ndarray
     profile_IK: np.ndarray
@@ -66,10 +76,15 @@ class ServedRun:
             RunError: The run is missing, damaged, or changed while it was read.
         """
         directory = RunDirectory(path)
-        explainer = Explainer.from_pretrained(path)
+        explainer = None if directory.has_stage_1_alone else Explainer.from_pretrained(path)
+        if explainer is None:
+            recommender = Recommender.from_pretrained(path)
+        else:
+            recommender = Recommender(explainer.preference, explainer.catalog)
         digest = directory.digest()
-        catalog, preference = explainer.catalog, explainer.preference
-        pairs, gamma_NK, cluster_N = training_pairs(explainer)
+        catalog, preference = recommender.catalog, recommender.preference
+        sentences = NO_SENTENCES if explainer is None else explainer.context.evidence.sentences
+        pairs, gamma_NK, cluster_N = training_pairs(recommender, sentences)
         user_id, item_id = (pairs[name].to_numpy().astype(np.int64) for name in ("user_id", "item_id"))
         profile_UK = _mean_by_id(gamma_NK, user_id, catalog.n_users)
         latent_ND = preference.latent(torch.from_numpy(user_id), torch.from_numpy(item_id)).cpu().numpy()
@@ -79,15 +94,39 @@ class ServedRun:
         return cls(
             path=path,
             digest=digest,
-            explainer=explainer,
+            recommender=recommender,
+            stage_2=explainer,
             pairs=pairs.sort("user_id", maintain_order=True),
             profile_UK=profile_UK,
             profile_IK=_mean_by_id(gamma_NK, item_id, catalog.n_items),
-            clusters=describe_clusters(explainer, pairs, cluster_N, profile_UK),
+            clusters=describe_clusters(catalog, sentences, pairs, cluster_N, profile_UK),
             map=LatentMap.fit(latent_ND, cluster_N),
             users=PrefixIndex([[name] for name in catalog.users["user"].to_list()], catalog.user_counts[1:]),
             items=PrefixIndex([list(names) for names in item_names], catalog.items["n_train"].to_numpy()),
         )
+
+    @property
+    def catalog(self) -> Catalog:
+        """Names, rating scale and training history."""
+        return self.recommender.catalog
+
+    @property
+    def explainer(self) -> Explainer:
+        """Both stages.
+
+        Raises:
+            NoTextsError: The run has stage 1 alone.
+        """
+        if self.stage_2 is None:
+            raise NoTextsError(
+                f"the run {self.name} has stage 1 alone: it predicts ratings (POST /v1/recommend) and writes no texts; "
+                "serve a run with both stages for explanations"
+            )
+        return self.stage_2
+
+    def require_texts(self) -> None:
+        """Raise `NoTextsError` unless the run writes texts: a request is refused before it waits in the queue."""
+        _ = self.explainer
 
     @property
     def name(self) -> str:
@@ -106,10 +145,7 @@ class ServedRun:
 
     def about(self) -> dict[str, Any]:
         """Return what GET /v1/run answers."""
-        catalog, config = self.explainer.catalog, self.explainer.model.config
-        layers = config.moe_layers
-        if layers is None:
-            layers = list(range(config.text_config.get_text_config().num_hidden_layers))
+        catalog = self.catalog
         return {
             "run": self.id,
             "name": self.name,
@@ -117,18 +153,14 @@ class ServedRun:
             "users": catalog.n_users,
             "items": catalog.n_items,
             "reviews": catalog.history.height,
-            "clusters": self.explainer.preference.clusters,
-            "layers": len(layers),
-            "experts": config.experts,
-            "top_k": config.experts_per_token,
+            "clusters": self.recommender.preference.clusters,
             "scale": list(catalog.scale.values),
-            "conditions": Condition().to_dict() | {"evidence": self.explainer.context.quoted},
-            "features": self._common_features(),
+            **(ABOUT_STAGE_1_ALONE if self.stage_2 is None else self._about_texts(self.stage_2)),
         }
 
     def pair_details(self, user: str, item: str) -> dict[str, Any]:
         """Return the rating distribution and the place on the map of a pair, unknown users and items included."""
-        catalog = self.explainer.catalog
+        catalog = self.catalog
         ids = catalog.user_id(user), catalog.item_id(item)
         details = self._details.get(ids)
         if details is None:
@@ -141,8 +173,8 @@ class ServedRun:
         users_UD, items_ID = self._latent_means
         mu_1D = torch.cat([users_UD[user_id], items_ID[item_id]])[None]
         with torch.inference_mode():
-            p_R = self.explainer.preference.decoder(mu_1D).softmax(-1)[0].tolist()
-        scale = self.explainer.catalog.scale.values
+            p_R = self.recommender.preference.decoder(mu_1D).softmax(-1)[0].tolist()
+        scale = self.catalog.scale.values
         return {
             "rating_distribution": [
                 {"rating": rating, "p": round(p, DECIMALS + 2)} for rating, p in zip(scale, p_R, strict=True)
@@ -152,11 +184,30 @@ class ServedRun:
 
     @cached_property
     def _latent_means(self) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.explainer.preference.latent_means()
+        return self.recommender.preference.latent_means()
 
-    def _common_features(self) -> list[str]:
-        background = self.explainer.context.features.background.sort("share", "feature", descending=[True, False])
-        return background["feature"].head(FEATURES_SHOWN).to_list()
+    def item_features(self, item_id: int) -> pl.DataFrame:
+        """Return how often training reviews of an item mention each feature: feature and count, most frequent first."""
+        if self.stage_2 is None:
+            return pl.DataFrame(schema={"feature": pl.String, "count": pl.Int64})
+        counts = self.stage_2.context.features.counts.filter((pl.col("side") == "item") & (pl.col("id") == item_id))
+        return counts.sort("count", "feature", descending=[True, False]).select("feature", "count")
+
+    def _about_texts(self, explainer: Explainer) -> dict[str, Any]:
+        """Return what GET /v1/run answers about stage 2."""
+        config = explainer.model.config
+        layers = config.moe_layers
+        if layers is None:
+            layers = list(range(config.text_config.get_text_config().num_hidden_layers))
+        background = explainer.context.features.background.sort("share", "feature", descending=[True, False])
+        return {
+            "texts": True,
+            "layers": len(layers),
+            "experts": config.experts,
+            "top_k": config.experts_per_token,
+            "conditions": Condition().to_dict() | {"evidence": explainer.context.quoted},
+            "features": background["feature"].head(FEATURES_SHOWN).to_list(),
+        }
 
 
 def _mean_by_id(gamma_NK: np.ndarray, id_N: np.ndarray, count: int) -> np.ndarray:

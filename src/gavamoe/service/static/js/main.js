@@ -11,14 +11,23 @@ import * as clusters from "./views/clusters.js";
 import * as compare from "./views/compare.js";
 import * as explain from "./views/explain.js";
 import * as items from "./views/items.js";
+import * as ratings from "./views/ratings.js";
 import * as users from "./views/users.js";
 
-const VIEWS = { explain, compare, clusters, items, users };
+const VIEWS = { explain, compare, clusters, items, users, ratings };
 const main = document.getElementById("main");
 let current = null;
+let texts = true; // until the run says otherwise
+
+/** Read the address; a run without texts recommends where another explains. */
+function currentRoute() {
+  const route = parse(location.hash);
+  const writes = route.view === "explain" || route.view === "compare";
+  return !texts && writes ? { ...route, view: "ratings" } : route;
+}
 
 function show() {
-  const route = parse(location.hash);
+  const route = currentRoute();
   const first = current === null;
   const changed = current?.route.view !== route.view;
   const moved = changed || current.route.id !== route.id;
@@ -42,7 +51,7 @@ function show() {
 
 function mark(view) {
   for (const entry of document.querySelectorAll("nav a[data-view]")) {
-    if (entry.dataset.view === view) entry.setAttribute("aria-current", "page");
+    if (entry.dataset.view === view || (entry.dataset.view === "explain" && view === "ratings")) entry.setAttribute("aria-current", "page");
     else entry.removeAttribute("aria-current");
   }
 }
@@ -54,11 +63,24 @@ async function summarise() {
       document.getElementById("run"),
       h("strong", {}, run.name),
       ` ${format.plural(run.users, "user")}, ${format.plural(run.items, "item")}, ${format.plural(run.reviews, "review")}; `,
-      `${format.plural(run.clusters, "cluster")}; ${format.plural(run.layers, "layer")} of ${format.plural(run.experts, "expert")}, ${run.top_k} at work on each token.`,
+      `${format.plural(run.clusters, "cluster")}`,
+      run.texts !== false
+        ? `; ${format.plural(run.layers, "layer")} of ${format.plural(run.experts, "expert")}, ${run.top_k} at work on each token.`
+        : "; stage 1 alone, without texts.",
     );
+    if (run.texts === false) withoutTexts();
   } catch (error) {
     put(document.getElementById("run"), error.message);
   }
+}
+
+/** Take away what leads to texts. */
+function withoutTexts() {
+  texts = false;
+  document.body.dataset.texts = "none";
+  document.querySelector('nav a[data-view="explain"]').textContent = ratings.name;
+  document.querySelector('nav a[data-view="compare"]').remove();
+  show();
 }
 
 startTheme();

@@ -1,0 +1,112 @@
+"""The entry point to stage 1 of a run: `Recommender.from_pretrained(RUN).recommend(user=...)`.
+
+It needs no texts and no language model, so it serves runs that were trained on ratings alone.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from safetensors import SafetensorError
+
+from gavamoe.data.catalog import Catalog
+from gavamoe.distributed import default_device
+from gavamoe.errors import InputError, RunError
+from gavamoe.preference.fold_in import with_guests
+from gavamoe.preference.history import History, UserHistory
+from gavamoe.preference.model import PreferenceModel
+from gavamoe.run import CATALOG_FILES, PREFERENCE_FILES, RunDirectory
+
+
+class Recommender:
+    """Stage 1 of a run, with the names of its users and items.
+
+    Args:
+        preference: the model of stage 1.
+        catalog: names, rating scale and training history.
+    """
+
+    def __init__(self, preference: PreferenceModel, catalog: Catalog):
+        self.preference, self.catalog = preference.eval(), catalog
+
+    @classmethod
+    def from_pretrained(cls, run: Path | str, device: str | torch.device | None = None) -> Recommender:
+        """Load stage 1 of a run directory.
+
+        Args:
+            run: a directory that `gavamoe train` wrote.
+            device: where to run; a GPU by default, if there is one.
+
+        Raises:
+            RunError: A file is missing or damaged; the message names it.
+        """
+        directory = RunDirectory(Path(run))
+        directory.require(*CATALOG_FILES, *PREFERENCE_FILES)
+        try:
+            preference = PreferenceModel.from_pretrained(directory.preference)
+        except InputError:
+            raise
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            raise RunError(f"the run {run} is damaged: {error}; copy the whole directory again") from None
+        return cls(preference.to(default_device() if device is None else device), Catalog.load(directory.catalog))
+
+    def predict_ratings(self, user_id: np.ndarray, item_id: np.ndarray) -> np.ndarray:
+        """Return the expected rating of pairs on the scale of the source, float [N]; ids int64 [N], 0 is unknown."""
+        ratings: np.ndarray = self.catalog.scale.to_rating(self._levels(user_id, item_id))
+        return ratings
+
+    def rating_distributions(self, user_id: np.ndarray, item_id: np.ndarray) -> np.ndarray:
+        """Return the predicted probability of each rating level, [N, R]; ids int64 [N]."""
+        return self.preference.rating_distribution(*_tensors(user_id, item_id)).cpu().numpy()
+
+    def responsibilities(self, user_id: np.ndarray, item_id: np.ndarray) -> np.ndarray:
+        """Return the responsibilities of the K clusters for each pair, [N, K]; ids int64 [N]."""
+        return self.preference.responsibilities(*_tensors(user_id, item_id)).cpu().numpy()
+
+    def recommend(self, user: Any = None, top: int = 10, history: History | None = None) -> pl.DataFrame:
+        """Return the items with the best predicted rating among those without a training review by the user.
+
+        Args:
+            user: name of the user; an unknown user gets the items that suit the unknown user.
+            top: number of items.
+            history: rated items, mappings with the keys item and rating. The user is then estimated from them alone,
+                and they are not recommended. An empty history is the unknown user.
+
+        Returns:
+            Columns item_id, item, title, rating; best first.
+
+        Raises:
+            DataError: The history is invalid (`UserHistory.from_entries`).
+        """
+        model, user_id = self.preference, 0 if user is None else self.catalog.user_id(user)
+        seen = self.catalog.seen(user_id)
+        if history is not None:
+            rated = UserHistory.from_entries(history, self.catalog)
+            model, user_id = with_guests(model, [rated.estimate(model)]), model.users + 1
+            seen = np.array(rated.item_ids, dtype=np.int64)
+        candidates = np.setdiff1d(np.arange(1, self.catalog.n_items + 1), seen)
+        level = model.predict_rating(*_tensors(np.full(len(candidates), user_id), candidates)).cpu().numpy()
+        best = np.argsort(-level, kind="stable")[:top]
+        item_ids = candidates[best]
+        items = self.catalog.items[(item_ids - 1).tolist()]
+        return pl.DataFrame(
+            {
+                "item_id": item_ids,
+                "item": items["item"],
+                "title": items["title"],
+                "rating": np.asarray(self.catalog.scale.to_rating(level[best]), dtype=np.float64),
+            }
+        )
+
+    def _levels(self, user_id: np.ndarray, item_id: np.ndarray) -> np.ndarray:
+        """Return the expected level of pairs, float [N]."""
+        return self.preference.predict_rating(*_tensors(user_id, item_id)).cpu().numpy()
+
+
+def _tensors(user_id: np.ndarray, item_id: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    user, item = (torch.from_numpy(np.array(ids, dtype=np.int64)) for ids in (user_id, item_id))
+    return user, item
