@@ -17,5 +17,9 @@ class RunError(InputError):
     """A run directory that is missing, incomplete or damaged, or that does not match the request."""
 
 
+class DivergenceError(InputError):
+    """A training whose loss or weights are no longer finite numbers; says where, and how to train instead."""
+
+
 class ConfigError(InputError):
     """A setting that is unknown, out of range, or contradicts another setting."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gavamoe.cli.options import Encoding, Feature, FieldSource, Json, Rating, Records, RunArgument
+from gavamoe.cli.options import Encoding, Feature, FieldSource, Json, Rating, Records, RunArgument, Verify
 
 if TYPE_CHECKING:
     from gavamoe.conditions import Condition
@@ -43,6 +43,7 @@ def explain(
     encoding: Encoding = None,
     records: Records = None,
     resume: Annotated[bool, typer.Option("--resume", help="With --pairs: continue after an interruption.")] = False,
+    verify: Verify = False,
     json: Json = False,
 ) -> None:
     """Write why an item suits a user; users and items without training reviews are allowed."""
@@ -61,7 +62,7 @@ def explain(
     from gavamoe.pipeline.explain_file import explain_file
 
     condition = Condition(rating.value, feature.value)
-    explainer = Explainer.from_pretrained(run)
+    explainer = Explainer.from_pretrained(run, verify=verify)
     decoding = explainer.decoding
     if candidates is not None:
         decoding = decoding.with_options(candidates=candidates)

@@ -59,19 +59,23 @@ class Explainer:
 
     @classmethod
     @quiet_transformers()
-    def from_pretrained(cls, run: Path | str, device: str | torch.device | None = None) -> Explainer:
+    def from_pretrained(
+        cls, run: Path | str, device: str | torch.device | None = None, verify: bool = False
+    ) -> Explainer:
         """Load a run directory.
 
         Args:
             run: a directory that `gavamoe train` wrote.
             device: where to run; a GPU by default, if there is one.
+            verify: whether the checksums of large files are checked too, which reads them as a whole.
 
         Raises:
-            RunError: A file is missing or damaged; the message names it.
+            RunError: A file is missing, damaged or of another run; the message names it.
         """
         device = default_device() if device is None else device
         directory = RunDirectory(Path(run))
         directory.require(*CATALOG_FILES, *PREFERENCE_FILES, *EXPLAINER_FILES)
+        directory.check_seal(verify)
         try:
             preference = PreferenceModel.from_pretrained(directory.preference).to(device)
             model = load_model(directory.explainer).to(device)

@@ -25,6 +25,7 @@ from gavamoe.preference.item_features import ItemText
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.trainer import best_record, fit_preference
 from gavamoe.run import EXPLAINER_FILES, PREFERENCE_FILES, RunCard, RunDirectory
+from gavamoe.seal import is_sealed
 
 
 def train_run(
@@ -73,12 +74,21 @@ def train_run(
             _train_preference(run, dataset, card.settings, say)
         if stage in ("explainer", "all"):
             run.require(*PREFERENCE_FILES)
-    if stage in ("explainer", "all") and not run.has(EXPLAINER_FILES):
-        say("stage 2: the language model learns to explain")
-        _train_explainer(run, dataset, card)
-    if is_main_process():
-        write_model_card(run, dataset, card)
+            if not run.has(EXPLAINER_FILES):
+                say("stage 2: the language model learns to explain")
+                _train_explainer(run, dataset, card)
+        if is_main_process():
+            _finish(run, dataset, card, stage)
     return summary(run)
+
+
+def _finish(run: RunDirectory, dataset: ReviewDataset, card: RunCard, stage: Stage) -> None:
+    """Delete what an interruption left of the training state, write the model card, and seal the run."""
+    if stage != "preference" or not run.explainer_checkpoints.exists():
+        run.discard_checkpoints()
+    write_model_card(run, dataset, card)
+    if not is_sealed(run.path):
+        run.seal()
 
 
 def _check_explainer(run: RunDirectory, dataset: ReviewDataset, card: RunCard, stage: Stage) -> None:
