@@ -2,6 +2,7 @@
 
 TrainingProgress         phase, epoch, early stopping and records
 copy_tensors             a copy of the best weights so far
+check_finite             refuse weights of a training that diverged
 save_state, load_state   a nested structure with tensors as one file
 
 A checkpoint is a safetensors file, without pickle: the tensors, and everything else as JSON in the header.
@@ -64,6 +65,16 @@ class TrainingProgress(Generic[Phase]):
 def copy_tensors(named: Iterable[tuple[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
     """Return copies of named tensors that further training does not change."""
     return {name: tensor.detach().clone() for name, tensor in named}
+
+
+def check_finite(named: Iterable[tuple[str, torch.Tensor]], where: Path) -> None:
+    """Raise `RunError` if a weight that was read from `where` is not a finite number."""
+    for name, tensor in named:
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise RunError(
+                f"{where} has weights that are not finite numbers ({name}): its training diverged, or the file is "
+                "damaged; train again with a lower learning rate"
+            )
 
 
 def save_state(path: Path, state: Any) -> None:

@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from gavamoe.checkpoint import check_finite
 from gavamoe.conditions import Condition, given_column
 from gavamoe.data.catalog import Catalog
 from gavamoe.distributed import default_device
@@ -35,6 +36,10 @@ from gavamoe.progress import Advance, track
 from gavamoe.run import CATALOG_FILES, EXPLAINER_FILES, PREFERENCE_FILES, RunDirectory
 
 EVIDENCE = 3  # sentences returned beside the text of a single pair
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 class Explainer:
@@ -79,11 +84,16 @@ class Explainer:
         try:
             preference = PreferenceModel.from_pretrained(directory.preference).to(device)
             model = load_model(directory.explainer).to(device)
-            tokenizer = AutoTokenizer.from_pretrained(directory.explainer)
+            check_finite(model.state_dict().items(), directory.explainer)
+            tokenizer = AutoTokenizer.from_pretrained(directory.explainer, trust_remote_code=False)
         except InputError:
             raise
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            raise RunError(f"the run {run} is damaged: {error}; copy the whole directory again") from None
+            if "trust_remote_code" in str(error):
+                raise RunError(
+                    f"the run {run} asks to run code of its own, which gavamoe never does; do not use it"
+                ) from None
+            raise RunError(f"the run {run} is damaged: {_one_line(error)}; copy the whole directory again") from None
         catalog = Catalog.load(directory.catalog)
         context = ContextBuilder.load(directory.explainer, preference, catalog, model.config.evidence)
         return cls(context, model, tokenizer)
