@@ -47,7 +47,7 @@ def explain(
     json: Json = False,
 ) -> None:
     """Write why an item suits a user; users and items without training reviews are allowed."""
-    from gavamoe.errors import InputError
+    from gavamoe.errors import InputError, printable
 
     one, many = user is not None and item is not None, pairs is not None and out is not None
     if one == many or (one and (pairs or out)) or (many and (user or item)):
@@ -98,10 +98,10 @@ def explain(
         emit_json(explanation.to_dict())
     else:
         share = explanation.responsibilities[explanation.cluster]
-        print(explanation.text)
+        print(printable(explanation.text))
         print(f"  predicted rating {explanation.rating:.1f}, cluster {explanation.cluster} ({share:.0%})")
         for quote in explanation.evidence:
-            print(f"  {quote.user} gave {quote.rating:g} (score {quote.score:.2f}): {quote.text}")
+            print(printable(f"  {quote.user} gave {quote.rating:g} (score {quote.score:.2f}): {quote.text}"))
 
 
 def _open_keeper(url: str, run: Path, condition: Condition, decoding: DecodingConfig) -> Keep:

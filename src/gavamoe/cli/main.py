@@ -101,5 +101,5 @@ def main() -> None:
 
 def _fail(message: str, code: int) -> NoReturn:
     """Print the message as one line on stderr and exit."""
-    print(f"gavamoe: {' '.join(message.split())}", file=sys.stderr)
+    print(f"gavamoe: {' '.join(str(InputError(message)).split())}", file=sys.stderr)
     sys.exit(code)
