@@ -95,7 +95,7 @@ def load_state(path: Path) -> Any:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
             return _unpack(json.loads(file.metadata()["layout"]), tensors)
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, OSError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise RunError(f"the checkpoint {path} is damaged ({error}); delete it to start this stage anew") from None
 
 

@@ -124,6 +124,7 @@ def only_one_process(directory: Path, work: str) -> Iterator[None]:
     try:
         yield
     finally:
+        (directory / LOCK).unlink(missing_ok=True)  # while it is held: whoever waits for it notices
         lock.release()
 
 
@@ -232,6 +233,6 @@ def sha256_of_file(path: Path | str) -> str:
 
 def _read_errors() -> tuple[type[Exception], ...]:
     """Exceptions of a failed read. Polars has its own; if it was never imported, it cannot have raised one."""
-    errors = (OSError, ValueError, KeyError, TypeError, AttributeError)
+    errors = (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError)
     polars = sys.modules.get("polars")
     return errors if polars is None else (*errors, polars.exceptions.PolarsError)

@@ -28,7 +28,7 @@ import yaml
 
 from gavamoe.config import RunConfig, parse_config
 from gavamoe.errors import RunError
-from gavamoe.files import remove_directory, sha256_of_file, staged_file
+from gavamoe.files import reading, remove_directory, sha256_of_file, staged_file
 from gavamoe.seal import MANIFEST, check_seal, is_sealed, write_seal
 
 VERSION = 1
@@ -225,7 +225,13 @@ class RunDirectory:
 
     def read_training(self) -> dict[str, list[dict[str, Any]]]:
         """Return the training records by stage (`preference`, `explainer`); empty before the first stage."""
-        return json.loads(self.training.read_text(encoding="utf-8")) if self.training.is_file() else {}
+        if not self.training.is_file():
+            return {}
+        with reading(self.training):
+            records: dict[str, list[dict[str, Any]]] = json.loads(self.training.read_text(encoding="utf-8"))
+            if not all(isinstance(record, dict) for stage in records.values() for record in stage):
+                raise TypeError
+            return records
 
     def write_card(self, card: RunCard) -> None:
         """Write run.yaml."""
@@ -250,7 +256,7 @@ class RunDirectory:
         try:
             tree: dict[str, Any] = yaml.safe_load(self.card.read_text(encoding="utf-8"))
             return RunCard(tree["data"], tree["preset"], tree["base_model"], parse_config(tree["config"]))
-        except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError):
+        except (yaml.YAMLError, LookupError, TypeError, AttributeError, UnicodeDecodeError):
             raise RunError(
                 f"{self.card} cannot be read as the card of a run; copy it again from where it was made"
             ) from None

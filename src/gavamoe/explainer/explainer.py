@@ -29,6 +29,7 @@ from gavamoe.explainer.lora import load_model
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.explainer.streaming import TextReader, WordStreamer
 from gavamoe.explainer.streaming import stream as stream_words
+from gavamoe.files import reading
 from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.language.quiet import quiet_transformers
 from gavamoe.preference.model import PreferenceModel
@@ -88,14 +89,16 @@ class Explainer:
             tokenizer = AutoTokenizer.from_pretrained(directory.explainer, trust_remote_code=False)
         except InputError:
             raise
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
             if "trust_remote_code" in str(error):
                 raise RunError(
                     f"the run {run} asks to run code of its own, which gavamoe never does; do not use it"
                 ) from None
             raise RunError(f"the run {run} is damaged: {_one_line(error)}; copy the whole directory again") from None
-        catalog = Catalog.load(directory.catalog)
-        context = ContextBuilder.load(directory.explainer, preference, catalog, model.config.evidence)
+        with reading(directory.catalog):
+            catalog = Catalog.load(directory.catalog)
+        with reading(directory.explainer):
+            context = ContextBuilder.load(directory.explainer, preference, catalog, model.config.evidence)
         return cls(context, model, tokenizer)
 
     def explain(
