@@ -62,6 +62,8 @@ def open_run(
     with ExitStack() as stack:
         with main_process_first() as is_main:
             is_new = is_main and _is_new(run)
+            if is_new and resume and not run.path.exists():
+                raise RunError(f"there is no run at {run.path} to resume; leave out --resume")
             if is_new:
                 run.path.mkdir(parents=True, exist_ok=True)
                 stack.callback(_remove_if_empty, run)  # after the lock is released
