@@ -2,6 +2,7 @@
 
 TrainingProgress         phase, epoch, early stopping and records
 copy_tensors             a copy of the best weights so far
+check_finite             refuse weights of a training that diverged
 save_state, load_state   a nested structure with tensors as one file
 
 A checkpoint is a safetensors file, without pickle: the tensors, and everything else as JSON in the header.
@@ -66,6 +67,16 @@ def copy_tensors(named: Iterable[tuple[str, torch.Tensor]]) -> dict[str, torch.T
     return {name: tensor.detach().clone() for name, tensor in named}
 
 
+def check_finite(named: Iterable[tuple[str, torch.Tensor]], where: Path) -> None:
+    """Raise `RunError` if a weight that was read from `where` is not a finite number."""
+    for name, tensor in named:
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise RunError(
+                f"{where} has weights that are not finite numbers ({name}): its training diverged, or the file is "
+                "damaged; train again with a lower learning rate"
+            )
+
+
 def save_state(path: Path, state: Any) -> None:
     """Write a nested structure of dicts, lists, numbers, strings and tensors; an interrupted write leaves no file."""
     tensors: dict[str, torch.Tensor] = {}
@@ -84,7 +95,7 @@ def load_state(path: Path) -> Any:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
             return _unpack(json.loads(file.metadata()["layout"]), tensors)
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, OSError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise RunError(f"the checkpoint {path} is damaged ({error}); delete it to start this stage anew") from None
 
 

@@ -1,19 +1,24 @@
 """Read and write files safely: a file appears under its name only when it is complete.
 
 staged_file, staged_directory    write to a temporary path, then rename
-write_json, write_json_lines     the same for JSON
+remove_directory                 delete in one step
+remove_abandoned                 delete the temporary copies of killed processes
+only_one_process                 a lock on a directory
+write_json, write_json_lines     staged_file for JSON
 reading                          turn the errors of a damaged file into one line that names the file
 sha256_of_file                   checksum of a file's content
 """
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
+import secrets
 import shutil
+import stat
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,41 +26,175 @@ from typing import Any
 
 from gavamoe.errors import InputError, RunError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+WORKSPACE = ".gavamoe-tmp-"  # beginning of the names of directories with temporary copies
+PREVIOUS = ".previous"  # inside such a directory: what was moved away before its successor took its place
+LOCK = ".gavamoe.lock"
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # constants of Linux
+
 
 @contextmanager
 def staged_file(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it to `path` on success, delete it on any failure or Ctrl-C."""
+    """Yield a temporary path with the name of `path`; move it to `path` on success, delete it on any failure.
+
+    The temporary file lies in a hidden directory beside `path` (`_workspace`).
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    staged = Path(name)
-    try:
+    with _workspace(path.parent) as workspace:
+        staged = workspace / path.name
+        staged.touch()
         yield staged
-        staged.chmod(0o666 & ~_umask())
+        _share_mode(staged, workspace)
         os.replace(staged, path)
-    finally:
-        staged.unlink(missing_ok=True)
 
 
 @contextmanager
 def staged_directory(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary directory beside `path`; it replaces `path` on success. On failure `path` is unchanged."""
+    """Yield a temporary directory with the name of `path`; it replaces `path` on success, in one step if possible.
+
+    On failure `path` is unchanged. The temporary directory lies in a hidden directory beside `path` (`_workspace`).
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
+    with _workspace(path.parent) as workspace:
+        staged = workspace / path.name
+        staged.mkdir()
         yield staged
-        staged.chmod(0o777 & ~_umask())
-        if path.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-            os.replace(path, old / path.name)
-            os.replace(staged, path)
-            shutil.rmtree(old)
-        else:
-            os.replace(staged, path)
+        for file in staged.rglob("*"):
+            if file.is_file():
+                _share_mode(file, workspace)
+        _move_directory(staged, path, workspace)
+
+
+def remove_directory(path: Path) -> None:
+    """Delete a directory: under its name it is complete or absent, also if the process is killed meanwhile."""
+    if path.is_dir():
+        with _workspace(path.parent) as workspace:
+            os.replace(path, workspace / path.name)
+
+
+def is_temporary(path: Path) -> bool:
+    """Return whether a path is a temporary copy of `staged_file` or `staged_directory`, or a file that holds a lock."""
+    return path.name == LOCK or (path.name.startswith(WORKSPACE) and path.is_dir())
+
+
+def remove_abandoned(directory: Path) -> None:
+    """Delete the temporary copies in `directory` that killed processes left; those in use are kept.
+
+    A dataset or a part of a run that was moved away and not yet replaced is moved back to its place.
+    """
+    if fcntl is None:  # what is in use cannot be told
+        return
+    for workspace in directory.glob(f"{WORKSPACE}*"):
+        handle = _lock_directory(workspace)
+        if handle is None:
+            continue
+        try:
+            for moved_away in (workspace / PREVIOUS).glob("*"):
+                if not (directory / moved_away.name).exists():
+                    os.replace(moved_away, directory / moved_away.name)
+            shutil.rmtree(workspace, ignore_errors=True)
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def only_one_process(directory: Path, work: str) -> Iterator[None]:
+    """Hold the lock of a directory that exists while the block runs; a killed process loses its lock.
+
+    Args:
+        directory: the directory; the lock is its hidden file `.gavamoe.lock`.
+        work: what the block does, such as "training", for the message.
+
+    Raises:
+        RunError: another process holds the lock.
+    """
+    from filelock import FileLock, Timeout  # slow to import
+
+    lock = FileLock(directory / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise RunError(
+            f"another process is {work} {directory}; wait until it has ended, or choose another directory"
+        ) from None
+    try:
+        yield
     finally:
-        shutil.rmtree(staged, ignore_errors=True)
+        (directory / LOCK).unlink(missing_ok=True)  # while it is held: whoever waits for it notices
+        lock.release()
+
+
+@contextmanager
+def _workspace(parent: Path) -> Iterator[Path]:
+    """Yield a new hidden directory in `parent`, which is created too; it is deleted afterwards.
+
+    The process holds a lock on the directory, so that others see whether it is in use (`remove_abandoned`).
+    """
+    parent.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(parent)
+    while True:
+        workspace = parent / f"{WORKSPACE}{secrets.token_hex(4)}"
+        workspace.mkdir()
+        handle = _lock_directory(workspace)
+        if handle is not None:  # else another process took it for abandoned before it was locked
+            break
+    try:
+        yield workspace
+    finally:
+        shutil.rmtree(workspace, ignore_errors=True)
+        os.close(handle)
+
+
+def _lock_directory(path: Path) -> int | None:
+    """Return a handle that holds the lock of a directory until it is closed; None if it is in use or gone."""
+    if fcntl is None:
+        return os.open(os.devnull, os.O_RDONLY)
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(handle), path.stat()):
+            return handle
+    except OSError:
+        pass
+    os.close(handle)
+    return None
+
+
+def _share_mode(file: Path, workspace: Path) -> None:
+    """Give a file the mode of a new file: some writers (safetensors) let only the owner read what they write."""
+    mode = stat.S_IMODE(workspace.stat().st_mode) & 0o666  # the process's umask is in the directory's mode
+    if stat.S_IMODE(file.stat().st_mode) != mode:
+        file.chmod(mode)
+
+
+def _move_directory(staged: Path, path: Path, workspace: Path) -> None:
+    """Move a directory to `path`; an existing one there is exchanged in one step where the system can do that."""
+    if path.exists() and _exchange(staged, path):
+        return  # the old directory is in the workspace now, and is deleted with it
+    if path.exists():
+        (workspace / PREVIOUS).mkdir()
+        os.replace(path, workspace / PREVIOUS / path.name)
+    try:
+        os.replace(staged, path)
+    except OSError:
+        if (workspace / PREVIOUS / path.name).exists():
+            os.replace(workspace / PREVIOUS / path.name, path)
+        raise
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Exchange two directories in one step (renameat2 of Linux); return False, without a change, if that fails."""
+    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
+    if renameat2 is None:
+        return False
+    return renameat2(AT_FDCWD, os.fsencode(first), AT_FDCWD, os.fsencode(second), RENAME_EXCHANGE) == 0
 
 
 def write_json(path: Path | str, value: Any) -> None:
@@ -94,12 +233,6 @@ def sha256_of_file(path: Path | str) -> str:
 
 def _read_errors() -> tuple[type[Exception], ...]:
     """Exceptions of a failed read. Polars has its own; if it was never imported, it cannot have raised one."""
-    errors = (OSError, ValueError, KeyError, TypeError, AttributeError)
+    errors = (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError)
     polars = sys.modules.get("polars")
     return errors if polars is None else (*errors, polars.exceptions.PolarsError)
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

@@ -11,13 +11,15 @@ evaluations/       metrics and predictions of each data, split and condition
 report.html        latent_map.png, README.md (the model card)
 checkpoints/       state of an unfinished training
 tensorboard/       losses of stage 2, with explainer.tensorboard
+manifest.json      the seal: size and SHA-256 of run.yaml, training.json and every file of the three folders above
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import shutil
+import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,8 @@ import yaml
 
 from gavamoe.config import RunConfig, parse_config
 from gavamoe.errors import RunError
-from gavamoe.files import sha256_of_file, staged_file
+from gavamoe.files import reading, remove_directory, sha256_of_file, staged_file
+from gavamoe.seal import MANIFEST, check_seal, is_sealed, write_seal
 
 VERSION = 1
 
@@ -39,6 +42,10 @@ EXPLAINER_FILES = (
     "explainer/tokenizer.json",
     "explainer/generation_config.json",
 )
+
+
+# Parts that a run may be shared without, with what is then missing.
+MAY_LACK = {"explainer/evidence.parquet": "its texts come without sentences of other reviews"}
 
 
 @dataclass(frozen=True)
@@ -153,7 +160,48 @@ class RunDirectory:
 
     def discard_checkpoints(self) -> None:
         """Delete the state of an unfinished training: the stage is saved, or will start anew."""
-        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        remove_directory(self.checkpoints)
+
+    def seal(self) -> None:
+        """Write manifest.json, which says what the files of the run are; the last step of every change of them."""
+        write_seal(self.path, self._sealed())
+
+    def break_seal(self) -> None:
+        """Delete manifest.json; the first step of every change of the run's files."""
+        (self.path / MANIFEST).unlink(missing_ok=True)
+
+    def check_seal(self, thorough: bool = False) -> None:
+        """Check that all parts of the run are those that it was sealed with; the first step of every reading.
+
+        A run without a seal, and a part that may be absent and is, are reported in the log.
+
+        Args:
+            thorough: whether large files are read as a whole.
+
+        Raises:
+            RunError: a file is missing, differs, or does not belong to the run; the message names it.
+        """
+        log = logging.getLogger(__name__)
+        if not is_sealed(self.path):
+            log.warning(
+                "%s has no %s: an earlier version wrote it, or its training is not finished; that its files belong "
+                "together is not checked",
+                self.path,
+                MANIFEST,
+            )
+            return
+        for name in check_seal(self.path, self._sealed(), MAY_LACK, thorough):
+            log.warning("%s has no %s: %s", self.path, name, MAY_LACK[name])
+
+    def _sealed(self) -> list[Path]:
+        """Return the files that a seal covers: all that answers depend on, and the records of the training."""
+        parts = [
+            Path(folder, name)
+            for part in (self.catalog, self.preference, self.explainer)
+            for folder, folders, names in os.walk(part)
+            for name in names
+        ]
+        return [file for file in (self.card, self.training, *parts) if file.is_file() and file.name[0] != "."]
 
     def has(self, parts: tuple[str, ...]) -> bool:
         """Return whether all files exist. Paths are relative to the run; a bar separates alternatives."""
@@ -199,7 +247,13 @@ class RunDirectory:
 
     def read_training(self) -> dict[str, list[dict[str, Any]]]:
         """Return the training records by stage (`preference`, `explainer`); empty before the first stage."""
-        return json.loads(self.training.read_text(encoding="utf-8")) if self.training.is_file() else {}
+        if not self.training.is_file():
+            return {}
+        with reading(self.training):
+            records: dict[str, list[dict[str, Any]]] = json.loads(self.training.read_text(encoding="utf-8"))
+            if not all(isinstance(record, dict) for stage in records.values() for record in stage):
+                raise TypeError
+            return records
 
     def write_card(self, card: RunCard) -> None:
         """Write run.yaml."""
@@ -226,7 +280,7 @@ class RunDirectory:
             tree: dict[str, Any] = yaml.safe_load(self.card.read_text(encoding="utf-8"))
             config = parse_config(tree["config"])
             return RunCard(tree["data"], tree["preset"], tree["base_model"], config, tree.get("texts", True))
-        except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError):
+        except (yaml.YAMLError, LookupError, TypeError, AttributeError, UnicodeDecodeError):
             raise RunError(
                 f"{self.card} cannot be read as the card of a run; copy it again from where it was made"
             ) from None

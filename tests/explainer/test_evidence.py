@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from helpers.runs import unsealed_copy
 from helpers.worlds import TINY
 from hypothesis import given
 from hypothesis import strategies as st
@@ -168,8 +169,7 @@ def test_rare_words_are_more_informative():
 
 
 def test_without_its_file_a_run_has_no_evidence_and_a_damaged_one_is_refused(run_path, tmp_path):
-    run = tmp_path / "run"
-    shutil.copytree(run_path, run)
+    run = unsealed_copy(run_path, tmp_path / "run")
     path = run / "explainer" / FILE
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(RunError, match=FILE):

@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import polars as pl
 import pytest
+from helpers.runs import unsealed_copy
 
 import gavamoe
 from gavamoe.conditions import Condition
@@ -96,8 +97,7 @@ def test_a_missing_file_of_a_run_is_named(run_path, tmp_path, name):
 
 
 def test_a_damaged_weight_file_is_a_one_line_error(run_path, tmp_path):
-    broken = tmp_path / "run"
-    shutil.copytree(run_path, broken)
+    broken = unsealed_copy(run_path, tmp_path / "run")
     weights = broken / "explainer" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(RunError, match="damaged"):
@@ -107,8 +107,7 @@ def test_a_damaged_weight_file_is_a_one_line_error(run_path, tmp_path):
 @pytest.mark.parametrize("content", [b"", b"{}", b"PAR1 and no more"])
 @pytest.mark.parametrize("name", ["features.parquet", "features.json", "clusters.json"])
 def test_another_damaged_file_is_a_one_line_error_that_names_it(run_path, tmp_path, name, content):
-    broken = tmp_path / "run"
-    shutil.copytree(run_path, broken)
+    broken = unsealed_copy(run_path, tmp_path / "run")
     (broken / "explainer" / name).write_bytes(content)
     with pytest.raises(RunError, match=rf"explainer/{name} is damaged or of another version; copy it again") as refused:
         gavamoe.Explainer.from_pretrained(broken)

@@ -103,6 +103,7 @@ def test_an_added_stage_keeps_the_base_model_of_the_run(dataset_path, tiny_confi
 
 def test_data_without_texts_is_refused_before_stage_1_is_trained(dataset_path, tiny_config, tmp_path):
     silent = shutil.copytree(dataset_path, tmp_path / "data") / "interactions.parquet"
+    (silent.parent / "manifest.json").unlink()
     pl.read_parquet(silent).with_columns(text=pl.lit(" ")).write_parquet(silent)
     with pytest.raises(DataError, match="no train reviews with text"):
         train_run(silent.parent, tmp_path / "run", tiny_config)

@@ -29,7 +29,7 @@ from gavamoe.data.dataset import HAS_TEXT, InteractionArrays, ReviewDataset
 from gavamoe.data.scale import RatingScale
 from gavamoe.features.predictor import FeaturePredictor
 from gavamoe.language.base_model import load_tokenizer
-from gavamoe.language.encoding import IGNORED, encode_texts
+from gavamoe.language.encoding import IGNORED, encode_plain, encode_texts
 from gavamoe.language.prompt import EXPLAIN
 from gavamoe.language.tokenizer import train_tokenizer
 
@@ -199,7 +199,7 @@ class Vocabulary:
 
     def encode_words(self, text: str | None) -> list[int]:
         """Return the token ids of words in the middle of a text; none for None."""
-        return list(self.tokenizer(" " + text, add_special_tokens=False)["input_ids"]) if text else []
+        return encode_plain(self.tokenizer, [" " + text])[0] if text else []
 
     def encode_pairs(
         self, user_N: np.ndarray, item_N: np.ndarray, level_N: np.ndarray, features: Sequence[str | None]

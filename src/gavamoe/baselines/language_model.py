@@ -46,7 +46,8 @@ class LanguageModel(nn.Module):
         self.from_scratch = data.base_model is None
         if data.base_model is None:
             self.lm = AutoModelForCausalLM.from_config(
-                LlamaConfig(
+                trust_remote_code=False,
+                config=LlamaConfig(
                     vocab_size=vocabulary.size,
                     hidden_size=width,
                     intermediate_size=3 * width,
@@ -59,7 +60,7 @@ class LanguageModel(nn.Module):
                     pad_token_id=vocabulary.pad,
                     bos_token_id=None,
                     eos_token_id=vocabulary.end,
-                )
+                ),
             )
         else:
             self.lm = load_base(data.base_model, torch.float32)

@@ -22,7 +22,7 @@ from gavamoe.baselines.generate import generate_texts
 from gavamoe.baselines.rating_system import RatingModelFactory
 from gavamoe.baselines.text_model import TextModel
 from gavamoe.baselines.trainer import train
-from gavamoe.checkpoint import load_state, save_state
+from gavamoe.checkpoint import check_finite, load_state, save_state
 from gavamoe.conditions import Condition
 from gavamoe.data.dataset import id_arrays
 from gavamoe.distributed import default_device
@@ -82,7 +82,9 @@ class NeuralSystem:
     def load(self, data: TextData, seed: int, directory: Path) -> None:
         """Make the network and read its weights from `directory`."""
         model = self._build(data, seed)
-        model.load_state_dict(load_state(directory / WEIGHTS), strict=False)
+        weights = load_state(directory / WEIGHTS)
+        check_finite(weights.items(), directory / WEIGHTS)
+        model.load_state_dict(weights, strict=False)
 
     def predict(self, pairs: pl.DataFrame, condition: Condition) -> Predictions:
         """Predict ratings, where the network does, and write a text for each pair.

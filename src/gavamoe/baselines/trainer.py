@@ -23,6 +23,7 @@ from torch import Tensor
 from gavamoe.baselines.data import Vocabulary
 from gavamoe.baselines.text_model import Phase, TextModel
 from gavamoe.checkpoint import copy_tensors, load_state, save_state
+from gavamoe.errors import DivergenceError
 from gavamoe.progress import track
 
 VALIDATION_BATCH = 128
@@ -102,6 +103,7 @@ class _Trainer:
         total, tokens = self._train_epoch(phase)
         trained = time.perf_counter()
         objective, text = self._validate(phase)
+        self._check_finite(objective, "the validation loss")
         progress.epoch += 1
         progress.stale = 0 if objective < progress.best else progress.stale + 1
         if progress.stale == 0:
@@ -134,7 +136,8 @@ class _Trainer:
                 [p for p in self.model.parameters() if p.requires_grad], CLIP, error_if_nonfinite=False
             )
             self.optimizer.step()
-            total, tokens, step = total + float(objective.detach()), tokens + losses.tokens, step + 1
+            self._check_finite(loss := float(objective.detach()), f"the loss of step {step + 1}")
+            total, tokens, step = total + loss, tokens + losses.tokens, step + 1
         return total / self.steps, tokens
 
     def _set_learning_rate(self, phase: Phase, step: int) -> None:
@@ -147,6 +150,16 @@ class _Trainer:
         )
         for group in self.optimizer.param_groups:
             group["lr"] = phase.learning_rate * rate
+
+    def _check_finite(self, loss: float, what: str) -> None:
+        """Raise `DivergenceError` if a loss is not a finite number, before the state is saved."""
+        if not math.isfinite(loss):
+            phase = self.model.phases[self.progress.phase].name
+            raise DivergenceError(
+                f"the training in {self.checkpoint.parent} diverged: {what} in epoch {self.progress.epoch + 1} of the "
+                f"phase {phase} is {loss}; the checkpoint of the epoch before is kept if there was one; give the "
+                "system a lower learning rate"
+            )
 
     @torch.inference_mode()
     def _validate(self, phase: Phase) -> tuple[float, float]:

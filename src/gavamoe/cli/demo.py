@@ -13,7 +13,7 @@ EXAMPLE = "Example: gavamoe demo --out gavamoe-demo"
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Directory to write; an earlier demo there is replaced.")] = Path(
+    out: Annotated[Path, typer.Option(help="Directory to write; an unchanged earlier demo there is replaced.")] = Path(
         "gavamoe-demo"
     ),
     seed: Annotated[int, typer.Option(min=0, help="Seed of the simulated reviews and of training.")] = 0,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gavamoe.cli.options import Encoding, Feature, FieldSource, Json, Rating, Records, RunArgument
+from gavamoe.cli.options import Encoding, Feature, FieldSource, Json, Rating, Records, RunArgument, Verify
 
 EXAMPLE = "Example: gavamoe evaluate runs/first --data newer-reviews.jsonl.gz --json"
 
@@ -23,6 +23,7 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(min=1, help="Evaluate on this many reviews, drawn at random.")] = None,
     encoding: Encoding = None,
     records: Records = None,
+    verify: Verify = False,
     json: Json = False,
 ) -> None:
     """Write explanations for reviews and score them; adds metrics.json, predictions.jsonl and report.html to RUN.
@@ -41,10 +42,10 @@ def evaluate(
     condition, read = Condition(rating.value, feature.value), ReadOptions(encoding=encoding, records=records)
     if directory.has_stage_1_alone:
         refuse_prompt_facts(condition)
-        comparison, recommender = evaluate_ratings(directory, data, split, limit, read)
+        comparison, recommender = evaluate_ratings(directory, data, split, limit, read, verify)
         write_rating_report(directory, comparison, recommender)
     else:
-        comparison, explainer = evaluate_run(directory, data, split, condition, limit, read)
+        comparison, explainer = evaluate_run(directory, data, split, condition, limit, read, verify)
         write_run_report(directory, comparison, explainer)
     if json:
         emit_json(comparison.evaluation.to_dict())

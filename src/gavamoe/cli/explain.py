@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gavamoe.cli.options import Encoding, Feature, FieldSource, Json, Rating, Records, RunArgument
+from gavamoe.cli.options import Encoding, Feature, FieldSource, Json, Rating, Records, RunArgument, Verify
 
 if TYPE_CHECKING:
     from gavamoe.conditions import Condition
@@ -43,10 +43,11 @@ def explain(
     encoding: Encoding = None,
     records: Records = None,
     resume: Annotated[bool, typer.Option("--resume", help="With --pairs: continue after an interruption.")] = False,
+    verify: Verify = False,
     json: Json = False,
 ) -> None:
     """Write why an item suits a user; users and items without training reviews are allowed."""
-    from gavamoe.errors import InputError
+    from gavamoe.errors import InputError, printable
 
     one, many = user is not None and item is not None, pairs is not None and out is not None
     if one == many or (one and (pairs or out)) or (many and (user or item)):
@@ -61,7 +62,7 @@ def explain(
     from gavamoe.pipeline.explain_file import explain_file
 
     condition = Condition(rating.value, feature.value)
-    explainer = Explainer.from_pretrained(run)
+    explainer = Explainer.from_pretrained(run, verify=verify)
     decoding = explainer.decoding
     if candidates is not None:
         decoding = decoding.with_options(candidates=candidates)
@@ -97,10 +98,10 @@ def explain(
         emit_json(explanation.to_dict())
     else:
         share = explanation.responsibilities[explanation.cluster]
-        print(explanation.text)
+        print(printable(explanation.text))
         print(f"  predicted rating {explanation.rating:.1f}, cluster {explanation.cluster} ({share:.0%})")
         for quote in explanation.evidence:
-            print(f"  {quote.user} gave {quote.rating:g} (score {quote.score:.2f}): {quote.text}")
+            print(printable(f"  {quote.user} gave {quote.rating:g} (score {quote.score:.2f}): {quote.text}"))
 
 
 def _open_keeper(url: str, run: Path, condition: Condition, decoding: DecodingConfig) -> Keep:

@@ -3,13 +3,14 @@
     main ──> prepare, train, evaluate, ...   one plain function per command module
                      └──> options, output    what the commands share
 
-Exit codes: 0 done; 2 bad input or usage, with one plain line on stderr; 1 anything else.
+Exit codes: 0 done; 2 bad input or usage, with one plain line on stderr; 130 and 143 interrupted; 1 anything else.
 A command imports the modules that it needs inside its function, so that `gavamoe --help` stays fast.
 """
 
 from __future__ import annotations
 
 import errno
+import signal
 import sys
 from typing import Annotated, NoReturn
 
@@ -33,7 +34,12 @@ from gavamoe.cli import (
 from gavamoe.errors import InputError
 
 # Errors that the user can fix with another path, another permission or more space.
-PATH_ERRORS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOSPC}
+PATH_ERRORS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
+# A full disk; libraries in other languages (polars, safetensors, torch) report it in words only.
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+FULL_TEXTS = ("No space left on device", "Disk quota exceeded", "PytorchStreamWriter failed writing")
+INTERRUPTED = 130
+RESUME = "continue a training, a comparison or a file of pairs with --resume"
 
 app = typer.Typer(
     name="gavamoe",
@@ -74,32 +80,67 @@ def gavamoe(
         print(context.get_help())
 
 
+class _Terminated(BaseException):
+    """The process was asked to end (SIGTERM): temporary copies are deleted on the way out."""
+
+
 def main() -> None:
     """Run the command line.
 
-    An `InputError`, wrong usage or an unusable path prints one line on stderr and exits with code 2. An interrupt and a
-    closed pipe exit with code 1. Any other exception is raised: it is a fault of the program.
+    An `InputError`, wrong usage, an unusable path, a full disk and full memory print one line on stderr and exit with
+    code 2. An interrupt exits with code 130, SIGTERM with 143, a closed pipe with 1. Any other exception is raised: it
+    is a fault of the program.
     """
+    signal.signal(signal.SIGTERM, _terminate)
     try:
-        sys.exit(app(standalone_mode=False))
+        code = app(standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        if code == INTERRUPTED:  # Typer catches the KeyboardInterrupt
+            _fail(f"interrupted; {RESUME}", INTERRUPTED)
+        sys.exit(code)
     except InputError as error:
         _fail(str(error), 2)
     except TyperException as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "gavamoe"
         _fail(f"{error.format_message()} (see `{command} --help`)", 2)
-    except (KeyboardInterrupt, typer.Abort):
-        _fail("interrupted; continue a training or a file of pairs with --resume", 1)
+    except KeyboardInterrupt:
+        _fail(f"interrupted; {RESUME}", INTERRUPTED)
+    except _Terminated:
+        _fail(f"terminated; {RESUME}", 128 + signal.SIGTERM)
+    except typer.Abort as error:  # Typer makes one of every EOFError, which says nothing of the user
+        raise error.__cause__ or error from None
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
-    except OSError as error:
-        if error.filename is None or error.errno not in PATH_ERRORS:
+    except Exception as error:
+        line = _explain(error)
+        if line is None:
             raise
-        _fail(f"{error.filename}: {error.strerror}; choose another path, or make this one usable", 2)
+        _fail(line, 2)
+
+
+def _terminate(number: int, frame: object) -> NoReturn:
+    raise _Terminated
+
+
+def _explain(error: BaseException | None) -> str | None:
+    """Return the line for an error of the machine, which the user can mend; None for a fault of the program."""
+    if error is None:
+        return None
+    text = str(error)
+    if getattr(error, "errno", None) in FULL or any(words in text for words in FULL_TEXTS):
+        place = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
+        return f"the disk is full{place}: free some space, or write elsewhere; {RESUME}"
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "the memory is full: lower explainer.batch_size or preference.batch_size, or use a smaller model"
+    if isinstance(error, OSError) and error.filename is not None and error.errno in PATH_ERRORS:
+        return f"{error.filename}: {error.strerror}; choose another path, or make this one usable"
+    return _explain(error.__cause__ or error.__context__)
 
 
 def _fail(message: str, code: int) -> NoReturn:
     """Print the message as one line on stderr and exit."""
-    print(f"gavamoe: {' '.join(message.split())}", file=sys.stderr)
+    print(f"gavamoe: {' '.join(str(InputError(message)).split())}", file=sys.stderr)
     sys.exit(code)

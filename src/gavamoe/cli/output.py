@@ -7,6 +7,8 @@ import math
 import sys
 from typing import Any
 
+from gavamoe.errors import printable
+
 
 def emit_json(value: dict[str, Any]) -> None:
     """Print one JSON object on stdout; NaN and infinities, which JSON lacks, become null."""
@@ -14,8 +16,9 @@ def emit_json(value: dict[str, Any]) -> None:
 
 
 def note(text: str) -> None:
-    """Print a line to stderr."""
-    print(text, file=sys.stderr)
+    """Print lines to stderr, without control characters."""
+    for line in text.split("\n"):
+        print(printable(line), file=sys.stderr)
 
 
 def _plain(value: Any) -> Any:

@@ -18,7 +18,9 @@ def prepare(
     sources: Annotated[
         list[str], typer.Argument(metavar="SOURCE...", help="Files or globs of reviews (and of items).")
     ],
-    out: Annotated[Path | None, typer.Option(help="Directory to write; a prepared dataset there is replaced.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Directory to write; an unchanged prepared dataset there is replaced.")
+    ] = None,
     format: Annotated[str, typer.Option(help="auto, amazon, yelp, tripadvisor, pepler, xrec or table.")] = "auto",
     items: Annotated[list[Path] | None, typer.Option(help="Item metadata; default: a file beside the reviews.")] = None,
     split: Annotated[str, typer.Option(help="random, temporal or column (as the source gives it).")] = "random",

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gavamoe.cli.options import Json, RunArgument
+from gavamoe.cli.options import Json, RunArgument, Verify
 
 EXAMPLE = "Example: gavamoe recommend runs/first --user u17 --top 5 --explain"
 
@@ -16,6 +16,7 @@ def recommend(
     user: Annotated[str, typer.Option(help="The user's name in the reviews.")],
     top: Annotated[int, typer.Option(min=1, help="How many items.")] = 10,
     explain: Annotated[bool, typer.Option("--explain", help="Write an explanation for each item.")] = False,
+    verify: Verify = False,
     json: Json = False,
 ) -> None:
     """List the items a user has not reviewed with the highest predicted ratings."""
@@ -23,7 +24,7 @@ def recommend(
     from gavamoe.errors import InputError
     from gavamoe.preference.recommender import Recommender
 
-    recommender = Recommender.from_pretrained(run)
+    recommender = Recommender.from_pretrained(run, verify=verify)
     if recommender.catalog.user_id(user) == 0:
         raise InputError(
             f"user '{user}' has no training review in {run}, so the user's taste is unknown; check the spelling"

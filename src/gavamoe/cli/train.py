@@ -32,6 +32,9 @@ def train(
         str | None,
         typer.Option(help="Hub id or directory of a pretrained causal LM to start from; default: none."),
     ] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that comes with the base model; only if you trust it.")
+    ] = False,
     stage: Annotated[
         Stage, typer.Option(help="Which stages to train; preference predicts ratings and needs no texts.")
     ] = Stage.all,
@@ -57,7 +60,15 @@ def train(
     from gavamoe.run import RunDirectory
 
     result = train_run(
-        data, out, configuration, preset or DEFAULT_PRESET, base_model, stage.value, resume, on_note=note
+        data,
+        out,
+        configuration,
+        preset or DEFAULT_PRESET,
+        base_model,
+        stage.value,
+        resume,
+        on_note=note,
+        trust_remote_code=trust_remote_code,
     )
     if not is_main_process():
         return

@@ -21,9 +21,10 @@ from numpy.lib.format import open_memmap
 from gavamoe.data.catalog import Catalog
 from gavamoe.data.readers.canonical import ReadRules
 from gavamoe.data.scale import RatingScale
-from gavamoe.errors import DataError
+from gavamoe.errors import DataError, InputError
 from gavamoe.features.extractor import FeatureExtractor
 from gavamoe.files import sha256_of_file, staged_directory
+from gavamoe.seal import check_seal, is_sealed
 
 FORMAT_VERSION = 1
 SPLITS = ("train", "valid", "test")
@@ -70,7 +71,7 @@ class ReviewDataset:
         """Open a prepared dataset.
 
         Raises:
-            DataError: the directory or one of its files is missing, or its format version is another one.
+            DataError: the directory or one of its files is missing or damaged, or its format version is another one.
         """
         path = Path(path)
         if not path.is_dir():
@@ -89,7 +90,14 @@ class ReviewDataset:
             raise DataError(
                 f"{path} has format {version}, this gavamoe reads {FORMAT_VERSION}: run `gavamoe prepare` again"
             )
-        return cls(path, card)
+        if is_sealed(path):
+            check_seal(path, (), error=DataError)
+        try:
+            return cls(path, card)
+        except InputError:
+            raise
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(f"{path / 'card.json'} cannot be read ({error!r}): run `gavamoe prepare` again") from error
 
     @cached_property
     def catalog(self) -> Catalog:

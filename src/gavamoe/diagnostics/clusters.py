@@ -163,13 +163,16 @@ def _distinctive(rows: pl.DataFrame, label: str) -> dict[int, list[str]]:
     """Return each cluster's labels whose share is significantly above their share in the other clusters."""
     if rows.is_empty():
         return {}
-    counts = rows.group_by("cluster", label).len().pivot(on=label, index="cluster", values="len").fill_null(0)
-    labels = counts.columns[1:]
-    score_GL = log_odds_z_scores(counts.select(labels).to_numpy())
+    # Labels are values of the data, so they never become names of columns.
+    labels, label_N = np.unique(rows[label].to_numpy().astype(str), return_inverse=True)
+    clusters, cluster_N = np.unique(rows["cluster"].to_numpy(), return_inverse=True)
+    count_GL = np.zeros((len(clusters), len(labels)))
+    np.add.at(count_GL, (cluster_N, label_N), 1)
+    score_GL = log_odds_z_scores(count_GL)
     order_GL = np.argsort(-score_GL, axis=1, kind="stable")[:, :MAX_LABELS]
     return {
-        cluster: [labels[place] for place in order if score[place] > Z_THRESHOLD]
-        for cluster, order, score in zip(counts["cluster"].to_list(), order_GL, score_GL, strict=True)
+        cluster: [str(labels[place]) for place in order if score[place] > Z_THRESHOLD]
+        for cluster, order, score in zip(clusters.tolist(), order_GL, score_GL, strict=True)
     }
 
 

@@ -92,10 +92,13 @@ class GavamoeSystem:
         with staged_directory(run.path) as staged:
             shutil.copytree(trained / "run", staged, dirs_exist_ok=True)
             copy = RunDirectory(staged)
+            copy.check_seal()
+            copy.break_seal()
             copy.write_card(replace(copy.read_card(), config=self.config))
-            tokenizer = AutoTokenizer.from_pretrained(copy.explainer)
+            tokenizer = AutoTokenizer.from_pretrained(copy.explainer, trust_remote_code=False)
             decoding = DecodingConfig.from_settings(self.config.explainer, tokenizer)
             decoding.to_generation_config().save_pretrained(copy.explainer)
+            copy.seal()
         return TrainingSummary(**json.loads((trained / SUMMARY).read_text(encoding="utf-8")))
 
     def _parameters(self) -> int:

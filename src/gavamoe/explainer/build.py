@@ -78,7 +78,7 @@ def from_scratch(
 
 
 @quiet_transformers()
-def check_base(base: str, config: ExplainerConfig, clusters: int) -> None:
+def check_base(base: str, config: ExplainerConfig, clusters: int, trust_remote_code: bool = False) -> None:
     """Check, without loading its weights, that a base model is available and can be converted as configured.
 
     Raises:
@@ -87,8 +87,8 @@ def check_base(base: str, config: ExplainerConfig, clusters: int) -> None:
     config = config.resolve_defaults(base=True)
     if config.load_in_4bit:
         four_bit_config(torch.float32)
-    skeleton, unknown_only = load_skeleton(base), torch.empty(1, 1)
-    tokenizer, _ = load_tokenizer(base)
+    skeleton, unknown_only = load_skeleton(base, trust_remote_code), torch.empty(1, 1)
+    tokenizer, _ = load_tokenizer(base, trust_remote_code)
     gavamoe_config = model_config(config, skeleton.config, tokenizer, clusters, (unknown_only, unknown_only))
     gavamoe_config.partition = "random"  # a clustered partition reads weights, and it cannot fail
     GavamoeForCausalLM(gavamoe_config, skeleton)
@@ -96,7 +96,11 @@ def check_base(base: str, config: ExplainerConfig, clusters: int) -> None:
 
 @quiet_transformers()
 def from_base(
-    base: str, config: ExplainerConfig, clusters: int, soft_token_vectors: tuple[Tensor, Tensor]
+    base: str,
+    config: ExplainerConfig,
+    clusters: int,
+    soft_token_vectors: tuple[Tensor, Tensor],
+    trust_remote_code: bool = False,
 ) -> tuple[GavamoeForCausalLM, PreTrainedTokenizerBase]:
     """Load a pretrained LM and turn its FFNs into experts as `config.initialisation` says.
 
@@ -105,16 +109,17 @@ def from_base(
         config: settings of stage 2.
         clusters: number of gates.
         soft_token_vectors: initial vectors of users and of items, each [N, side_width]; row 0 is the unknown.
+        trust_remote_code: whether code that comes with the base may run.
 
     Raises:
         ConfigError: The base cannot be loaded or converted as configured.
     """
     config = config.resolve_defaults(base=True)
-    tokenizer, new_ids = load_tokenizer(base)
+    tokenizer, new_ids = load_tokenizer(base, trust_remote_code)
     frozen = config.tuning == "lora"
     # Frozen weights may be held in bf16; trained weights need fp32.
     dtype = torch.bfloat16 if frozen and use_bf16(config.precision) else torch.float32
-    lm = load_base(base, dtype, config.load_in_4bit)
+    lm = load_base(base, dtype, config.load_in_4bit, trust_remote_code)
     extend_vocabulary(lm, len(tokenizer), new_ids)
     # A copy, because transformers resets the attention implementation of a composed configuration's parts. Without it,
     # the LM's own configuration would lose the setting.
@@ -194,16 +199,16 @@ def _finish(
     return model
 
 
-def load_skeleton(base: str) -> PreTrainedModel:
+def load_skeleton(base: str, trust_remote_code: bool = False) -> PreTrainedModel:
     """Return the LM of a hub id or directory without its weights (on the meta device).
 
     Raises:
         ConfigError: It cannot be loaded, or has no gated MLP to convert.
     """
-    config = load_pretrained(base, AutoConfig)
+    config = load_pretrained(base, AutoConfig, trust_remote_code)
     try:
         with torch.device("meta"):
-            skeleton: PreTrainedModel = AutoModelForCausalLM.from_config(config)
+            skeleton: PreTrainedModel = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
     except ValueError as error:
         raise base_error(base, error) from None
     if not any(gated_mlps(skeleton)):

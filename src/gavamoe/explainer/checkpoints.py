@@ -3,29 +3,45 @@
 from __future__ import annotations
 
 import json
-import shutil
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from transformers import TrainerControl, TrainerState
-from transformers.trainer_utils import get_last_checkpoint
 
 from gavamoe.distributed import main_process_first
+from gavamoe.errors import RunError
+from gavamoe.files import remove_directory, write_json
 
 STATE = "trainer_state.json"  # the Trainer writes it last, so a checkpoint with a readable state is complete
+PREFIX = "checkpoint-"
 
 
 def latest_complete_checkpoint(directory: Path) -> Path | None:
     """Return the newest complete checkpoint in `directory`, or None; every process must call it.
 
-    Checkpoints that an interruption cut off are deleted.
+    Checkpoints that an interruption cut off are deleted. The state of the newest one then names the best checkpoint
+    where it is now, because a run may have been moved since.
+
+    Raises:
+        RunError: the best checkpoint is gone, so that training cannot end with the best weights.
     """
     with main_process_first() as is_first:
+        complete = [path for path in _checkpoints(directory) if _is_complete(path)]
+        last = complete[-1] if complete else None
         if is_first:
-            for checkpoint in directory.glob("checkpoint-*"):
-                if not _is_complete(checkpoint):
-                    shutil.rmtree(checkpoint)
-    last = get_last_checkpoint(str(directory)) if directory.is_dir() else None
-    return Path(last) if last else None
+            for checkpoint in _checkpoints(directory):
+                if checkpoint not in complete:
+                    remove_directory(checkpoint)
+            if last is not None:
+                _find_best_again(last)
+    return last
+
+
+def keep_best_and_last(directory: Path, state: TrainerState) -> None:
+    """Delete all checkpoints but the last and the best one."""
+    kept = {f"{PREFIX}{step}" for step in (state.global_step, state.best_global_step)}
+    for checkpoint in _checkpoints(directory):
+        if checkpoint.name not in kept:
+            remove_directory(checkpoint)
 
 
 def epochs_if_early_stopped(checkpoint: Path) -> int | None:
@@ -38,9 +54,30 @@ def epochs_if_early_stopped(checkpoint: Path) -> int | None:
     return round(state.epoch) if control.get("args", {}).get("should_training_stop") else None
 
 
+def _checkpoints(directory: Path) -> list[Path]:
+    """Return all checkpoints in the order of their steps, complete or not."""
+    found = directory.iterdir() if directory.is_dir() else ()
+    steps = {path: path.name.removeprefix(PREFIX) for path in found if path.name.startswith(PREFIX)}
+    return sorted((path for path, step in steps.items() if step.isdecimal()), key=lambda path: int(steps[path]))
+
+
 def _is_complete(checkpoint: Path) -> bool:
     try:
-        json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
+        return isinstance(json.loads((checkpoint / STATE).read_text(encoding="utf-8")), dict)
     except (OSError, ValueError):
         return False
-    return True
+
+
+def _find_best_again(checkpoint: Path) -> None:
+    """Write into the state of a checkpoint where the best checkpoint is now: beside it, under the same name."""
+    state = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
+    if not state.get("best_model_checkpoint"):
+        return
+    best = checkpoint.parent / PurePath(state["best_model_checkpoint"].replace("\\", "/")).name
+    if not _is_complete(best):
+        raise RunError(
+            f"the checkpoint with the best weights, {best}, is missing; delete {checkpoint.parent} to start stage 2 "
+            "anew"
+        )
+    if state["best_model_checkpoint"] != str(best):
+        write_json(checkpoint / STATE, {**state, "best_model_checkpoint": str(best)})

@@ -197,12 +197,12 @@ class EvidenceIndex:
         if not path.is_file():
             return cls(EMPTY.lazy(), users_UD, levels)
         try:
-            readable = pl.read_parquet_schema(path) == EMPTY.schema
+            readable = pl.scan_parquet(path, glob=False).collect_schema() == EMPTY.schema
         except (pl.exceptions.PolarsError, OSError):
             readable = False
         if not readable:
             raise RunError(f"{path} is damaged or of another version; copy it again, or delete it to have no evidence")
-        return cls(pl.scan_parquet(path), users_UD, levels)
+        return cls(pl.scan_parquet(path, glob=False), users_UD, levels)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerBase
 from gavamoe.explainer.context import PairContext
 from gavamoe.explainer.generate import GeneratedText
 from gavamoe.explainer.modeling import GavamoeForCausalLM
-from gavamoe.language.encoding import PromptEncoder, decode_text
+from gavamoe.language.encoding import PromptEncoder, decode_text, encode_plain
 
 BATCH = 256
 DEAD_SHARE = 0.01  # an expert with less than this fraction of an even share is called dead
@@ -63,7 +63,7 @@ def usage_of_texts(
 ) -> Tensor:
     """Return the `expert_usage` of given texts, as if the model had generated them for `pairs`, [N, L, E]."""
     prompt = PromptEncoder(tokenizer)
-    encoded = tokenizer([" " + text for text in texts], add_special_tokens=False)["input_ids"] if texts else []
+    encoded = encode_plain(tokenizer, [" " + text for text in texts]) if texts else []
     columns = zip(pairs.level, pairs.feature, texts, encoded, strict=True)
     generated = [
         GeneratedText(text, prompt(level, feature, pairs.quoted(row)), ids, finished=True)
@@ -95,7 +95,7 @@ def experts_by_token(
     """
     model.eval()
     prompt = PromptEncoder(tokenizer)(pairs.level[0], pairs.feature[0], pairs.quoted(0))
-    text_ids = tokenizer(" " + text.strip(), add_special_tokens=False)["input_ids"][:max_tokens]
+    text_ids = encode_plain(tokenizer, [" " + text.strip()])[0][:max_tokens]
     if not text_ids:
         return []
     device = model.device

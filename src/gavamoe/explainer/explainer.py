@@ -17,6 +17,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from gavamoe.checkpoint import check_finite
 from gavamoe.conditions import Condition, given_column
 from gavamoe.distributed import default_device
 from gavamoe.errors import DataError, InputError, RunError
@@ -29,6 +30,7 @@ from gavamoe.explainer.lora import load_model
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.explainer.streaming import TextReader, WordStreamer
 from gavamoe.explainer.streaming import stream as stream_words
+from gavamoe.files import reading
 from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.language.quiet import quiet_transformers
 from gavamoe.preference.history import History, estimate_guests
@@ -37,6 +39,10 @@ from gavamoe.progress import Advance, track
 from gavamoe.run import CATALOG_FILES, EXPLAINER_FILES, PREFERENCE_FILES, RunDirectory
 
 EVIDENCE = 3  # sentences returned beside the text of a single pair
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 class Explainer:
@@ -61,28 +67,38 @@ class Explainer:
 
     @classmethod
     @quiet_transformers()
-    def from_pretrained(cls, run: Path | str, device: str | torch.device | None = None) -> Explainer:
+    def from_pretrained(
+        cls, run: Path | str, device: str | torch.device | None = None, verify: bool = False
+    ) -> Explainer:
         """Load a run directory.
 
         Args:
             run: a directory that `gavamoe train` wrote.
             device: where to run; a GPU by default, if there is one.
+            verify: whether the checksums of large files are checked too, which reads them as a whole.
 
         Raises:
-            RunError: A file is missing or damaged; the message names it.
+            RunError: A file is missing, damaged or of another run; the message names it.
         """
         device = default_device() if device is None else device
         directory = RunDirectory(Path(run))
         directory.require(*CATALOG_FILES, *PREFERENCE_FILES, *EXPLAINER_FILES)
-        stage_1 = Recommender.from_pretrained(run, device)
+        stage_1 = Recommender.from_pretrained(run, device, verify)  # which checks the seal of the whole run
         try:
             model = load_model(directory.explainer).to(device)
-            tokenizer = AutoTokenizer.from_pretrained(directory.explainer)
+            check_finite(model.state_dict().items(), directory.explainer)
+            tokenizer = AutoTokenizer.from_pretrained(directory.explainer, trust_remote_code=False)
         except InputError:
             raise
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            raise RunError(f"the run {run} is damaged: {error}; copy the whole directory again") from None
-        context = ContextBuilder.load(directory.explainer, stage_1.preference, stage_1.catalog, model.config.evidence)
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+            if "trust_remote_code" in str(error):
+                raise RunError(
+                    f"the run {run} asks to run code of its own, which gavamoe never does; do not use it"
+                ) from None
+            raise RunError(f"the run {run} is damaged: {_one_line(error)}; copy the whole directory again") from None
+        with reading(directory.explainer):
+            stage_2 = directory.explainer, stage_1.preference, stage_1.catalog
+            context = ContextBuilder.load(*stage_2, model.config.evidence)
         return cls(context, model, tokenizer)
 
     def explain(

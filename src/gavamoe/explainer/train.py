@@ -69,6 +69,7 @@ def train_explainer(
     checkpoints: Path,
     base_model: str | None = None,
     tensorboard: Path | None = None,
+    trust_remote_code: bool = False,
 ) -> TrainedExplainer:
     """Train stage 2 on reviews with text; every process of a distributed training calls it.
 
@@ -82,6 +83,7 @@ def train_explainer(
         checkpoints: folder of the training state; an interrupted training found there is resumed.
         base_model: hub id or directory of a pretrained LM; None trains a small one from scratch.
         tensorboard: where to write the losses too, if `config.tensorboard` says so.
+        trust_remote_code: whether code that comes with the base model may run.
 
     Raises:
         ConfigError: The settings contradict each other, or do not fit the base model.
@@ -94,7 +96,7 @@ def train_explainer(
     if base_model is None:
         model, tokenizer = build.from_scratch(train["text"].to_list(), config, gates.count, vectors)
     else:
-        model, tokenizer = build.from_base(base_model, config, gates.count, vectors)
+        model, tokenizer = build.from_base(base_model, config, gates.count, vectors, trust_remote_code)
     model.generation_config = DecodingConfig.from_settings(config, tokenizer).to_generation_config()
     train_set = _dataset(train, context, tokenizer, config, seed, hide=True)
     valid_set = _dataset(valid, context, tokenizer, config, seed, hide=False)

@@ -7,6 +7,7 @@ are depends on seed and epoch only. So several processes, or a resumed run, take
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Iterator
 from itertools import cycle, islice
 from pathlib import Path
@@ -33,8 +34,8 @@ from transformers.trainer_utils import EvalLoopOutput
 from gavamoe.conditions import TRUTH
 from gavamoe.config import ExplainerConfig
 from gavamoe.distributed import use_bf16, world_size
-from gavamoe.errors import ConfigError
-from gavamoe.explainer.checkpoints import epochs_if_early_stopped, latest_complete_checkpoint
+from gavamoe.errors import ConfigError, DivergenceError
+from gavamoe.explainer.checkpoints import epochs_if_early_stopped, keep_best_and_last, latest_complete_checkpoint
 from gavamoe.explainer.dataset import Collator, ExplanationDataset
 from gavamoe.explainer.validation import validation_loss
 from gavamoe.language.quiet import quiet_transformers
@@ -73,6 +74,7 @@ def fit_explainer(
 
     Raises:
         ConfigError: The batch size cannot be shared, or tensorboard is not installed.
+        DivergenceError: A loss is not a finite number; the last checkpoint is that of the epoch before.
     """
     steps = -(-len(train) // config.batch_size)
     trainer = _Trainer(
@@ -84,6 +86,7 @@ def fit_explainer(
         callbacks=[EarlyStoppingCallback(early_stopping_patience=config.patience), *_tensorboard(tensorboard)],
     )
     trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(_KeepBestAndLast())
     last = latest_complete_checkpoint(checkpoints)
     if last and (epochs := epochs_if_early_stopped(last)):
         trainer.args.num_train_epochs = epochs
@@ -146,7 +149,6 @@ def training_arguments(config: ExplainerConfig, seed: int, checkpoints: Path, st
         prediction_loss_only=True,
         eval_strategy="epoch",
         save_strategy="epoch",
-        save_total_limit=1,
         load_best_model_at_end=True,
         restore_callback_states_from_checkpoint=True,  # early stopping's count of epochs without improvement
         metric_for_best_model="eval_loss",
@@ -201,11 +203,29 @@ class _Trainer(Trainer):
         size = self.args.train_batch_size * self.args.gradient_accumulation_steps * world_size()
         return GroupedByLength(train_dataset or self.train_dataset, size, self.args.seed)
 
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """Take a step; a loss that is not a finite number ends the training."""
+        loss: torch.Tensor = super().training_step(*args, **kwargs)
+        self._check_finite(float(loss), f"the loss of step {self.state.global_step + 1}")
+        return loss
+
+    def _check_finite(self, loss: float, what: str) -> None:
+        if math.isfinite(loss):
+            return
+        checkpoints = Path(self.args.output_dir)
+        last = latest_complete_checkpoint(checkpoints)
+        kept = f"{last} is the last good state" if last else "no epoch was finished"
+        raise DivergenceError(
+            f"stage 2 diverged: {what} is {loss}; {kept}; delete {checkpoints.parent} and train stage 2 again "
+            f"(--stage explainer) with a lower explainer.learning_rate (now {self.args.learning_rate:g})"
+        )
+
     def evaluation_loop(self, dataloader: Any, *args: Any, **kwargs: Any) -> EvalLoopOutput:
         rows, state = self.eval_dataset, self.accelerator
         loss = validation_loss(
             self.model, rows, self.data_collator, self.args.device, state.process_index, state.num_processes
         )
+        self._check_finite(float(loss), "the validation loss")
         return EvalLoopOutput(None, None, {"eval_loss": loss}, len(rows))
 
 
@@ -217,6 +237,14 @@ def _tensorboard(directory: Path | None) -> list[TrainerCallback]:
     from torch.utils.tensorboard import SummaryWriter
 
     return [TensorBoardCallback(SummaryWriter(str(directory)))]
+
+
+class _KeepBestAndLast(TrainerCallback):
+    """Deletes checkpoints that are neither the best nor the last; each is complete or absent at every moment."""
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if state.is_world_process_zero:
+            keep_best_and_last(Path(args.output_dir), state)
 
 
 class _ProgressBar(TrainerCallback):

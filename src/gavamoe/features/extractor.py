@@ -68,7 +68,11 @@ class FeatureExtractor:
 
     def to_json(self) -> dict[str, Any]:
         """Return the extractor as a JSON value: features, opinions, learned."""
-        return {"features": dict(self.features), "opinions": dict(self.opinions), "learned": self.learned}
+        return {
+            "features": dict(self.features),
+            "opinions": dict(sorted(self.opinions.items())),
+            "learned": self.learned,
+        }
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> FeatureExtractor:

@@ -162,7 +162,7 @@ class FeaturePredictor:
             background = pl.DataFrame(shares, schema={"feature": pl.String, "share": pl.Float64})
             pseudo_counts = {side: float(kept["mixed_in"][side]) for side in SIDES}
         with reading(directory / COUNTS):
-            counts = pl.read_parquet(directory / COUNTS).select("side", "id", "feature", "count")
+            counts = pl.read_parquet(directory / COUNTS, glob=False).select("side", "id", "feature", "count")
         return cls(counts, background, pseudo_counts)
 
 

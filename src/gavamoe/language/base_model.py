@@ -15,27 +15,28 @@ from gavamoe.language.quiet import quiet_transformers
 from gavamoe.language.tokenizer import add_special_tokens
 
 
-def load_base(base: str, dtype: torch.dtype, in_4bit: bool = False) -> PreTrainedModel:
+def load_base(base: str, dtype: torch.dtype, in_4bit: bool = False, trust_remote_code: bool = False) -> PreTrainedModel:
     """Load a pretrained causal LM.
 
     Args:
         base: hub id or local directory.
         dtype: precision of the weights.
         in_4bit: whether to quantize the weights to 4 bits; needs a CUDA GPU and bitsandbytes.
+        trust_remote_code: whether code that comes with the model may run.
 
     Raises:
         ConfigError: The model cannot be loaded; the message says what to do.
     """
     options: dict[str, Any] = {"quantization_config": four_bit_config(dtype)} if in_4bit else {}
-    lm = load_pretrained(base, AutoModelForCausalLM, dtype=dtype, **options)
+    lm = load_pretrained(base, AutoModelForCausalLM, trust_remote_code, dtype=dtype, **options)
     # A run is copied to other machines, so it must not record where its base was loaded from.
     lm.config.name_or_path = lm.name_or_path = ""
     return lm
 
 
-def load_tokenizer(base: str) -> tuple[PreTrainedTokenizerBase, list[int]]:
+def load_tokenizer(base: str, trust_remote_code: bool = False) -> tuple[PreTrainedTokenizerBase, list[int]]:
     """Return the base model's tokenizer with the prompt's special tokens, and the ids of the tokens that are new."""
-    tokenizer = load_pretrained(base, AutoTokenizer)
+    tokenizer = load_pretrained(base, AutoTokenizer, trust_remote_code)
     size = len(tokenizer)
     add_special_tokens(tokenizer)
     return tokenizer, list(range(size, len(tokenizer)))
@@ -56,15 +57,17 @@ def extend_vocabulary(lm: Any, vocabulary: int, new_ids: list[int]) -> None:
         table.weight[new_ids] = table.weight[:known].float().mean(0).to(table.weight.dtype)
 
 
-def load_pretrained(base: str, auto_class: Any, **options: Any) -> Any:
+def load_pretrained(base: str, auto_class: Any, trust_remote_code: bool = False, **options: Any) -> Any:
     """Load one part of a base model: the config, tokenizer or weights that `auto_class` reads.
+
+    Code that comes with the model runs only with `trust_remote_code`.
 
     Raises:
         ConfigError: The part cannot be loaded; the message says what to do.
     """
     try:
         with quiet_transformers():  # the hub's messages about retries would stand beside the one-line error
-            return auto_class.from_pretrained(base, **options)
+            return auto_class.from_pretrained(base, trust_remote_code=trust_remote_code, **options)
     except (OSError, ValueError, SafetensorError) as error:
         raise base_error(base, error) from None
 
@@ -80,6 +83,11 @@ def base_error(base: str, error: Exception) -> ConfigError:
         return ConfigError(
             f"the base model '{base}' is not a local directory, and the Hugging Face hub cannot be reached; "
             "check the network, or give a local directory of a causal LM"
+        )
+    if "trust_remote_code" in str(error):
+        return ConfigError(
+            f"the base model '{base}' needs code of its own, which is not run; choose another base model, or, if you "
+            "trust its authors, train with --trust-remote-code"
         )
     return ConfigError(
         f"cannot load the base model '{base}': {str(error).splitlines()[0]} - give a local directory of a causal LM, "

@@ -26,10 +26,19 @@ class PromptEncoder:
     def __init__(self, tokenizer: PreTrainedTokenizerBase):
         self._encode = lru_cache(PROMPT_CACHE_SIZE)(lambda prompt: tuple(_encode_prompt(tokenizer, prompt)))
         self._token_name = {token: token_name(tokenizer, token) for token in SPECIAL_TOKENS}.__getitem__
+        self._special_tokens = [token for token in tokenizer.all_special_tokens if len(token) > 1]
 
     def __call__(self, level: int | None, feature: str | None, evidence: Sequence[str] = ()) -> list[int]:
         """Return the token ids of the prompt with a rating level in 1..R, a feature and sentences to quote."""
-        return list(self._encode(render_prompt(level, feature, evidence, self._token_name)))
+        plain = None if feature is None else self._plain(feature)
+        prompt = render_prompt(level, plain, [self._plain(sentence) for sentence in evidence], self._token_name)
+        return list(self._encode(prompt))
+
+    def _plain(self, text: str) -> str:
+        """Return a text by a user with a space inside every name of a special token, which would act as the token."""
+        for token in self._special_tokens:
+            text = text.replace(token, f"{token[0]} {token[1:]}")
+        return text
 
 
 @quiet_transformers()
@@ -41,6 +50,13 @@ def _encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]
     return [tokenizer.bos_token_id, *ids] if adds_bos else ids
 
 
+def encode_plain(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+    """Return the token ids of texts by users; the name of a special token in them, such as `<|end|>`, is plain text."""
+    encoded = tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)
+    ids: list[list[int]] = encoded["input_ids"]
+    return ids
+
+
 @quiet_transformers()
 def encode_texts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
     """Return the token ids of each explanation, at most `max_tokens` of them, followed by the end token.
@@ -50,7 +66,7 @@ def encode_texts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_t
     """
     if not texts:
         return []
-    encoded = tokenizer([" " + text.strip() for text in texts], add_special_tokens=False)["input_ids"]
+    encoded = encode_plain(tokenizer, [" " + text.strip() for text in texts])
     return [[*_cut(tokenizer, ids, max_tokens), tokenizer.eos_token_id] for ids in encoded]
 
 

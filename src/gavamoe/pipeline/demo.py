@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,11 +19,12 @@ from gavamoe.diagnostics.clusters import id_tensors
 from gavamoe.errors import InputError
 from gavamoe.evaluation.row_scores import Metrics
 from gavamoe.explainer.explainer import Explainer
-from gavamoe.files import write_json
+from gavamoe.files import remove_directory, write_json
 from gavamoe.pipeline.evaluate import evaluate_run
 from gavamoe.pipeline.report import example_rows, write_run_report
 from gavamoe.pipeline.train import train_run
 from gavamoe.run import RunDirectory
+from gavamoe.seal import check_replace, write_seal
 
 RESULT = "demo.json"
 
@@ -64,12 +64,12 @@ def run_demo(out: Path, seed: int, on_note: Callable[[str], None]) -> DemoResult
         on_note: receives progress notes.
 
     Raises:
-        InputError: `out` exists and is not a finished demo.
+        InputError: `out` holds anything but a finished demo as this function wrote it.
     """
-    if out.exists() and not (out / RESULT).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} exists and is not a finished demo; remove it or choose another --out")
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
+    if out.is_symlink() or (out.exists() and not (out.is_dir() and not any(out.iterdir()))):
+        check_replace(out, "demo", InputError)
+        remove_directory(out)
+    out.mkdir(parents=True, exist_ok=True)
     world = World(seed=seed)
     on_note(f"simulating {world.reviews:,} reviews by {world.users} users in {world.clusters} groups of similar taste")
     reviews = simulate(world)
@@ -92,6 +92,7 @@ def run_demo(out: Path, seed: int, on_note: Callable[[str], None]) -> DemoResult
         picture=str(run.latent_map),
     )
     write_json(out / RESULT, result.to_dict())
+    write_seal(out, [path for path in out.rglob("*") if path.is_file()])
     return result
 
 

@@ -20,7 +20,9 @@ COLUMNS = ["cluster", "pairs", "users", "rating", "above items", "over-represent
 COLUMNS += ["likes", "dislikes"]
 
 
-def diagnose_run(path: Path, out: Path, data: Path | None = None, seeds: int = 0) -> dict[str, Any]:
+def diagnose_run(
+    path: Path, out: Path, data: Path | None = None, seeds: int = 0, verify: bool = False
+) -> dict[str, Any]:
     """Describe the clusters of a run's training reviews and write clusters.json and clusters.md into `out`.
 
     Args:
@@ -28,6 +30,7 @@ def diagnose_run(path: Path, out: Path, data: Path | None = None, seeds: int = 0
         out: the directory to write; created if needed.
         data: the prepared dataset; None: the one that the run was trained on.
         seeds: how many more times stage 1 is trained, each with another seed, to measure stability.
+        verify: whether the checksums of large files of the run are checked too.
 
     Returns:
         The content of clusters.json: run, n, silhouette, stability, seeds and clusters.
@@ -38,6 +41,7 @@ def diagnose_run(path: Path, out: Path, data: Path | None = None, seeds: int = 0
     """
     run = RunDirectory(path)
     run.require(*PREFERENCE_FILES, *CATALOG_FILES)
+    run.check_seal(verify)
     card = run.read_card()
     dataset = ReviewDataset.load(data or card.data)
     if not Catalog.load(run.catalog).same_data_as(dataset.catalog):

@@ -103,6 +103,7 @@ def evaluate_run(
     condition: Condition,
     limit: int | None = None,
     read: ReadOptions | None = None,
+    verify: bool = False,
 ) -> tuple[Comparison, Explainer]:
     """Evaluate a run and, if the training reviews are available, two simple baselines; write the results into the run.
 
@@ -116,11 +117,12 @@ def evaluate_run(
         condition: which facts about a pair the prompt contains.
         limit: evaluate a random sample of that size.
         read: how a reviews file is read.
+        verify: whether the checksums of large files of the run are checked too.
 
     Raises:
         InputError: the run or the data cannot be used; says why in one line.
     """
-    explainer = Explainer.from_pretrained(run.path)
+    explainer = Explainer.from_pretrained(run.path, verify=verify)
     reviews = load_reviews(run, explainer.catalog, data, split, read)
     if limit is not None and limit < len(reviews.frame):
         reviews = reviews.sample(limit)

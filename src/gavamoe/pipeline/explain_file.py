@@ -22,7 +22,7 @@ import polars as pl
 from gavamoe.conditions import Condition
 from gavamoe.data.readers.reading import Reading
 from gavamoe.data.tables import check_suffix, write_table
-from gavamoe.errors import RunError
+from gavamoe.errors import DataError, RunError
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.explainer.explanation import Explanation
 from gavamoe.files import sha256_of_file, staged_file, write_json
@@ -74,6 +74,8 @@ def explain_file(
         RunError: there is unfinished work for `out` and `resume` is False, or it had other inputs or settings.
     """
     check_suffix(out)
+    if out.exists() and out.samefile(pairs):
+        raise DataError(f"{out} is the file of pairs itself, which would be overwritten; choose another --out")
     prepared = explainer.catalog.columns
     table = read_pairs(pairs, condition, explainer.catalog.scale, encoding, records, on_reading, prepared)
     decoding = decoding or explainer.decoding

@@ -41,7 +41,12 @@ def rating_baselines() -> dict[str, System]:
 
 
 def evaluate_ratings(
-    run: RunDirectory, data: Path | None, split: str, limit: int | None = None, read: ReadOptions | None = None
+    run: RunDirectory,
+    data: Path | None,
+    split: str,
+    limit: int | None = None,
+    read: ReadOptions | None = None,
+    verify: bool = False,
 ) -> tuple[Comparison, Recommender]:
     """Evaluate the ratings of stage 1 beside two baselines, and write metrics.json and predictions.jsonl into the run.
 
@@ -51,11 +56,12 @@ def evaluate_ratings(
         split: which split of the data.
         limit: evaluate a random sample of that size.
         read: how a reviews file is read.
+        verify: whether the checksums of large files of the run are checked too.
 
     Raises:
         InputError: the run or the data cannot be used; says why in one line.
     """
-    recommender = Recommender.from_pretrained(run.path)
+    recommender = Recommender.from_pretrained(run.path, verify=verify)
     reviews = load_reviews(run, recommender.catalog, data, split, read)
     if limit is not None and limit < len(reviews.frame):
         reviews = reviews.sample(limit)

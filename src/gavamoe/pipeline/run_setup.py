@@ -8,9 +8,8 @@ anything else                   -> `RunError`: finished work is never overwritte
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -19,9 +18,16 @@ from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.distributed import main_process_first
 from gavamoe.errors import ConfigError, InputError, RunError
+from gavamoe.files import is_temporary, only_one_process, remove_abandoned, remove_directory
 from gavamoe.run import CATALOG_FILES, EXPLAINER_FILES, PREFERENCE_FILES, RunCard, RunDirectory
+from gavamoe.seal import is_sealed
 
 Stage = Literal["preference", "explainer", "all"]
+
+
+def finished_files(stage: Stage) -> tuple[str, ...]:
+    """Return the files of a run in which the requested stages are finished."""
+    return PREFERENCE_FILES if stage == "preference" else (*PREFERENCE_FILES, *EXPLAINER_FILES)
 
 
 @contextmanager
@@ -35,7 +41,8 @@ def open_run(
 ) -> Iterator[RunCard]:
     """Open a run for training and yield its card, with run.yaml and catalog/ in place.
 
-    Only the main process writes. A new run is removed if the block raises `InputError` before stage 1 is finished.
+    Only the main process writes; it holds the run's lock. A new run is removed if the block raises `InputError` before
+    stage 1 has a checkpoint.
 
     Args:
         run: the run directory.
@@ -49,31 +56,59 @@ def open_run(
         The card with the settings that apply.
 
     Raises:
-        RunError: the directory cannot be trained in: see the module's docstring.
+        RunError: the directory cannot be trained in (see the module's docstring), or another process trains in it.
         ConfigError: a setting differs from the run to resume.
     """
-    with main_process_first() as is_main:
-        is_new = is_main and not (run.path.exists() and (run.path.is_file() or any(run.path.iterdir())))
-        if is_new:
-            card = _create(run, dataset, requested, resume)
-        elif is_main:
-            card = _reopen(run, dataset, requested, stage, resume, check)
-        else:
-            card = run.read_card()
-    try:
-        yield card
-    except InputError:
-        if is_new and not run.has(PREFERENCE_FILES):
-            shutil.rmtree(run.path)
-        raise
+    with ExitStack() as stack:
+        with main_process_first() as is_main:
+            is_new = is_main and _is_new(run)
+            if is_new and resume and not run.path.exists():
+                raise RunError(f"there is no run at {run.path} to resume; leave out --resume")
+            if is_new:
+                run.path.mkdir(parents=True, exist_ok=True)
+                stack.callback(_remove_if_empty, run)  # after the lock is released
+            if is_main:
+                stack.enter_context(only_one_process(run.path, "training in"))
+                remove_abandoned(run.path)
+            if is_new:
+                card = _create(run, dataset, requested, resume)
+            elif is_main:
+                card = _reopen(run, dataset, requested, stage, resume, check)
+            else:
+                card = run.read_card()
+        try:
+            yield card
+        except InputError:
+            if is_new and not run.has(PREFERENCE_FILES) and not run.preference_checkpoint.exists():
+                _discard(run)
+            raise
+
+
+def _is_new(run: RunDirectory) -> bool:
+    """Return whether a run is still to be made: its directory is absent, or holds no file of a run or of others."""
+    if run.path.exists() and not run.path.is_dir():
+        raise RunError(f"{run.path} is a file; choose another --out")
+    return not run.path.exists() or all(is_temporary(path) for path in run.path.iterdir())
+
+
+def _discard(run: RunDirectory) -> None:
+    """Delete what was written into a new run before stage 1 was trained."""
+    for file in (run.training, run.card):
+        file.unlink(missing_ok=True)
+    for directory in (run.checkpoints, run.catalog):
+        remove_directory(directory)
+
+
+def _remove_if_empty(run: RunDirectory) -> None:
+    with suppress(OSError):
+        run.path.rmdir()
 
 
 def _create(run: RunDirectory, dataset: ReviewDataset, requested: RunCard, resume: bool) -> RunCard:
     """Write run.yaml and catalog/ of a new run and return its card."""
-    if resume:
-        raise RunError(f"there is no run at {run.path} to resume; leave out --resume")
+    if resume and requested.config is None:
+        raise RunError(f"there is no run at {run.path} to resume; leave out --resume, and give the settings again")
     card = requested if requested.config is not None else replace(requested, config=load_config(requested.preset))
-    run.path.mkdir(parents=True, exist_ok=True)
     run.write_card(card)
     dataset.catalog.save(run.catalog)
     return card
@@ -88,15 +123,17 @@ def _reopen(
     check: Callable[[RunCard], None],
 ) -> RunCard:
     """Return the card of an existing run to resume, or to which stage 2 is added."""
-    if run.path.is_file():
-        raise RunError(f"{run.path} is a file; choose another --out")
     adds_stage = stage == "explainer" and run.has(PREFERENCE_FILES) and not run.has(EXPLAINER_FILES)
     if not (resume or adds_stage):
         raise RunError(f"{run.path} already holds files; continue it with --resume, or choose another --out")
+    if is_sealed(run.path):
+        run.check_seal()
     kept = run.read_card()
     _check_same_data(run, dataset)
     if resume:
         _check_same_settings(run, kept, requested)
+        if not run.has(finished_files(stage)):
+            run.break_seal()
         return kept
     if run.checkpoints.exists():
         raise RunError(f"{run.path} holds an unfinished training; continue it with --resume, or choose another --out")
@@ -105,6 +142,7 @@ def _reopen(
     preset = kept.preset if requested.config is None else requested.preset
     card = replace(kept, preset=preset, base_model=requested.base_model or kept.base_model, config=config)
     check(card)  # before anything is written
+    run.break_seal()
     run.write_card(card)
     return card
 

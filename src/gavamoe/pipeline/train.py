@@ -25,6 +25,7 @@ from gavamoe.preference.item_features import ItemText
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.trainer import best_record, fit_preference
 from gavamoe.run import EXPLAINER_FILES, PREFERENCE_FILES, RunCard, RunDirectory
+from gavamoe.seal import is_sealed
 
 
 def train_run(
@@ -36,6 +37,7 @@ def train_run(
     stage: Stage = "all",
     resume: bool = False,
     on_note: Callable[[str], None] = lambda text: None,
+    trust_remote_code: bool = False,
 ) -> dict[str, Any]:
     """Train the requested stages of a run and return their last figures (`summary`).
 
@@ -50,6 +52,7 @@ def train_run(
         stage: which stages to train.
         resume: whether to continue an interrupted run.
         on_note: receives a line when a stage starts.
+        trust_remote_code: whether code that comes with the base model may run.
 
     Raises:
         RunError: `out` holds files and is neither resumed nor given a missing stage.
@@ -67,7 +70,7 @@ def train_run(
         say(f"{data} has no texts: stage 1 alone")
 
     def check(card: RunCard) -> None:
-        _check_explainer(run, dataset, card, stage)
+        _check_explainer(run, dataset, card, stage, trust_remote_code)
 
     with open_run(run, dataset, requested, stage, resume, check) as card:
         check(card)  # before stage 1, so that its training is not wasted if stage 2 is impossible
@@ -76,15 +79,26 @@ def train_run(
             _train_preference(run, dataset, card.settings, say)
         if stage in ("explainer", "all"):
             run.require(*PREFERENCE_FILES)
-    if stage in ("explainer", "all") and not run.has(EXPLAINER_FILES):
-        say("stage 2: the language model learns to explain")
-        _train_explainer(run, dataset, card)
-    if is_main_process():
-        write_model_card(run, dataset, card)
+            if not run.has(EXPLAINER_FILES):
+                say("stage 2: the language model learns to explain")
+                _train_explainer(run, dataset, card, trust_remote_code)
+        if is_main_process():
+            _finish(run, dataset, card, stage)
     return summary(run)
 
 
-def _check_explainer(run: RunDirectory, dataset: ReviewDataset, card: RunCard, stage: Stage) -> None:
+def _finish(run: RunDirectory, dataset: ReviewDataset, card: RunCard, stage: Stage) -> None:
+    """Delete what an interruption left of the training state, write the model card, and seal the run."""
+    if stage != "preference" or not run.explainer_checkpoints.exists():
+        run.discard_checkpoints()
+    write_model_card(run, dataset, card)
+    if not is_sealed(run.path):
+        run.seal()
+
+
+def _check_explainer(
+    run: RunDirectory, dataset: ReviewDataset, card: RunCard, stage: Stage, trust_remote_code: bool
+) -> None:
     """Raise `InputError` if stage 2 cannot be trained as the card says."""
     if stage == "preference":
         return
@@ -94,7 +108,7 @@ def _check_explainer(run: RunDirectory, dataset: ReviewDataset, card: RunCard, s
         for split in ("train", "valid"):
             _check_texts(dataset, split, run)
     if card.base_model is not None and not run.has(EXPLAINER_FILES):
-        build.check_base(card.base_model, config.explainer, config.preference.clusters)
+        build.check_base(card.base_model, config.explainer, config.preference.clusters, trust_remote_code)
 
 
 def summary(run: RunDirectory) -> dict[str, Any]:
@@ -154,7 +168,7 @@ def _chosen_clusters(
     return clusters
 
 
-def _train_explainer(run: RunDirectory, dataset: ReviewDataset, card: RunCard) -> None:
+def _train_explainer(run: RunDirectory, dataset: ReviewDataset, card: RunCard, trust_remote_code: bool) -> None:
     """Train stage 2 and save it in the run."""
     trained = train_explainer(
         _reviews_with_text(dataset, "train"),
@@ -166,6 +180,7 @@ def _train_explainer(run: RunDirectory, dataset: ReviewDataset, card: RunCard) -
         run.explainer_checkpoints,
         card.base_model,
         run.tensorboard,
+        trust_remote_code,
     )
     if not is_main_process():
         return

@@ -12,12 +12,14 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
+from gavamoe.checkpoint import check_finite
 from gavamoe.config import PreferenceConfig
 from gavamoe.errors import ConfigError
 from gavamoe.preference.losses import PairLosses
@@ -105,6 +107,7 @@ class PreferenceModel(
         # The mixin prints a line on stdout, which is reserved for results.
         with contextlib.redirect_stdout(io.StringIO()):
             model: PreferenceModel = super()._from_pretrained(**options)
+        check_finite(model.state_dict().items(), Path(options["model_id"]))
         return model
 
     def set_item_features(self, feature_IF: Tensor) -> None:

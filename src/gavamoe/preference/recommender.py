@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from gavamoe.data.catalog import Catalog
 from gavamoe.distributed import default_device
 from gavamoe.errors import InputError, RunError
+from gavamoe.files import reading
 from gavamoe.preference.fold_in import with_guests
 from gavamoe.preference.history import History, UserHistory
 from gavamoe.preference.model import PreferenceModel
@@ -34,25 +35,32 @@ class Recommender:
         self.preference, self.catalog = preference.eval(), catalog
 
     @classmethod
-    def from_pretrained(cls, run: Path | str, device: str | torch.device | None = None) -> Recommender:
+    def from_pretrained(
+        cls, run: Path | str, device: str | torch.device | None = None, verify: bool = False
+    ) -> Recommender:
         """Load stage 1 of a run directory.
 
         Args:
             run: a directory that `gavamoe train` wrote.
             device: where to run; a GPU by default, if there is one.
+            verify: whether the checksums of large files are checked too, which reads them as a whole.
 
         Raises:
-            RunError: A file is missing or damaged; the message names it.
+            RunError: A file is missing, damaged or of another run; the message names it.
         """
         directory = RunDirectory(Path(run))
         directory.require(*CATALOG_FILES, *PREFERENCE_FILES)
+        directory.check_seal(verify)
         try:
             preference = PreferenceModel.from_pretrained(directory.preference)
         except InputError:
             raise
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            raise RunError(f"the run {run} is damaged: {error}; copy the whole directory again") from None
-        return cls(preference.to(default_device() if device is None else device), Catalog.load(directory.catalog))
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+            cause = " ".join(str(error).split())
+            raise RunError(f"the run {run} is damaged: {cause}; copy the whole directory again") from None
+        with reading(directory.catalog):
+            catalog = Catalog.load(directory.catalog)
+        return cls(preference.to(default_device() if device is None else device), catalog)
 
     def predict_ratings(self, user_id: np.ndarray, item_id: np.ndarray) -> np.ndarray:
         """Return the expected rating of pairs on the scale of the source, float [N]; ids int64 [N], 0 is unknown."""

@@ -12,6 +12,7 @@ Shape suffixes: B batch, D latent, U users + 1.
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from gavamoe.distributed import (
     use_bf16,
     world_size,
 )
-from gavamoe.errors import ConfigError
+from gavamoe.errors import ConfigError, DivergenceError
 from gavamoe.preference.batches import Batch, Interactions
 from gavamoe.preference.losses import KLWeights
 from gavamoe.preference.mixture_fit import fit_components
@@ -69,6 +70,7 @@ def fit_preference(
 
     Raises:
         ConfigError: there are no training or validation reviews, or more clusters than users.
+        DivergenceError: a loss is not a finite number; the checkpoint is that of the epoch before.
     """
     history = _train(model, train, valid, config, seed, checkpoint, until="done")
     problem = diagnose_collapse(best_record(history), history[-1], model.clusters)
@@ -183,6 +185,7 @@ class PreferenceTrainer:
         record |= validate(self.model, self.valid, self.kl_weights)
         objective = record["valid_nll"] + (self.config.beta * record["valid_kl"] if progress.phase == "joint" else 0.0)
         record["valid_objective"] = objective
+        self._check_finite(objective, "the validation loss")
         progress.history.append(record)
         if at_full_beta and progress.improves(objective):
             self.best_weights = copy_tensors(self.model.state_dict().items())
@@ -192,8 +195,10 @@ class PreferenceTrainer:
         """Take one step per batch; return the mean loss per pair in nats, over all processes."""
         self.model.train()
         total = 0.0
-        for batch in self.train.shuffled(self.batch_size):
-            total += self.step(batch.drop_ids(self.config.id_dropout), beta)
+        for number, batch in enumerate(self.train.shuffled(self.batch_size), start=1):
+            loss = self.step(batch.drop_ids(self.config.id_dropout), beta)
+            self._check_finite(loss, f"the loss of step {number}")
+            total += loss
         return all_reduce_value(total, self.model.device) / len(self.train)
 
     def step(self, batch: Batch, beta: float) -> float:
@@ -215,6 +220,19 @@ class PreferenceTrainer:
             optimizer.step()
         return float(loss_B.detach().sum())
 
+    def _check_finite(self, loss: float, what: str) -> None:
+        """Raise `DivergenceError` if a loss is not a finite number, before the state is saved."""
+        if math.isfinite(loss):
+            return
+        saved = self.path is not None and self.path.exists()
+        kept = f"{self.path} keeps the state before this epoch" if saved else "no epoch was finished"
+        raise DivergenceError(
+            f"stage 1 diverged: {what} in epoch {self.progress.epoch + 1} of the phase {self.progress.phase} is "
+            f"{loss}; {kept}; train a new run with a lower preference.learning_rate (now "
+            f"{self.config.learning_rate:g}) or preference.embedding_learning_rate (now "
+            f"{self.config.embedding_learning_rate:g})"
+        )
+
     def _beta(self) -> float:
         """Return the weight of the KL in this epoch: it rises linearly to `config.beta`."""
         if self.progress.phase == "pretrain":
@@ -232,8 +250,9 @@ class PreferenceTrainer:
             self.best_weights = copy_tensors(self.model.state_dict().items())
             self._new_optimizers()
         else:
-            self.progress.start_phase("done")
             metrics = validate(self.model, self.valid, self.kl_weights)
+            self._check_finite(metrics["valid_nll"] + metrics["valid_kl"], "the validation loss after the mixture fit")
+            self.progress.start_phase("done")
             self.progress.history.append({"phase": "mixture", **metrics})
 
     def _new_optimizers(self) -> None:

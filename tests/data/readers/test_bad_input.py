@@ -165,7 +165,7 @@ def test_directory_that_is_no_dataset_is_not_replaced(
     out = tmp_path / "thesis"
     out.mkdir()
     (out / "chapter.tex").write_text("years of work")
-    with pytest.raises(DataError, match="not a prepared dataset"):
+    with pytest.raises(DataError, match=r"holds chapter\.tex, which is no part of a dataset"):
         prepare([write_lines("good.jsonl", reviews)], out)
     assert (out / "chapter.tex").exists()
 

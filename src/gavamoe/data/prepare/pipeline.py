@@ -9,6 +9,7 @@ write     the parts joined with their assignment, streamed -> interactions.parqu
 from __future__ import annotations
 
 import errno
+import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ import numpy as np
 import polars as pl
 from polars.io.plugins import register_io_source
 
-from gavamoe.data.dataset import SPLITS
+from gavamoe.data.dataset import FILES, SPLITS
 from gavamoe.data.items import ITEM_SCHEMA, check_metadata, find_sidecar_metadata, read_items, read_sidecar_metadata
 from gavamoe.data.prepare.annotate import FeatureAnnotator, choose_features
 from gavamoe.data.prepare.assign import Assignment, assign_rows
@@ -38,6 +39,7 @@ from gavamoe.data.scale import RatingOutOfRangeError, RatingScale
 from gavamoe.errors import DataError
 from gavamoe.features.sentences import ANNOTATED_SCHEMA
 from gavamoe.files import staged_directory, write_json
+from gavamoe.seal import check_replace, write_seal
 
 INTERACTIONS = {
     "user": pl.String(),
@@ -52,6 +54,8 @@ INTERACTIONS = {
 }
 # Level 1 of zstd is a third faster than the default level 3, and its files are a tenth larger.
 COMPRESSION_LEVEL = 1
+# The files of a dataset that was prepared before datasets had a manifest.
+UNSEALED = (*FILES, "card.md", "lengths.png", "ratings.png", "sparsity.png")
 KEYS = ("user", "item", "rating", "timestamp", "split", FILE, LINE)
 
 
@@ -73,12 +77,11 @@ def prepare(
         The data card, as written to card.json.
 
     Raises:
-        DataError: a source cannot be used, or `out` exists and is no prepared dataset.
+        DataError: a source cannot be used or lies in `out`, or `out` holds anything but a prepared dataset.
     """
     options = options or PrepareOptions()
     out = Path(out)
-    if out.exists() and not (out / "card.json").is_file():
-        raise DataError(f"{out} exists and is not a prepared dataset: remove it or choose another --out")
+    _check_out(out, sources)
     with _report_full_disk(out), staged_directory(out) as staged:
         read = read_sources(sources, staged / "parts", options, on_rows)
         ingested, scale = read.ingested, read.scale
@@ -100,7 +103,27 @@ def prepare(
         card |= {name: value for name, value in (("notes", read.notes), ("warnings", read.warnings)) if value}
         write_json(staged / "card.json", card)
         write_card_page(staged, card)
+        write_seal(staged, [file for file in staged.iterdir() if file.is_file()])
+        _check_out(out, sources)  # again: preparing may take hours
     return card
+
+
+def _check_out(out: Path, sources: Sequence[Path | str]) -> None:
+    """Raise `DataError` if the dataset would replace a source, or anything but a dataset that gavamoe wrote."""
+    for source in sources:
+        if out.resolve() in (Path(source).resolve(), *Path(source).resolve().parents):
+            raise DataError(f"{source} lies in {out}, which the dataset would replace: choose another --out")
+    if out.is_symlink() or (out.exists() and not (out.is_dir() and not any(out.iterdir()))):
+        check_replace(out, "dataset", DataError, UNSEALED if _is_earlier_dataset(out) else ())
+
+
+def _is_earlier_dataset(path: Path) -> bool:
+    """Return whether a directory holds the card of a dataset, as versions without a manifest wrote it."""
+    try:
+        card = json.loads((path / "card.json").read_text(encoding="utf-8"))
+        return all(name in card for name in ("format", "splits", "scale"))
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 @dataclass

@@ -15,6 +15,7 @@ from gavamoe.data.readers.rows import LINE, string_schema
 from gavamoe.errors import DataError
 
 BATCH_ROWS = 100_000
+MAX_DEPTH = 20  # of nested values
 # The parts of `template` in a PETER record.
 TEMPLATE = ("feature", "opinion", "sentence", "sentiment")
 INDEX_FILES = {"train": "train.index", "valid": "validation.index", "test": "test.index"}
@@ -65,11 +66,26 @@ class PickleReader:
         total = len(next(iter(self._values.values())))
         for start in range(0, total, BATCH_ROWS):
             stop = min(start + BATCH_ROWS, total)
-            data = {
-                name: [_text(value) for value in self._values.get(name, [None] * total)[start:stop]] for name in wanted
-            }
+            data = {name: self._texts(name, self._values.get(name, [None] * total), start, stop) for name in wanted}
             frame = pl.DataFrame(data, schema=string_schema(wanted))
             yield frame.with_columns(pl.int_range(start + 1, stop + 1, dtype=pl.UInt32).alias(LINE))
+
+    def _texts(self, name: str, values: Sequence[Any], start: int, stop: int) -> list[str | None]:
+        """Return a column's values as text.
+
+        Raises:
+            DataError: a value is bytes that are no UTF-8, or an object without a text, such as an array.
+        """
+        texts: list[str | None] = []
+        for number, value in enumerate(values[start:stop], start=start + 1):
+            try:
+                texts.append(_text(value))
+            except ValueError as error:
+                raise DataError(
+                    f"{self.path}: column {name} of record {number} is {error}, not a text or a number; write the "
+                    "column as text"
+                ) from None
+        return texts
 
     def _add_index(self, directory: Path | None, total: int) -> None:
         """Add the column `split` from the index files, which list the record numbers of each split."""
@@ -130,7 +146,27 @@ def _read_index(path: Path, total: int) -> list[int]:
 
 
 def _text(value: Any) -> str | None:
+    """Return a value as text, None if it is missing; `ValueError` says what a value without a text is."""
+    if isinstance(value, bytes | bytearray):
+        try:
+            return value.decode("utf-8")
+        except UnicodeDecodeError:
+            raise ValueError("bytes that are not UTF-8") from None
+    _check_has_text(value)
     return None if value is None or value != value else str(value)
+
+
+def _check_has_text(value: Any, depth: int = 0) -> None:
+    if isinstance(value, list | tuple | set | frozenset | dict) and depth < MAX_DEPTH:
+        for item in value.items() if isinstance(value, dict) else value:
+            _check_has_text(item, depth + 1)
+    elif _has_default_text(type(value)):
+        raise ValueError(f"an object ({type(value).__name__.strip('_').lower()})")
+
+
+def _has_default_text(kind: Any) -> bool:  # Any: mypy knows that the methods of a class differ in type
+    """Return whether the text of a class's values is their address in memory."""
+    return kind.__str__ is object.__str__ and kind.__repr__ is object.__repr__
 
 
 def _describe(value: Any) -> str:

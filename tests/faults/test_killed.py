@@ -1,0 +1,118 @@
+"""Long commands killed at every file-system event: what existed stays whole, and the next command goes on.
+
+One process imports everything and forks a child per point; the child kills itself at the n-th event of its audit hook.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers.worlds import TINY
+
+KILLER = """
+import json, os, sys
+from pathlib import Path
+
+EVENTS = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.chmod", "shutil.rmtree", "open"}
+
+def run(work, point):
+    '''Return how the child ended: "killed", or "done" if there are fewer than `point` events.'''
+    child = os.fork()
+    if child == 0:
+        seen = [0]
+        def hook(event, arguments):
+            if event not in EVENTS or (event == "open" and not (isinstance(arguments[2], int) and arguments[2] & 3)):
+                return
+            seen[0] += 1
+            if seen[0] == point:
+                os.kill(os.getpid(), 9)
+        sys.stdout = sys.stderr = open(os.devnull, "w")
+        if point:
+            sys.addaudithook(hook)
+        try:
+            work()
+        except BaseException as error:
+            open(os.environ["FAILURES"], "a").write(f"{point}: {error!r}\\n")
+            os._exit(1)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return "killed" if os.WIFSIGNALED(status) else "failed" if os.waitstatus_to_exitcode(status) else "done"
+"""
+
+PREPARE = """
+from gavamoe.data.dataset import ReviewDataset
+from gavamoe.data.prepare import PrepareOptions, prepare
+import gavamoe.data.prepare.card_page
+source, out = sys.argv[1], Path(sys.argv[2])
+def again():
+    prepare([source], out, PrepareOptions(seed=1))
+def check():
+    dataset = ReviewDataset.load(out)
+    assert len(dataset.catalog.users) and len(dataset.interactions()) == len(dataset)
+    assert dataset.card["splits"]["seed"] in (0, 1)
+points, ends = int(sys.argv[3]), []
+while not ends or ends[-1] == "killed":
+    ends.append(run(again, 1 + len(ends) * points))
+    assert run(check, 0) == "done", len(ends)
+assert run(again, 0) == "done"
+print(json.dumps(ends + [sorted(path.name for path in out.parent.iterdir())]))
+"""
+
+TRAIN = """
+import shutil
+from gavamoe.config import parse_config
+from gavamoe.errors import RunError
+from gavamoe.files import sha256_of_file
+from gavamoe.pipeline.train import train_run
+data, out, config = Path(sys.argv[1]), Path(sys.argv[2]), parse_config(json.loads(sys.argv[4]))
+def begin():
+    train_run(data, out, config, "tiny", stage="preference")
+def go_on():
+    train_run(data, out, config, "tiny", stage="preference", resume=True)
+def whole():
+    begin()
+assert run(whole, 0) == "done"
+expected = {path.relative_to(out): sha256_of_file(path) for path in out.rglob("*") if path.is_file()}
+points, ends = int(sys.argv[3]), []
+while not ends or ends[-1] == "killed":
+    shutil.rmtree(out)
+    ends.append(run(begin, 1 + len(ends) * points))
+    if ends[-1] == "killed":
+        assert run(go_on if out.exists() else begin, 0) == "done", len(ends)
+        found = {path.relative_to(out): sha256_of_file(path) for path in out.rglob("*") if path.is_file()}
+        assert found == expected, (len(ends), set(found.items()) ^ set(expected.items()))
+print(json.dumps(ends + [sorted(path.name for path in out.parent.iterdir() if path.name[0] == ".")]))
+"""
+
+
+def _kill(script: str, tmp_path: Path, *arguments: object) -> list:
+    failures = tmp_path / "failures.txt"
+    command = [sys.executable, "-c", KILLER + script, *map(str, arguments)]
+    environment = {"FAILURES": str(failures), "PATH": "", "OMP_NUM_THREADS": "1", "PYTHONPATH": ":".join(sys.path)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:] + (failures.read_text() if failures.exists() else "")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_prepare_killed_anywhere_leaves_the_old_or_the_new_dataset(dataset_path, reviews_file, tmp_path):
+    shutil.copytree(dataset_path, tmp_path / "here" / "data")
+    *ends, left = _kill(PREPARE, tmp_path, reviews_file, tmp_path / "here" / "data", 1)
+    assert ends[-1] == "done"
+    assert len(ends) > 20
+    assert left == ["data"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_training_killed_anywhere_and_resumed_ends_bit_equal(dataset_path, tmp_path):
+    *ends, left = _kill(TRAIN, tmp_path, dataset_path, tmp_path / "here" / "run", 3, json.dumps(TINY))
+    assert ends[-1] == "done"
+    assert len(ends) > 10
+    assert left == []
