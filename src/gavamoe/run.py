@@ -24,7 +24,7 @@ from typing import Any
 
 import yaml
 
-from gavamoe.config import RunConfig, parse_config
+from gavamoe.config import SPECIAL, RunConfig, parse_config
 from gavamoe.errors import RunError
 from gavamoe.files import sha256_of_file, staged_file
 
@@ -201,6 +201,8 @@ class RunDirectory:
         self.require()
         try:
             tree: dict[str, Any] = yaml.safe_load(self.card.read_text(encoding="utf-8"))
+            # Runs of versions without templates have prompts of special tokens, around a base model too.
+            tree["config"]["explainer"].setdefault("prompt_template", SPECIAL)
             return RunCard(tree["data"], tree["preset"], tree["base_model"], parse_config(tree["config"]))
         except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError):
             raise RunError(

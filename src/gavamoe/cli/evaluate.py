@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gavamoe.cli.options import Encoding, Feature, FieldSource, Json, Rating, Records, RunArgument
+from gavamoe.cli.options import Context, Encoding, Feature, FieldSource, Json, Rating, Records, RunArgument
 
 EXAMPLE = "Example: gavamoe evaluate runs/first --data newer-reviews.jsonl.gz --json"
 
@@ -20,6 +20,7 @@ def evaluate(
     split: Annotated[str, typer.Option(help="Which split, if the data has splits.")] = "test",
     rating: Rating = FieldSource.predicted,
     feature: Feature = FieldSource.predicted,
+    context: Context = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Evaluate on this many reviews, drawn at random.")] = None,
     encoding: Encoding = None,
     records: Records = None,
@@ -34,7 +35,10 @@ def evaluate(
     from gavamoe.run import RunDirectory
 
     directory = RunDirectory(run)
-    condition, read = Condition(rating.value, feature.value), ReadOptions(encoding=encoding, records=records)
+    condition, read = (
+        Condition(rating.value, feature.value, context.value if context else None),
+        ReadOptions(encoding=encoding, records=records),
+    )
     comparison, explainer = evaluate_run(directory, data, split, condition, limit, read)
     write_run_report(directory, comparison, explainer)
     if json:

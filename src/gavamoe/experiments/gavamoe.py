@@ -84,6 +84,8 @@ class GavamoeSystem:
         """Explain the pairs; ratings are those of stage 1."""
         if self.explainer is None:
             raise ValueError("fit or load comes before predict")
+        if self.explainer.context.template is None:  # a prompt of special tokens has no context to choose
+            condition = replace(condition, context=None)
         explanations = self.explainer.explain_batch(pairs, condition)
         return Predictions([e.text for e in explanations], np.array([e.rating for e in explanations]))
 
@@ -93,7 +95,7 @@ class GavamoeSystem:
             shutil.copytree(trained / "run", staged, dirs_exist_ok=True)
             copy = RunDirectory(staged)
             copy.write_card(replace(copy.read_card(), config=self.config))
-            tokenizer = AutoTokenizer.from_pretrained(copy.explainer)
+            tokenizer = AutoTokenizer.from_pretrained(copy.explainer, trust_remote_code=False)
             decoding = DecodingConfig.from_settings(self.config.explainer, tokenizer)
             decoding.to_generation_config().save_pretrained(copy.explainer)
         return TrainingSummary(**json.loads((trained / SUMMARY).read_text(encoding="utf-8")))

@@ -49,8 +49,10 @@ class Section:
 
 
 def describe_condition(table: Table) -> str:
-    """Return the source of rating and feature in words."""
-    return f"rating {table.condition.rating}, feature {table.condition.feature}"
+    """Return the source of rating and feature, and the context if the comparison chose one, in words."""
+    condition = table.condition
+    context = "" if condition.context is None else f", context {condition.context}"
+    return f"rating {condition.rating}, feature {condition.feature}{context}"
 
 
 def title_of(table: Table) -> str:

@@ -75,13 +75,14 @@ class Explainer:
         try:
             preference = PreferenceModel.from_pretrained(directory.preference).to(device)
             model = load_model(directory.explainer).to(device)
-            tokenizer = AutoTokenizer.from_pretrained(directory.explainer)
+            tokenizer = AutoTokenizer.from_pretrained(directory.explainer, trust_remote_code=False)
         except InputError:
             raise
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise RunError(f"the run {run} is damaged: {error}; copy the whole directory again") from None
         catalog = Catalog.load(directory.catalog)
-        context = ContextBuilder.load(directory.explainer, preference, catalog, model.config.evidence)
+        quoted, history = model.config.evidence, model.config.history
+        context = ContextBuilder.load(directory.explainer, preference, catalog, quoted, history)
         return cls(context, model, tokenizer)
 
     def explain(
@@ -190,12 +191,21 @@ class Explainer:
         streamer: WordStreamer | None = None,
         readers: Sequence[TextReader] | None = None,
     ) -> list[Explanation]:
+        conditions, template = self.context.describe(condition), self.context.template
         pairs, predicted = self.context.build(frame, condition)
         references = self.context.reference_sentences
         by_row: dict[int, GeneratedText] = {}
         with self._model_lock:
             for row, text in generate(
-                self.model, self.tokenizer, pairs, decoding, seed, references, streamer, readers=readers
+                self.model,
+                self.tokenizer,
+                pairs,
+                decoding,
+                seed,
+                references,
+                streamer,
+                readers=readers,
+                template=template,
             ):
                 by_row[row] = text
                 if readers is not None and not readers[row].abandoned.is_set():
@@ -220,7 +230,7 @@ class Explainer:
                 cold_item=bool(pairs.item_id[row] == 0),
                 finished=texts[row].finished,
                 feature=pairs.feature[row],
-                conditions=condition.to_dict() | {"evidence": self.context.quoted},
+                conditions=conditions,
                 experts=shares[row] if shares else None,
                 evidence=best_evidence[row],
             )
@@ -270,7 +280,9 @@ class Explainer:
         """
         pairs, _ = self.context.build(*single_pair(user, item, rating, feature))
         with self._model_lock:
-            return experts_by_token(self.model, self.tokenizer, pairs, text, self.decoding.max_new_tokens)
+            return experts_by_token(
+                self.model, self.tokenizer, pairs, text, self.decoding.max_new_tokens, self.context.template
+            )
 
     def expert_report(self, reviews: pl.DataFrame) -> ExpertReport:
         """Report how the gates route the texts of reviews (columns user, item, text).
@@ -283,6 +295,6 @@ class Explainer:
             raise DataError("an expert report needs reviews, and there are none")
         pairs, predicted = self.context.build(frame, Condition(rating="none"))
         texts = given_column(frame, "text").fill_null("").to_list()
-        counts_NLE = usage_of_texts(self.model, self.tokenizer, pairs, texts)
+        counts_NLE = usage_of_texts(self.model, self.tokenizer, pairs, texts, self.context.template)
         layers = self.model.config.moe_layers or list(range(counts_NLE.shape[1]))
         return ExpertReport.from_counts(counts_NLE.numpy(), predicted.cluster, sorted(layers))

@@ -122,7 +122,7 @@ class ServedRun:
             "experts": config.experts,
             "top_k": config.experts_per_token,
             "scale": list(catalog.scale.values),
-            "conditions": Condition().to_dict() | {"evidence": self.explainer.context.quoted},
+            "conditions": self.explainer.context.describe(Condition()),
             "features": self._common_features(),
         }
 

@@ -41,8 +41,12 @@ class SimilarityModel:
             raise InputError(f"{directory} is no model directory: it has no config.json")
         try:
             # Any: transformers is not type-checked here.
-            self.tokenizer: Any = AutoTokenizer.from_pretrained(directory, local_files_only=True)
-            self.model: Any = AutoModel.from_pretrained(directory, local_files_only=True).eval()
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(
+                directory, local_files_only=True, trust_remote_code=False
+            )
+            self.model: Any = AutoModel.from_pretrained(
+                directory, local_files_only=True, trust_remote_code=False
+            ).eval()
         except (OSError, ValueError) as error:
             raise InputError(f"{directory} cannot be loaded as a model with a tokenizer: {error}") from error
         if self.tokenizer.pad_token is None:
