@@ -128,3 +128,48 @@ ARABIC = Phrases(
     sentence="{opening} {link}.",
 )
 LANGUAGES = {"en": ENGLISH, "de": GERMAN, "zh": CHINESE, "ar": ARABIC}
+
+# Categories of simulated items by their best aspects, in the order of the aspects.
+CATEGORIES = ("drama", "biography", "comedy", "musical", "documentary", "thriller", "romance", "mystery")
+
+
+@dataclass(frozen=True)
+class Titles:
+    """Words that make the titles of simulated items.
+
+    Args:
+        adjectives, nouns: every pair of them makes a title.
+    """
+
+    adjectives: tuple[str, ...]
+    nouns: tuple[str, ...]
+
+    def name(self, item: int) -> tuple[str, str, int]:
+        """Return the adjective and noun of an item's title, and how many earlier items have the same two words."""
+        repeat, pair = divmod(item, len(self.adjectives) * len(self.nouns))
+        noun, adjective = divmod(pair, len(self.adjectives))
+        # Neighbours differ in both words.
+        return (
+            self.adjectives[(adjective + noun) % len(self.adjectives)],
+            self.nouns[(noun + adjective) % len(self.nouns)],
+            repeat,
+        )
+
+
+TITLES = Titles(
+    (
+        "quiet",
+        "hidden",
+        "golden",
+        "broken",
+        "distant",
+        "silver",
+        "restless",
+        "forgotten",
+        "burning",
+        "crooked",
+        "late",
+        "pale",
+    ),
+    ("harbour", "garden", "letter", "station", "orchard", "mirror", "winter", "bridge", "kitchen", "island", "theatre"),
+)

@@ -6,6 +6,8 @@ A base is a name, a hub id, a directory or a GGUF file (`gavamoe.language.named_
 from __future__ import annotations
 
 import importlib.util
+from contextlib import redirect_stderr
+from io import StringIO
 from typing import Any
 
 import torch
@@ -71,10 +73,14 @@ def load_pretrained(base: str, auto_class: Any, **options: Any) -> Any:
         ConfigError: The part cannot be loaded; the message says what to do.
     """
     try:
+        files = find_base(base)
         with quiet_transformers():  # the hub's messages about retries would stand beside the one-line error
-            files = find_base(base)
-            gguf = {"gguf_file": files.gguf_file} if files.gguf_file else {}
-            return auto_class.from_pretrained(files.location, trust_remote_code=False, **gguf, **options)
+            if files.gguf_file is None:
+                return auto_class.from_pretrained(files.location, trust_remote_code=False, **options)
+            with redirect_stderr(StringIO()):  # transformers reads a GGUF with a progress bar that nothing turns off
+                return auto_class.from_pretrained(
+                    files.location, gguf_file=files.gguf_file, trust_remote_code=False, **options
+                )
     except InputError:
         raise
     except (OSError, ValueError, SafetensorError) as error:
