@@ -129,6 +129,7 @@ ARABIC = Phrases(
 )
 LANGUAGES = {"en": ENGLISH, "de": GERMAN, "zh": CHINESE, "ar": ARABIC}
 
+TITLE_STEP = 13  # neighbours differ in both words of their titles
 # Categories of simulated items by their best aspects, in the order of the aspects.
 CATEGORIES = ("drama", "biography", "comedy", "musical", "documentary", "thriller", "romance", "mystery")
 
@@ -146,14 +147,10 @@ class Titles:
 
     def name(self, item: int) -> tuple[str, str, int]:
         """Return the adjective and noun of an item's title, and how many earlier items have the same two words."""
-        repeat, pair = divmod(item, len(self.adjectives) * len(self.nouns))
-        noun, adjective = divmod(pair, len(self.adjectives))
-        # Neighbours differ in both words.
-        return (
-            self.adjectives[(adjective + noun) % len(self.adjectives)],
-            self.nouns[(noun + adjective) % len(self.nouns)],
-            repeat,
-        )
+        titles = len(self.adjectives) * len(self.nouns)
+        # The step has no factor in common with the number of titles, so that each is used once before any repeats.
+        noun, adjective = divmod(TITLE_STEP * item % titles, len(self.adjectives))
+        return self.adjectives[adjective], self.nouns[noun], item // titles
 
 
 TITLES = Titles(
