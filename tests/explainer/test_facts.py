@@ -139,15 +139,12 @@ def natural_run(dataset_path, tiny_config, tmp_path_factory):
     changes = {"epochs": 1, "max_tokens": 12, "expert_rank": 8, "learning_rate": 1e-3, "prompt_tokens": 300}
     changes |= {"lora_targets": "all", "max_reviews": 40}
     explainer = tiny_config.explainer.model_copy(update=changes)
-    notes = []
     train_run(
         dataset_path,
         directory / "run",
         tiny_config.model_copy(update={"explainer": explainer}),
         base_model=save_base(directory / "base"),
-        on_note=notes.append,
     )
-    assert notes[0] == "base model base"
     return directory / "run"
 
 

@@ -43,6 +43,7 @@ def test_a_name_is_the_cached_model_else_the_installed_package_else_a_download(
     assert base_id(NAME) == recorded
     assert base_id(recorded) == recorded
     assert describe_base(NAME).endswith(said)
+    assert describe_base("some/hub-id") is None
     assert "\n" not in describe_base(NAME)
     in_package = BaseFiles(str(tmp_path), "SmolLM2.gguf")
     assert find_base(recorded) == (in_package if recorded.startswith("pip:") else BaseFiles(HUB))
@@ -73,6 +74,7 @@ def test_without_hub_and_package_the_error_names_the_package(sources, monkeypatc
 def test_a_gguf_or_a_directory_that_holds_one_is_a_base(sources, tmp_path):
     sources(False, False)
     expected = BaseFiles(str(tmp_path), "SmolLM2.gguf")
+    assert describe_base(str(tmp_path)) == "base model: the GGUF SmolLM2.gguf, with the precision of its weights"
     assert find_base(str(tmp_path)) == find_base(str(tmp_path / "SmolLM2.gguf")) == expected
     assert base_id(str(tmp_path / "SmolLM2.gguf")) == str((tmp_path / "SmolLM2.gguf").resolve())
     (tmp_path / "other.gguf").touch()

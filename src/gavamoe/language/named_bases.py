@@ -63,8 +63,8 @@ def base_id(base: str) -> str:
     return PACKAGE + named.package
 
 
-def describe_base(base: str) -> str:
-    """Say in one line which files a base model is read from."""
+def describe_base(base: str) -> str | None:
+    """Say in one line which files a base model is read from; None if `base` says it itself."""
     recorded = base_id(base)
     about = next((each.about for each in NAMED_BASES.values() if recorded == PACKAGE + each.package), "")
     if about:
@@ -72,9 +72,8 @@ def describe_base(base: str) -> str:
     if base in NAMED_BASES:
         source = "from the cache of the Hugging Face hub" if _is_cached(recorded) else "from the Hugging Face hub"
         return f"base model {base}: {recorded}, {source}"
-    name = Path(base).name if Path(base).exists() else base
     gguf = find_base(recorded).gguf_file
-    return f"base model {name}" + (f": the GGUF {gguf}, with the precision of its weights" if gguf else "")
+    return f"base model: the GGUF {gguf}, with the precision of its weights" if gguf else None
 
 
 def find_base(base: str) -> BaseFiles:

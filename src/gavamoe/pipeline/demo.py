@@ -35,6 +35,7 @@ REVIEWS, ITEMS = "reviews.jsonl.gz", "items.jsonl.gz"
 # What two cores do with a base model of 135 million parameters in about ten minutes.
 BASE_SETTINGS = (
     "explainer.max_reviews=320",
+    "explainer.prompt_tokens=128",
     "explainer.epochs=1",
     "explainer.batch_size=8",
     "explainer.candidates=2",

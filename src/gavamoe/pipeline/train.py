@@ -61,9 +61,9 @@ def train_run(
     dataset = ReviewDataset.load(data)
     run = RunDirectory(out)
     say = on_note if is_main_process() else lambda text: None
+    source = None
     if base_model is not None:
-        say(describe_base(base_model))
-        base_model = base_id(base_model)
+        source, base_model = describe_base(base_model), base_id(base_model)
     requested = RunCard(str(data.resolve()), preset, base_model, config)
 
     def check(card: RunCard) -> None:
@@ -71,6 +71,8 @@ def train_run(
 
     with open_run(run, dataset, requested, stage, resume, check) as card:
         check(card)  # before stage 1, so that its training is not wasted if stage 2 is impossible
+        if source is not None:
+            say(source)
         if stage in ("preference", "all") and not run.has(PREFERENCE_FILES):
             say("stage 1: the preference model learns taste from ratings")
             _train_preference(run, dataset, card.settings, say)
