@@ -31,7 +31,8 @@ def test_the_demo_trains_around_a_base_on_a_file_and_quotes_titles(tmp_path, rev
     assert 1 <= len(result.examples) <= 5
     assert result.conditions["context"] == "history"
     assert set(result.agreement) == {"pairs", "users"}
-    assert json.loads((tmp_path / "simulated" / "data" / "card.json").read_text())["items"]["described"] == 20
+    items = json.loads((tmp_path / "simulated" / "data" / "card.json").read_text())["items"]
+    assert items["with"] == {"title": 20, "categories": 20, "description": 20}
     assert "evaluating on the test reviews" in notes
 
     result = demo.run_demo(tmp_path / "own", 0, notes.append, base, reviews_file)
