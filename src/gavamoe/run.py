@@ -26,7 +26,7 @@ from typing import Any
 
 import yaml
 
-from gavamoe.config import RunConfig, parse_config
+from gavamoe.config import SPECIAL, RunConfig, parse_config
 from gavamoe.errors import RunError
 from gavamoe.files import reading, remove_directory, sha256_of_file, staged_file
 from gavamoe.seal import MANIFEST, check_seal, is_sealed, write_seal
@@ -278,6 +278,8 @@ class RunDirectory:
         self.require()
         try:
             tree: dict[str, Any] = yaml.safe_load(self.card.read_text(encoding="utf-8"))
+            # Runs of versions without templates have prompts of special tokens, around a base model too.
+            tree["config"]["explainer"].setdefault("prompt_template", SPECIAL)
             config = parse_config(tree["config"])
             return RunCard(tree["data"], tree["preset"], tree["base_model"], config, tree.get("texts", True))
         except (yaml.YAMLError, LookupError, TypeError, AttributeError, UnicodeDecodeError):

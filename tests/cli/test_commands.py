@@ -258,3 +258,11 @@ def test_the_model_card_states_the_number_of_training_reviews(run_path, dataset_
 def test_diagnose_without_a_run_is_one_clear_line(gavamoe, tmp_path):
     assert refused(gavamoe("diagnose", tmp_path / "none", "--out", tmp_path / "out"), "there is no run at")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_context_that_the_runs_prompts_cannot_state_is_refused_in_one_line(gavamoe, run_path):
+    code, out, err = gavamoe("explain", run_path, "--user", "u01", "--item", "i01", "--context", "history")
+    assert (code, out) == (2, "")
+    assert err.strip().endswith("choose the context none")
+    assert len(err.strip().splitlines()) == 1
+    assert gavamoe("explain", run_path, "--user", "u01", "--item", "i01", "--context", "none")[0] == 0

@@ -20,6 +20,7 @@ from gavamoe.explainer.context import PairContext
 from gavamoe.explainer.dataset import ExplanationDataset
 from gavamoe.explainer.evidence import EMPTY, FILE, EvidenceIndex, Query, information
 from gavamoe.explainer.explainer import Explainer
+from gavamoe.explainer.facts import PairFacts
 from gavamoe.features.sentences import split_sentences
 from gavamoe.language.encoding import PromptEncoder
 from gavamoe.language.prompt import EVIDENCE, EXPLAIN, render_prompt
@@ -181,7 +182,7 @@ def test_without_its_file_a_run_has_no_evidence_and_a_damaged_one_is_refused(run
 def test_a_prompt_quotes_the_evidence_that_is_returned(quoting):
     explanation = quoting.explain("u01", "i03")
     pairs, _ = quoting.context.build(pl.DataFrame({"user": ["u01"], "item": ["i03"]}), Condition())
-    quoted = list(pairs.quoted(0))
+    quoted = list(pairs.fields(0).evidence)
     assert quoted == [sentence.text for sentence in explanation.evidence[:QUOTED]]
     assert len(quoted) == QUOTED
     assert explanation.conditions["evidence"] == QUOTED
@@ -192,9 +193,9 @@ def test_training_prompts_quote_no_sentence_of_the_pairs_own_review(quoting, dat
     own = own_sentences(train)
     names = quoting.catalog.user_names
     by = dict(quoting.context.evidence.sentences.group_by("text").agg("user_id").iter_rows())
-    evidence = quoting.context.quotable_evidence(*quoting.context.from_reviews(train))
+    facts = quoting.context.facts(*quoting.context.from_reviews(train), train["item"].to_list())
     for row, (user, item) in enumerate(train.select("user", "item").iter_rows()):
-        for text in evidence.sentences(row, None):
+        for text in facts.fields(row, None, None).evidence:
             # In a simulated world of few sentences, another user may have written the same one.
             others = {names[author] for author in by[text]} - {user}
             assert text not in own[user, item] or others
@@ -210,7 +211,9 @@ def test_evidence_ignores_a_hidden_feature_and_a_hidden_item_has_none(quoting):
 
     pairs = PairContext(np.ones(60, int), np.ones(60, int), np.zeros(60, int), [3] * 60, ["music"] * 60)
     config = parse_config({"explainer": {"id_dropout": 0.5, "feature_dropout": 0.5}}).explainer
-    rows = ExplanationDataset(pairs, ["fine"] * 60, quoting.tokenizer, config, seed=0, hide=True, evidence=Evidence())
+    rows = ExplanationDataset(
+        pairs, ["fine"] * 60, quoting.tokenizer, config, seed=0, hide=True, facts=PairFacts(Evidence())
+    )
     evidence_token = quoting.tokenizer.convert_tokens_to_ids(EVIDENCE)
     feature = quoting.tokenizer.convert_tokens_to_ids("<|feature|>")
     for row in range(60):
@@ -264,8 +267,8 @@ def test_the_lengths_that_group_batches_count_the_evidence(quoting, dataset_path
     train = ReviewDataset.load(dataset_path).interactions("train").head(20)
     config = parse_config(TINY).explainer
     pairs, predicted = quoting.context.from_reviews(train)
-    evidence = quoting.context.quotable_evidence(pairs, predicted)
+    facts = quoting.context.facts(pairs, predicted, train["item"].to_list())
     texts = train["text"].to_list()
-    rows = ExplanationDataset(pairs, texts, quoting.tokenizer, config, 0, hide=False, evidence=evidence)
+    rows = ExplanationDataset(pairs, texts, quoting.tokenizer, config, 0, hide=False, facts=facts)
     spread = torch.tensor(rows.lengths) - torch.tensor([len(rows[row]["input_ids"]) for row in range(20)])
     assert spread.max() - spread.min() <= 2  # only rating and feature are not counted

@@ -117,4 +117,4 @@ def test_another_damaged_file_is_a_one_line_error_that_names_it(run_path, tmp_pa
 def test_the_validation_losses_of_a_run_are_marked_as_an_oracles(run_path):
     records = RunDirectory(run_path).read_training()["explainer"]
     validated = [record["conditions"] for record in records if "eval_loss" in record]
-    assert validated == [{"rating": "given", "feature": "given", "oracle": True}] * 3
+    assert validated == [{"rating": "given", "feature": "given", "context": "none", "oracle": True}] * 3

@@ -49,6 +49,8 @@ KINDS = [
     {"initialisation": "partition", "partition": "clustered", "lora_experts": False},
     {"initialisation": "replicate", "granularity": 2},
     {"initialisation": "random", "moe_layers": [1]},
+    {"initialisation": "adapter", "lora_targets": "all", "shared_experts": 2},
+    {"initialisation": "partition", "lora_targets": "all", "moe_layers": [1]},
 ]
 kinds = pytest.mark.parametrize("settings", KINDS, ids=lambda s: "-".join(map(str, s.values())))
 
@@ -166,3 +168,14 @@ def test_only_the_text_decoder_of_a_multimodal_base_is_trained(tmp_path):
     assert not [name for name in names if "vision" in name]
     expected = logits(tuned, batch)
     torch.testing.assert_close(logits(merge_lora(tuned), batch), expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("targets", "layers"),
+    [("attention", {"q", "k", "v", "o"}), ("all", {"q", "k", "v", "o", "gate", "up", "down"})],
+)
+def test_low_rank_factors_are_where_the_setting_says(targets, layers, tmp_path):
+    tuned, _ = tuned_model(save_base(tmp_path), lora_targets=targets, moe_layers=[1])
+    with_factors = [name.split(".lora_A")[0] for name, _ in tuned.named_parameters() if ".lora_A." in name]
+    assert {name.rpartition(".")[2] for name in with_factors} == {f"{layer}_proj" for layer in layers}
+    assert len(with_factors) == 2 * len(layers)  # the FFN beside the experts of layer 1, and that of layer 0

@@ -13,6 +13,7 @@ from gavamoe.errors import ConfigError
 from gavamoe.explainer import build
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.language.encoding import PromptEncoder
+from gavamoe.language.prompt import PromptFields
 
 PAIR_IDS = {
     "user_ids": torch.tensor([1, 2, 0]),
@@ -49,7 +50,7 @@ def test_a_converted_checkpoint_survives_saving(initialisation, layers, shared, 
     model.eval().save_pretrained(tmp_path / "converted")
     loaded = GavamoeForCausalLM.from_pretrained(tmp_path / "converted").eval()
     assert_same_weights(model.state_dict(), loaded.state_dict())
-    prompt = torch.tensor([PromptEncoder(tokenizer)(4, None)]).expand(3, -1)
+    prompt = torch.tensor([PromptEncoder(tokenizer)(PromptFields(4))]).expand(3, -1)
     with torch.no_grad():
         # Up to rounding: kernels sum in another order if weights are elsewhere in memory.
         torch.testing.assert_close(model(prompt, **PAIR_IDS).logits, loaded(prompt, **PAIR_IDS).logits)
@@ -87,10 +88,10 @@ def test_new_tokens_start_as_the_mean_and_spare_embedding_rows_are_kept(tmp_path
 def test_a_chat_template_wraps_the_prompt(tmp_path):
     save_base(tmp_path, chat=True)
     _, tokenizer = build.from_base(str(tmp_path), config(), 3, vectors())
-    text = tokenizer.decode(PromptEncoder(tokenizer)(4, "music"))
+    text = tokenizer.decode(PromptEncoder(tokenizer)(PromptFields(4, "music")))
     assert text.replace(" ", "") == "[user]<|user|><|item|><|rating|>4<|feature|>music<|explain|>\n[answer]"
     tokenizer.chat_template = None
-    assert tokenizer.decode(PromptEncoder(tokenizer)(None, None)).replace(" ", "") == "<|user|><|item|><|explain|>"
+    assert tokenizer.decode(PromptEncoder(tokenizer)(PromptFields())).replace(" ", "") == "<|user|><|item|><|explain|>"
 
 
 ZEPHYR = "{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}{{ eos_token }}\n{% endfor %}<|assistant|>\n"
@@ -106,7 +107,7 @@ def test_a_role_marker_of_the_base_is_kept_and_each_special_token_occurs_once(a_
     before.save_pretrained(tmp_path)
     model, tokenizer = build.from_base(str(tmp_path), config(), 3, vectors())
     for each in (tokenizer, reloaded(tokenizer, tmp_path / "converted")):
-        prompt = PromptEncoder(each)(4, "music")
+        prompt = PromptEncoder(each)(PromptFields(4, "music"))
         role = before("<|user|>", add_special_tokens=False)["input_ids"]
         assert prompt[: len(role)] == role
         for token in (model.config.user_token_id, model.config.item_token_id, model.config.text_token_id):
@@ -136,8 +137,8 @@ def test_a_beginning_of_text_token_starts_the_prompt_once(tmp_path):
     tokenizer.add_special_tokens({"bos_token": "<s>"})
     begin = tokenizer.bos_token_id
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", begin)])
-    assert PromptEncoder(tokenizer)(None, None)[0] == begin
-    assert PromptEncoder(tokenizer)(None, None).count(begin) == 1
+    assert PromptEncoder(tokenizer)(PromptFields())[0] == begin
+    assert PromptEncoder(tokenizer)(PromptFields()).count(begin) == 1
 
 
 @pytest.mark.parametrize(

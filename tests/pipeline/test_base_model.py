@@ -5,13 +5,17 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from helpers.checkpoints import save_base
 from safetensors.torch import load_file
 from transformers import Trainer
 
+from gavamoe.data.dataset import ReviewDataset
 from gavamoe.errors import ConfigError
 from gavamoe.explainer.explainer import Explainer
+from gavamoe.explainer.train import prompt_template
 from gavamoe.pipeline.train import train_run
+from gavamoe.run import RunDirectory
 
 PAIRS = [("u01", "i01"), ("u02", "i05"), ("nobody", "i02")]
 
@@ -84,3 +88,31 @@ def test_an_impossible_base_is_refused_before_training(dataset_path, tiny_config
     with pytest.raises(ConfigError, match="save=adapter keeps"):
         train_run(dataset_path, tmp_path / "run", config, base_model=save_base(tmp_path / "base"))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_of_a_version_without_templates_has_prompts_of_special_tokens(dataset_path, tiny_config, tmp_path):
+    base, run = save_base(tmp_path / "base"), RunDirectory(tmp_path / "run")
+    config = around_a_base(tiny_config, prompt_template="special-tokens")
+    train_run(dataset_path, run.path, config, base_model=base)
+    assert not (run.explainer / "prompt.jinja").exists()
+    assert Explainer.from_pretrained(run.path).explain(*PAIRS[0]).conditions["context"] == "none"
+
+    written = yaml.safe_load(run.card.read_text())
+    for setting in ("prompt_template", "prompt_tokens", "chat_template", "history", "context_dropout", "max_reviews"):
+        del written["config"]["explainer"][setting]
+    written["config"]["explainer"]["evidence"] = 0
+    run.card.write_text(yaml.safe_dump(written))
+    assert run.read_card().settings.explainer.prompt_template == "special-tokens"
+    train_run(dataset_path, run.path, config, base_model=base, resume=True)
+    with pytest.raises(ConfigError, match=r"another explainer.evidence|another explainer.prompt_template"):
+        train_run(dataset_path, run.path, around_a_base(tiny_config), base_model=base, resume=True)
+
+
+def test_an_interrupted_training_keeps_the_template_that_it_began_with(dataset_path, tiny_config, tmp_path):
+    catalog, path = ReviewDataset.load(dataset_path).catalog, tmp_path / "own.jinja"
+    path.write_text("{{ item_token }}{{ user_token }}")
+    config = around_a_base(tiny_config, prompt_template=str(path)).explainer
+    begun = prompt_template(config, catalog, tmp_path / "checkpoints")
+    path.write_text("{{ user_token }}{{ item_token }}")
+    assert prompt_template(config, catalog, tmp_path / "checkpoints") == begun
+    assert prompt_template(config, catalog, tmp_path / "another") != begun

@@ -28,7 +28,10 @@ def compare(
     config: Annotated[Path | None, typer.Option(help="A YAML file as in configs/compare/.")] = None,
     preset: Annotated[str | None, typer.Option(help="Named configuration: small (the default) or tiny.")] = None,
     base_model: Annotated[
-        str | None, typer.Option(help="Hub id or directory of the LM that gavamoe, pepler and xrec start from.")
+        str | None,
+        typer.Option(
+            help="LM that gavamoe, pepler and xrec start from: smollm2-135m, a hub id, a directory or a .gguf file."
+        ),
     ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, for all systems.")

@@ -9,7 +9,7 @@ import typer
 
 from gavamoe.cli.options import Json
 
-EXAMPLE = "Example: gavamoe demo --out gavamoe-demo"
+EXAMPLE = "Example: gavamoe demo --out gavamoe-demo --base-model smollm2-135m"
 
 
 def demo(
@@ -17,13 +17,18 @@ def demo(
         "gavamoe-demo"
     ),
     seed: Annotated[int, typer.Option(min=0, help="Seed of the simulated reviews and of training.")] = 0,
+    base_model: Annotated[
+        str | None,
+        typer.Option(help="Pretrained LM to write with: smollm2-135m, a hub id, a directory or a .gguf file."),
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="File of reviews to use instead of simulated ones.")] = None,
     json: Json = False,
 ) -> None:
     """Simulate reviews, train both stages on them, evaluate against simple baselines, and show the results."""
     from gavamoe.cli.output import emit_json, metrics_table, note
     from gavamoe.pipeline.demo import run_demo
 
-    result = run_demo(out, seed, on_note=note)
+    result = run_demo(out, seed, note, base_model, data)
     if json:
         emit_json(result.to_dict())
         return
@@ -33,8 +38,8 @@ def demo(
         ratings = f"predicted {example['rating']:.1f}, gave {example['true_rating']:g}"
         print(f"  {example['user']} on {example['item']}: {ratings}, cluster {example['cluster']}")
         print(f"    {example['text']}")
-    agreement = result.agreement
-    print("\nclusters found, compared with the true groups (adjusted Rand index, 1 is perfect)")
-    print(f"  pairs {agreement['pairs']:.3f}, users {agreement['users']:.3f}")
+    if agreement := result.agreement:
+        print("\nclusters found, compared with the true groups (adjusted Rand index, 1 is perfect)")
+        print(f"  pairs {agreement['pairs']:.3f}, users {agreement['users']:.3f}")
     print(f"\nreport   {result.report}\npicture  {result.picture}")
     print(f"\ntry it in the browser: gavamoe serve {out / 'run'} --open")

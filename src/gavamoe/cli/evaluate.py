@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gavamoe.cli.options import Encoding, Feature, FieldSource, Json, Rating, Records, RunArgument, Verify
+from gavamoe.cli.options import Context, Encoding, Feature, FieldSource, Json, Rating, Records, RunArgument, Verify
 
 EXAMPLE = "Example: gavamoe evaluate runs/first --data newer-reviews.jsonl.gz --json"
 
@@ -20,6 +20,7 @@ def evaluate(
     split: Annotated[str, typer.Option(help="Which split, if the data has splits.")] = "test",
     rating: Rating = FieldSource.predicted,
     feature: Feature = FieldSource.predicted,
+    context: Context = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Evaluate on this many reviews, drawn at random.")] = None,
     encoding: Encoding = None,
     records: Records = None,
@@ -39,7 +40,8 @@ def evaluate(
     from gavamoe.run import RunDirectory
 
     directory = RunDirectory(run)
-    condition, read = Condition(rating.value, feature.value), ReadOptions(encoding=encoding, records=records)
+    condition = Condition(rating.value, feature.value, context.value if context else None)
+    read = ReadOptions(encoding=encoding, records=records)
     if directory.has_stage_1_alone:
         refuse_prompt_facts(condition)
         comparison, recommender = evaluate_ratings(directory, data, split, limit, read, verify)

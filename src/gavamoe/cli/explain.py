@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gavamoe.cli.options import Encoding, Feature, FieldSource, Json, Rating, Records, RunArgument, Verify
+from gavamoe.cli.options import Context, Encoding, Feature, FieldSource, Json, Rating, Records, RunArgument, Verify
 
 if TYPE_CHECKING:
     from gavamoe.conditions import Condition
@@ -26,6 +26,7 @@ def explain(
     out: Annotated[Path | None, typer.Option(help="Where to write with --pairs: .parquet, .jsonl or .csv.")] = None,
     rating: Rating = FieldSource.predicted,
     feature: Feature = FieldSource.predicted,
+    context: Context = None,
     evidence: Annotated[
         int | None,
         typer.Option(min=0, help="Sentences from other reviews to show with each text; 3 for one pair, 0 for files."),
@@ -61,7 +62,7 @@ def explain(
     from gavamoe.explainer.explainer import EVIDENCE, Explainer
     from gavamoe.pipeline.explain_file import explain_file
 
-    condition = Condition(rating.value, feature.value)
+    condition = Condition(rating.value, feature.value, context.value if context else None)
     explainer = Explainer.from_pretrained(run, verify=verify)
     decoding = explainer.decoding
     if candidates is not None:

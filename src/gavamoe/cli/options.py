@@ -9,6 +9,15 @@ from typing import Annotated
 import typer
 
 
+class ContextSource(StrEnum):
+    """What else a prompt in words may state, as an option's value; each includes those before it."""
+
+    none = "none"
+    item = "item"
+    evidence = "evidence"
+    history = "history"
+
+
 class FieldSource(StrEnum):
     """Where the rating or the feature in the prompt comes from, as an option's value.
 
@@ -22,6 +31,10 @@ class FieldSource(StrEnum):
 
 Rating = Annotated[FieldSource, typer.Option(help="Rating in the prompt; given is the true one, an oracle.")]
 Feature = Annotated[FieldSource, typer.Option(help="Feature in the prompt; given is the true one, an oracle.")]
+Context = Annotated[
+    ContextSource | None,
+    typer.Option(help="What else a prompt in words states; each includes those before it; default: all there is."),
+]
 Encoding = Annotated[
     str | None, typer.Option(help="Encoding of text files, such as windows-1252 or gbk; default: detected and printed.")
 ]

@@ -20,21 +20,27 @@ def simulate(
     clusters: Annotated[int, typer.Option(help="How many groups of users with similar taste.")] = 4,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the simulation.")] = 0,
     language: Annotated[str, typer.Option(help="Language of the texts: en, de, zh or ar.")] = "en",
+    metadata: Annotated[
+        Path | None, typer.Option(help="Also write titles, categories and descriptions of the items to this file.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Simulate reviews by users in groups of similar taste; the column cluster holds the true group."""
     from gavamoe.cli.output import emit_json
-    from gavamoe.data.simulate import World
+    from gavamoe.data.simulate import World, simulate_items
     from gavamoe.data.simulate import simulate as simulate_reviews
     from gavamoe.data.tables import write_table
 
     world = World(users=users, items=items, reviews=reviews, clusters=clusters, seed=seed, language=language)
     frame = simulate_reviews(world)
     write_table(frame, out)
+    if metadata is not None:
+        write_table(simulate_items(world), metadata)
     if json:
         emit_json(
             {"out": str(out), "users": users, "items": items, "reviews": len(frame), "clusters": clusters, "seed": seed}
         )
     else:
         print(f"{out}: {len(frame):,} reviews by {users:,} users in {clusters} groups")
-        print(f"next: gavamoe prepare {out} --out DATA")
+        described = f" --items {metadata}" if metadata is not None else ""
+        print(f"next: gavamoe prepare {out}{described} --out DATA")

@@ -26,11 +26,12 @@ def train(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="A dataset made by `gavamoe prepare`.")],
     out: Annotated[Path, typer.Option(help="The run directory to write.")],
     preset: Annotated[
-        str | None, typer.Option(help="Named configuration: small (the default), or tiny for a quick look.")
+        str | None,
+        typer.Option(help="Named configuration: small (the default), pretrained for a --base-model, or tiny."),
     ] = None,
     base_model: Annotated[
         str | None,
-        typer.Option(help="Hub id or directory of a pretrained causal LM to start from; default: none."),
+        typer.Option(help="Pretrained causal LM to start from: smollm2-135m, a hub id, a directory or a .gguf file."),
     ] = None,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run code that comes with the base model; only if you trust it.")

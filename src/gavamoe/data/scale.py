@@ -169,6 +169,14 @@ class RatingScale:
         rating = np.interp(np.asarray(level, dtype=np.float64), np.arange(1, self.levels + 1), self.values)
         return float(rating) if np.ndim(level) == 0 else rating
 
+    def in_words(self) -> tuple[str, ...]:
+        """Return each level in words, lowest first: "4 of 5 stars", "7 of 10 points", "positive" of two levels."""
+        if self.levels == 2:
+            return "negative", "positive"
+        high = self.values[-1]
+        unit = "stars" if high == HIGHEST_RATINGS[0] else "points"
+        return tuple(f"{value:g} of {high:g} {unit}" for value in self.values)
+
     def to_json(self) -> dict[str, Any]:
         """Return the scale as a JSON value: {"levels": R, "values": [source rating of each level]}."""
         return {"levels": self.levels, "values": list(self.values)}

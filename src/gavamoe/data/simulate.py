@@ -5,6 +5,7 @@
     rating   = level of  base + leniency_u + quality_i + taste_u . aspect_i + noise
     sentence = names the aspect that contributed most to this rating, in words that fit the rating
 
+`simulate_items` names and describes the items of the same world: an item's categories are its two best aspects.
 The group of each user is the ground truth for the clusters of the preference model.
 Array suffixes: U users, I items, A aspects, N reviews.
 """
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from gavamoe.data.simulated_phrases import ENGLISH, LANGUAGES
+from gavamoe.data.simulated_phrases import CATEGORIES, ENGLISH, LANGUAGES, TITLES
 from gavamoe.errors import ConfigError
 
 ASPECTS = len(ENGLISH.aspects)
@@ -71,9 +72,7 @@ def simulate(world: World) -> pl.DataFrame:
         One row per review: user, item, rating (1..5), text, feature, timestamp, cluster (the user's true group).
     """
     rng = np.random.default_rng(world.seed)
-    group_U = rng.permutation(np.arange(world.users) % world.clusters)
-    taste_UA = _group_tastes(world, rng)[group_U] + world.taste_spread * rng.normal(size=(world.users, ASPECTS))
-    aspect_IA = rng.uniform(-1, 1, size=(world.items, ASPECTS))
+    group_U, taste_UA, aspect_IA = _draw_tastes(world, rng)
     leniency_U, quality_I = 0.15 * rng.normal(size=world.users), 0.25 * rng.normal(size=world.items)
 
     user, item = _draw_pairs(world, rng)
@@ -86,7 +85,7 @@ def simulate(world: World) -> pl.DataFrame:
     frame = pl.DataFrame(
         {
             "user": [f"u{u:0{len(str(world.users))}d}" for u in user],
-            "item": [f"i{i:0{len(str(world.items))}d}" for i in item],
+            "item": [_item_name(world, i) for i in item],
             "rating": rating,
             "text": _sentences(rating, aspect, praise, rng, world.language),
             "feature": [LANGUAGES[world.language].aspects[a][0] for a in aspect],
@@ -96,6 +95,34 @@ def simulate(world: World) -> pl.DataFrame:
     )
     timestamps = frame["timestamp"]
     return frame[order].with_columns(timestamps)
+
+
+def simulate_items(world: World) -> pl.DataFrame:
+    """Return the metadata of the items that `simulate` draws reviews of; the texts are English in every world.
+
+    Returns:
+        One row per item: item, title, categories (two, separated by commas), description.
+    """
+    _, _, aspect_IA = _draw_tastes(world, np.random.default_rng(world.seed))
+    rows = []
+    for i, aspect_A in enumerate(aspect_IA):
+        first, second = (CATEGORIES[aspect] for aspect in np.argsort(-aspect_A)[:2])
+        adjective, noun, repeat = TITLES.name(i)
+        title = f"The {adjective.capitalize()} {noun.capitalize()}{f' {repeat + 1}' if repeat else ''}"
+        description = f"A {first} with some {second}, about a {adjective} {noun} and the people who cannot leave it."
+        rows.append((_item_name(world, i), title, f"{first}, {second}", description))
+    return pl.DataFrame(rows, schema=["item", "title", "categories", "description"], orient="row")
+
+
+def _item_name(world: World, item: int) -> str:
+    return f"i{item:0{len(str(world.items))}d}"
+
+
+def _draw_tastes(world: World, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draw the group of each user, [U], users' taste weights, [U, A], and the quality of items' aspects, [I, A]."""
+    group_U = rng.permutation(np.arange(world.users) % world.clusters)
+    taste_UA = _group_tastes(world, rng)[group_U] + world.taste_spread * rng.normal(size=(world.users, ASPECTS))
+    return group_U, taste_UA, rng.uniform(-1, 1, size=(world.items, ASPECTS))
 
 
 def _group_tastes(world: World, rng: np.random.Generator) -> np.ndarray:

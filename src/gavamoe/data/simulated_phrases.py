@@ -128,3 +128,45 @@ ARABIC = Phrases(
     sentence="{opening} {link}.",
 )
 LANGUAGES = {"en": ENGLISH, "de": GERMAN, "zh": CHINESE, "ar": ARABIC}
+
+TITLE_STEP = 13  # neighbours differ in both words of their titles
+# Categories of simulated items by their best aspects, in the order of the aspects.
+CATEGORIES = ("drama", "biography", "comedy", "musical", "documentary", "thriller", "romance", "mystery")
+
+
+@dataclass(frozen=True)
+class Titles:
+    """Words that make the titles of simulated items.
+
+    Args:
+        adjectives, nouns: every pair of them makes a title.
+    """
+
+    adjectives: tuple[str, ...]
+    nouns: tuple[str, ...]
+
+    def name(self, item: int) -> tuple[str, str, int]:
+        """Return the adjective and noun of an item's title, and how many earlier items have the same two words."""
+        titles = len(self.adjectives) * len(self.nouns)
+        # The step has no factor in common with the number of titles, so that each is used once before any repeats.
+        noun, adjective = divmod(TITLE_STEP * item % titles, len(self.adjectives))
+        return self.adjectives[adjective], self.nouns[noun], item // titles
+
+
+TITLES = Titles(
+    (
+        "quiet",
+        "hidden",
+        "golden",
+        "broken",
+        "distant",
+        "silver",
+        "restless",
+        "forgotten",
+        "burning",
+        "crooked",
+        "late",
+        "pale",
+    ),
+    ("harbour", "garden", "letter", "station", "orchard", "mirror", "winter", "bridge", "kitchen", "island", "theatre"),
+)

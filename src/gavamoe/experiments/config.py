@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from gavamoe.conditions import Condition, Source
+from gavamoe.conditions import Condition, Context, Source
 from gavamoe.config import RunConfig, load_config, merge, nested, parse_config, read_yaml
 from gavamoe.errors import ConfigError
 
@@ -25,11 +25,12 @@ class ConditionConfig(_Strict):
 
     rating: Source = "predicted"
     feature: Source = "predicted"
+    context: Context | None = None
 
     @property
     def condition(self) -> Condition:
         """The condition that systems are evaluated under."""
-        return Condition(self.rating, self.feature)
+        return Condition(self.rating, self.feature, self.context)
 
 
 class Variant(_Strict):

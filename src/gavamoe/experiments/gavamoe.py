@@ -84,6 +84,8 @@ class GavamoeSystem:
         """Explain the pairs; ratings are those of stage 1."""
         if self.explainer is None:
             raise ValueError("fit or load comes before predict")
+        if self.explainer.context.template is None:  # a prompt of special tokens has no context to choose
+            condition = replace(condition, context=None)
         explanations = self.explainer.explain_batch(pairs, condition)
         return Predictions([e.text for e in explanations], np.array([e.rating for e in explanations]))
 

@@ -55,10 +55,15 @@ def metrics_by_group(table: Table) -> tuple[str, ...]:
 
 
 def describe_condition(table: Table) -> str:
-    """Return the source of rating and feature in words; systems without texts get neither as input."""
+    """Return what prompts state, in words: the source of rating and feature, and the context if one was chosen.
+
+    Systems without texts get neither as input.
+    """
     if not table.has_texts:
         return "ratings"
-    return f"rating {table.condition.rating}, feature {table.condition.feature}"
+    condition = table.condition
+    context = "" if condition.context is None else f", context {condition.context}"
+    return f"rating {condition.rating}, feature {condition.feature}{context}"
 
 
 def title_of(table: Table) -> str:

@@ -74,8 +74,7 @@ class SystemSpec:
 
     def belongs_in(self, condition: Condition) -> bool:
         """Return whether the system is in the condition's table; in an oracle's, if it gets a true fact as input."""
-        sources = {"rating": condition.rating, "feature": condition.feature}
-        return not condition.oracle or any(sources[field] == "given" for field in self.inputs)
+        return not condition.oracle or "given" in condition.told(self.inputs).values()
 
 
 def resolve_systems(config: CompareConfig) -> list[SystemSpec]:
@@ -103,9 +102,11 @@ def resolve_systems(config: CompareConfig) -> list[SystemSpec]:
         context = SystemContext(run_config, config.preset, config.base_model)
         if found.settings is not None:
             context = replace(context, reuse_weights_from=_same_weights(run_config, specs))
-        changed = settings.get(name)
+        inputs, changed = found.inputs, settings.get(name)
+        if found.settings is not None and run_config.explainer.prompt_in_words(config.base_model is not None):
+            inputs = inputs | {"context"}
         specs.append(
-            SystemSpec(shown, directory, found.factory, found.inputs, changed, context, found.check, found.needs_texts)
+            SystemSpec(shown, directory, found.factory, inputs, changed, context, found.check, found.needs_texts)
         )
     return specs
 

@@ -104,7 +104,7 @@ def _result(
         "model": trial.model,
         "seed": trial.seed,
         "n": len(eval_set.reviews),
-        "told": {field: getattr(condition, field) for field in sorted(inputs) if getattr(condition, field) != "none"},
+        "told": condition.told(inputs),
         "oracle": condition.oracle,
         "metrics": scores.overall(),
         "groups": {SPARSITY: by_group(scores, eval_set.sparsity_labels())},

@@ -164,7 +164,8 @@ def model_config(
         z_weight=config.z_weight,
         dropout=config.dropout,
         router_jitter=config.router_jitter,
-        evidence=config.evidence,
+        evidence=config.evidence or 0,
+        history=config.history,
     )
 
 

@@ -41,7 +41,8 @@ class GavamoeConfig(PretrainedConfig):
         dropout: dropout probability of inputs, vectors and experts.
         router_jitter: in training, a gate's inputs are multiplied by 1 +- this.
         embedding_scale: multiplies the input embeddings, soft tokens included.
-        evidence: sentences that a prompt quotes.
+        evidence: sentences by others that a prompt quotes.
+        history: sentences by the user that a prompt in words quotes.
     """
 
     model_type = "gavamoe"
@@ -72,6 +73,7 @@ class GavamoeConfig(PretrainedConfig):
         router_jitter: float = 0.0,
         embedding_scale: float = 1.0,
         evidence: int = 0,
+        history: int = 0,
         **kwargs: Any,
     ):
         inner: PretrainedConfig = (
@@ -88,7 +90,7 @@ class GavamoeConfig(PretrainedConfig):
         self.fact_token_ids, self.text_token_id = fact_token_ids or [], text_token_id
         self.balance_weight, self.z_weight = balance_weight, z_weight
         self.dropout, self.router_jitter, self.embedding_scale = dropout, router_jitter, embedding_scale
-        self.evidence = evidence
+        self.evidence, self.history = evidence, history
         kwargs.setdefault("tie_word_embeddings", inner.tie_word_embeddings)
         super().__init__(**kwargs)
 

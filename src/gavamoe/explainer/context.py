@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,17 @@ import numpy as np
 import polars as pl
 import torch
 
-from gavamoe.conditions import Condition, given_column
+from gavamoe.conditions import Condition, Context, given_column
 from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import id_arrays
 from gavamoe.errors import DataError
 from gavamoe.explainer.evidence import EvidenceIndex, PairEvidence
 from gavamoe.explainer.explanation import Evidence
+from gavamoe.explainer.facts import ItemTexts, PairFacts
 from gavamoe.explainer.gate_assignment import GateAssignment
 from gavamoe.features.predictor import FeaturePredictor
+from gavamoe.language.prompt import PromptFields, Quotation
+from gavamoe.language.template import PromptTemplate
 from gavamoe.preference.model import PreferenceModel
 
 
@@ -45,13 +49,19 @@ class PreferenceOutput:
 class PairContext:
     """What the model and the prompt of N pairs are given: plain arrays and strings.
 
+    A column of texts is empty if no prompt states it.
+
     Args:
         user_id: [N], 0 for an unknown user.
         item_id: [N], 0 for an unknown item.
         cluster: the gate of each pair, [N].
         level: rating level that the prompt states, None where it is withheld.
         feature: feature that the prompt states, None where it is withheld.
-        evidence: sentences that each prompt quotes; empty if no prompt quotes any.
+        evidence: sentences by others about the item that each prompt quotes.
+        name: name of the item that the prompt states.
+        categories: of the item.
+        description: of the item.
+        history: (item's name, sentence by the user) that each prompt quotes.
     """
 
     user_id: np.ndarray
@@ -60,13 +70,36 @@ class PairContext:
     level: Sequence[int | None]
     feature: Sequence[str | None]
     evidence: Sequence[Sequence[str]] = ()
+    name: Sequence[str | None] = ()
+    categories: Sequence[Sequence[str]] = ()
+    description: Sequence[str | None] = ()
+    history: Sequence[Sequence[tuple[str, str]]] = ()
 
     def __len__(self) -> int:
         return len(self.user_id)
 
-    def quoted(self, row: int) -> Sequence[str]:
-        """Return the sentences that the prompt of a row quotes."""
-        return self.evidence[row] if self.evidence else ()
+    def fields(self, row: int) -> PromptFields:
+        """Return what the prompt of a row states."""
+        return PromptFields(
+            self.level[row],
+            self.feature[row],
+            tuple(self.evidence[row]) if self.evidence else (),
+            self.name[row] if self.name else None,
+            tuple(self.categories[row]) if self.categories else (),
+            self.description[row] if self.description else None,
+            tuple(Quotation(*each) for each in self.history[row]) if self.history else (),
+        )
+
+    def with_fields(self, fields: Sequence[PromptFields]) -> PairContext:
+        """Return the pairs with the texts that their prompts state."""
+        return replace(
+            self,
+            evidence=[each.evidence for each in fields],
+            name=[each.name for each in fields],
+            categories=[each.categories for each in fields],
+            description=[each.description for each in fields],
+            history=[each.history for each in fields],
+        )
 
 
 @dataclass(frozen=True)
@@ -80,6 +113,8 @@ class ContextBuilder:
         features: predicts the feature of a pair.
         evidence: training sentences by item.
         quoted: how many sentences of evidence each prompt quotes.
+        template: of prompts in words; None for prompts of special tokens.
+        history: how many sentences by the user a prompt in words quotes.
     """
 
     preference: PreferenceModel
@@ -88,6 +123,8 @@ class ContextBuilder:
     features: FeaturePredictor
     evidence: EvidenceIndex
     quoted: int = 0
+    template: PromptTemplate | None = None
+    history: int = 0
 
     @classmethod
     def fit(
@@ -97,12 +134,14 @@ class ContextBuilder:
         preference: PreferenceModel,
         clusters: GateAssignment,
         quoted: int = 0,
+        template: PromptTemplate | None = None,
+        history: int = 0,
     ) -> ContextBuilder:
         """Fit the feature predictor and the evidence index on prepared training reviews with text."""
         users_UD = preference.latent_means()[0].cpu().numpy()
         cluster_N = clusters.assign(preference, *id_arrays(train))
         evidence = EvidenceIndex.fit(train, cluster_N, users_UD, catalog.scale.levels, catalog.extractor)
-        return cls(preference, catalog, clusters, FeaturePredictor.fit(train), evidence, quoted)
+        return cls(preference, catalog, clusters, FeaturePredictor.fit(train), evidence, quoted, template, history)
 
     def save(self, directory: Path) -> None:
         """Write what belongs to stage 2; stage 1 and the catalog are saved elsewhere in the run."""
@@ -110,9 +149,13 @@ class ContextBuilder:
         self.evidence.save(directory)
         if self.clusters.source != "model":
             self.clusters.save(directory)
+        if self.template is not None:
+            self.template.save(directory)
 
     @classmethod
-    def load(cls, directory: Path, preference: PreferenceModel, catalog: Catalog, quoted: int) -> ContextBuilder:
+    def load(
+        cls, directory: Path, preference: PreferenceModel, catalog: Catalog, quoted: int, history: int = 0
+    ) -> ContextBuilder:
         """Read what `save` wrote and combine it with the run's stage 1 and catalog."""
         return cls(
             preference,
@@ -121,7 +164,24 @@ class ContextBuilder:
             FeaturePredictor.load(directory),
             EvidenceIndex.load(directory, preference.latent_means()[0].cpu().numpy(), catalog.scale.levels),
             quoted,
+            PromptTemplate.load(directory),
+            history,
         )
+
+    @property
+    def most_context(self) -> Context:
+        """The most that the run's prompts can state beside rating and feature (`Condition.context`)."""
+        return "none" if self.template is None else "history"
+
+    def describe(self, condition: Condition) -> dict[str, Any]:
+        """Return the condition, with its context decided, and how many sentences by others the prompts quote.
+
+        Raises:
+            ConfigError: The run's prompts cannot state the context.
+        """
+        decided = condition.with_context(self.most_context)
+        quotes = self.template is None or decided.states("evidence")
+        return decided.to_dict() | {"evidence": self.quoted if quotes else 0}
 
     def predict_preference(self, user_id: np.ndarray, item_id: np.ndarray) -> PreferenceOutput:
         """Predict rating level, responsibilities and gate of pairs, ids int64 [N]."""
@@ -159,26 +219,39 @@ class ContextBuilder:
         elif condition.feature == "given":
             feature = given_column(frame, "feature").to_list()
         pairs = PairContext(user_id, item_id, predicted.cluster, level, feature)
-        quotable = self.quotable_evidence(pairs, predicted)
-        if quotable is not None:
-            quotations = [quotable.sentences(row, feature[row]) for row in range(len(pairs))]
-            pairs = replace(pairs, evidence=quotations)
+        facts = self.facts(pairs, predicted, frame["item"].to_list())
+        if facts is not None:
+            # Evidence of a prompt of special tokens is a setting of the run: the condition does not withhold it.
+            context = condition.with_context(self.most_context).context or "none"
+            pairs = pairs.with_fields([facts.fields(r, level[r], feature[r], context) for r in range(len(pairs))])
         return pairs, predicted
 
     def from_reviews(self, reviews: pl.DataFrame) -> tuple[PairContext, PreferenceOutput]:
         """Return the true level and feature of prepared reviews, and stage 1's prediction.
 
         A loss over validation reviews is therefore an oracle's (`conditions.TRUTH`). Training hides fields at random,
-        and evidence depends on what is hidden; so `ExplanationDataset` looks it up per epoch (`quotable_evidence`).
+        and quotations depend on what is hidden; so `ExplanationDataset` looks them up per epoch (`facts`).
         """
         user_id, item_id = id_arrays(reviews)
         predicted = self.predict_preference(user_id, item_id)
         level, feature = reviews["level"].to_list(), reviews["feature"].to_list()
         return PairContext(user_id, item_id, predicted.cluster, level, feature), predicted
 
-    def quotable_evidence(self, pairs: PairContext, predicted: PreferenceOutput) -> PairEvidence | None:
-        """Return the evidence that prompts quote, to be looked up by row; None if the run quotes none."""
-        return self._pair_evidence(pairs, predicted, self.quoted) if self.quoted else None
+    def facts(self, pairs: PairContext, predicted: PreferenceOutput, names: Sequence[str]) -> PairFacts | None:
+        """Return what prompts can state beside rating and feature, to be looked up by row; None if that is nothing.
+
+        Args:
+            pairs: the pairs.
+            predicted: stage 1's prediction for them.
+            names: each item's name in the reviews.
+        """
+        if self.template is not None:
+            return PairFacts(self._pair_evidence(pairs, predicted, self.quoted), self._item_texts, names)
+        return PairFacts(self._pair_evidence(pairs, predicted, self.quoted)) if self.quoted else None
+
+    @cached_property
+    def _item_texts(self) -> ItemTexts:
+        return ItemTexts.from_catalog(self.catalog)
 
     def best_evidence(self, pairs: PairContext, predicted: PreferenceOutput, count: int) -> list[list[Evidence]]:
         """Return up to `count` sentences by other users for each pair, best first, with their authors' names."""
@@ -201,7 +274,16 @@ class ContextBuilder:
         ]
 
     def _pair_evidence(self, pairs: PairContext, predicted: PreferenceOutput, count: int) -> PairEvidence:
-        return PairEvidence(self.evidence, pairs.user_id, pairs.item_id, pairs.cluster, predicted.level, count)
+        ids = pairs.user_id, pairs.item_id, pairs.cluster
+        in_words = self.template is not None
+        return PairEvidence(
+            self.evidence,
+            *ids,
+            predicted.level,
+            count,
+            history=self.history if in_words else 0,
+            other_clusters=in_words,
+        )
 
     def reference_sentences(self, user_id: int, item_id: int, count: int) -> tuple[list[str], list[str]]:
         """Return up to `count` sentences by the user on other items, and by other users on the item.

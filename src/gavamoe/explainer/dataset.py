@@ -1,8 +1,8 @@
 """Reviews as training sequences: prompt, explanation, end token; the loss is taken on the last two.
 
 A sequence is built each time it is read, because training hides fields of the prompt at random (rating, feature, user,
-item). One model thereby serves every condition and cold pairs. What is hidden depends on (seed, epoch, row) only, so
-batches, order, number of processes and interruptions do not change it.
+item, and in prompts in words parts of the context). One model thereby serves every condition and cold pairs. What is
+hidden depends on (seed, epoch, row) only, so batches, order, number of processes and interruptions do not change it.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ import torch
 from torch.utils.data import Dataset
 from transformers import PreTrainedTokenizerBase
 
+from gavamoe.conditions import CONTEXTS, Context
 from gavamoe.config import ExplainerConfig
 from gavamoe.explainer.context import PairContext
-from gavamoe.explainer.evidence import PairEvidence
+from gavamoe.explainer.facts import PairFacts
 from gavamoe.language.encoding import IGNORED, PromptEncoder, encode_texts
+from gavamoe.language.prompt import PromptFields
+from gavamoe.language.template import PromptTemplate
 
 
 class ExplanationDataset(Dataset[dict[str, Any]]):
@@ -33,8 +36,9 @@ class ExplanationDataset(Dataset[dict[str, Any]]):
         config: how often fields are hidden, and the longest explanation.
         seed: of the hiding.
         hide: whether to hide fields at random (training) or never (validation).
-        evidence: where prompts look up the sentences they quote; None if the run quotes none. The lookup is per
-            sequence, because evidence depends on the feature, which may be hidden.
+        facts: where prompts look up what else they state, such as quotations; None if that is nothing. The lookup is
+            per sequence, because quotations depend on the feature, which may be hidden.
+        template: of prompts in words; None for prompts of special tokens.
     """
 
     def __init__(
@@ -45,10 +49,11 @@ class ExplanationDataset(Dataset[dict[str, Any]]):
         config: ExplainerConfig,
         seed: int,
         hide: bool,
-        evidence: PairEvidence | None = None,
+        facts: PairFacts | None = None,
+        template: PromptTemplate | None = None,
     ):
-        self.pairs, self.config, self.seed, self.hide, self.evidence = pairs, config, seed, hide, evidence
-        self.prompt = PromptEncoder(tokenizer)
+        self.pairs, self.config, self.seed, self.hide, self.facts = pairs, config, seed, hide, facts
+        self.prompt = PromptEncoder(tokenizer, template)
         self.texts = encode_texts(tokenizer, texts, config.max_tokens)
         self.epoch = 0
 
@@ -58,10 +63,12 @@ class ExplanationDataset(Dataset[dict[str, Any]]):
     @cached_property
     def lengths(self) -> list[int]:
         """Tokens of each sequence, up to what is nearly the same for all; used to batch similar lengths."""
-        if self.evidence is None:
+        if self.facts is None:
             return [len(text) for text in self.texts]
-        quoted = (self.evidence.sentences(row, self.pairs.feature[row]) for row in range(len(self)))
-        prompts = (self.prompt(None, None, sentences) for sentences in quoted)
+        if self.prompt.template is not None:  # the facts in words differ in length too
+            return [len(self[row]["input_ids"]) for row in range(len(self))]
+        quoted = (self.facts.fields(row, None, self.pairs.feature[row]).evidence for row in range(len(self)))
+        prompts = (self.prompt(PromptFields(evidence=sentences)) for sentences in quoted)
         return [len(prompt) + len(text) for prompt, text in zip(prompts, self.texts, strict=True)]
 
     def set_epoch(self, epoch: int) -> None:
@@ -72,15 +79,20 @@ class ExplanationDataset(Dataset[dict[str, Any]]):
         """Return input_ids and labels (lists of equal length), user_ids, item_ids and cluster_ids of one sequence."""
         user, item = int(self.pairs.user_id[row]), int(self.pairs.item_id[row])
         level, feature = self.pairs.level[row], self.pairs.feature[row]
+        context: Context = "history"
         if self.hide:
-            draw = np.random.default_rng((self.seed, self.epoch, row)).random(4)
+            rng = np.random.default_rng((self.seed, self.epoch, row))
+            draw = rng.random(4)
             user = 0 if draw[0] < self.config.id_dropout else user
             item = 0 if draw[1] < self.config.id_dropout else item
             level = None if draw[2] < self.config.rating_dropout else level
             feature = None if draw[3] < self.config.feature_dropout else feature
-        # A hidden item has no evidence, like a cold item. The user's own sentences stay excluded if the user is hidden.
-        evidence = self.evidence.sentences(row, feature) if self.evidence is not None and item else ()
-        prompt = self.prompt(level, feature, evidence)
+            context = self._draw_context(rng)
+        if self.facts is None:
+            fields = PromptFields(level, feature)
+        else:
+            fields = self.facts.fields(row, level, feature, context, user_known=bool(user), item_known=bool(item))
+        prompt = self.prompt(fields)
         text = self.texts[row]
         return {
             "input_ids": prompt + text,
@@ -89,6 +101,11 @@ class ExplanationDataset(Dataset[dict[str, Any]]):
             "item_ids": item,
             "cluster_ids": int(self.pairs.cluster[row]),
         }
+
+    def _draw_context(self, rng: np.random.Generator) -> Context:
+        """Draw how much of the context a training prompt states: all of it, or one of the smaller contexts."""
+        smaller = CONTEXTS[:-1]
+        return smaller[rng.integers(len(smaller))] if rng.random() < self.config.context_dropout else CONTEXTS[-1]
 
 
 @dataclass

@@ -9,12 +9,15 @@ of the parts that apply, each in 0..1:
     feature      1 if the sentence mentions the requested feature; applies only if one is requested
     information  x / (x + median), x the summed inverse document frequency of the sentence's words
 
-A query reads only the sentences of its item. Shape suffixes: N sentences or pairs, U users, D latent dimensions.
+A prompt in words also quotes the user's sentences about other items (history), scored by rating, feature and
+information. A query reads only the sentences of its item, or of its user. Shape suffixes: N sentences or pairs,
+U users, D latent dimensions.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -66,10 +69,11 @@ class Query:
 
 @dataclass(frozen=True)
 class EvidenceSentence:
-    """A sentence of the index: its author, the level and cluster of its review, and the parts of its score."""
+    """A sentence of the index: its author and item, level and cluster of its review, and the parts of its score."""
 
     text: str
     user_id: int
+    item_id: int
     level: int
     cluster: int
     feature: str | None
@@ -114,24 +118,58 @@ class EvidenceIndex:
         object.__setattr__(view, "users_UD", np.concatenate([self.users_UD, latents_MD.astype(self.users_UD.dtype)]))
         return view
 
-    def retrieve(self, query: Query, count: int) -> list[EvidenceSentence]:
-        """Return up to `count` sentences, best first, with no author and no text twice."""
+    def retrieve(self, query: Query, count: int, other_clusters: bool = False) -> list[EvidenceSentence]:
+        """Return up to `count` sentences by others about the item, best first, with no author and no text twice.
+
+        Args:
+            query: the pair.
+            count: largest number of sentences.
+            other_clusters: whether sentences of other clusters follow where the pair's cluster has too few.
+        """
         if not count or not query.item_id:
             return []
         rows = np.arange(*np.searchsorted(self._column["item_id"], [query.item_id, query.item_id + 1]))
-        by_others = self._column["user_id"][rows] != query.user_id
-        rows = rows[by_others & (self._column["cluster"][rows] == query.cluster)]
-        if not len(rows):
-            return []
+        rows = rows[self._column["user_id"][rows] != query.user_id]
+        if not other_clusters:
+            rows = rows[self._column["cluster"][rows] == query.cluster]
         parts = self._score_parts(query, rows)
-        order = np.lexsort((rows, -np.mean(list(parts.values()), axis=0)))  # ties in the order of the table
+        difference_ND = self.users_UD[self._column["user_id"][rows]] - self.users_UD[query.user_id]
+        taste = np.exp(-(difference_ND**2).sum(1) / self._mean_squared_distance)
+        elsewhere = self._column["cluster"][rows] != query.cluster
+        return self._best(rows, {"taste": taste, **parts}, elsewhere, count, lambda sentence: sentence.user_id)
+
+    def retrieve_history(self, query: Query, count: int) -> list[EvidenceSentence]:
+        """Return up to `count` sentences by the user about other items, best first, with no item and no text twice.
+
+        The unknown user, which stands for all users without a name, has no history.
+        """
+        if not count or not query.user_id:
+            return []
+        rows = self._rows_of_user(query.user_id)
+        rows = rows[self._column["item_id"][rows] != query.item_id]
+        parts = self._score_parts(query, rows)
+        return self._best(rows, parts, np.zeros(len(rows), bool), count, lambda sentence: sentence.item_id)
+
+    def _best(
+        self,
+        rows: np.ndarray,
+        parts: dict[str, np.ndarray],
+        last: np.ndarray,
+        count: int,
+        once: Callable[[EvidenceSentence], int],
+    ) -> list[EvidenceSentence]:
+        """Return the sentences with the best mean of parts, those marked `last` after the others.
+
+        No text occurs twice, nor an author or item that `once` returns.
+        """
+        order = np.lexsort((rows, -np.mean(list(parts.values()), axis=0), last))  # ties in the order of the table
         best: list[EvidenceSentence] = []
-        used: set[int | str] = set()  # authors and texts
+        used: set[int | str] = set()
         for place in order:
             sentence = self._sentence(rows[place], {name: float(part[place]) for name, part in parts.items()})
-            if used.isdisjoint((sentence.user_id, sentence.text)):
+            if used.isdisjoint((once(sentence), sentence.text)):
                 best.append(sentence)
-                used |= {sentence.user_id, sentence.text}
+                used |= {once(sentence), sentence.text}
             if len(best) == count:
                 break
         return best
@@ -139,25 +177,27 @@ class EvidenceIndex:
     def reference_sentences(self, user_id: int, item_id: int, count: int) -> tuple[list[str], list[str]]:
         """Return the first `count` sentences by the user on other items, and by other users on the item."""
         users, items = self._column["user_id"], self._column["item_id"]
-        by_user = self._rows_by_user[slice(*np.searchsorted(users, [user_id, user_id + 1], sorter=self._rows_by_user))]
+        by_user = self._rows_of_user(user_id)
         on_item = np.arange(*np.searchsorted(items, [item_id, item_id + 1]))
         on_others, by_others = by_user[items[by_user] != item_id], on_item[users[on_item] != user_id]
         return self._texts(on_others[:count]), self._texts(by_others[:count])
+
+    def _rows_of_user(self, user_id: int) -> np.ndarray:
+        users = self._column["user_id"]
+        return self._rows_by_user[slice(*np.searchsorted(users, [user_id, user_id + 1], sorter=self._rows_by_user))]
 
     def _texts(self, rows: np.ndarray) -> list[str]:
         return self.sentences["text"][rows.tolist()].to_list()
 
     def _sentence(self, row: int, parts: dict[str, float]) -> EvidenceSentence:
         values = self.sentences.row(int(row), named=True)
-        names = ("text", "user_id", "level", "cluster", "feature")
+        names = ("text", "user_id", "item_id", "level", "cluster", "feature")
         return EvidenceSentence(**{name: values[name] for name in names}, parts=parts)
 
     def _score_parts(self, query: Query, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """Return each part of the score for each row (see the top of the file)."""
-        difference_ND = self.users_UD[self._column["user_id"][rows]] - self.users_UD[query.user_id]
+        """Return the parts of the score that need no author for each row (see the top of the file)."""
         gap = np.abs(self._column["level"][rows] - query.level) / max(self.levels - 1, 1)
-        taste = np.exp(-(difference_ND**2).sum(1) / self._mean_squared_distance)
-        parts = {"taste": taste, "rating": 1 - np.clip(gap, 0, 1)}
+        parts = {"rating": 1 - np.clip(gap, 0, 1)}
         if query.feature:
             parts["feature"] = (self._column["feature"][rows] == query.feature).astype(float)
         return {**parts, "information": self._column["information"][rows]}
@@ -207,7 +247,7 @@ class EvidenceIndex:
 
 @dataclass(frozen=True)
 class PairEvidence:
-    """Evidence for N pairs, looked up by row: up to `count` sentences of `index` each.
+    """Sentences for N pairs, looked up by row.
 
     Args:
         index: where sentences are retrieved.
@@ -216,7 +256,9 @@ class PairEvidence:
         cluster: [N].
         level: predicted rating level [N]. It is the predicted level even where the prompt states the true one, so that
             evidence is chosen without ground truth.
-        count: sentences per pair.
+        count: sentences by others per pair.
+        history: sentences by the user per pair.
+        other_clusters: whether sentences by others of other clusters follow those of the pair's.
     """
 
     index: EvidenceIndex
@@ -225,16 +267,24 @@ class PairEvidence:
     cluster: np.ndarray
     level: np.ndarray
     count: int
+    history: int = 0
+    other_clusters: bool = False
 
     def retrieve(self, row: int, feature: str | None) -> list[EvidenceSentence]:
-        """Return the best sentences for a pair, given the feature that its text speaks of, if any."""
-        ids = int(self.user_id[row]), int(self.item_id[row])
-        query = Query(*ids, int(self.cluster[row]), float(self.level[row]), feature)
-        return self.index.retrieve(query, self.count)
+        """Return the best sentences by others for a pair, given the feature that its text speaks of, if any."""
+        return self.index.retrieve(self._query(row, feature), self.count, self.other_clusters)
 
     def sentences(self, row: int, feature: str | None) -> tuple[str, ...]:
         """Return the texts of `retrieve`, which a prompt quotes."""
         return tuple(sentence.text for sentence in self.retrieve(row, feature))
+
+    def by_user(self, row: int, feature: str | None) -> list[EvidenceSentence]:
+        """Return the best sentences by the pair's user about other items, which a prompt in words quotes."""
+        return self.index.retrieve_history(self._query(row, feature), self.history)
+
+    def _query(self, row: int, feature: str | None) -> Query:
+        ids = int(self.user_id[row]), int(self.item_id[row])
+        return Query(*ids, int(self.cluster[row]), float(self.level[row]), feature)
 
 
 def sentence_table(train: pl.DataFrame, cluster_N: np.ndarray, extractor: FeatureExtractor | None) -> pl.DataFrame:

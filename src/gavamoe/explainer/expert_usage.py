@@ -20,6 +20,7 @@ from gavamoe.explainer.context import PairContext
 from gavamoe.explainer.generate import GeneratedText
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.language.encoding import PromptEncoder, decode_text, encode_plain
+from gavamoe.language.template import PromptTemplate
 
 BATCH = 256
 DEAD_SHARE = 0.01  # an expert with less than this fraction of an even share is called dead
@@ -59,15 +60,21 @@ def expert_usage(model: GavamoeForCausalLM, pairs: PairContext, texts: Sequence[
 
 
 def usage_of_texts(
-    model: GavamoeForCausalLM, tokenizer: PreTrainedTokenizerBase, pairs: PairContext, texts: Sequence[str]
+    model: GavamoeForCausalLM,
+    tokenizer: PreTrainedTokenizerBase,
+    pairs: PairContext,
+    texts: Sequence[str],
+    template: PromptTemplate | None = None,
 ) -> Tensor:
-    """Return the `expert_usage` of given texts, as if the model had generated them for `pairs`, [N, L, E]."""
-    prompt = PromptEncoder(tokenizer)
+    """Return the `expert_usage` of given texts, as if the model had generated them for `pairs`, [N, L, E].
+
+    With a template, prompts are in words.
+    """
+    prompt = PromptEncoder(tokenizer, template)
     encoded = encode_plain(tokenizer, [" " + text for text in texts]) if texts else []
-    columns = zip(pairs.level, pairs.feature, texts, encoded, strict=True)
     generated = [
-        GeneratedText(text, prompt(level, feature, pairs.quoted(row)), ids, finished=True)
-        for row, (level, feature, text, ids) in enumerate(columns)
+        GeneratedText(text, prompt(pairs.fields(row)), ids, finished=True)
+        for row, (text, ids) in enumerate(zip(texts, encoded, strict=True))
     ]
     return expert_usage(model, pairs, generated)
 
@@ -87,14 +94,20 @@ class TokenExperts:
 
 @torch.inference_mode()
 def experts_by_token(
-    model: GavamoeForCausalLM, tokenizer: PreTrainedTokenizerBase, pairs: PairContext, text: str, max_tokens: int
+    model: GavamoeForCausalLM,
+    tokenizer: PreTrainedTokenizerBase,
+    pairs: PairContext,
+    text: str,
+    max_tokens: int,
+    template: PromptTemplate | None = None,
 ) -> list[TokenExperts]:
     """Return the experts of each token of a text, as if the model had generated it for the single pair of `pairs`.
 
-    The pieces joined are the text with single spaces. Tokens after the first `max_tokens` are left out.
+    The pieces joined are the text with single spaces. Tokens after the first `max_tokens` are left out. With a
+    template, the prompt is in words.
     """
     model.eval()
-    prompt = PromptEncoder(tokenizer)(pairs.level[0], pairs.feature[0], pairs.quoted(0))
+    prompt = PromptEncoder(tokenizer, template)(pairs.fields(0))
     text_ids = encode_plain(tokenizer, [" " + text.strip()])[0][:max_tokens]
     if not text_ids:
         return []

@@ -97,8 +97,8 @@ class Explainer:
                 ) from None
             raise RunError(f"the run {run} is damaged: {_one_line(error)}; copy the whole directory again") from None
         with reading(directory.explainer):
-            stage_2 = directory.explainer, stage_1.preference, stage_1.catalog
-            context = ContextBuilder.load(*stage_2, model.config.evidence)
+            stage_2, quotations = directory.explainer, (model.config.evidence, model.config.history)
+            context = ContextBuilder.load(stage_2, stage_1.preference, stage_1.catalog, *quotations)
         return cls(context, model, tokenizer)
 
     def explain(
@@ -234,12 +234,21 @@ class Explainer:
         streamer: WordStreamer | None = None,
         readers: Sequence[TextReader] | None = None,
     ) -> list[Explanation]:
+        conditions, template = self.context.describe(condition), self.context.template
         pairs, predicted = self.context.build(frame, condition, guest_ids)
         references = self.context.reference_sentences
         by_row: dict[int, GeneratedText] = {}
         with self._model_lock:
             for row, text in generate(
-                self.model, self.tokenizer, pairs, decoding, seed, references, streamer, readers=readers
+                self.model,
+                self.tokenizer,
+                pairs,
+                decoding,
+                seed,
+                references,
+                streamer,
+                readers=readers,
+                template=template,
             ):
                 by_row[row] = text
                 if readers is not None and not readers[row].abandoned.is_set():
@@ -265,7 +274,7 @@ class Explainer:
                 cold_item=bool(pairs.item_id[row] == 0),
                 finished=texts[row].finished,
                 feature=pairs.feature[row],
-                conditions=condition.to_dict() | {"evidence": self.context.quoted},
+                conditions=conditions,
                 experts=shares[row] if shares else None,
                 evidence=best_evidence[row],
             )
@@ -312,7 +321,9 @@ class Explainer:
         """
         pairs, _ = self.context.build(*single_pair(user, item, rating, feature))
         with self._model_lock:
-            return experts_by_token(self.model, self.tokenizer, pairs, text, self.decoding.max_new_tokens)
+            return experts_by_token(
+                self.model, self.tokenizer, pairs, text, self.decoding.max_new_tokens, self.context.template
+            )
 
     def expert_report(self, reviews: pl.DataFrame) -> ExpertReport:
         """Report how the gates route the texts of reviews (columns user, item, text).
@@ -325,6 +336,6 @@ class Explainer:
             raise DataError("an expert report needs reviews, and there are none")
         pairs, predicted = self.context.build(frame, Condition(rating="none"))
         texts = given_column(frame, "text").fill_null("").to_list()
-        counts_NLE = usage_of_texts(self.model, self.tokenizer, pairs, texts)
+        counts_NLE = usage_of_texts(self.model, self.tokenizer, pairs, texts, self.context.template)
         layers = self.model.config.moe_layers or list(range(counts_NLE.shape[1]))
         return ExpertReport.from_counts(counts_NLE.numpy(), predicted.cluster, sorted(layers))

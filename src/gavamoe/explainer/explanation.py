@@ -46,8 +46,8 @@ class Explanation:
         cold_item: whether the item has no training review.
         finished: whether the text ended with the end token instead of being cut off.
         feature: the feature that the prompt stated, if any.
-        conditions: where the prompt's rating and feature came from, whether one was ground truth (`oracle`), and how
-            many sentences of evidence the prompt quotes.
+        conditions: where the prompt's rating and feature came from, whether one was ground truth (`oracle`), what else
+            the prompt may state (`context`), and how many sentences of evidence it quotes.
         user_source: where the user's embedding comes from: `training` reviews, the `history` of the request, or
             `unknown`, the typical user.
         experts: per layer, each expert's share of the text's routing; None if it was not requested.

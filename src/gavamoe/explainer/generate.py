@@ -28,6 +28,7 @@ from gavamoe.language.encoding import PromptEncoder, decode_text, encode_texts
 from gavamoe.language.mbr import select_draft
 from gavamoe.language.quiet import quiet_transformers
 from gavamoe.language.sampling import PairSampling, pair_keys
+from gavamoe.language.template import PromptTemplate
 from gavamoe.language.whole_characters import TokenBytes, WholeCharacters, token_bytes
 
 BATCH = 256  # sequences
@@ -68,6 +69,7 @@ def generate(
     streamer: WordStreamer | None = None,
     batch_size: int = BATCH,
     readers: Sequence[TextReader] | None = None,
+    template: PromptTemplate | None = None,
 ) -> Iterator[tuple[int, GeneratedText]]:
     """Yield (row, text) for every pair, in the order of prompt lengths.
 
@@ -81,11 +83,11 @@ def generate(
         streamer: receives the tokens of a single pair with a single draft as they are generated.
         batch_size: sequences at once, each draft counted.
         readers: one per pair; each follows its text and may leave. A text whose reader left is cut short.
+        template: of prompts in words; None for prompts of special tokens.
     """
     model.eval()
-    encode = PromptEncoder(tokenizer)
-    fields = zip(pairs.level, pairs.feature, strict=True)
-    prompts = [encode(level, feature, pairs.quoted(row)) for row, (level, feature) in enumerate(fields)]
+    encode = PromptEncoder(tokenizer, template)
+    prompts = [encode(pairs.fields(row)) for row in range(len(pairs))]
     by_length = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
     drafts, end = decoding.num_drafts, tokenizer.eos_token_id
     encode_references = _reference_encoder(tokenizer, pairs, decoding, references)

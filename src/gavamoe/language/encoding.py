@@ -7,8 +7,11 @@ from functools import lru_cache
 
 from transformers import PreTrainedTokenizerBase
 
-from gavamoe.language.prompt import SPECIAL_TOKENS, render_prompt
+from gavamoe.errors import ConfigError
+from gavamoe.language.budget import longest_that_fits
+from gavamoe.language.prompt import ITEM, SPECIAL_TOKENS, USER, PromptFields, render_prompt
 from gavamoe.language.quiet import quiet_transformers
+from gavamoe.language.template import PromptTemplate
 from gavamoe.language.tokenizer import as_user_message, token_name
 from gavamoe.language.whole_characters import token_bytes
 
@@ -19,20 +22,55 @@ PROMPT_CACHE_SIZE = 10_000
 class PromptEncoder:
     """Turns the fields of a prompt into token ids; equal prompts are tokenized once.
 
-    Without evidence there are few different prompts (levels x features). With a chat template, the prompt becomes the
-    user's message. If the tokenizer starts every text with a beginning-of-text token, the prompt starts with it too.
+    Without evidence there are few different prompts of special tokens (levels x features); with a chat template, such a
+    prompt becomes the user's message. If the tokenizer starts every text with a beginning-of-text token, the prompt
+    starts with it too.
+
+    A prompt in words is kept within the template's `max_tokens`: the last quotations are dropped first, then the
+    description is cut, then categories are dropped, and name and feature are cut.
+
+    Args:
+        tokenizer: the model's.
+        template: the template of prompts in words; None for prompts of special tokens.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase):
-        self._encode = lru_cache(PROMPT_CACHE_SIZE)(lambda prompt: tuple(_encode_prompt(tokenizer, prompt)))
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, template: PromptTemplate | None = None):
+        chat = bool(tokenizer.chat_template) and (template is None or template.chat)
+        self.template = template
+        self._encode = lru_cache(PROMPT_CACHE_SIZE)(lambda prompt: tuple(_encode_prompt(tokenizer, prompt, chat)))
         self._token_name = {token: token_name(tokenizer, token) for token in SPECIAL_TOKENS}.__getitem__
-        self._special_tokens = [token for token in tokenizer.all_special_tokens if len(token) > 1]
+        special = (str(token) for token in tokenizer.added_tokens_decoder.values() if token.special)
+        self._special_tokens = [token for token in special if len(token) > 1]
 
-    def __call__(self, level: int | None, feature: str | None, evidence: Sequence[str] = ()) -> list[int]:
-        """Return the token ids of the prompt with a rating level in 1..R, a feature and sentences to quote."""
-        plain = None if feature is None else self._plain(feature)
-        prompt = render_prompt(level, plain, [self._plain(sentence) for sentence in evidence], self._token_name)
-        return list(self._encode(prompt))
+    def __call__(self, fields: PromptFields) -> list[int]:
+        """Return the token ids of the prompt that states these fields.
+
+        Raises:
+            ConfigError: the template alone is longer than its `max_tokens`.
+        """
+        if self.template is None:
+            feature = None if fields.feature is None else self._plain(fields.feature)
+            evidence = [self._plain(sentence) for sentence in fields.evidence]
+            return list(self._encode(render_prompt(fields.level, feature, evidence, self._token_name)))
+        fields = fields.protected(self._special_tokens)
+        ids = longest_that_fits(fields, lambda kept: self._encode(self.text(kept)), self.template.max_tokens)
+        if ids is None:
+            raise ConfigError(
+                f"explainer.prompt_tokens={self.template.max_tokens} is too few: the shortest prompt that the template "
+                f"writes has {len(self._encode(self.text(PromptFields(fields.level))))} tokens; raise the setting or "
+                "shorten the template"
+            )
+        return list(ids)
+
+    def text(self, fields: PromptFields) -> str:
+        """Return the prompt in words that states these fields, as long as they are."""
+        assert self.template is not None
+        return self.template.render(fields, self._token_name(USER), self._token_name(ITEM))
+
+    def check_budget(self) -> None:
+        """Raise `ConfigError` if a prompt in words that states a rating alone is too long."""
+        for level in range(1, len(self.template.ratings) + 1 if self.template else 1):
+            self(PromptFields(level))
 
     def _plain(self, text: str) -> str:
         """Return a text by a user with a space inside every name of a special token, which would act as the token."""
@@ -42,8 +80,8 @@ class PromptEncoder:
 
 
 @quiet_transformers()
-def _encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
-    if tokenizer.chat_template:
+def _encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, chat: bool) -> list[int]:
+    if chat:
         return tokenizer(as_user_message(tokenizer, prompt), add_special_tokens=False)["input_ids"]
     ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
     adds_bos = tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]

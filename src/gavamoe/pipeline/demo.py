@@ -1,4 +1,8 @@
-"""The demo: simulate reviews, prepare, train, evaluate, and compare the clusters found with the true groups."""
+"""The demo: simulate reviews, prepare, train, evaluate, and compare the clusters found with the true groups.
+
+With a base model, stage 2 is that model with prompts in words. Training and evaluation then take a sample of the
+reviews, so that two cores suffice. The reviews may also be a file of the user's.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from gavamoe.conditions import Condition
 from gavamoe.config import load_config
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.data.prepare import PrepareOptions, prepare
-from gavamoe.data.simulate import World, simulate
+from gavamoe.data.simulate import World, simulate, simulate_items
 from gavamoe.data.tables import write_table
 from gavamoe.diagnostics.clusters import id_tensors
 from gavamoe.errors import InputError
@@ -27,6 +31,17 @@ from gavamoe.run import RunDirectory
 from gavamoe.seal import check_replace, write_seal
 
 RESULT = "demo.json"
+REVIEWS, ITEMS = "reviews.jsonl.gz", "items.jsonl.gz"
+# What two cores do with a base model of 135 million parameters in about ten minutes.
+BASE_SETTINGS = (
+    "explainer.max_reviews=320",
+    "explainer.prompt_tokens=128",
+    "explainer.epochs=1",
+    "explainer.batch_size=8",
+    "explainer.candidates=2",
+    "explainer.max_tokens=40",
+)
+BASE_EVALUATED = 32  # test reviews
 
 
 @dataclass(frozen=True)
@@ -38,7 +53,8 @@ class DemoResult:
         conditions: what was evaluated, and what the prompt contained.
         systems: metrics of the run and of the simple baselines.
         examples: a few explanations with predicted rating, true rating and reference text.
-        agreement: adjusted Rand index of found clusters and true groups, over "pairs" and over "users".
+        agreement: adjusted Rand index of found clusters and true groups, over "pairs" and over "users"; empty for
+            reviews that are not simulated.
         report, picture: paths of report.html and latent_map.png.
     """
 
@@ -55,45 +71,66 @@ class DemoResult:
         return asdict(self)
 
 
-def run_demo(out: Path, seed: int, on_note: Callable[[str], None]) -> DemoResult:
+def run_demo(
+    out: Path,
+    seed: int,
+    on_note: Callable[[str], None],
+    base_model: str | None = None,
+    data: Path | None = None,
+) -> DemoResult:
     """Simulate, prepare, train and evaluate in `out`; an earlier finished demo there is replaced.
 
     Args:
-        out: the directory to write: reviews.jsonl.gz, data/, run/ and demo.json.
+        out: the directory to write: reviews.jsonl.gz and items.jsonl.gz of a simulation, data/, run/ and demo.json.
         seed: seed of the simulated reviews, the split and the training.
         on_note: receives progress notes.
+        base_model: name, hub id, directory or GGUF file of the LM that stage 2 starts from; None: a small one from
+            scratch.
+        data: file of reviews to use instead of simulated ones.
 
     Raises:
-        InputError: `out` holds anything but a finished demo as this function wrote it.
+        InputError: `out` holds anything but a finished demo as this function wrote it, or the base model or the file
+            cannot be used.
     """
     if out.is_symlink() or (out.exists() and not (out.is_dir() and not any(out.iterdir()))):
         check_replace(out, "demo", InputError)
         remove_directory(out)
     out.mkdir(parents=True, exist_ok=True)
     world = World(seed=seed)
-    on_note(f"simulating {world.reviews:,} reviews by {world.users} users in {world.clusters} groups of similar taste")
-    reviews = simulate(world)
-    write_table(reviews, out / "reviews.jsonl.gz")
-    prepare([str(out / "reviews.jsonl.gz")], out / "data", PrepareOptions(seed=seed))
+    truth: dict[str, int] | None = None
+    if data is None:
+        truth = _simulate(world, out, on_note)
+    prepare([str(data or out / REVIEWS)], out / "data", PrepareOptions(seed=seed))
     run = RunDirectory(out / "run")
-    config = load_config("tiny", None, [f"preference.clusters={world.clusters}", f"seed={seed}"])
-    train_run(out / "data", run.path, config, preset="tiny", on_note=on_note)
+    preset = "tiny" if base_model is None else "pretrained"
+    settings = [f"seed={seed}", *([f"preference.clusters={world.clusters}"] if data is None else [])]
+    config = load_config(preset, None, [*settings, *(BASE_SETTINGS if base_model is not None else ())])
+    train_run(out / "data", run.path, config, preset=preset, base_model=base_model, on_note=on_note)
     on_note("evaluating on the test reviews")
-    comparison, explainer = evaluate_run(run, None, "test", Condition())
-    truth = dict(reviews.select("user", "cluster").unique().iter_rows())
+    limit = None if base_model is None else BASE_EVALUATED
+    comparison, explainer = evaluate_run(run, None, "test", Condition(), limit)
     write_run_report(run, comparison, explainer, truth)
     result = DemoResult(
         n=comparison.evaluation.n,
         conditions=comparison.evaluation.conditions,
         systems=comparison.systems,
         examples=example_rows(comparison, 5),
-        agreement=agreement(explainer, ReviewDataset.load(out / "data"), truth),
+        agreement={} if truth is None else agreement(explainer, ReviewDataset.load(out / "data"), truth),
         report=str(run.report),
         picture=str(run.latent_map),
     )
     write_json(out / RESULT, result.to_dict())
     write_seal(out, [path for path in out.rglob("*") if path.is_file()])
     return result
+
+
+def _simulate(world: World, out: Path, on_note: Callable[[str], None]) -> dict[str, int]:
+    """Write the reviews and items of a world; return the true group of each user, by name."""
+    on_note(f"simulating {world.reviews:,} reviews by {world.users} users in {world.clusters} groups of similar taste")
+    reviews = simulate(world)
+    write_table(reviews, out / REVIEWS)
+    write_table(simulate_items(world), out / ITEMS)
+    return dict(reviews.select("user", "cluster").unique().iter_rows())
 
 
 def agreement(explainer: Explainer, dataset: ReviewDataset, truth: dict[str, int]) -> dict[str, float]:

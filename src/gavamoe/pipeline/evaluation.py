@@ -70,10 +70,7 @@ def evaluate(explainer: Explainer, eval_set: EvalSet, condition: Condition, abou
     scores = RowScores(outputs, STANDARD_METRICS)
     conditions = {
         **about,
-        "rating": condition.rating,
-        "feature": condition.feature,
-        "oracle": condition.oracle,
-        "evidence": explainer.context.quoted,
+        **explainer.context.describe(condition),
         "decoding": explainer.decoding.describe(),
         "normalization": describe_normalization(outputs),
         "truncate_words": TRUNCATE_WORDS,

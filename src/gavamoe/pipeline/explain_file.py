@@ -79,6 +79,7 @@ def explain_file(
     prepared = explainer.catalog.columns
     table = read_pairs(pairs, condition, explainer.catalog.scale, encoding, records, on_reading, prepared)
     decoding = decoding or explainer.decoding
+    condition = condition.with_context(explainer.context.most_context)
     plan = {
         "pairs": sha256_of_file(pairs),
         "model": _model_digest(explainer),
@@ -165,7 +166,7 @@ EVIDENCE_TYPE = pl.Struct({"user": pl.String, "text": pl.String, "rating": pl.Fl
 
 
 def _frame(explanations: list[Explanation], evidence: bool) -> pl.DataFrame:
-    """Return one row per explanation, with the columns rating_condition, feature_condition and oracle."""
+    """Return one row per explanation, with the columns rating_condition, ..., context_condition and oracle."""
     rows = []
     schema: dict[str, Any] = {"feature": pl.String}
     if evidence:
@@ -177,7 +178,7 @@ def _frame(explanations: list[Explanation], evidence: bool) -> pl.DataFrame:
         quotes = row.pop("evidence")
         if evidence:
             row["evidence"] = [{field.name: quote[field.name] for field in EVIDENCE_TYPE.fields} for quote in quotes]
-        row |= {"rating_condition": conditions["rating"], "feature_condition": conditions["feature"]}
+        row |= {f"{name}_condition": conditions[name] for name in ("rating", "feature", "context")}
         rows.append({**row, "oracle": conditions["oracle"]})
     return pl.DataFrame(rows, schema_overrides=schema, infer_schema_length=None)
 

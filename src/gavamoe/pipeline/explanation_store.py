@@ -129,6 +129,8 @@ class PairKey:
             history: the history given with the request, as JSON values; None without one.
         """
         stated: dict[str, Any] = {"rating": condition.rating, "feature": condition.feature}
+        if condition.context is not None:
+            stated["context"] = condition.context
         if condition.rating == "given":
             stated["given_rating"] = None if rating is None else float(rating)
         if condition.feature == "given":

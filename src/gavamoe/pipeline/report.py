@@ -179,7 +179,7 @@ def _usage_by_cluster(explainer: Explainer, comparison: Comparison) -> np.ndarra
     frame = comparison.reviews.frame[rows]
     cluster = np.array([explanations[row].cluster for row in rows])
     known = comparison.evaluation.conditions
-    pairs, _ = explainer.context.build(frame, Condition(known["rating"], known["feature"]))
+    pairs, _ = explainer.context.build(frame, Condition(known["rating"], known["feature"], known["context"]))
     texts = [explanations[row].text for row in rows]
-    counts = usage_of_texts(explainer.model, explainer.tokenizer, pairs, texts).numpy()
+    counts = usage_of_texts(explainer.model, explainer.tokenizer, pairs, texts, explainer.context.template).numpy()
     return plots.shares(counts, cluster, explainer.preference.clusters)

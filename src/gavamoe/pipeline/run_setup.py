@@ -161,6 +161,13 @@ def _check_same_settings(run: RunDirectory, kept: RunCard, requested: RunCard) -
     differing: list[str] = []
     if requested.config is not None:
         kept_settings, new_settings = (_flat(config.model_dump()) for config in (kept.settings, requested.config))
+        # A setting whose default depends on the base model equals that default, written out or not.
+        base = kept.base_model is not None
+        kept_used, new_used = (
+            _flat({"explainer": config.explainer.resolve_defaults(base).model_dump()})
+            for config in (kept.settings, requested.config)
+        )
+        kept_settings, new_settings = kept_settings | kept_used, new_settings | new_used
         differing = [key for key in sorted(kept_settings) if new_settings[key] != kept_settings[key]]
     if requested.base_model != kept.base_model and (requested.config or requested.base_model):
         differing.insert(0, "base model")

@@ -16,8 +16,9 @@ from gavamoe.data.dataset import HAS_TEXT, InteractionArrays, ReviewDataset
 from gavamoe.distributed import default_device, is_main_process, main_process_first
 from gavamoe.errors import DataError
 from gavamoe.explainer import build
-from gavamoe.explainer.train import train_explainer
+from gavamoe.explainer.train import prompt_template, train_explainer
 from gavamoe.files import staged_directory, write_json
+from gavamoe.language.named_bases import base_id, describe_base
 from gavamoe.pipeline.model_card import write_model_card
 from gavamoe.pipeline.run_setup import Stage, open_run
 from gavamoe.preference.choose_k import choose_clusters
@@ -48,7 +49,8 @@ def train_run(
         out: run directory; a new one, one to resume, or one that lacks the requested stage.
         config: settings; None takes those of the run to resume, or those of the preset.
         preset: name of the preset.
-        base_model: hub id or directory of the LM that stage 2 is built around; None trains a small one from scratch.
+        base_model: name, hub id, directory or GGUF file of the LM that stage 2 is built around; None trains a small one
+            from scratch.
         stage: which stages to train.
         resume: whether to continue an interrupted run.
         on_note: receives a line when a stage starts.
@@ -61,10 +63,11 @@ def train_run(
     """
     dataset = ReviewDataset.load(data)
     run = RunDirectory(out)
-    if base_model is not None and Path(base_model).is_dir():
-        base_model = str(Path(base_model).resolve())
-    requested = RunCard(str(data.resolve()), preset, base_model, config, dataset.has_texts())
     say = on_note if is_main_process() else lambda text: None
+    source = None
+    if base_model is not None:
+        source, base_model = describe_base(base_model), base_id(base_model)
+    requested = RunCard(str(data.resolve()), preset, base_model, config, dataset.has_texts())
     if resume and stage == "all" and not requested.has_texts:
         stage = "preference"  # the only stage that a run without texts can have been started with
         say(f"{data} has no texts: stage 1 alone")
@@ -74,6 +77,8 @@ def train_run(
 
     with open_run(run, dataset, requested, stage, resume, check) as card:
         check(card)  # before stage 1, so that its training is not wasted if stage 2 is impossible
+        if source is not None:
+            say(source)
         if stage in ("preference", "all") and not run.has(PREFERENCE_FILES):
             say("stage 1: the preference model learns taste from ratings")
             _train_preference(run, dataset, card.settings, say)
@@ -107,6 +112,7 @@ def _check_explainer(
     if not run.has(EXPLAINER_FILES):
         for split in ("train", "valid"):
             _check_texts(dataset, split, run)
+        prompt_template(config.explainer.resolve_defaults(card.base_model is not None), dataset.catalog, None)
     if card.base_model is not None and not run.has(EXPLAINER_FILES):
         build.check_base(card.base_model, config.explainer, config.preference.clusters, trust_remote_code)
 

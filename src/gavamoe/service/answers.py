@@ -18,7 +18,7 @@ from typing import Any
 import polars as pl
 
 from gavamoe.conditions import Condition
-from gavamoe.errors import InputError
+from gavamoe.errors import ConfigError, InputError
 from gavamoe.explainer.streaming import TextReader
 from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.pipeline.explanation_store import PairKey, StoredExplanation, describe_decoding
@@ -98,6 +98,10 @@ class Answers:
         if pair.history is not None and not takes_histories(run.explainer):
             raise RefusedError(501, f"pairs.{number}.history: this version cannot use a history yet; leave it out")
         condition = _condition(request.condition, pair, number)
+        try:
+            condition.with_context(run.explainer.context.most_context)
+        except ConfigError as error:
+            raise RefusedError(422, f"condition.context: {error}") from None
         if condition.rating == "given":
             _check_rating(run, pair.rating, f"pairs.{number}.rating")
         history = None if pair.history is None else [entry.model_dump() for entry in pair.history]
@@ -376,7 +380,7 @@ def _condition(asked: ConditionModel | None, pair: Pair, number: int) -> Conditi
             raise RefusedError(
                 422, f"pairs.{number}.{name}: the condition {name}=given needs a value; choose predicted or none"
             )
-    return Condition(rating, feature)
+    return Condition(rating, feature, asked.context if asked else None)
 
 
 def _check_rating(run: ServedRun, rating: float | None, where: str) -> None:

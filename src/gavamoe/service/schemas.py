@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from gavamoe.conditions import Source
+from gavamoe.conditions import Context, Source
 
 LONGEST_NAME = 256  # characters of the name of a user or item
 LONGEST_TEXT = 4_000  # characters of a text or comment
@@ -63,10 +63,14 @@ class Pair(Strict):
 
 
 class ConditionModel(Strict):
-    """Where the rating and the feature in the prompt come from; `given` needs them in every pair."""
+    """Where the rating and the feature in the prompt come from; `given` needs them in every pair.
+
+    `context` is what else a prompt in words may state; without it, as much as the run's prompt can.
+    """
 
     rating: Source | None = None
     feature: Source | None = None
+    context: Context | None = None
 
 
 class Decoding(Strict):

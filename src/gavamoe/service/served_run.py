@@ -205,7 +205,7 @@ class ServedRun:
             "layers": len(layers),
             "experts": config.experts,
             "top_k": config.experts_per_token,
-            "conditions": Condition().to_dict() | {"evidence": explainer.context.quoted},
+            "conditions": explainer.context.describe(Condition()),
             "features": background["feature"].head(FEATURES_SHOWN).to_list(),
         }
 

@@ -52,7 +52,7 @@ def explain_by_template(
                 "cold_item": bool(pairs.item_id[row] == 0),
                 "finished": True,
                 "feature": stated,
-                "conditions": condition.to_dict() | {"evidence": explainer.context.quoted},
+                "conditions": explainer.context.describe(condition),
                 "experts": None,
                 "evidence": [asdict(sentence) for sentence in best[row]],
             }

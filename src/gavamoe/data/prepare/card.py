@@ -92,10 +92,13 @@ def _source(source: ReviewSource) -> dict[str, Any]:
 
 
 def _metadata(sources: Sequence[Path], items: Path) -> dict[str, Any]:
-    """Describe the metadata files, and count the items with a title or a description."""
+    """Describe the metadata files, and count the items with a title, categories or a description."""
     described = pl.any_horizontal(pl.col("title", "description").is_not_null())
+    texts = pl.scan_parquet(items, glob=False).select(pl.col("title", "categories", "description").count()).collect()
+    counts = texts.row(0, named=True)
     return {
         "sources": [{"name": path.name, "sha256": sha256_of_input(path)} for path in sources],
+        **({"with": counts} if any(counts.values()) else {}),
         "described": pl.scan_parquet(items, glob=False).filter(described).select(pl.len()).collect().item(),
     }
 
