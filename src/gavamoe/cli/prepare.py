@@ -182,8 +182,8 @@ def _show(out: Path, card: dict[str, Any]) -> None:
         print(f"  features  {features['count']:,} ({features['method']}), in {counts['with_feature']:,} reviews")
     files = ", ".join(source["name"] for source in card["items"]["sources"])
     print(f"  items     {card['items']['described']:,} described{' by ' + files if files else ''}")
-    if counts := card["items"].get("with"):
-        print("            with " + ", ".join(f"{name} {count:,}" for name, count in counts.items()))
+    if described := card["items"].get("with"):
+        print("            with " + ", ".join(f"{name} {count:,}" for name, count in described.items()))
     if card["splits"]["method"] != "column" and any("split" in source["columns"] for source in card["sources"]):
         print("  the source gives a split: --split column uses it")
     for warning in card.get("warnings", ()):
