@@ -111,8 +111,6 @@ def test_an_unknown_user_gets_the_best_rated_of_the_most_reviewed_items_and_is_t
     means = dict(explainer.catalog.items.select("item", "mean_rating").iter_rows())
     assert [row["rating"] for row in answer["items"]] == sorted(means.values(), reverse=True)[:4]
     assert all("no training review by this user" in row["why"] for row in answer["items"])
-    refused = only(ask(service, ("POST", "/v1/recommend", {"history": [{"item": "i01", "rating": 5}]})))
-    assert refused.status_code == 501
 
 
 def test_users_and_items_are_found_by_prefix_and_described(service, ask, explainer):
@@ -404,7 +402,7 @@ def test_generated_requests_find_no_fault_and_answers_match_the_openapi(served):
             @given(case=operation.as_strategy())
             def no_fault(case):
                 response = case.call(headers={"host": "localhost"})
-                assert response.status_code in (200, 400, 401, 404, 413, 422, 429, 501, 503, 504), response.text
+                assert response.status_code in (200, 400, 401, 404, 413, 422, 429, 503, 504), response.text
                 case.validate_response(response, checks=(response_schema_conformance,))
 
             no_fault()
