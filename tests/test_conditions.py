@@ -59,5 +59,5 @@ def test_gavamoe_uses_the_context_of_a_comparison_if_its_prompts_are_in_words(se
     assert ("context" in specs["gavamoe-one-gate"].inputs) == uses_context
     assert "context" not in specs["peter"].inputs
     (entry,) = config.conditions
-    table = type("Table", (), {"condition": entry.condition})
+    table = type("Table", (), {"condition": entry.condition, "has_texts": True})
     assert describe_condition(table) == "rating predicted, feature predicted, context item"

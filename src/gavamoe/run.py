@@ -32,6 +32,7 @@ from gavamoe.files import reading, remove_directory, sha256_of_file, staged_file
 from gavamoe.seal import MANIFEST, check_seal, is_sealed, write_seal
 
 VERSION = 1
+PROMPT_TEMPLATE = "prompt.jinja"  # in the folder of stage 2
 
 # The files of each finished part, for `RunDirectory.has` and `require`; a bar separates alternatives.
 CATALOG_FILES = ("catalog/catalog.json", "catalog/users.parquet", "catalog/items.parquet", "catalog/history.parquet")
@@ -194,14 +195,18 @@ class RunDirectory:
             log.warning("%s has no %s: %s", self.path, name, MAY_LACK[name])
 
     def _sealed(self) -> list[Path]:
-        """Return the files that a seal covers: all that answers depend on, and the records of the training."""
+        """Return the files that a seal covers: all that answers depend on, and the records of the training.
+
+        The template of prompts is left out: it may be edited.
+        """
         parts = [
             Path(folder, name)
             for part in (self.catalog, self.preference, self.explainer)
             for folder, folders, names in os.walk(part)
             for name in names
         ]
-        return [file for file in (self.card, self.training, *parts) if file.is_file() and file.name[0] != "."]
+        files = [file for file in (self.card, self.training, *parts) if file.is_file() and file.name[0] != "."]
+        return [file for file in files if file != self.explainer / PROMPT_TEMPLATE]
 
     def has(self, parts: tuple[str, ...]) -> bool:
         """Return whether all files exist. Paths are relative to the run; a bar separates alternatives."""

@@ -18,7 +18,7 @@ OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]+)")
 # A command line inside a message, such as `gavamoe train {} --out {} --resume`, to its end.
 COMMAND_LINE = re.compile(r"gavamoe ([a-z]+)\b([^`;)\n]*)")
 # Messages about other programs.
-FOREIGN = {"index-url"}
+FOREIGN = {"index-url", "no-deps"}
 
 
 @pytest.fixture(scope="module")

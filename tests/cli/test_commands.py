@@ -103,6 +103,7 @@ def test_evaluate_refuses_data_prepared_again_because_it_may_hold_training_revie
     assert gavamoe("prepare", reviews, "--out", tmp_path / "anew", "--seed", "9")[0] == 0
     run = RunDirectory(own_run)
     run.write_card(replace(run.read_card(), data=str(tmp_path / "anew")))
+    run.break_seal()
     assert refused(gavamoe("evaluate", own_run, "--json"), "anew", "--data", "may hold what the run has read")
     assert gavamoe("evaluate", own_run, "--data", tmp_path / "anew", "--limit", "5", "--json")[0] == 0
 
@@ -182,7 +183,7 @@ def test_simulate_then_prepare_then_train_from_the_command_line(gavamoe, tmp_pat
 
 
 def test_bad_input_is_one_clear_line_and_exit_code_2(gavamoe, run_path, dataset_path, tmp_path):
-    assert refused(gavamoe("recommend", run_path, "--user", "nobody"), "nobody", "no training review")
+    assert refused(gavamoe("recommend", run_path, "--user", "nobody"), "nobody", "no training review", "--history")
     assert refused(gavamoe("explain", tmp_path / "none", "--user", "a", "--item", "b"), "there is no run at")
     assert refused(gavamoe("explain", run_path, "--user", "a"), "either --user and --item, or --pairs and --out")
     assert refused(gavamoe("train", tmp_path / "none", "--out", tmp_path / "run"), "gavamoe prepare")

@@ -98,4 +98,12 @@ def test_every_metric_has_a_unique_name_and_a_source() -> None:
     names = [metric.name for metric in STANDARD_METRICS]
     assert len(set(names)) == len(names)
     assert all(metric.source for metric in STANDARD_METRICS)
-    assert {"DIV", "RMSE", "MAE", "rep-2", "feature hallucination"} == LOWER_IS_BETTER
+    assert {
+        "DIV",
+        "RMSE",
+        "MAE",
+        "rating NLL",
+        "rating ECE",
+        "rep-2",
+        "feature hallucination",
+    } == LOWER_IS_BETTER

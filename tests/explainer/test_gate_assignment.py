@@ -38,11 +38,13 @@ def test_without_a_file_the_clusters_are_those_of_stage_1(preference, tmp_path):
 
 
 def test_random_gates_are_even_and_independent_of_user_and_item(preference):
-    user, item = (ids.ravel() for ids in np.meshgrid(np.arange(60), np.arange(60)))
+    users, items = preference.users + 1, 400
+    user, item = (ids.ravel() for ids in np.meshgrid(np.arange(users), np.arange(items)))
     gates = GateAssignment("random", 3).assign(preference, user, item)
     assert np.bincount(gates) / len(gates) == pytest.approx([1 / 3] * 3, abs=0.03)
-    for ids in (user, item):
-        assert all(set(gates[ids == one]) == {0, 1, 2} for one in range(60))
+    assert all(set(gates[user == one]) == {0, 1, 2} for one in range(users))
+    shares = [np.bincount(gates[user == one], minlength=3) / items for one in range(users)]
+    assert np.array(shares) == pytest.approx(1 / 3, abs=0.12)
 
 
 def test_kmeans_assigns_the_nearest_centre_in_the_latent_space(preference):

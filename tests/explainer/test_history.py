@@ -31,7 +31,7 @@ def test_an_empty_history_recommends_as_for_the_unknown_user(explainer):
         ),
         ([{"item": "i01", "rating": "nan"}], "no rating"),
         ([{"rating": 4}], "entry 1: no item"),
-        ([{"item": "new", "rating": 4}], "none of the 1 items"),
+        ([{"item": "new", "rating": 4}], "none of its 1 items"),
     ],
 )
 def test_an_invalid_history_is_refused_with_the_entry(explainer, history, message):

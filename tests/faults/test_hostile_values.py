@@ -19,7 +19,7 @@ from gavamoe.data.prepare import PrepareOptions, prepare
 from gavamoe.data.readers.open import ReadOptions
 from gavamoe.errors import DataError, InputError, printable
 from gavamoe.language.encoding import PromptEncoder, encode_texts
-from gavamoe.language.prompt import END, SPECIAL_TOKENS
+from gavamoe.language.prompt import END, SPECIAL_TOKENS, PromptFields
 from gavamoe.language.tokenizer import special_token_id
 from gavamoe.pipeline.explain_file import explain_file
 
@@ -85,9 +85,9 @@ def test_names_of_special_tokens_in_a_prompt_are_plain_text(text, explainer):
     tokenizer = explainer.tokenizer
     special = set(tokenizer.all_special_ids)
     encode = PromptEncoder(tokenizer)
-    expected = [token for token in encode(3, "film", ["a sentence"]) if token in special]
-    assert [token for token in encode(3, text, [text]) if token in special] == expected
-    assert special_token_id(tokenizer, END) not in encode(None, text)
+    expected = [token for token in encode(PromptFields(3, "film", ("a sentence",))) if token in special]
+    assert [token for token in encode(PromptFields(3, text, (text,))) if token in special] == expected
+    assert special_token_id(tokenizer, END) not in encode(PromptFields(None, text))
 
 
 # --- prepare ---

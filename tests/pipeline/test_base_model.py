@@ -102,6 +102,7 @@ def test_a_run_of_a_version_without_templates_has_prompts_of_special_tokens(data
         del written["config"]["explainer"][setting]
     written["config"]["explainer"]["evidence"] = 0
     run.card.write_text(yaml.safe_dump(written))
+    run.break_seal()
     assert run.read_card().settings.explainer.prompt_template == "special-tokens"
     train_run(dataset_path, run.path, config, base_model=base, resume=True)
     with pytest.raises(ConfigError, match=r"another explainer.evidence|another explainer.prompt_template"):

@@ -63,8 +63,8 @@ def test_ratings_alone_leave_text_metrics_undefined(explainer, reviews):
     assert evaluation.metrics["RMSE"] is not None
 
 
-def test_a_baseline_without_texts_has_text_metrics_of_zero(explainer, reviews):
+def test_a_baseline_without_texts_has_metrics_of_ratings_alone(explainer, reviews):
     system = Biases()
     system.fit(TextData(reviews, reviews.clear(), explainer.catalog, ExplainerConfig()), 0, Path())
     metrics = evaluate_system(system, EvalSet.from_reviews(reviews, explainer.catalog))
-    assert metrics["BLEU-1"] == metrics["rouge_1/f_score"] == 0
+    assert metrics.keys() == {"RMSE", "MAE"}

@@ -10,6 +10,7 @@ from helpers.service import explain, metric, open_service, pair, send_raw
 from gavamoe.conditions import Condition
 from gavamoe.errors import InputError
 from gavamoe.pipeline.explanation_store import keep_in_store
+from gavamoe.run import RunDirectory
 from gavamoe.service.logs import JsonFormatter
 from gavamoe.service.served_run import ServedRun
 
@@ -111,8 +112,6 @@ def test_an_unknown_user_gets_the_best_rated_of_the_most_reviewed_items_and_is_t
     means = dict(explainer.catalog.items.select("item", "mean_rating").iter_rows())
     assert [row["rating"] for row in answer["items"]] == sorted(means.values(), reverse=True)[:4]
     assert all("no training review by this user" in row["why"] for row in answer["items"])
-    refused = only(ask(service, ("POST", "/v1/recommend", {"history": [{"item": "i01", "rating": 5}]})))
-    assert refused.status_code == 501
 
 
 def test_users_and_items_are_found_by_prefix_and_described(service, ask, explainer):
@@ -342,6 +341,7 @@ def other_run(run_path, tmp_path_factory):
     path = folder / "second" / "explainer" / "generation_config.json"
     settings = json.loads(path.read_text())
     path.write_text(json.dumps({**settings, "do_sample": False, "max_new_tokens": 6}))
+    RunDirectory(folder / "second").break_seal()
     return folder
 
 
@@ -404,7 +404,7 @@ def test_generated_requests_find_no_fault_and_answers_match_the_openapi(served):
             @given(case=operation.as_strategy())
             def no_fault(case):
                 response = case.call(headers={"host": "localhost"})
-                assert response.status_code in (200, 400, 401, 404, 413, 422, 429, 501, 503, 504), response.text
+                assert response.status_code in (200, 400, 401, 404, 413, 422, 429, 503, 504), response.text
                 case.validate_response(response, checks=(response_schema_conformance,))
 
             no_fault()

@@ -211,13 +211,6 @@ def test_one_reader_that_leaves_changes_no_other_text_of_the_batch(explainer):
     assert texts == expected
 
 
-def test_a_history_is_answered_in_one_line_until_this_version_can_use_it(service, ask):
-    history = [{"item": "i01", "rating": 5}]
-    (response,) = ask(service, explain(pair("new", "i02", history=history)))
-    assert response.status_code == 501
-    assert "history" in response.json()["error"]
-
-
 def test_experts_are_reported_for_every_token_and_the_tokens_join_to_the_text(service, ask, explainer):
     text = explainer.explain_batch([("u01", "i02")])[0].text
     (response,) = ask(service, ("POST", "/v1/experts", pair("u01", "i02", text=f"  {text} é ")))

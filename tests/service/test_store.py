@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from gavamoe.conditions import Condition
 from gavamoe.errors import InputError
 from gavamoe.pipeline.explanation_store import ExplanationStore, PairKey, StoredExplanation, open_store
+from gavamoe.preference.history import UserHistory
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 KEYS = st.builds(
@@ -28,7 +29,9 @@ KEYS = st.builds(
     decoding=st.sampled_from(["{}", '{"top_p":0.9}']),
     seed=st.integers(0, 2),
     rating=st.sampled_from([None, 1, 2.0]),
-    history=st.sampled_from([None, [{"item": "i", "rating": 1}]]),
+    history=st.sampled_from(
+        [None, UserHistory((), (), ()), UserHistory((1, 2), (5, 4), ()), UserHistory((1,), (5,), ())]
+    ),
 )
 
 
@@ -42,6 +45,15 @@ def test_a_rating_that_the_condition_does_not_use_is_not_part_of_the_key():
     assert PairKey.for_pair(*key, Condition(), "{}", rating=1.0) == PairKey.for_pair(*key, Condition(), "{}")
     given_rating = Condition("given")
     assert PairKey.for_pair(*key, given_rating, "{}", rating=1) != PairKey.for_pair(*key, given_rating, "{}", rating=2)
+
+
+def test_the_order_of_a_history_and_its_unknown_items_are_not_part_of_the_key():
+    key = ("run", "u", "i", Condition(), "{}")
+    history = UserHistory((1, 2), (5, 4), ())
+    same = UserHistory((2, 0, 1), (4, 3, 5), ("unknown",))
+    assert PairKey.for_pair(*key, history=history) == PairKey.for_pair(*key, history=same)
+    for other in (None, UserHistory((), (), ()), UserHistory((1, 2), (4, 5), ())):
+        assert PairKey.for_pair(*key, history=history) != PairKey.for_pair(*key, history=other)
 
 
 @given(rows=st.dictionaries(KEYS, st.tuples(NAMES, st.integers(0, 9), st.booleans()), max_size=5))

@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gavamoe.cli.options import Context, Encoding, Feature, FieldSource, Json, Rating, Records, RunArgument, Verify
+from gavamoe.cli.options import (
+    Context,
+    Encoding,
+    Feature,
+    FieldSource,
+    History,
+    Json,
+    Rating,
+    Records,
+    RunArgument,
+    Verify,
+)
 
 if TYPE_CHECKING:
     from gavamoe.conditions import Condition
@@ -15,6 +26,7 @@ if TYPE_CHECKING:
     from gavamoe.pipeline.explain_file import Keep
 
 EXAMPLE = "Example: gavamoe explain runs/first --user u17 --item i4"
+GUEST = "guest"  # name in the result of a user who has a history and no name
 ORACLE = " (oracle: ground truth was in the prompt)"
 
 
@@ -24,6 +36,7 @@ def explain(
     item: Annotated[str | None, typer.Option(help="The item's name in the reviews.")] = None,
     pairs: Annotated[Path | None, typer.Option(help="Instead of one pair, a file with columns user, item.")] = None,
     out: Annotated[Path | None, typer.Option(help="Where to write with --pairs: .parquet, .jsonl or .csv.")] = None,
+    history: History = None,
     rating: Rating = FieldSource.predicted,
     feature: Feature = FieldSource.predicted,
     context: Context = None,
@@ -50,9 +63,10 @@ def explain(
     """Write why an item suits a user; users and items without training reviews are allowed."""
     from gavamoe.errors import InputError, printable
 
-    one, many = user is not None and item is not None, pairs is not None and out is not None
+    someone = user is not None or history is not None
+    one, many = someone and item is not None, pairs is not None and out is not None
     if one == many or (one and (pairs or out)) or (many and (user or item)):
-        raise InputError("explain takes either --user and --item, or --pairs and --out")
+        raise InputError("explain takes either --user and --item, or --pairs and --out; --history can stand for --user")
     if one and store is not None:
         raise InputError("--store is filled from a file of pairs: use --pairs and --out")
     if one and FieldSource.given in (rating, feature):
@@ -61,12 +75,14 @@ def explain(
     from gavamoe.conditions import Condition
     from gavamoe.explainer.explainer import EVIDENCE, Explainer
     from gavamoe.pipeline.explain_file import explain_file
+    from gavamoe.pipeline.history_file import read_history_file
 
     condition = Condition(rating.value, feature.value, context.value if context else None)
     explainer = Explainer.from_pretrained(run, verify=verify)
     decoding = explainer.decoding
     if candidates is not None:
         decoding = decoding.with_options(candidates=candidates)
+    rated = None if history is None else read_history_file(history, explainer.catalog, encoding, records, note)
     if pairs is not None and out is not None:
         keep = None if store is None else _open_keeper(store, run, condition, decoding)
         result = explain_file(
@@ -81,6 +97,7 @@ def explain(
             encoding=encoding,
             records=records,
             on_reading=lambda reading: note("; ".join(reading.describe())) if reading.describe() else None,
+            history=rated,
         )
         if json:
             emit_json(result)
@@ -88,11 +105,19 @@ def explain(
             oracle = ORACLE if condition.oracle else ""
             print(f"{result['n']:,} explanations in {out}{oracle}")
         return
-    assert user is not None and item is not None  # noqa: PT018 - checked above
+    assert item is not None  # checked above
     count = EVIDENCE if evidence is None else evidence
-    pair = [(user, item)]
-    explanation = explainer.explain_batch(pair, condition, experts=True, evidence=count, decoding=decoding)[0]
-    for name, kind, cold in ((user, "user", explanation.cold_user), (item, "item", explanation.cold_item)):
+    user, own = (user, None) if rated is None else rated.of_user(user)
+    explanation = explainer.explain_batch(
+        [(GUEST if user is None else user, item)],
+        condition,
+        experts=True,
+        evidence=count,
+        decoding=decoding,
+        histories=[own],
+    )[0]
+    unknown = explanation.user_source == "unknown"
+    for name, kind, cold in ((user, "user", unknown), (item, "item", explanation.cold_item)):
         if cold:
             note(f"gavamoe: {kind} '{name}' has no training review; explained as an unknown {kind}")
     if json:

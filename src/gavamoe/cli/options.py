@@ -41,6 +41,12 @@ Encoding = Annotated[
 Records = Annotated[
     str | None, typer.Option(metavar="PATH", help="Where JSON holds the list of records, such as data.reviews.")
 ]
+History = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Rated items to estimate the user from: columns item, rating; user for several users."
+    ),
+]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 Verify = Annotated[bool, typer.Option("--verify", help="Check the checksums of the run's large files too.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]

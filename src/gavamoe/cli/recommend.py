@@ -6,35 +6,48 @@ from typing import Annotated
 
 import typer
 
-from gavamoe.cli.options import Json, RunArgument, Verify
+from gavamoe.cli.options import Encoding, History, Json, Records, RunArgument, Verify
 
 EXAMPLE = "Example: gavamoe recommend runs/first --user u17 --top 5 --explain"
 
 
 def recommend(
     run: RunArgument,
-    user: Annotated[str, typer.Option(help="The user's name in the reviews.")],
+    user: Annotated[str | None, typer.Option(help="The user's name in the reviews.")] = None,
+    history: History = None,
     top: Annotated[int, typer.Option(min=1, help="How many items.")] = 10,
     explain: Annotated[bool, typer.Option("--explain", help="Write an explanation for each item.")] = False,
+    encoding: Encoding = None,
+    records: Records = None,
     verify: Verify = False,
     json: Json = False,
 ) -> None:
     """List the items a user has not reviewed with the highest predicted ratings."""
-    from gavamoe.cli.output import emit_json, table
     from gavamoe.errors import InputError
+
+    if user is None and history is None:
+        raise InputError("recommend needs --user, or --history with the user's ratings")
+    from gavamoe.cli.output import emit_json, note, table
+    from gavamoe.pipeline.history_file import read_history_file
     from gavamoe.preference.recommender import Recommender
 
     recommender = Recommender.from_pretrained(run, verify=verify)
-    if recommender.catalog.user_id(user) == 0:
+    own = None
+    if history is not None:
+        user, own = read_history_file(history, recommender.catalog, encoding, records, note).of_user(user)
+    elif recommender.catalog.user_id(user) == 0:
         raise InputError(
-            f"user '{user}' has no training review in {run}, so the user's taste is unknown; check the spelling"
+            f"user '{user}' has no training review in {run}, so the user's taste is unknown; check the spelling, or "
+            "state ratings of the user with --history FILE"
         )
-    rows = recommender.recommend(user, top).to_dicts()
+    rows = recommender.recommend(user, top, own).to_dicts()
     if explain:
         from gavamoe.explainer.explainer import Explainer
 
         explainer = Explainer.from_pretrained(run)
-        explanations = explainer.explain_batch([(user, row["item"]) for row in rows])
+        explanations = explainer.explain_batch(
+            [("" if user is None else user, row["item"]) for row in rows], histories=[own] * len(rows)
+        )
         rows = [{**row, "cluster": e.cluster, "text": e.text} for row, e in zip(rows, explanations, strict=True)]
     for row in rows:
         del row["item_id"]

@@ -151,7 +151,7 @@ class Explainer:
         explanations: list[Explanation] = []
 
         def explain(streamer: WordStreamer | None) -> None:
-            view, guest_ids = self._with_guests(None if history is None else [history])
+            view, guest_ids = self.with_guests(None if history is None else [history])
             explanations.extend(
                 view._explain(frame, condition, decoding, seed, True, evidence, guest_ids, streamer=streamer)
             )
@@ -201,14 +201,14 @@ class Explainer:
             DataError: A column that the condition needs is missing, or a history is invalid.
         """
         frame, decoding = pair_frame(pairs), (decoding or self.decoding).with_options(**options)
-        view, guest_ids = self._with_guests(histories)
+        view, guest_ids = self.with_guests(histories)
         settings = (frame, condition, decoding, seed, experts, evidence, guest_ids)
         if advance is not None:
             return view._explain(*settings, advance, readers=readers)
         with track("explanations", len(frame)) as own_bar:
             return view._explain(*settings, own_bar, readers=readers)
 
-    def _with_guests(self, histories: Sequence[History | None] | None) -> tuple[Explainer, np.ndarray | None]:
+    def with_guests(self, histories: Sequence[History | None] | None) -> tuple[Explainer, np.ndarray | None]:
         """Return an explainer that also has a user for each history, and the user's id for each pair (-1: none)."""
         if histories is None or all(history is None for history in histories):
             return self, None
@@ -270,7 +270,7 @@ class Explainer:
                 cluster=int(predicted.cluster[row]),
                 responsibilities=[float(gamma) for gamma in predicted.responsibilities[row]],
                 cold_user=not 1 <= pairs.user_id[row] <= self.catalog.n_users,
-                user_source=self._user_source(int(pairs.user_id[row])),
+                user_source=self.user_source(int(pairs.user_id[row])),
                 cold_item=bool(pairs.item_id[row] == 0),
                 finished=texts[row].finished,
                 feature=pairs.feature[row],
@@ -281,7 +281,8 @@ class Explainer:
             for row, (user, item) in enumerate(frame.select("user", "item").iter_rows())
         ]
 
-    def _user_source(self, user_id: int) -> UserSource:
+    def user_source(self, user_id: int) -> UserSource:
+        """Return where the embedding of a user id comes from; ids above those of the trained users are guests."""
         if user_id == 0:
             return "unknown"
         return "training" if user_id <= self.catalog.n_users else "history"

@@ -50,7 +50,9 @@ class GavamoeForCausalLM(GavamoePreTrainedModel, GenerationMixin):
         """Build the model around `base`, whose FFNs are replaced in place, or all new without one."""
         super().__init__(config)
         self.routing = RoutingState()
-        self.lm = AutoModelForCausalLM.from_config(config.text_config) if base is None else base
+        self.lm = (
+            AutoModelForCausalLM.from_config(config.text_config, trust_remote_code=False) if base is None else base
+        )
         hidden = config.text_config.get_text_config().hidden_size
         with torch.device(self.lm.device):
             self.user_token = SoftToken(config.users + 1, config.side_width, hidden, config.dropout)

@@ -19,8 +19,9 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from gavamoe.errors import ConfigError
 from gavamoe.files import reading, write_json
 from gavamoe.language.prompt import PromptFields, Quotation
+from gavamoe.run import PROMPT_TEMPLATE
 
-FILE, SETTINGS = "prompt.jinja", "prompt.json"
+FILE, SETTINGS = PROMPT_TEMPLATE, "prompt.json"
 SUFFIX = ".jinja"
 
 

@@ -27,6 +27,7 @@ from gavamoe.explainer.explainer import Explainer
 from gavamoe.explainer.explanation import Explanation
 from gavamoe.files import sha256_of_file, staged_file, write_json
 from gavamoe.language.decoding_config import DecodingConfig
+from gavamoe.pipeline.history_file import Histories, HistoryFile
 from gavamoe.pipeline.pairs_file import read_pairs
 from gavamoe.progress import track
 
@@ -34,8 +35,8 @@ WINDOW = 8192  # pairs per part: an interruption loses at most this many
 PLAN = "plan.json"  # inputs and settings of the unfinished work
 EVIDENCE_KEPT = 3  # sentences in a store, as many as the service shows unless a request says otherwise
 
-# Takes the pairs of a window, their explanations, and how many sentences of evidence were requested for each.
-Keep = Callable[[pl.DataFrame, Sequence[Explanation], int], None]
+# Takes the pairs of a window, their explanations, how many sentences were requested for each, and the histories.
+Keep = Callable[[pl.DataFrame, Sequence[Explanation], int, Histories], None]
 
 
 def explain_file(
@@ -51,6 +52,7 @@ def explain_file(
     encoding: str | None = None,
     records: str | None = None,
     on_reading: Callable[[Reading], None] | None = None,
+    history: HistoryFile | None = None,
 ) -> dict[str, Any]:
     """Explain the pairs of a file and write one row per pair, in their order, to `out`.
 
@@ -65,12 +67,13 @@ def explain_file(
         decoding: how texts are decoded; None for the run's own configuration.
         keep: receives every window before it counts as finished, for example to fill a store.
         encoding, records, on_reading: how `pairs` is read; see `read_pairs`.
+        history: rated items of users; a user who has some is estimated from them, others are looked up in the run.
 
     Returns:
         n, out and conditions, as `gavamoe explain --pairs --json` prints them.
 
     Raises:
-        DataError: the pairs are invalid.
+        DataError: the pairs are invalid, or the file of histories does not say whose they are.
         RunError: there is unfinished work for `out` and `resume` is False, or it had other inputs or settings.
     """
     check_suffix(out)
@@ -87,7 +90,9 @@ def explain_file(
         "decoding": decoding.to_generation_config().to_diff_dict(),
         "window": window,
         "evidence": evidence,
+        "history": None if history is None else history.sha256,
     }
+    histories = None if history is None else history.of_pairs(table["user"])
     parts = FinishedWindows(out.with_name(f".{out.name}.parts"))
     parts.open(json.loads(json.dumps(plan)), resume)
     starts = range(0, len(table), window)
@@ -98,9 +103,12 @@ def explain_file(
                 advance(len(rows), "")
             else:
                 found = evidence if keep is None else max(evidence, EVIDENCE_KEPT)
-                explained = explainer.explain_batch(rows, condition, evidence=found, advance=advance, decoding=decoding)
+                rated = None if histories is None else histories[start : start + window]
+                explained = explainer.explain_batch(
+                    rows, condition, evidence=found, advance=advance, decoding=decoding, histories=rated
+                )
                 if keep is not None:
-                    keep(rows, explained, found)
+                    keep(rows, explained, found, rated)
                     explained = [replace(each, evidence=each.evidence[:evidence]) for each in explained]
                 parts.write(number, _frame(explained, bool(evidence)))
     texts = parts.scan(len(starts))

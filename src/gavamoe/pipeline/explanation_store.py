@@ -42,6 +42,8 @@ from gavamoe.conditions import Condition
 from gavamoe.errors import InputError, RunError
 from gavamoe.explainer.explanation import Explanation
 from gavamoe.language.decoding_config import DecodingConfig
+from gavamoe.pipeline.history_file import Histories
+from gavamoe.preference.history import UserHistory
 
 StoreError = SQLAlchemyError  # what reading and writing may raise
 
@@ -113,7 +115,7 @@ class PairKey:
         seed: int = 0,
         rating: float | None = None,
         feature: str | None = None,
-        history: Any = None,
+        history: UserHistory | None = None,
     ) -> PairKey:
         """Return the key of a pair; rating and feature count only where the condition says `given`.
 
@@ -126,7 +128,7 @@ class PairKey:
             seed: of sampling.
             rating: the given rating.
             feature: the given feature.
-            history: the history given with the request, as JSON values; None without one.
+            history: the history given with the request; None without one. Order and unknown items do not count.
         """
         stated: dict[str, Any] = {"rating": condition.rating, "feature": condition.feature}
         if condition.context is not None:
@@ -135,7 +137,8 @@ class PairKey:
             stated["given_rating"] = None if rating is None else float(rating)
         if condition.feature == "given":
             stated["given_feature"] = feature
-        return cls(run, user, item, _json(stated), decoding, seed, _sha256(_json(history)) if history else "")
+        rated = "" if history is None else _sha256(_json(history.rated))
+        return cls(run, user, item, _json(stated), decoding, seed, rated)
 
     def digest(self) -> str:
         """Return a SHA-256 of the key, in hex."""
@@ -285,7 +288,7 @@ def open_store(url: str) -> ExplanationStore:
 
 def keep_in_store(
     store: ExplanationStore, run: str, condition: Condition, decoding: DecodingConfig
-) -> Callable[[pl.DataFrame, Sequence[Explanation], int], None]:
+) -> Callable[[pl.DataFrame, Sequence[Explanation], int, Histories], None]:
     """Return a function that writes the explanations of a frame of pairs to a store.
 
     Args:
@@ -296,7 +299,9 @@ def keep_in_store(
     """
     described = describe_decoding(decoding)
 
-    def keep(pairs: pl.DataFrame, explanations: Sequence[Explanation], evidence: int) -> None:
+    def keep(
+        pairs: pl.DataFrame, explanations: Sequence[Explanation], evidence: int, histories: Histories = None
+    ) -> None:
         given = {
             name: pairs[name].to_list() if source == "given" else [None] * len(pairs)
             for name, source in (("rating", condition.rating), ("feature", condition.feature))
@@ -311,6 +316,7 @@ def keep_in_store(
                     described,
                     rating=given["rating"][row],
                     feature=given["feature"][row],
+                    history=None if histories is None else histories[row],
                 ),
                 StoredExplanation(each.to_dict(), evidence, each.experts is not None),
             )

@@ -48,13 +48,13 @@ def read_pairs(
     """
     rows = open_rows(path, BadLines(), encoding=encoding, records=records)
     given = [name for name in ("rating", "feature") if getattr(condition, name) == "given"]
-    sources = _sources(rows.columns, ["user", "item", *given], prepared or {})
+    sources = source_columns(rows.columns, ["user", "item", *given], prepared or {})
     for name in ("user", "item", *given):
         if name not in sources:
             why = f", as --{name} given needs it; choose predicted or none" if name in given else ""
             raise DataError(f"{path} has no column {name}{why}; found {', '.join(rows.columns)}")
     wanted = ["user", "item", *given]
-    pairs = pl.concat([pl.DataFrame(schema=dict.fromkeys([*wanted, LINE], pl.String)), *_batches(rows, sources)])
+    pairs = pl.concat([pl.DataFrame(schema=dict.fromkeys([*wanted, LINE], pl.String)), *name_batches(rows, sources)])
     if pairs.is_empty():
         raise DataError(f"{path} has no pairs")
     if on_reading:
@@ -82,7 +82,7 @@ def _check_ratings(rating: pl.Series, scale: RatingScale, path: Path) -> None:
         raise DataError(f"{path}, {error}, the scale this run was trained on") from None
 
 
-def _sources(found: list[str], wanted: list[str], prepared: Mapping[str, str]) -> dict[str, str]:
+def source_columns(found: list[str], wanted: list[str], prepared: Mapping[str, str]) -> dict[str, str]:
     """Return the source column of each wanted column that the file has."""
     sources: dict[str, str] = {}
     for name in wanted:
@@ -94,10 +94,10 @@ def _sources(found: list[str], wanted: list[str], prepared: Mapping[str, str]) -
     return sources
 
 
-def _batches(rows: RowReader, sources: Mapping[str, str]) -> Iterator[pl.DataFrame]:
+def name_batches(rows: RowReader, sources: Mapping[str, str]) -> Iterator[pl.DataFrame]:
     """Yield the wanted columns and the line numbers as strings; a blank user or item is null."""
     for batch in rows.batches(list(dict.fromkeys(sources.values()))):
         # Names are stripped and composed as in `prepare`, so that they match.
         columns = {name: plain_name(batch[source]) for name, source in sources.items()}
-        names = pl.DataFrame({**columns, LINE: batch[LINE].cast(pl.String)})
-        yield names.with_columns(pl.col("user", "item").replace("", None))
+        found = pl.DataFrame({**columns, LINE: batch[LINE].cast(pl.String)})
+        yield found.with_columns(pl.col(name).replace("", None) for name in ("user", "item") if name in columns)

@@ -10,11 +10,10 @@ import numpy as np
 import polars as pl
 
 from gavamoe.data.catalog import Catalog
+from gavamoe.data.readers.reading import printable
 from gavamoe.errors import DataError
 from gavamoe.preference.fold_in import UserEstimate, infer_user
 from gavamoe.preference.model import PreferenceModel
-
-History = Sequence[Mapping[str, Any]]  # entries with the keys item and rating; other keys are ignored
 
 
 @dataclass(frozen=True)
@@ -32,36 +31,54 @@ class UserHistory:
     ignored: tuple[str, ...]
 
     @classmethod
-    def from_entries(cls, entries: History, catalog: Catalog) -> UserHistory:
+    def from_entries(cls, entries: Sequence[Mapping[str, Any]], catalog: Catalog) -> UserHistory:
         """Read entries with an item and a rating on the scale of the data source.
 
         Raises:
             DataError: an entry lacks an item or a rating, a rating is off the scale, or the run knows none of the
                 items; the message names the entry.
         """
-        names, levels = [], []
+        names: list[str] = []
+        ratings: list[float] = []
+        low, high = catalog.scale.bounds
         for number, entry in enumerate(entries, start=1):
             if entry.get("item") in (None, ""):
                 raise DataError(f"history, entry {number}: no item")
             name, rating = str(entry["item"]), _number(entry.get("rating"))
+            place = f"history, entry {number} (item '{printable(name)}')"
             if rating is None:
-                raise DataError(f"history, entry {number} (item '{name}'): no rating that is a number")
-            low, high = catalog.scale.values[0], catalog.scale.values[-1]
+                raise DataError(f"{place}: no rating that is a number")
             if not low <= rating <= high:
-                raise DataError(
-                    f"history, entry {number} (item '{name}'): rating {rating:g} is off the scale {catalog.scale}"
-                )
+                raise DataError(f"{place}: rating {rating:g} is off the scale {catalog.scale}")
             names.append(name)
-            levels.append(int(catalog.scale.to_level(pl.Series([rating]))[0]))
+            ratings.append(rating)
+        levels = catalog.scale.to_level(pl.Series(ratings, dtype=pl.Float64)).to_list()
         item_ids = tuple(catalog.item_id(name) for name in names)
         if names and not any(item_ids):
-            raise DataError(f"none of the {len(names)} items of the history has a training review; check the spelling")
+            raise DataError(f"history: none of its {len(names)} items has a training review; check the spelling")
         ignored = tuple(name for name, item in zip(names, item_ids, strict=True) if item == 0)
         return cls(item_ids, tuple(levels), ignored)
+
+    @property
+    def rated(self) -> tuple[tuple[int, int], ...]:
+        """What the estimate depends on: id and level of the known items, in an order of their own."""
+        return tuple(sorted(pair for pair in zip(self.item_ids, self.levels, strict=True) if pair[0]))
 
     def estimate(self, preference: PreferenceModel) -> UserEstimate:
         """Estimate the user from the ratings."""
         return infer_user(preference, self.item_ids, self.levels)
+
+
+History = Sequence[Mapping[str, Any]] | UserHistory  # entries with the keys item and rating, or what was read of them
+
+
+def read_history(history: History, catalog: Catalog) -> UserHistory:
+    """Read a history, unless it has been read.
+
+    Raises:
+        DataError: an entry is invalid (`UserHistory.from_entries`).
+    """
+    return history if isinstance(history, UserHistory) else UserHistory.from_entries(history, catalog)
 
 
 def estimate_guests(
@@ -84,9 +101,8 @@ def estimate_guests(
     for row, entries in enumerate(histories):
         if entries is None:
             continue
-        history = UserHistory.from_entries(entries, catalog)
-        rated = ((item, level) for item, level in zip(history.item_ids, history.levels, strict=True) if item)
-        key = tuple(sorted(rated))
+        history = read_history(entries, catalog)
+        key = history.rated
         if key and key not in number:
             number[key] = len(number)
             estimates.append(history.estimate(preference))

@@ -18,7 +18,7 @@ from gavamoe.distributed import default_device
 from gavamoe.errors import InputError, RunError
 from gavamoe.files import reading
 from gavamoe.preference.fold_in import with_guests
-from gavamoe.preference.history import History, UserHistory
+from gavamoe.preference.history import History, read_history
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.run import CATALOG_FILES, PREFERENCE_FILES, RunDirectory
 
@@ -93,7 +93,7 @@ class Recommender:
         model, user_id = self.preference, 0 if user is None else self.catalog.user_id(user)
         seen = self.catalog.seen(user_id)
         if history is not None:
-            rated = UserHistory.from_entries(history, self.catalog)
+            rated = read_history(history, self.catalog)
             model, user_id = with_guests(model, [rated.estimate(model)]), model.users + 1
             seen = np.array(rated.item_ids, dtype=np.int64)
         candidates = np.setdiff1d(np.arange(1, self.catalog.n_items + 1), seen)

@@ -18,14 +18,15 @@ from typing import Any
 import polars as pl
 
 from gavamoe.conditions import Condition
-from gavamoe.errors import ConfigError, InputError
+from gavamoe.errors import ConfigError, DataError, InputError
 from gavamoe.explainer.streaming import TextReader
 from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.pipeline.explanation_store import PairKey, StoredExplanation, describe_decoding
-from gavamoe.service.generation import PairWork, TokensWork, pairs_frame, takes_histories
+from gavamoe.preference.history import UserHistory
+from gavamoe.service.generation import PairWork, TokensWork, pairs_frame
 from gavamoe.service.guarded_store import GuardedStore
 from gavamoe.service.metrics import Metrics
-from gavamoe.service.schemas import ConditionModel, Decoding, ExplainRequest, Pair
+from gavamoe.service.schemas import ConditionModel, Decoding, ExplainRequest, HistoryEntry, Pair
 from gavamoe.service.served_run import ServedRun
 from gavamoe.service.template import explain_by_template
 from gavamoe.service.worker import Job, QueueFullError, Worker
@@ -76,15 +77,19 @@ class Answers:
         """Check a request against the run and return its pairs ready to be explained.
 
         Raises:
-            RefusedError: A rating or feature that the condition needs is missing or impossible, or the run cannot use a
-                history.
+            RefusedError: A rating or feature that the condition needs is missing or impossible, or a history is
+                invalid.
         """
         decoding = _decoding(run.explainer.decoding, request.decoding, streamed)
         described = run.default_decoding if decoding is run.explainer.decoding else describe_decoding(decoding)
-        return [
-            self._plan_pair(run, request, pair, number, decoding, described)
-            for number, pair in enumerate(request.pairs)
-        ]
+        read: dict[int, UserHistory | None] = {}  # by identity: pairs of a recommendation share one history
+        plans = []
+        for number, pair in enumerate(request.pairs):
+            if id(pair.history) not in read:
+                read[id(pair.history)] = check_history(run, pair.history, f"pairs.{number}.history")
+            history = read[id(pair.history)]
+            plans.append(self._plan_pair(run, request, pair, number, decoding, described, history))
+        return plans
 
     def _plan_pair(
         self,
@@ -94,9 +99,8 @@ class Answers:
         number: int,
         decoding: DecodingConfig,
         described: str,
+        history: UserHistory | None,
     ) -> PairPlan:
-        if pair.history is not None and not takes_histories(run.explainer):
-            raise RefusedError(501, f"pairs.{number}.history: this version cannot use a history yet; leave it out")
         condition = _condition(request.condition, pair, number)
         try:
             condition.with_context(run.explainer.context.most_context)
@@ -104,7 +108,6 @@ class Answers:
             raise RefusedError(422, f"condition.context: {error}") from None
         if condition.rating == "given":
             _check_rating(run, pair.rating, f"pairs.{number}.rating")
-        history = None if pair.history is None else [entry.model_dump() for entry in pair.history]
         work = PairWork(
             run=run,
             user=pair.user,
@@ -140,7 +143,7 @@ class Answers:
         sources = {digest: ("store", stored) for digest, stored in known.items()}
         sources |= {digest: ("model", job.future.result()) for digest, job in jobs.items() if job in complete}
         sources |= {digest: ("template", stored) for digest, stored in templates.items()}
-        return self._answers(plans, sources)
+        return await self._answers(plans, sources)
 
     async def stream(self, run: ServedRun, request: ExplainRequest) -> Events:
         """Return an iterator over the events of one pair: words, then the explanation or an error; None is a ping.
@@ -263,31 +266,35 @@ class Answers:
         for plan in plans:
             work = plan.work
             frame = pairs_frame([work], work.condition)
-            (answer,) = explain_by_template(work.run.explainer, frame, work.condition, work.evidence)
+            explainer, histories = work.run.explainer, [work.history]
+            (answer,) = explain_by_template(explainer, frame, work.condition, work.evidence, histories)
             templates[plan.digest] = StoredExplanation(answer, work.evidence, False)
         return templates
 
-    def _answers(
+    async def _answers(
         self, plans: Sequence[PairPlan], sources: dict[str, tuple[str, StoredExplanation]]
     ) -> list[dict[str, Any]]:
         """Return explanations as the API answers them, with as much evidence and experts as each pair asked for."""
         run = plans[0].work.run
         answers = []
         for plan in plans:
+            work = plan.work
+            if work.history is None:
+                details = run.pair_details(work.user, work.item)
+            else:  # the estimate may take a while
+                details = await asyncio.to_thread(run.guest_details, work.history, work.item)
             source, stored = sources[plan.digest]
             self.metrics.explanations.labels(source).inc()
-            answer = {**stored.explanation, **run.pair_details(plan.work.user, plan.work.item), "source": source}
-            answer["evidence"] = answer["evidence"][: plan.work.evidence]
-            answer["experts"] = answer["experts"] if plan.work.experts else None
-            if plan.work.history is not None:  # the details are those of the unknown user
-                answer |= {"rating_distribution": None, "map": None}
+            answer = {**stored.explanation, **details, "source": source}
+            answer["evidence"] = answer["evidence"][: work.evidence]
+            answer["experts"] = answer["experts"] if work.experts else None
             answers.append(answer)
         return answers
 
     async def _stream_known(self, plan: PairPlan, stored: StoredExplanation) -> Events:
         for number, word in enumerate(stored.explanation["text"].split(" ")):
             yield "word", {"text": f" {word}" if number else word}
-        (answer,) = self._answers([plan], {plan.digest: ("store", stored)})
+        (answer,) = await self._answers([plan], {plan.digest: ("store", stored)})
         yield "explanation", answer
 
     async def _stream_job(
@@ -320,7 +327,7 @@ class Answers:
             except RefusedError as error:
                 yield "error", {"error": error.line}
                 return
-            (answer,) = self._answers([plan], {plan.digest: ("model", stored)})
+            (answer,) = await self._answers([plan], {plan.digest: ("model", stored)})
             yield "explanation", answer
         finally:
             if in_time and not job.future.done():
@@ -333,7 +340,7 @@ class Answers:
         if request.fallback is None:
             return "error", {"error": missed.line}
         templates = await asyncio.to_thread(self._templates, [plan])
-        (answer,) = self._answers([plan], {plan.digest: ("template", templates[plan.digest])})
+        (answer,) = await self._answers([plan], {plan.digest: ("template", templates[plan.digest])})
         return "explanation", answer
 
 
@@ -381,6 +388,20 @@ def _condition(asked: ConditionModel | None, pair: Pair, number: int) -> Conditi
                 422, f"pairs.{number}.{name}: the condition {name}=given needs a value; choose predicted or none"
             )
     return Condition(rating, feature, asked.context if asked else None)
+
+
+def check_history(run: ServedRun, entries: Sequence[HistoryEntry] | None, where: str) -> UserHistory | None:
+    """Read a history of a request before its work is queued, so that an invalid one fails nobody else's work.
+
+    Raises:
+        RefusedError: The history is invalid.
+    """
+    if entries is None:
+        return None
+    try:
+        return UserHistory.from_entries([{"item": each.item, "rating": each.rating} for each in entries], run.catalog)
+    except DataError as error:
+        raise RefusedError(422, f"{where}: {str(error).removeprefix('history').lstrip(',: ')}") from None
 
 
 def _check_rating(run: ServedRun, rating: float | None, where: str) -> None:

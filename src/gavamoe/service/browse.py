@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gavamoe.preference.history import UserHistory
 from gavamoe.service.served_run import ServedRun
 
 HISTORY = 500  # ratings shown of a user
@@ -84,15 +85,17 @@ def about_item(run: ServedRun, item: str) -> dict[str, Any]:
     }
 
 
-def recommend(run: ServedRun, user: str, top: int) -> tuple[list[dict[str, Any]], str | None]:
+def recommend(
+    run: ServedRun, user: str, top: int, history: UserHistory | None = None
+) -> tuple[list[dict[str, Any]], str | None]:
     """Return items for a user, best first, and a note if there are fewer than requested.
 
-    An unknown user gets popular items; each says why.
+    A history counts instead of the name. An unknown user without one gets popular items; each says why.
     """
-    if run.catalog.user_id(user) == 0:
+    if history is None and run.catalog.user_id(user) == 0:
         items = popular_items(run, top)
     else:
-        rows = run.recommender.recommend(user, top)
+        rows = run.recommender.recommend(user, top, history)
         items = rows.select("item", "title", "rating").to_dicts()
     note = None
     if len(items) < top:

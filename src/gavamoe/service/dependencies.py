@@ -21,7 +21,6 @@ MEANINGS = {
     422: "A value is missing or impossible.",
     429: "The queue is full; Retry-After says when to try again.",
     500: "A fault of the service.",
-    501: "This version cannot do it yet.",
     503: "The worker or the store is not available.",
     504: "The deadline passed.",
 }

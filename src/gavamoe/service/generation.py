@@ -14,6 +14,7 @@ from gavamoe.explainer.explanation import Explanation
 from gavamoe.explainer.streaming import TextReader
 from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.pipeline.explanation_store import StoredExplanation
+from gavamoe.preference.history import UserHistory
 from gavamoe.service.served_run import ServedRun
 from gavamoe.service.worker import Job
 
@@ -34,7 +35,7 @@ class PairWork:
         reader: follows the text.
         rating: the given rating.
         feature: the given feature.
-        history: reviews by an unknown user, as JSON values.
+        history: rated items from which the user is estimated; None to look the user up.
     """
 
     run: ServedRun
@@ -48,11 +49,11 @@ class PairWork:
     reader: TextReader
     rating: float | None = None
     feature: str | None = None
-    history: list[dict[str, Any]] | None = None
+    history: UserHistory | None = None
 
     def job(self) -> Job:
         """Return the job of the pair; pairs with the same run, condition, decoding and seed share batches."""
-        group = ("explain", id(self.run), self.condition, self.decoding, self.seed, self.history is not None)
+        group = ("explain", id(self.run), self.condition, self.decoding, self.seed)
         return Job(group, self, abandoned=self.reader.abandoned)
 
 
@@ -94,11 +95,6 @@ def pairs_frame(works: Sequence[Any], condition: Condition) -> pl.DataFrame:
     return pl.DataFrame(columns)
 
 
-def takes_histories(explainer: Explainer) -> bool:
-    """Return whether `call_model` can infer the taste of an unknown user from a history."""
-    return False
-
-
 def call_model(explainer: Explainer, works: Sequence[PairWork]) -> list[Explanation]:
     """Explain the pairs of one group. This is the only place where the service calls the model for texts."""
     first = works[0]
@@ -111,6 +107,7 @@ def call_model(explainer: Explainer, works: Sequence[PairWork]) -> list[Explanat
         advance=lambda steps, text: None,
         decoding=first.decoding,
         readers=[work.reader for work in works],
+        histories=[work.history for work in works],
     )
 
 

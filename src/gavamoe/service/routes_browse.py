@@ -9,7 +9,6 @@ from fastapi import APIRouter, Path, Query
 from gavamoe.service.answers import RefusedError
 from gavamoe.service.browse import about_item, about_user, find_items, find_users
 from gavamoe.service.dependencies import ERRORS, RunNow
-from gavamoe.service.generation import takes_histories
 from gavamoe.service.latent_map import DECIMALS
 from gavamoe.service.schemas import (
     LONGEST_NAME,
@@ -37,7 +36,7 @@ NameInPath = Annotated[Name, Path()]
 @browse.get("/run", response_model=RunAnswer)
 def run(run: RunNow) -> Any:
     """Return what is served."""
-    return {**run.about(), "history": run.stage_2 is not None and takes_histories(run.stage_2)}
+    return run.about()
 
 
 @browse.get("/users", response_model=UsersAnswer)

@@ -12,10 +12,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from gavamoe.service.answers import RefusedError
+from gavamoe.service.answers import RefusedError, check_history
 from gavamoe.service.browse import recommend
 from gavamoe.service.dependencies import ERRORS, RunNow, ServiceNow, client_gone, run_now, service_now
-from gavamoe.service.generation import TokensWork, takes_histories
+from gavamoe.service.generation import TokensWork
 from gavamoe.service.guarded_store import StoreUnavailableError
 from gavamoe.service.schemas import (
     ExpertsAnswer,
@@ -105,27 +105,26 @@ async def experts(request: Request, body: ExpertsRequest, service: ServiceNow, r
 async def recommendations(request: Request, body: RecommendRequest, service: ServiceNow, run: RunNow) -> Response:
     """Recommend the items with the best predicted rating among those that the user has not reviewed.
 
-    An unknown user gets the items with the best mean rating among the most reviewed, and each says why.
+    With a history, the user is estimated from it, and its items are left out. Without one, an unknown user gets the
+    items with the best mean rating among the most reviewed, and each says why.
     """
-    if body.history is not None and (run.stage_2 is None or not takes_histories(run.stage_2)):
-        raise RefusedError(501, "history: this version cannot use a history yet; state a user instead")
     if body.explain:
         run.require_texts()
-    user = body.user or ""
-    items, note = await run_in_threadpool(recommend, run, user, body.top)
+    history = check_history(run, body.history, "history")
+    items, note = await run_in_threadpool(recommend, run, body.user or "", body.top, history)
     if body.explain and items:
-        await _explain_items(request, service, run, user, items)
+        await _explain_items(request, service, run, body, items)
     return _json({"user": body.user, "items": items, "note": note, "run": run.id})
 
 
 async def _explain_items(
-    request: Request, service: ServiceNow, run: RunNow, user: str, items: list[dict[str, Any]]
+    request: Request, service: ServiceNow, run: RunNow, body: RecommendRequest, items: list[dict[str, Any]]
 ) -> None:
     """Add cluster and text to recommended items."""
     step = service.settings.pairs_per_request
     for start in range(0, len(items), step):
         part = items[start : start + step]
-        pairs = [Pair.model_construct(user=user, item=row["item"]) for row in part]
+        pairs = [Pair.model_construct(user=body.user or "", item=row["item"], history=body.history) for row in part]
         wanted = ExplainRequest.model_construct(pairs=pairs, evidence=0)
         explanations = await service.answers.explain(run, wanted, client_gone(request))
         for row, explanation in zip(part, explanations, strict=True):

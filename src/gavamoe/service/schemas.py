@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from gavamoe.conditions import Context, Source
+from gavamoe.explainer.explanation import UserSource
 
 LONGEST_NAME = 256  # characters of the name of a user or item
 LONGEST_TEXT = 4_000  # characters of a text or comment
@@ -43,7 +44,7 @@ class Strict(BaseModel):
 
 
 class HistoryEntry(Strict):
-    """A review by a user that the run does not know."""
+    """A rated item of a user that the run does not know; the text is not used."""
 
     item: Name
     rating: Rating
@@ -58,7 +59,7 @@ class Pair(Strict):
     rating: Rating | None = None
     feature: Feature | None = None
     history: Annotated[list[HistoryEntry], Field(min_length=1, max_length=LONGEST_HISTORY)] | None = Field(
-        default=None, description="Reviews of an unknown user, from which the user's taste is inferred."
+        default=None, description="Rated items, from which the user is estimated instead of looked up by name."
     )
 
 
@@ -115,7 +116,7 @@ class ExpertsRequest(Strict):
 
 
 class RecommendRequest(Strict):
-    """Who is to be given recommendations: a user, or a history."""
+    """Who is to be given recommendations: a user, or a history, which counts if both are stated."""
 
     user: Name | None = None
     history: Annotated[list[HistoryEntry], Field(min_length=1, max_length=LONGEST_HISTORY)] | None = None
@@ -180,6 +181,7 @@ class ExplanationAnswer(BaseModel):
     cluster: int
     responsibilities: list[float]
     cold_user: bool
+    user_source: UserSource
     cold_item: bool
     finished: bool
     feature: str | None
@@ -257,7 +259,6 @@ class RunAnswer(BaseModel):
     scale: list[float]
     conditions: dict[str, Any]
     features: list[str]
-    history: bool = Field(description="Whether requests may hold a history.")
 
 
 class UserMatch(BaseModel):

@@ -20,6 +20,9 @@ from gavamoe.data.catalog import Catalog
 from gavamoe.errors import RunError
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.pipeline.explanation_store import describe_decoding
+from gavamoe.preference.fold_in import with_guests
+from gavamoe.preference.history import UserHistory
+from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.recommender import Recommender
 from gavamoe.run import RunDirectory
 from gavamoe.service.clusters import NO_SENTENCES, describe_clusters, training_pairs
@@ -67,6 +70,7 @@ class ServedRun:
     users: PrefixIndex
     items: PrefixIndex
     _details: OrderedDict[tuple[int, int], dict[str, Any]] = field(default_factory=OrderedDict)
+    _guest: list[tuple[Any, PreferenceModel]] = field(default_factory=list)
 
     @classmethod
     def load(cls, path: Path) -> ServedRun:
@@ -169,9 +173,26 @@ class ServedRun:
                 self._details.popitem(last=False)
         return details
 
+    def guest_details(self, history: UserHistory, item: str) -> dict[str, Any]:
+        """Return the rating distribution and the place on the map of an item for a user estimated from a history."""
+        user, item_id = torch.tensor([self.catalog.n_users + 1]), torch.tensor([self.catalog.item_id(item)])
+        with torch.inference_mode():
+            return self._details_at(self._with_guest(history).latent(user, item_id))
+
+    def _with_guest(self, history: UserHistory) -> PreferenceModel:
+        """Return stage 1 with the user; the last one is kept, as a request often has many items for one history."""
+        last = self._guest[-1] if self._guest else None
+        if last is None or last[0] != history.rated:
+            preference = self.recommender.preference
+            last = (history.rated, with_guests(preference, [history.estimate(preference)]))
+            self._guest[:] = [last]
+        return last[1]
+
     def _compute_details(self, user_id: int, item_id: int) -> dict[str, Any]:
         users_UD, items_ID = self._latent_means
-        mu_1D = torch.cat([users_UD[user_id], items_ID[item_id]])[None]
+        return self._details_at(torch.cat([users_UD[user_id], items_ID[item_id]])[None])
+
+    def _details_at(self, mu_1D: torch.Tensor) -> dict[str, Any]:
         with torch.inference_mode():
             p_R = self.recommender.preference.decoder(mu_1D).softmax(-1)[0].tolist()
         scale = self.catalog.scale.values

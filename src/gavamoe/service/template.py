@@ -5,6 +5,7 @@ A request may ask for it in case its deadline passes. It is marked with `"source
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,12 +14,13 @@ import polars as pl
 from gavamoe.conditions import Condition
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.features.predictor import BACKGROUND_WEIGHT
+from gavamoe.preference.history import History
 
 FEATURES = 3
 
 
 def explain_by_template(
-    explainer: Explainer, frame: pl.DataFrame, condition: Condition, evidence: int
+    explainer: Explainer, frame: pl.DataFrame, condition: Condition, evidence: int, histories: Sequence[History | None]
 ) -> list[dict[str, Any]]:
     """Return explanations of pairs in the form of `Explanation.to_dict`, in the order of the pairs.
 
@@ -27,8 +29,10 @@ def explain_by_template(
         frame: columns user and item; rating and feature where the condition says `given`.
         condition: where rating and feature come from.
         evidence: sentences by other users for each pair.
+        histories: one for each pair, as in `Explainer.explain_batch`.
     """
-    pairs, predicted = explainer.context.build(frame, condition)
+    explainer, guest_ids = explainer.with_guests(histories)
+    pairs, predicted = explainer.context.build(frame, condition, guest_ids)
     ratings = explainer.catalog.scale.to_rating(predicted.level)
     best = explainer.context.best_evidence(pairs, predicted, evidence)
     low, high = explainer.catalog.scale.bounds
@@ -48,7 +52,8 @@ def explain_by_template(
                 "rating": float(ratings[row]),
                 "cluster": int(predicted.cluster[row]),
                 "responsibilities": [float(gamma) for gamma in predicted.responsibilities[row]],
-                "cold_user": bool(pairs.user_id[row] == 0),
+                "cold_user": explainer.user_source(int(pairs.user_id[row])) != "training",
+                "user_source": explainer.user_source(int(pairs.user_id[row])),
                 "cold_item": bool(pairs.item_id[row] == 0),
                 "finished": True,
                 "feature": stated,

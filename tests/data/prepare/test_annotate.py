@@ -23,6 +23,7 @@ def test_damaged_extractor_in_a_card_is_a_data_error(
     card = json.loads((tmp_path / "out" / "card.json").read_text())
     card["features"]["extractor"] = {"opinions": 3, **damaged}
     (tmp_path / "out" / "card.json").write_text(json.dumps(card))
+    (tmp_path / "out" / "manifest.json").unlink()  # which would name the changed file
     with pytest.raises(DataError, match=r"extractor is damaged .*run `gavamoe prepare` again"):
         _ = ReviewDataset.load(tmp_path / "out").catalog
 
