@@ -6,6 +6,8 @@ import json
 
 import polars as pl
 import pytest
+from helpers.browser import Page, chromium, find_chromium
+from helpers.serving import quoted, served_run
 from helpers.worlds import TINY
 
 from gavamoe.config import parse_config
@@ -49,7 +51,25 @@ def test_a_language_goes_from_reviews_to_a_report(tmp_path, language, capsys):
     user, item = explainer.catalog.user_names[1], explainer.catalog.item_names[1]
     pieces = list(explainer.stream(user, item))
     assert len(pieces) > 2  # words come before the end, with and without blanks
-    assert "".join(pieces) == explainer.explain(user, item, candidates=1).text
+    text = explainer.explain(user, item, candidates=1).text
+    assert "".join(pieces) == text
+    if find_chromium() is not None:
+        check_page(run, user, item, text, right_to_left=language == "ar", profile=tmp_path / "browser")
+
+
+def check_page(run, user, item, text, right_to_left, profile):
+    """Check that the page shows the text of a pair, in the direction of its language."""
+    with served_run(run, "--store", "none") as url, chromium(profile) as driver:
+        page = Page(driver, url)
+        page.open(f"#/explain?user={quoted(user)}&item={quoted(item)}")
+        page.wait(".word")
+        assert "".join(page.texts(".words")[0].split()) == "".join(text.split())
+        places = page.js("""
+            const boxes = [...document.querySelectorAll(".word")].map((word) => word.getBoundingClientRect());
+            return boxes.filter((box) => box.top === boxes[0].top).slice(0, 2).map((box) => box.left);
+        """)
+        # A Chinese text has no blanks, so the page may show it as one word.
+        assert (places != sorted(places)) == right_to_left
 
 
 @pytest.mark.slow
