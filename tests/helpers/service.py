@@ -25,6 +25,7 @@ class Gate:
     def __init__(self) -> None:
         self.open, self.reached = threading.Event(), threading.Event()
         self.sizes: list[int] = []
+        self.groups: set[Any] = set()  # jobs of one group may share a batch
 
     def hold(self, service: Service) -> None:
         perform = service.worker.perform
@@ -33,6 +34,7 @@ class Gate:
             self.reached.set()
             assert self.open.wait(60)
             self.sizes.append(len(jobs))
+            self.groups |= {job.group for job in jobs}
             return perform(jobs)
 
         service.worker.perform = wait_and_perform
