@@ -10,27 +10,12 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
-from gavamoe.cli import main as cli
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.run import RunDirectory
 
 EXPLAIN_KEYS = {"user", "item", "text", "rating", "cluster", "responsibilities", "experts", "cold_user", "cold_item"}
 ROUGE = {f"rouge_{n}/{part}_score" for n in "12l" for part in "frp"}
 METRICS = {"BLEU-1", "BLEU-4", "USR", "USN", "FMR", "FCR", "DIV", "Distinct-1", "Distinct-2", "RMSE", "MAE"} | ROUGE
-
-
-@pytest.fixture
-def gavamoe(monkeypatch, capsys):
-    """Run the command line in this process: (exit code, stdout, stderr)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["gavamoe", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        captured = capsys.readouterr()
-        return stop.value.code or 0, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture

@@ -6,22 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from gavamoe.cli import main as cli
-
-
-@pytest.fixture
-def gavamoe(monkeypatch, capsys):
-    """Run the command line in this process: (exit code, stdout, stderr)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["gavamoe", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        captured = capsys.readouterr()
-        return stop.value.code or 0, captured.out, captured.err
-
-    return run
-
 
 def test_compare_prints_one_json_object_and_writes_the_tables(gavamoe, dataset_path, tmp_path):
     out = tmp_path / "table"

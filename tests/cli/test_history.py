@@ -3,31 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import polars as pl
 import pytest
-
-from gavamoe.cli import main as cli
 
 HISTORY = [{"item": "i01", "rating": 5}, {"item": "i02", "rating": 1}]
 OTHER = [{"item": "i03", "rating": 1}, {"item": "i04", "rating": 5}]
 ONE_USER = "item,rating\ni01,5\ni02,1\nnew,3\n"
 TWO_USERS = "Reviewer,Movie,Stars\nana,i01,5\nu01,i03,1\nana,i02,1\nu01,i04,5\nana,new,3\n"
-
-
-@pytest.fixture
-def gavamoe(monkeypatch, capsys):
-    """Run the command line in this process: (exit code, stdout, stderr)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["gavamoe", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        captured = capsys.readouterr()
-        return stop.value.code or 0, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture

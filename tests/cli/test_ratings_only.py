@@ -6,28 +6,11 @@ import json
 import re
 import shlex
 import shutil
-import sys
 
 import pytest
 
-from gavamoe.cli import main as cli
-
 SMALL = ("preference.epochs=2", "preference.pretrain_epochs=2", "preference.clusters=2", "preference.restarts=1")
 FAST = [word for setting in SMALL for word in ("--set", setting)]
-
-
-@pytest.fixture
-def gavamoe(monkeypatch, capsys):
-    """Run the command line in this process: (exit code, stdout, stderr)."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["gavamoe", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            cli.main()
-        captured = capsys.readouterr()
-        return stop.value.code or 0, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from transformers import PreTrainedTokenizerBase
 
 from gavamoe.errors import ConfigError
 from gavamoe.language.budget import longest_that_fits
-from gavamoe.language.prompt import ITEM, SPECIAL_TOKENS, USER, PromptFields, render_prompt
+from gavamoe.language.prompt import ITEM, SPECIAL_TOKENS, USER, PromptFields, part_tokens, render_prompt
 from gavamoe.language.quiet import quiet_transformers
 from gavamoe.language.template import PromptTemplate
 from gavamoe.language.tokenizer import as_user_message, token_name
@@ -49,8 +49,9 @@ class PromptEncoder:
             ConfigError: the template alone is longer than its `max_tokens`.
         """
         if self.template is None:
-            feature = None if fields.feature is None else self._plain(fields.feature)
-            evidence = [self._plain(sentence) for sentence in fields.evidence]
+            special = self._special_tokens
+            feature = None if fields.feature is None else part_tokens(fields.feature, special)
+            evidence = [part_tokens(sentence, special) for sentence in fields.evidence]
             return list(self._encode(render_prompt(fields.level, feature, evidence, self._token_name)))
         fields = fields.protected(self._special_tokens)
         ids = longest_that_fits(fields, lambda kept: self._encode(self.text(kept)), self.template.max_tokens)
@@ -71,12 +72,6 @@ class PromptEncoder:
         """Raise `ConfigError` if a prompt in words that states a rating alone is too long."""
         for level in range(1, len(self.template.ratings) + 1 if self.template else 1):
             self(PromptFields(level))
-
-    def _plain(self, text: str) -> str:
-        """Return a text by a user with a space inside every name of a special token, which would act as the token."""
-        for token in self._special_tokens:
-            text = text.replace(token, f"{token[0]} {token[1:]}")
-        return text
 
 
 @quiet_transformers()

@@ -32,6 +32,13 @@ class Quotation(NamedTuple):
     text: str
 
 
+def part_tokens(text: str, tokens: Sequence[str]) -> str:
+    """Return a text by a user with a space inside every name of a special token, which would act as the token."""
+    for token in tokens:
+        text = text.replace(token, f"{token[0]} {token[1:]}")
+    return text
+
+
 @dataclass(frozen=True)
 class PromptFields:
     """What the prompt of one pair states; None or empty where a field is withheld or unknown.
@@ -79,10 +86,7 @@ class PromptFields:
         """Return the fields with single blanks, in which nothing reads like one of the `forbidden` tokens."""
 
         def clean(text: str) -> str:
-            text = " ".join(text.replace("<|", "< |").split())
-            for token in forbidden:
-                text = text.replace(token, f"{token[0]} {token[1:]}")
-            return text
+            return part_tokens(" ".join(text.replace("<|", "< |").split()), forbidden)
 
         def quote(text: str) -> str:
             return first_words(clean(text), QUOTED_WORDS)

@@ -73,8 +73,13 @@ class Reviews:
     def _sample(self) -> str:
         return f"{self.limit} at random"
 
-    def sample(self, limit: int) -> Reviews:
-        """Return a random sample in the original order: files are often sorted, so the first rows would be biased."""
+    def sample(self, limit: int | None) -> Reviews:
+        """Return a random sample in the original order, or all reviews if there are no more than `limit`.
+
+        Files are often sorted, so the first rows would be biased.
+        """
+        if limit is None or limit >= len(self.frame):
+            return self
         frame = self.frame.with_row_index("_row").sample(limit, seed=0).sort("_row").drop("_row")
         return replace(self, frame=frame, limit=limit)
 
@@ -123,9 +128,7 @@ def evaluate_run(
         InputError: the run or the data cannot be used; says why in one line.
     """
     explainer = Explainer.from_pretrained(run.path, verify=verify)
-    reviews = load_reviews(run, explainer.catalog, data, split, read)
-    if limit is not None and limit < len(reviews.frame):
-        reviews = reviews.sample(limit)
+    reviews = load_reviews(run, explainer.catalog, data, split, read).sample(limit)
     eval_set = EvalSet.from_reviews(reviews.frame, explainer.catalog, reviews.train, split)
     evaluation = evaluate(explainer, eval_set, condition, reviews.about)
     systems = {GAVAMOE_LABEL: {**evaluation.metrics, **evaluation.further}}
