@@ -2,7 +2,7 @@
 
     python benchmarks/service/load.py RUN --out benchmarks/out/service.json
 
-Every request asks for another seed, so that none is answered from the store; only `store hits` repeats its pairs. The
+Every request asks for another pair, so that none is answered from the store; only `store hits` repeats its pairs. The
 server runs as a process of its own on the same machine, so the clients take part of the processor.
 """
 
@@ -28,6 +28,7 @@ import polars as pl
 
 CLIENTS = (1, 8, 64)
 HOT_PAIRS = 50
+MAX_PAIRS = 100_000
 
 
 @dataclass
@@ -111,10 +112,13 @@ def served(run: Path, *options: str) -> Any:
 
 
 def bodies(pairs: list[tuple[str, str]]) -> Any:
-    """Yield requests for ever, each with a seed of its own."""
+    """Yield requests for ever. All pairs come once before one comes again, then with the next seed.
+
+    Only requests of the same seed share batches.
+    """
     for seed in itertools.count():
-        user, item = pairs[seed % len(pairs)]
-        yield {"pairs": [{"user": user, "item": item}], "seed": seed}
+        for user, item in pairs:
+            yield {"pairs": [{"user": user, "item": item}], "seed": seed}
 
 
 @asynccontextmanager
@@ -167,7 +171,8 @@ def measure(run: Path, seconds: float) -> dict[str, Any]:
     """Return all figures of a run."""
     users, items = (pl.read_parquet(run / "catalog" / f"{side}s.parquet")[side].to_list() for side in ("user", "item"))
     rng = np.random.default_rng(0)
-    pairs = [(users[rng.integers(len(users))], items[rng.integers(len(items))]) for _ in range(2000)]
+    numbers = rng.permutation(len(users) * len(items))[:MAX_PAIRS]
+    pairs = [(users[number // len(items)], items[number % len(items)]) for number in numbers.tolist()]
     rows: dict[str, Any] = {}
 
     def note(name: str, work: Callable[[], Awaitable[Figures]]) -> dict[str, Any]:
@@ -183,8 +188,9 @@ def measure(run: Path, seconds: float) -> dict[str, Any]:
                 note(f"{label}, {count} clients", lambda: closed_loop(url, count, seconds, "/v1/explain", requests))  # noqa: B023
             note(f"{label}, 8 streams", lambda: closed_loop(url, 8, seconds, "/v1/explain/stream", requests))
     with served(run, "--store", f"sqlite:///{run.resolve()}.load.sqlite") as url:
-        hot = itertools.cycle([{**body, "seed": 0} for body in itertools.islice(bodies(pairs), HOT_PAIRS)])
-        asyncio.run(closed_loop(url, 8, 5, "/v1/explain", hot))
+        stored = [{"pairs": [{"user": user, "item": item} for user, item in pairs[:HOT_PAIRS]], "seed": 0}]
+        asyncio.run(constant_rate(url, 1, 1, "/v1/explain", iter(stored)))
+        hot = itertools.cycle(itertools.islice(bodies(pairs), HOT_PAIRS))
         note("store hits, 8 clients", lambda: closed_loop(url, 8, seconds, "/v1/explain", hot))
         capacity = rows["shared batches, 64 clients"]["requests_per_second"]
         for share in (0.5, 1.0, 2.0):

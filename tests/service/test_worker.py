@@ -69,6 +69,25 @@ def test_a_request_that_does_not_fit_is_refused_whole():
     assert worker.close(30)
 
 
+def test_jobs_that_would_wait_too_long_are_refused_until_the_queue_is_shorter():
+    def perform(jobs):
+        time.sleep(0.05)
+        return echo(jobs)
+
+    worker = Worker(perform, capacity=1000, batch=1, max_wait=0.2)
+    first = [Job("a", number) for number in range(60)]
+    worker.submit(first)  # nothing is known yet of the speed
+    first[20].future.result(30)
+    with pytest.raises(QueueFullError, match=r"s of work, 0\.2 s are allowed; try again in") as refused:
+        worker.submit([Job("a", 60)])
+    assert refused.value.retry_after >= 1
+    first[-1].future.result(30)
+    last = Job("a", 61)
+    worker.submit([last])
+    assert last.future.result(30) == 61
+    assert worker.close(30)
+
+
 def test_cancelled_jobs_leave_the_queue_and_make_room():
     held = Held()
     worker = Worker(held, capacity=2, batch=4)

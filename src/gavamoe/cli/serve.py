@@ -28,6 +28,9 @@ def serve(
         ),
     ] = None,
     queue: Annotated[int, typer.Option(min=1, max=100_000, help="Pairs that may wait; more are refused (429).")] = 256,
+    max_wait: Annotated[
+        float, typer.Option(min=0.1, help="Seconds that a request may be expected to wait; longer is refused (429).")
+    ] = 10.0,
     batch: Annotated[int, typer.Option(min=1, max=1024, help="Pairs generated together.")] = 32,
     page: Annotated[bool, typer.Option("--page/--no-page", help="Serve the page at /.")] = True,
     json: Annotated[bool, typer.Option("--json", help="Print the address as one JSON object when ready.")] = False,
@@ -51,7 +54,14 @@ def serve(
 
     url = None if store == NO_STORE else store or f"sqlite:///{run.resolve()}.sqlite"
     settings = ServiceSettings(
-        host=host, port=port, queue=queue, batch=batch, store=url, page=page, api_key=key_from_environment()
+        host=host,
+        port=port,
+        queue=queue,
+        max_wait=max_wait,
+        batch=batch,
+        store=url,
+        page=page,
+        api_key=key_from_environment(),
     )
 
     def on_ready(address: str, service: Service) -> None:

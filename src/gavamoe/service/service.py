@@ -35,7 +35,7 @@ class Service:
     def __init__(self, run: ServedRun, settings: ServiceSettings, store: ExplanationStore | None):
         self.run, self.settings, self.stopping = run, settings, False
         self.metrics = Metrics()
-        self.worker = Worker(perform, settings.queue, settings.batch, self._observe)
+        self.worker = Worker(perform, settings.queue, settings.batch, settings.max_wait, self._observe)
         self.store = GuardedStore(store, self.metrics)
         self.answers = Answers(self.worker, self.store, self.metrics, settings.default_deadline_ms / 1000)
         self.metrics.queued.set_function(lambda: self.worker.waiting)

@@ -19,6 +19,7 @@ class ServiceSettings:
         host: address to listen on.
         port: port to listen on; 0 is any free port.
         queue: pairs that may wait for the model; a request that does not fit is refused with 429.
+        max_wait: longest expected wait for the model, in seconds; a request that would wait longer is refused with 429.
         batch: pairs generated together.
         store: URL of the store of explanations; None keeps nothing.
         page: whether `/` serves the page.
@@ -32,6 +33,7 @@ class ServiceSettings:
     host: str = "127.0.0.1"
     port: int = 8000
     queue: int = 256
+    max_wait: float = 10.0
     batch: int = 32
     store: str | None = None
     page: bool = True

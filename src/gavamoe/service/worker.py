@@ -27,10 +27,15 @@ SMOOTHING = 0.2  # weight of the newest group in the mean seconds per job
 
 
 class QueueFullError(Exception):
-    """The queue has no room for the jobs; `retry_after` is when it probably has, in whole seconds."""
+    """The queue has no room for the jobs, or they would wait too long.
 
-    def __init__(self, retry_after: int):
-        super().__init__(f"the queue is full; try again in {retry_after} s")
+    Args:
+        reason: why the jobs are refused.
+        retry_after: when the jobs can probably be taken, in whole seconds.
+    """
+
+    def __init__(self, reason: str, retry_after: int):
+        super().__init__(f"{reason}; try again in {retry_after} s")
         self.retry_after = retry_after
 
 
@@ -62,6 +67,7 @@ class Worker:
         perform: performs jobs with equal group keys and returns their results in order. It runs in the worker's thread.
         capacity: jobs that may wait.
         batch: jobs performed together.
+        max_wait: longest expected wait in seconds. Jobs that would wait longer are refused.
         observe: receives the size and the seconds of each group.
     """
 
@@ -70,9 +76,11 @@ class Worker:
         perform: Callable[[list[Job]], Sequence[Any]],
         capacity: int,
         batch: int,
+        max_wait: float = math.inf,
         observe: Callable[[int, float], None] = lambda size, seconds: None,
     ):
-        self.perform, self.capacity, self.batch, self.observe = perform, capacity, batch, observe
+        self.perform, self.capacity, self.batch = perform, capacity, batch
+        self.max_wait, self.observe = max_wait, observe
         self._queue: deque[Job] = deque()
         self._changed = threading.Condition()
         self._in_hand: list[Job] = []
@@ -101,14 +109,17 @@ class Worker:
         """Queue all of the jobs, or none.
 
         Raises:
-            QueueFullError: There is no room for all of them.
+            QueueFullError: There is no room for all of them, or they would wait longer than `max_wait`.
             WorkerDeadError: The thread has ended.
         """
         with self._changed:
             if not self.alive or self._closing:
                 raise WorkerDeadError("the model's worker has stopped; restart the service")
             if len(self._queue) + len(jobs) > self.capacity:
-                raise QueueFullError(self._seconds_to_drain())
+                raise QueueFullError("the queue is full", max(1, math.ceil(self._seconds_to_drain())))
+            if (wait := self._seconds_to_drain()) > self.max_wait:
+                reason = f"the queue holds {wait:.0f} s of work, {self.max_wait:g} s are allowed"
+                raise QueueFullError(reason, max(1, math.ceil(wait - self.max_wait)))
             self._queue.extend(jobs)
             self._changed.notify_all()
 
@@ -128,8 +139,9 @@ class Worker:
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
-    def _seconds_to_drain(self) -> int:
-        return max(1, math.ceil(self._seconds_per_job * len(self._queue)))
+    def _seconds_to_drain(self) -> float:
+        """Return the expected seconds until the jobs of the queue are done, from the speed of recent groups."""
+        return self._seconds_per_job * len(self._queue)
 
     def _run(self) -> None:
         try:
