@@ -42,8 +42,10 @@ class PreferenceConfig(_Strict):
 
     # Clusters
     clusters: int = Field(5, ge=1, description="K, number of components of the mixture prior")
-    choose_clusters: Literal["bic", "elbo"] | None = Field(
-        None, description="choose K from cluster_range by BIC of the users' latents or held-out ELBO; null: `clusters`"
+    choose_clusters: Literal["bic", "elbo", "text"] | None = Field(
+        None,
+        description="choose K from cluster_range by BIC of the users' latents, held-out ELBO, or the held-out likelihood "
+        "of texts given the cluster; null: `clusters`",
     )
     cluster_range: tuple[int, int] = Field((2, 12), description="smallest and largest K to choose from")
     restarts: int = Field(10, ge=1, description="random starts of the mixture fit; the most likely fit is kept")
@@ -55,6 +57,13 @@ class PreferenceConfig(_Strict):
     item_features: int = Field(
         0, ge=0, description="dimensions of the LSA vectors of items' title, categories and description; 0: not used"
     )
+
+    # Texts
+    reconstructs: Literal["ratings", "ratings+features", "ratings+words"] = Field(
+        "ratings",
+        description="what z explains: ratings, or also the features with their polarity, or the words of the reviews",
+    )
+    text_latent: int = Field(16, ge=2, description="dimensions of z that explain texts, beside `latent`")
 
     # Optimisation
     beta: float = Field(1.0, ge=0, description="weight of the KL in the ELBO; it counts once per user and per item")
@@ -75,7 +84,15 @@ class PreferenceConfig(_Strict):
         smallest, largest = self.cluster_range
         if not 1 <= smallest <= largest:
             raise ValueError(f"cluster_range must be two rising numbers from 1 on, found {smallest}, {largest}")
+        if self.choose_clusters == "text" and self.reconstructs == "ratings":
+            raise ValueError("choose_clusters=text needs reconstructs=ratings+words or ratings+features")
         return self
+
+    @property
+    def text_kind(self) -> Literal["features", "words"] | None:
+        """What stage 1 reads of the texts; None if it reconstructs ratings only."""
+        kinds: dict[str, Literal["features", "words"]] = {"ratings+features": "features", "ratings+words": "words"}
+        return kinds.get(self.reconstructs)
 
 
 class ExplainerConfig(_Strict):

@@ -41,11 +41,15 @@ def id_arrays(frame: pl.DataFrame) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class InteractionArrays:
-    """Interactions as integer arrays [n], in memory or memory-mapped; id 0 is an unknown user or item."""
+    """Interactions as integer arrays [n], in memory or memory-mapped; id 0 is an unknown user or item.
+
+    `units` is what stage 1 reads of the texts, [n, T], if it reads them (`preference.text_target`).
+    """
 
     user_id: np.ndarray
     item_id: np.ndarray
     level: np.ndarray
+    units: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.level)

@@ -72,7 +72,8 @@ def loss_curves(records: dict[str, Records]) -> Figure:
     Args:
         records: the records of training.json by stage, "preference" and "explainer".
     """
-    stage1, stage2 = records.get("preference", []), records.get("explainer", [])
+    stage2 = records.get("explainer", [])
+    stage1 = [record for record in records.get("preference", []) if record["phase"] != "text"]
     figure, (objective, error, *of_texts) = _panels(3 if stage2 else 2, width=3.3, height=2.8)
     epochs = [{**record, "epoch": epoch} for epoch, record in enumerate(stage1, start=1)]
     _curve(objective, epochs, "train_loss", "training", TRAINING)

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from gavamoe.config import RunConfig
+from gavamoe.config import PreferenceConfig, RunConfig
 from gavamoe.data.dataset import HAS_TEXT, InteractionArrays, ReviewDataset
 from gavamoe.distributed import default_device, is_main_process, main_process_first
 from gavamoe.errors import DataError
@@ -24,6 +24,7 @@ from gavamoe.pipeline.run_setup import Stage, open_run
 from gavamoe.preference.choose_k import choose_clusters
 from gavamoe.preference.item_features import ItemText
 from gavamoe.preference.model import PreferenceModel
+from gavamoe.preference.text_target import TextTarget
 from gavamoe.preference.trainer import best_record, fit_preference
 from gavamoe.run import EXPLAINER_FILES, PREFERENCE_FILES, RunCard, RunDirectory
 from gavamoe.seal import is_sealed
@@ -138,10 +139,12 @@ def _train_preference(run: RunDirectory, dataset: ReviewDataset, config: RunConf
         arrays = dataset.mapped_arrays(run.interactions)
     sizes = catalog.n_users, catalog.n_items, catalog.scale.levels
     checkpoint = run.preference_checkpoint
+    arrays, target = _read_texts(dataset, arrays, preference)
+    vocabulary = len(target.units) if target else 0
     if preference.choose_clusters is not None:
-        clusters = _chosen_clusters(run, arrays, sizes, config, say)
+        clusters = _chosen_clusters(run, arrays, sizes, config, vocabulary, say)
         preference = preference.model_copy(update={"clusters": clusters})
-    model = PreferenceModel.from_config(*sizes, preference, seed).to(default_device())
+    model = PreferenceModel.from_config(*sizes, preference, seed, vocabulary).to(default_device())
     if preference.item_features:
         model.set_item_features(ItemText(catalog.items, preference.item_features, seed).vectors(catalog.items))
     history = fit_preference(model, arrays["train"], arrays["valid"], preference, seed, checkpoint)
@@ -150,7 +153,32 @@ def _train_preference(run: RunDirectory, dataset: ReviewDataset, config: RunConf
             _record(run, "preference", history)
             with staged_directory(run.preference) as staged:
                 model.save_pretrained(staged)
+                if target is not None:
+                    target.save(staged)
             run.discard_checkpoints()
+
+
+def _read_texts(
+    dataset: ReviewDataset, arrays: dict[str, InteractionArrays], config: PreferenceConfig
+) -> tuple[dict[str, InteractionArrays], TextTarget | None]:
+    """Add to the interactions what stage 1 reads of their texts; unchanged and None if it reconstructs ratings only.
+
+    Raises:
+        DataError: the dataset has no texts or no features to read.
+    """
+    kind = config.text_kind
+    if kind is None:
+        return arrays, None
+    columns = ["text"] if kind == "words" else ["feature", "sentiment"]
+    missing = set(columns) - set(dataset.scan().collect_schema().names())
+    if missing:
+        raise DataError(
+            f"preference.reconstructs={config.reconstructs}: {dataset.path} has no column {min(missing)}; prepare data "
+            "with texts, or use preference.reconstructs=ratings"
+        )
+    reviews = {split: dataset.interactions(split, columns) for split in ("train", "valid")}
+    target = TextTarget.fit(kind, reviews["train"])
+    return {split: target.with_units(arrays[split], reviews[split]) for split in reviews}, target
 
 
 def _chosen_clusters(
@@ -158,19 +186,22 @@ def _chosen_clusters(
     arrays: dict[str, InteractionArrays],
     sizes: tuple[int, int, int],
     config: RunConfig,
+    vocabulary: int,
     say: Callable[[str], None],
 ) -> int:
     """Return the number of clusters with the best criterion; all candidates are recorded, for a resumed training."""
     criterion = config.preference.choose_clusters or "bic"
     records = run.read_training().get("clusters")
     if records is None:
-        tried = choose_clusters(arrays["train"], arrays["valid"], *sizes, config.preference, criterion, config.seed)
+        splits = arrays["train"], arrays["valid"]
+        tried = choose_clusters(*splits, *sizes, config.preference, criterion, config.seed, vocabulary)
         records = [{"clusters": c.clusters, criterion: c.cost} for c in tried]
         with main_process_first() as is_first:
             if is_first:
                 _record(run, "clusters", records)
     clusters = int(records[0]["clusters"])
-    say(f"{clusters} clusters by {criterion.upper()} among {' to '.join(map(str, config.preference.cluster_range))}")
+    name = {"bic": "BIC", "elbo": "ELBO", "text": "likelihood of texts"}[criterion]
+    say(f"{clusters} clusters by {name} among {' to '.join(map(str, config.preference.cluster_range))}")
     return clusters
 
 

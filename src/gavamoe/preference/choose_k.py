@@ -1,4 +1,4 @@
-"""Choose the number of clusters K by BIC of the users' latents, or by the ELBO of held-out reviews."""
+"""Choose the number of clusters K: BIC of the users' latents, ELBO or likelihood of the texts of held-out reviews."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Literal
 from gavamoe.config import PreferenceConfig
 from gavamoe.data.dataset import InteractionArrays
 from gavamoe.preference.batches import Interactions
-from gavamoe.preference.mixture_fit import fit_user_mixture, observed_user_latents
+from gavamoe.preference.mixture_fit import fit_components, fit_user_mixture, observed_user_latents
 from gavamoe.preference.model import PreferenceModel
-from gavamoe.preference.trainer import best_record, fit_preference, pretrain
+from gavamoe.preference.prior import MixturePrior
+from gavamoe.preference.text_gain import ClusterUnigrams
+from gavamoe.preference.trainer import INIT_REVIEWS, best_record, fit_preference, pretrain
 
 
 @dataclass(frozen=True)
@@ -28,14 +30,17 @@ def choose_clusters(
     items: int,
     levels: int,
     config: PreferenceConfig,
-    criterion: Literal["bic", "elbo"],
+    criterion: Literal["bic", "elbo", "text"],
     seed: int = 0,
+    vocabulary: int = 0,
 ) -> list[Candidate]:
     """Return every K of `config.cluster_range` with its cost, the best first.
 
     `bic`: pretrain one model and compute the Bayesian information criterion of a mixture with K components on the
     users' latents. The cost is per user. A K above the number of users is left out.
     `elbo`: train one model for each K. The cost is its negative validation ELBO, in nats per pair.
+    `text`: pretrain one model and fit a mixture of K components to its pairs. The cost is the loss of held-out texts
+        under a unigram model of each cluster, in nats per unit (`text_gain`).
 
     Args:
         train: training interactions.
@@ -44,18 +49,21 @@ def choose_clusters(
         items: number of items, without the unknown.
         levels: R, number of rating levels.
         config: settings of stage 1; `clusters` is not used.
-        criterion: `bic` or `elbo`.
+        criterion: `bic`, `elbo` or `text`.
         seed: of initialisation and training.
+        vocabulary: V, units of the texts; 0 if stage 1 reconstructs ratings only.
     """
     smallest, largest = config.cluster_range
     candidates = range(smallest, largest + 1)
 
     def untrained(clusters: int) -> tuple[PreferenceModel, PreferenceConfig]:
         changed = config.model_copy(update={"clusters": clusters})
-        return PreferenceModel.from_config(users, items, levels, changed, seed), changed
+        return PreferenceModel.from_config(users, items, levels, changed, seed, vocabulary), changed
 
     if criterion == "bic":
         costs = _bic(train, valid, *untrained(smallest), candidates, seed)
+    elif criterion == "text":
+        costs = _text_loss(train, valid, *untrained(smallest), candidates, seed)
     else:
         costs = []
         for clusters in candidates:
@@ -78,3 +86,26 @@ def _bic(
     latents = observed_user_latents(model, Interactions(train).counts(model.users, model.items)[0])
     mixtures = {k: fit_user_mixture(latents, k, config.restarts, seed) for k in candidates if k <= len(latents)}
     return [Candidate(k, float(mixture.bic(latents)) / len(latents)) for k, mixture in mixtures.items()]
+
+
+def _text_loss(
+    train: InteractionArrays,
+    valid: InteractionArrays,
+    model: PreferenceModel,
+    config: PreferenceConfig,
+    candidates: range,
+    seed: int,
+) -> list[Candidate]:
+    """Return the loss of held-out texts given the cluster, in nats per unit, for each K; one model is pretrained."""
+    pretrain(model, train, valid, config, seed)
+    pairs, held_out = Interactions(train).sample(INIT_REVIEWS), Interactions(valid).sample(INIT_REVIEWS)
+    counts, _ = Interactions(train).counts(model.users, model.items)
+    found = []
+    for clusters in candidates:
+        if clusters > len(pairs):
+            break
+        model.clusters, model.prior = clusters, MixturePrior(clusters, model.prior.mean_KD.shape[1])
+        fit_components(model, counts, pairs, config.restarts, seed)
+        unigrams = ClusterUnigrams.fit(pairs.units, model.assign(pairs.user_B, pairs.item_B), clusters)
+        found.append(Candidate(clusters, unigrams.loss(held_out.units, model.assign(held_out.user_B, held_out.item_B))))
+    return found

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from gavamoe.errors import DataError
 from gavamoe.preference.model import PreferenceModel
-from gavamoe.preference.networks import UNKNOWN
+from gavamoe.preference.networks import UNKNOWN, PairEncoder
 
 MOST_USERS = 16_384  # of the prior; of more trained users, every k-th is taken
 PAIRS_PER_CHUNK = 65_536  # (user, item) pairs that are decoded at once
@@ -121,9 +121,18 @@ def with_guests(model: PreferenceModel, estimates: Sequence[UserEstimate]) -> Pr
 
     All weights are shared with `model`. `latent_means` and `embedding_tables` return trained users only.
     """
-    view, encoder, user = shallow_copy(model), shallow_copy(model.encoder), shallow_copy(model.encoder.user)
-    user.offset = guest_table(model.encoder.user.offset, estimates)  # type: ignore[assignment] # called like a table
-    view.encoder, encoder.user = encoder, user
+    view = shallow_copy(model)
+    view.encoder = _encoder_with_guests(model.encoder, estimates)
+    if model.text is not None:
+        view.text = shallow_copy(model.text)
+        view.text.encoder = _encoder_with_guests(model.text.encoder, estimates)
+    return view
+
+
+def _encoder_with_guests(encoder: PairEncoder, estimates: Sequence[UserEstimate]) -> PairEncoder:
+    view, user = shallow_copy(encoder), shallow_copy(encoder.user)
+    user.offset = guest_table(encoder.user.offset, estimates)  # type: ignore[assignment] # called like a table
+    view.user = user
     return view
 
 

@@ -5,6 +5,8 @@ The second fit is needed because the ELBO makes a component cover whole posterio
 posteriors overlap, and the mixture with the best ELBO is one component, however far apart the means are. The most
 likely cluster of a pair is a question about the means.
 
+A model that also reads texts is fitted to pairs instead of users (`_fit_to_pairs`).
+
 Shape suffixes: B pairs, N users, U users + 1, K clusters, D latent.
 """
 
@@ -43,6 +45,9 @@ def fit_components(model: PreferenceModel, count_U: Tensor, pairs: Batch, restar
     Raises:
         ConfigError: there are fewer users with reviews than clusters.
     """
+    if model.text is not None:
+        _fit_to_pairs(model, pairs, restarts, seed)
+        return
     mixture = fit_user_mixture(observed_user_latents(model, count_U), model.clusters, restarts, seed)
     user_UD = model.latent_means()[0].cpu()
     cluster_B = torch.from_numpy(mixture.predict(user_UD.numpy()))[pairs.user_B]
@@ -51,6 +56,23 @@ def fit_components(model: PreferenceModel, count_U: Tensor, pairs: Batch, restar
     mean_KD[:, :half] = torch.from_numpy(mixture.means_)
     var_KD[:, :half] = torch.from_numpy(mixture.covariances_)[:, None]
     model.prior.set_components(torch.from_numpy(mixture.weights_).float(), mean_KD, var_KD)
+
+
+def _fit_to_pairs(model: PreferenceModel, pairs: Batch, restarts: int, seed: int) -> None:
+    """Set the prior's components from a mixture of the latents of training pairs.
+
+    What a review speaks of depends on the item more than on the user. A mixture over users alone cannot express that,
+    so the clusters of a model that reads are clusters of (user, item) pairs, over all dimensions of z.
+    """
+    mixture = fit_user_mixture(pair_latents(model, pairs), model.clusters, restarts, seed)
+    mean_KD, var_K = torch.from_numpy(mixture.means_).float(), torch.from_numpy(mixture.covariances_).float()
+    model.prior.set_components(torch.from_numpy(mixture.weights_).float(), mean_KD, var_K[:, None].expand_as(mean_KD))
+
+
+def pair_latents(model: PreferenceModel, pairs: Batch) -> np.ndarray:
+    """Return the latent means of at most `MAX_USERS` of the pairs, evenly spaced, [N, D]."""
+    step = -(-len(pairs) // MAX_USERS)
+    return model.latent(pairs.user_B[::step], pairs.item_B[::step]).cpu().numpy()
 
 
 def observed_user_latents(model: PreferenceModel, count_U: Tensor) -> np.ndarray:

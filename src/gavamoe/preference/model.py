@@ -3,6 +3,8 @@
     (user, item) -> encoder -> mu, log sigma^2 -> z = mu + sigma * eps -> decoder -> p(r | z)
                                                   prior: gamma_c = p(c | z), the pair's cluster
 
+With a text block (`text_block`), z has further dimensions that explain what the review speaks of.
+
 Source: arXiv 2410.11841, section 3.1, and VaDE (Jiang et al. 2017). Ids are integers; 0 is the unknown user or item.
 Shape suffixes: B batch, D latent, E embedding, K clusters, R rating levels, N users or items, F features, M new items.
 """
@@ -25,6 +27,7 @@ from gavamoe.errors import ConfigError
 from gavamoe.preference.losses import PairLosses
 from gavamoe.preference.networks import PairEncoder, RatingDecoder
 from gavamoe.preference.prior import MixturePrior
+from gavamoe.preference.text_block import TextBlock
 
 INFERENCE_BATCH = 65_536
 
@@ -47,6 +50,8 @@ class PreferenceModel(
         hidden: width of the encoder's trunk and of the decoder.
         dropout: dropout rate in encoder and decoder.
         item_features: F, dimensions of item description features; 0 without.
+        text_latent: dimensions of z that explain texts, beside `latent`.
+        vocabulary: V, units of texts that are reconstructed; 0 reconstructs ratings only.
 
     Raises:
         ConfigError: a size is too small.
@@ -63,6 +68,8 @@ class PreferenceModel(
         hidden: int = 64,
         dropout: float = 0.0,
         item_features: int = 0,
+        text_latent: int = 0,
+        vocabulary: int = 0,
     ):
         super().__init__()
         if min(users, items, levels, clusters, embedding, hidden) < 1 or latent < 2:
@@ -70,14 +77,19 @@ class PreferenceModel(
                 "users, items, levels, clusters, embedding and hidden must be at least 1, latent at least 2"
             )
         self.users, self.items, self.levels, self.clusters = users, items, levels, clusters
-        self.sizes = (levels, clusters, latent, embedding, hidden, dropout, item_features)
+        self.sizes = (levels, clusters, latent, embedding, hidden, dropout, item_features, text_latent, vocabulary)
         self.encoder = PairEncoder(users, items, embedding, hidden, latent, dropout, item_features)
         self.decoder = RatingDecoder(latent // 2, latent - latent // 2, hidden, levels, dropout)
-        self.prior = MixturePrior(clusters, latent)
+        self.prior = MixturePrior(clusters, latent + (text_latent if vocabulary else 0))
+        self.text: TextBlock | None = None
+        if vocabulary:
+            self.text = TextBlock(
+                users, items, levels, text_latent, embedding, hidden, vocabulary, dropout, item_features
+            )
 
     @classmethod
     def from_config(
-        cls, users: int, items: int, levels: int, config: PreferenceConfig, seed: int = 0
+        cls, users: int, items: int, levels: int, config: PreferenceConfig, seed: int = 0, vocabulary: int = 0
     ) -> PreferenceModel:
         """Return an untrained model of the configured sizes. The caller's random state does not change.
 
@@ -87,6 +99,7 @@ class PreferenceModel(
             levels: R, number of rating levels.
             config: settings of stage 1.
             seed: of the random weights.
+            vocabulary: V, units of texts (`text_target`); 0 if `config` reconstructs ratings only.
         """
         with torch.random.fork_rng():
             torch.manual_seed(seed)
@@ -100,6 +113,8 @@ class PreferenceModel(
                 config.hidden,
                 config.dropout,
                 config.item_features,
+                config.text_latent,
+                vocabulary,
             )
 
     @classmethod
@@ -122,7 +137,8 @@ class PreferenceModel(
         expected = self.items, self.encoder.item.features
         if feature_IF.shape != expected:
             raise ConfigError(f"expected item features of shape {expected}, found {tuple(feature_IF.shape)}")
-        self.encoder.item.description_NF[1:] = feature_IF
+        for encoder in self._encoders:
+            encoder.item.description_NF[1:] = feature_IF
 
     def with_new_items(self, feature_MF: Tensor) -> PreferenceModel:
         """Return a copy of the model with new items that nobody has reviewed, known only by their features.
@@ -139,11 +155,11 @@ class PreferenceModel(
             raise ConfigError("the model was trained without item features; set preference.item_features")
         wider = type(self)(self.users, self.items + len(feature_MF), *self.sizes)
         weights = self.state_dict()
-        for name, more in (
-            ("encoder.item.description_NF", feature_MF),
-            ("encoder.item.offset.weight", torch.zeros(len(feature_MF), self.encoder.item.offset.embedding_dim)),
-        ):
-            weights[name] = torch.cat([weights[name], more.to(weights[name])])
+        no_offset_ME = torch.zeros(len(feature_MF), self.encoder.item.offset.embedding_dim)
+        for block in ("", "text.") if self.text is not None else ("",):
+            for name, more in (("description_NF", feature_MF), ("offset.weight", no_offset_ME)):
+                name = f"{block}encoder.item.{name}"
+                weights[name] = torch.cat([weights[name], more.to(weights[name])])
         wider.load_state_dict(weights)
         return wider.to(self.device).eval()
 
@@ -151,6 +167,24 @@ class PreferenceModel(
     def device(self) -> torch.device:
         """The device of the weights."""
         return self.prior.logits_K.device
+
+    @property
+    def _encoders(self) -> tuple[PairEncoder, ...]:
+        """The encoders of the ratings and, with a text block, of the texts."""
+        return (self.encoder,) if self.text is None else (self.encoder, self.text.encoder)
+
+    def encode(self, user_B: Tensor, item_B: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mu and log sigma^2 of all dimensions of z, [B, D] each.
+
+        The dimensions are those of the ratings (user, item), then those of the texts (user, item). The text block is
+        trained on its own, so it gets no gradient here.
+        """
+        mu_BD, log_var_BD = self.encoder(user_B, item_B)
+        if self.text is None:
+            return mu_BD, log_var_BD
+        with torch.no_grad():
+            text_mu_BD, text_log_var_BD = self.text.encoder(user_B, item_B)
+        return torch.cat([mu_BD, text_mu_BD], -1), torch.cat([log_var_BD, text_log_var_BD], -1)
 
     def autoencoder_nll(self, user_B: Tensor, item_B: Tensor, level_B: Tensor) -> Tensor:
         """Return -log p(r | z = mu) in nats, [B]: the pretraining objective, without the prior.
@@ -172,7 +206,7 @@ class PreferenceModel(
             level_B: levels 0..R-1.
             eps_BD: standard normal noise; drawn here if None.
         """
-        mu_BD, log_var_BD = self.encoder(user_B, item_B)
+        mu_BD, log_var_BD = self.encode(user_B, item_B)
         eps_BD = torch.randn_like(mu_BD) if eps_BD is None else eps_BD
         return self.losses_at(mu_BD + torch.exp(0.5 * log_var_BD) * eps_BD, mu_BD, log_var_BD, level_B)
 
@@ -193,8 +227,15 @@ class PreferenceModel(
         ):  # half precision would lose the differences in the mixture
             z_BD, mu_BD, log_var_BD = z_BD.float(), mu_BD.float(), log_var_BD.float()
             gaussian_BD, component_B = self.prior.kl_terms(mu_BD, log_var_BD, self.prior.log_responsibilities(z_BD))
-        half = self.encoder.user_latent
-        return PairLosses(nll_B, gaussian_BD[:, :half].sum(-1) + component_B, gaussian_BD[:, half:].sum(-1))
+        belongs_to_user_D = self._user_dimensions.to(z_BD.device)
+        kl_user_B = gaussian_BD[:, belongs_to_user_D].sum(-1) + component_B
+        return PairLosses(nll_B, kl_user_B, gaussian_BD[:, ~belongs_to_user_D].sum(-1))
+
+    @property
+    def _user_dimensions(self) -> Tensor:
+        """Whether each dimension of z belongs to the user, [D]."""
+        parts = [(encoder.user_latent, encoder.item.mu.out_features) for encoder in self._encoders]
+        return torch.cat([torch.arange(user + item) < user for user, item in parts])
 
     @torch.no_grad()
     def latent(self, user_B: Tensor, item_B: Tensor) -> Tensor:
@@ -235,17 +276,27 @@ class PreferenceModel(
 
     @torch.no_grad()
     def latent_means(self) -> tuple[Tensor, Tensor]:
-        """Return the latent means of all users [users + 1, D // 2] and of all items [items + 1, D - D // 2]."""
+        """Return the latent means of all users [users + 1, D // 2] and of all items [items + 1, D - D // 2].
+
+        D counts the dimensions of ratings and texts; each side has those of the ratings first.
+        """
         self.eval()
         users_N = torch.arange(self.users + 1, device=self.device)
         items_N = torch.arange(self.items + 1, device=self.device)
-        return self.encoder.user(users_N)[0], self.encoder.item(items_N)[0]
+        user_parts, item_parts = zip(*((e.user(users_N)[0], e.item(items_N)[0]) for e in self._encoders), strict=True)
+        return torch.cat(user_parts, -1), torch.cat(item_parts, -1)
 
     @torch.no_grad()
     def embedding_tables(self) -> tuple[Tensor, Tensor]:
-        """Return the embeddings of all users [users + 1, E] and of all items [items + 1, E], as stage 2 reads them."""
+        """Return the embeddings of all users [users + 1, E] and of all items [items + 1, E], as stage 2 reads them.
+
+        With a text block each row has the embedding of the ratings, then that of the texts (2 E).
+        """
         users_N, items_N = (torch.arange(rows + 1, device=self.device) for rows in (self.users, self.items))
-        return self.encoder.user.vectors(users_N), self.encoder.item.vectors(items_N)
+        user_parts, item_parts = zip(
+            *((e.user.vectors(users_N), e.item.vectors(items_N)) for e in self._encoders), strict=True
+        )
+        return torch.cat(user_parts, -1), torch.cat(item_parts, -1)
 
     @torch.no_grad()
     def encode_chunks(self, user_B: Tensor, item_B: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
@@ -254,4 +305,4 @@ class PreferenceModel(
         user_B, item_B = user_B.to(self.device), item_B.to(self.device)
         for start in range(0, max(len(user_B), 1), INFERENCE_BATCH):
             chunk = slice(start, start + INFERENCE_BATCH)
-            yield self.encoder(user_B[chunk], item_B[chunk])
+            yield self.encode(user_B[chunk], item_B[chunk])

@@ -138,6 +138,7 @@ class RatingDecoder(nn.Module):
 
     def forward(self, z_BD: Tensor) -> Tensor:
         """Return the logits of the rating levels, [B, R]."""
+        z_BD = z_BD[:, : self.linear.in_features]  # behind them come the dimensions that explain texts
         product_BH = self.left(z_BD[:, : self.user_latent]) * self.right(z_BD[:, self.user_latent :])
         logits_BR: Tensor = self.linear(z_BD) + self.product(self.dropout(product_BH))
         return logits_BR

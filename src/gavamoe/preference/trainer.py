@@ -3,6 +3,8 @@
     init_from_svd -> phase "pretrain" -> fit_components -> phase "joint" -> fit_components -> "done"
                      z = mu, no prior                      ELBO, beta rises
 
+A text block, if the model has one, is trained before (`text_trainer`).
+
 Each phase stops early on its validation objective and restores its best weights. The state is saved after every epoch,
 so an interrupted training that is resumed ends with the same weights, to the bit, as one without interruption.
 
@@ -37,6 +39,7 @@ from gavamoe.preference.losses import KLWeights
 from gavamoe.preference.mixture_fit import fit_components
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.svd_init import init_from_svd
+from gavamoe.preference.text_trainer import fit_text_block
 from gavamoe.preference.validation import diagnose_collapse, validate
 from gavamoe.progress import track
 
@@ -66,7 +69,7 @@ def fit_preference(
 
     Returns:
         One record per epoch: phase, epoch, beta, losses in nats, and the metrics of `validate`. The last record has
-        the phase "mixture": the metrics of the finished model.
+        the phase "mixture": the metrics of the finished model. The records of a text block come first (`text_trainer`).
 
     Raises:
         ConfigError: there are no training or validation reviews, or more clusters than users.
@@ -112,7 +115,20 @@ def _train(
     unchecked = torch.sparse.check_sparse_tensor_invariants(enable=False)  # type: ignore[no-untyped-call]
     with torch.random.fork_rng(), unchecked:
         torch.manual_seed(seed)
-        return PreferenceTrainer(model, train_pairs, valid_pairs, config, seed, checkpoint).run(until)
+        text_records: list[dict[str, Any]] = []
+        if model.text is not None and not (checkpoint is not None and checkpoint.exists()):
+            weights = KLWeights.from_interactions(train_pairs, model.users, model.items, model.device)
+            state = None if checkpoint is None else checkpoint.with_name(f"text-{checkpoint.name}")
+            size = _batch_size(config, len(train_pairs))
+            text_records = fit_text_block(model.text, train_pairs, valid_pairs, weights, config, size, state)
+        trainer = PreferenceTrainer(model, train_pairs, valid_pairs, config, seed, checkpoint)
+        trainer.progress.history = text_records
+        return trainer.run(until)
+
+
+def _batch_size(config: PreferenceConfig, reviews: int) -> int:
+    """Return the pairs per step: fewer than the setting when there are few reviews."""
+    return min(config.batch_size, max(reviews // MIN_STEPS, MIN_BATCH))
 
 
 class PreferenceTrainer:
@@ -139,10 +155,11 @@ class PreferenceTrainer:
         self.model, self.train, self.valid, self.config, self.seed, self.path = model, train, valid, config, seed, path
         self.progress = TrainingProgress(phase="pretrain")  # then "joint", then "done"
         self.kl_weights = KLWeights.from_interactions(train, model.users, model.items, model.device)
-        self.batch_size = min(config.batch_size, max(len(train) // MIN_STEPS, MIN_BATCH))
+        self.batch_size = _batch_size(config, len(train))
         self.tables = [model.encoder.user.offset, model.encoder.item.offset]
         table_weights = {id(table.weight) for table in self.tables}
-        self.networks = [p for p in model.parameters() if id(p) not in table_weights]
+        kept = set() if model.text is None else {id(p) for p in model.text.parameters()}
+        self.networks = [p for p in model.parameters() if id(p) not in table_weights | kept]
         self.resumes = path is not None and path.exists()
         if not self.resumes:
             init_from_svd(model, train.sample(INIT_REVIEWS), seed)

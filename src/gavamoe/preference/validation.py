@@ -73,7 +73,7 @@ class _Totals:
     def add(self, batch: Batch, weights: KLWeights) -> None:
         """Add the pairs of a batch."""
         model = self.model
-        mu_BD, log_var_BD = model.encoder(batch.user_B, batch.item_B)
+        mu_BD, log_var_BD = model.encode(batch.user_B, batch.item_B)
         losses = model.losses_at(mu_BD, mu_BD, log_var_BD, batch.level_B)
         probability_BR = model.decoder(mu_BD).softmax(-1)
         error_B = probability_BR @ self.level_R - batch.level_B

@@ -189,8 +189,8 @@ class ServedRun:
         return last[1]
 
     def _compute_details(self, user_id: int, item_id: int) -> dict[str, Any]:
-        users_UD, items_ID = self._latent_means
-        return self._details_at(torch.cat([users_UD[user_id], items_ID[item_id]])[None])
+        user, item = torch.tensor([user_id]), torch.tensor([item_id])
+        return self._details_at(self.recommender.preference.latent(user, item))
 
     def _details_at(self, mu_1D: torch.Tensor) -> dict[str, Any]:
         with torch.inference_mode():
@@ -202,10 +202,6 @@ class ServedRun:
             ],
             "map": self.map.place(mu_1D.cpu().numpy().astype(np.float64))[0].tolist(),
         }
-
-    @cached_property
-    def _latent_means(self) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.recommender.preference.latent_means()
 
     def item_features(self, item_id: int) -> pl.DataFrame:
         """Return how often training reviews of an item mention each feature: feature and count, most frequent first."""
