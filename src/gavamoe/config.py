@@ -44,8 +44,8 @@ class PreferenceConfig(_Strict):
     clusters: int = Field(5, ge=1, description="K, number of components of the mixture prior")
     choose_clusters: Literal["bic", "elbo", "text"] | None = Field(
         None,
-        description="choose K from cluster_range by BIC of the users' latents, held-out ELBO, or the held-out likelihood "
-        "of texts given the cluster; null: `clusters`",
+        description="choose K from cluster_range by BIC of the users' latents, held-out ELBO, or the held-out "
+        "likelihood of texts given the cluster; null: `clusters`",
     )
     cluster_range: tuple[int, int] = Field((2, 12), description="smallest and largest K to choose from")
     restarts: int = Field(10, ge=1, description="random starts of the mixture fit; the most likely fit is kept")
@@ -125,6 +125,11 @@ class ExplainerConfig(_Strict):
     # Gates
     gate_clusters: Literal["model", "random", "kmeans", "one"] = Field(
         "model", description="which clusters choose the gate: stage 1's; the others are ablations"
+    )
+    gate: Literal["paper", "shared"] = Field(
+        "paper",
+        description="paper: a gate of its own per cluster; shared: one gate that all clusters train, with a deviation "
+        "per cluster that learns more slowly",
     )
     router_jitter: float = Field(
         0.0, ge=0, lt=1, description="in training, the gate's inputs are scaled by a random factor in 1 +- this value"

@@ -32,6 +32,7 @@ from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.language.encoding import PromptEncoder
 from gavamoe.language.quiet import quiet_transformers
 from gavamoe.language.template import PromptTemplate
+from gavamoe.moe.gate import OWN_SHARE, cluster_gates
 from gavamoe.preference.model import PreferenceModel
 
 VALIDATION_PART = 5  # explainer.max_reviews divided by this many reviews are enough to validate on
@@ -111,9 +112,14 @@ def train_explainer(
     train_set = _dataset(_sample(train, config.max_reviews, seed), context, tokenizer, config, seed, hide=True)
     valid_limit = None if config.max_reviews is None else -(-config.max_reviews // VALIDATION_PART)
     valid_set = _dataset(_sample(valid, valid_limit, seed), context, tokenizer, config, seed, hide=False)
+    if config.gate == "shared":
+        for gate in cluster_gates(model):
+            gate.own_share = OWN_SHARE
     trained = add_lora(model, tokenizer, config) if config.tuning == "lora" else model
     logs = tensorboard if config.tensorboard else None
     history = fit_explainer(trained, tokenizer, train_set, valid_set, config, seed, checkpoints, logs)
+    for gate in cluster_gates(trained):
+        gate.merge()
     truth = TRUTH.with_context(context.most_context).to_dict()
     history = [record | ({"conditions": truth} if "eval_loss" in record else {}) for record in history]
     return TrainedExplainer(trained, tokenizer, context, history, base_model if config.save == "adapter" else None)
