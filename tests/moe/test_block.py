@@ -32,6 +32,27 @@ def test_gates_start_equal_and_each_learns_from_its_own_cluster():
     assert not torch.allclose(*(gate(x, cluster)[0] for cluster in clusters))
 
 
+def test_shared_gates_learn_from_every_cluster_and_most_from_their_own():
+    gate = ClusterGate(clusters=3, experts=4, hidden=8, top_k=2)
+    gate.own_share = 0.4
+    gate(torch.randn(1, 3, 8), torch.tensor([0]))[0].square().sum().backward()
+    own, *others = gate.weight_CEH.grad
+    torch.testing.assert_close(others[0], others[1])
+    torch.testing.assert_close(others[0], own * 0.2 / 0.6)  # (1 - .4) / 3 of the mean, and .4 of the own part
+
+
+def test_shared_gates_route_the_same_after_they_are_merged_into_the_papers():
+    gate = ClusterGate(clusters=3, experts=4, hidden=8, top_k=2)
+    torch.nn.init.normal_(gate.weight_CEH)
+    gate.own_share = 0.1
+    x, clusters = torch.randn(5, 3, 8), torch.tensor([0, 2, 1, 0, 1])
+    before = gate(x, clusters)
+    gate.merge()
+    assert gate.own_share == 1
+    for found, expected in zip(gate(x, clusters), before, strict=True):
+        torch.testing.assert_close(found, expected)
+
+
 KERNELS = ("eager", "by_device", "grouped_mm", "batched_mm")
 
 
