@@ -43,7 +43,9 @@ class Texts:
     def __init__(self, data: ReviewDataset, least: int):
         counts = data.interactions("train", ["user_id"]).group_by("user_id").len()
         users = counts.filter(pl.col("len") >= least)["user_id"].implode()
-        self.train, self.valid = (data.interactions(s).filter(pl.col("user_id").is_in(users)) for s in ("train", "valid"))
+        self.train, self.valid = (
+            data.interactions(s).filter(pl.col("user_id").is_in(users)) for s in ("train", "valid")
+        )
         vectorizer = CountVectorizer(analyzer=normalized_words, min_df=2).fit(self.train["text"])
         self.units = [_padded(vectorizer.transform(part["text"])) for part in (self.train, self.valid)]
 
