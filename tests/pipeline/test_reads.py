@@ -26,10 +26,12 @@ def reading_run(dataset_path, tiny_config, tmp_path_factory):
 
 def test_a_run_that_reads_keeps_its_vocabulary_and_records_of_the_text_block(reading_run):
     target = TextTarget.load(reading_run / "preference")
-    assert target is not None and target.kind == "words"
+    assert target is not None
+    assert target.kind == "words"
     records = json.loads((reading_run / "training.json").read_text())
     phases = [record["phase"] for record in records["preference"]]
-    assert phases[0] == "text" and phases[-1] == "mixture"
+    assert phases[0] == "text"
+    assert phases[-1] == "mixture"
     assert {record["clusters"] for record in records["clusters"]} == {2, 3}
     assert all(record["text"] > 0 for record in records["clusters"])
 
