@@ -2,10 +2,10 @@
 
     python benchmarks/quality/cluster_information.py DATA RUN [RUN ...] --clusters 5 20 --min-reviews 10
 
-Each RUN is a run of stage 1 on DATA. The mixture of its latents is fitted anew for each number of clusters. The figure
-is the information of a cluster: how much lower the loss of held-out reviews is under a unigram model of the cluster than
-under one of all reviews, in nats per token (`gavamoe.preference.text_gain`). Validation reviews are held out; the test
-split is not read.
+Each RUN is a run of stage 1 on DATA. The mixture of its latents is fitted anew for each number of clusters. The
+figure is the information of a cluster: how much lower the loss of held-out reviews is under a unigram model of the
+cluster than under one of all reviews, in nats per token (`gavamoe.preference.text_gain`). Validation reviews are held
+out; the test split is not read.
 """
 
 from __future__ import annotations
