@@ -232,7 +232,12 @@ def sha256_of_file(path: Path | str) -> str:
 
 
 def _read_errors() -> tuple[type[Exception], ...]:
-    """Exceptions of a failed read. Polars has its own; if it was never imported, it cannot have raised one."""
-    errors = (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError)
-    polars = sys.modules.get("polars")
-    return errors if polars is None else (*errors, polars.exceptions.PolarsError)
+    """Exceptions of a failed read. Some libraries have their own; one that was never imported has raised none."""
+    errors: list[type[Exception]] = [OSError, EOFError, ValueError, LookupError, TypeError, AttributeError]
+    if (polars := sys.modules.get("polars")) is not None:
+        errors.append(polars.exceptions.PolarsError)
+    if (yaml := sys.modules.get("yaml")) is not None:
+        errors.append(yaml.YAMLError)
+    if (safetensors := sys.modules.get("safetensors")) is not None:
+        errors.append(safetensors.SafetensorError)
+    return tuple(errors)

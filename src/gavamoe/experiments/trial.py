@@ -7,6 +7,7 @@ systems/MODEL/seed-S/SPLIT/CONDITION/predictions.jsonl, result.json
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from gavamoe.baselines.data import TextData
 from gavamoe.conditions import Condition
 from gavamoe.evaluation.groups import SPARSITY, TRAINING_REVIEWS, by_group
 from gavamoe.experiments.systems import SystemSpec
-from gavamoe.files import write_json, write_json_lines
+from gavamoe.files import reading, write_json, write_json_lines
 from gavamoe.pipeline.eval_set import EvalSet
 
 RESULT, PREDICTIONS = "result.json", "predictions.jsonl"
@@ -44,20 +45,22 @@ class Trial:
 
     def training(self) -> dict[str, Any] | None:
         """Return the training summary; None before training is finished."""
-        return _read(self.directory / SUMMARY)
+        return _read(self.directory / SUMMARY, ())
 
     def result(self, split: str, condition: Condition) -> dict[str, Any] | None:
         """Return the metrics, overall and by group; None before the evaluation."""
-        return _read(self.result_directory(split, condition) / RESULT)
+        return _read(self.result_directory(split, condition) / RESULT, ("metrics", "groups"))
 
     def predictions(self, split: str, condition: Condition) -> Predictions:
         """Return the predictions, one per row of the evaluation set."""
-        with (self.result_directory(split, condition) / PREDICTIONS).open(encoding="utf-8") as file:
+        path = self.result_directory(split, condition) / PREDICTIONS
+        with reading(path), path.open(encoding="utf-8") as file:
             rows = [json.loads(line) for line in file]
-        texts, ratings = ([row[name] for row in rows] for name in ("prediction", "predicted_rating"))
-        return Predictions(
-            None if texts[0] is None else texts, None if ratings[0] is None else np.array(ratings, dtype=float)
-        )
+            texts, ratings = ([row[name] for row in rows] for name in ("prediction", "predicted_rating"))
+            return Predictions(
+                None if texts[0] is None else list(map(_text, texts)),
+                None if ratings[0] is None else np.array(ratings, dtype=float),
+            )
 
 
 def complete_trial(
@@ -124,5 +127,18 @@ def _write_predictions(path: Path, eval_set: EvalSet, predictions: Predictions, 
     write_json_lines(path, rows)
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected a text, found {value!r}")
+    return value
+
+
+def _read(path: Path, objects: Sequence[str]) -> dict[str, Any] | None:
+    """Return the content of a JSON file whose keys `objects` hold objects; None if there is no such file."""
+    if not path.is_file():
+        return None
+    with reading(path):
+        content = dict(json.loads(path.read_text(encoding="utf-8")))
+        for key in objects:
+            content[key] = dict(content[key])
+        return content

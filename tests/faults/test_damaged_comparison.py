@@ -1,0 +1,63 @@
+"""A damaged file of a comparison gives one line that names it, and two comparisons cannot share a directory."""
+
+import shutil
+
+import pytest
+
+from gavamoe.errors import InputError, RunError
+from gavamoe.experiments.compare import run
+from gavamoe.experiments.config import CompareConfig
+from gavamoe.files import only_one_process
+
+CONFIG = CompareConfig(models=["bias", "random-sentence"], seeds=1, preset="tiny", conditions=[{}])
+DAMAGES = {
+    "empty": lambda content: b"",
+    "half": lambda content: content[: len(content) // 2],
+    "flipped": lambda content: content[: len(content) // 2] + b"\xff" + content[len(content) // 2 + 1 :],
+    "noise": lambda content: bytes(range(256)) * 4,
+    "list": lambda content: b"[]",
+    "object": lambda content: b"{}",
+    "null": lambda content: b"null",
+    "word": lambda content: b'"x"',
+}
+
+
+@pytest.fixture(scope="module")
+def comparison(dataset_path, tmp_path_factory):
+    out = tmp_path_factory.mktemp("damaged") / "comparison"
+    run(dataset_path, out, CONFIG, "valid")
+    return out
+
+
+def resume_error(data, out):
+    """Return the message with which a comparison refuses to go on, or an empty one; other exceptions pass."""
+    try:
+        run(data, out, CONFIG, "valid", resume=True)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_every_damaged_file_of_a_comparison_is_named_or_harmless(comparison, dataset_path, tmp_path, damage):
+    errors = {}
+    for path in sorted(p.relative_to(comparison) for p in comparison.rglob("*") if p.is_file()):
+        copy = shutil.copytree(comparison, tmp_path / "copy")
+        (copy / path).write_bytes(DAMAGES[damage]((copy / path).read_bytes()))
+        errors[path.name] = resume_error(dataset_path, copy)
+        shutil.rmtree(copy)
+    refused = {name: error for name, error in errors.items() if error}
+    assert {"compare.yaml", "result.json"} <= refused.keys()
+    assert all(name in error and "\n" not in error for name, error in refused.items())
+
+
+def test_a_second_comparison_in_a_directory_is_refused_while_the_first_one_runs(comparison, dataset_path):
+    with only_one_process(comparison, "comparing in"), pytest.raises(RunError, match="another process is comparing in"):
+        run(dataset_path, comparison, CONFIG, "valid", resume=True)
+    assert run(dataset_path, comparison, CONFIG, "valid", resume=True)
+
+
+def test_a_comparison_that_is_refused_leaves_no_directory(dataset_path, tmp_path):
+    with pytest.raises(InputError):
+        run(dataset_path, tmp_path / "new", CONFIG, "valid", resume=True)
+    assert not (tmp_path / "new").exists()
