@@ -139,7 +139,7 @@ def build_stock(config: PretrainedConfig, state: dict[str, Tensor], dtype: torch
     """Return the stock model with these weights, without initialising others first."""
     config.dtype = dtype
     with torch.device("meta"):
-        stock: Any = AutoModelForCausalLM.from_config(config, dtype=dtype)
+        stock: Any = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
     state = {name: tensor.to(dtype) for name, tensor in state.items()}
     if config.tie_word_embeddings:
         state["lm_head.weight"] = state["model.embed_tokens.weight"]
