@@ -176,3 +176,18 @@ def test_a_cluster_or_user_that_the_run_lacks_is_refused(explainer, tmp_path):
     with pytest.raises(DataError, match="the run has no user nobody"):
         export_cluster(explainer, 0, tmp_path / "out", AddedRows(users=["u01", "nobody"]))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_model_in_bf16_stays_in_bf16(tmp_path):
+    model, tokenizer = model_around(tmp_path / "base", LlamaConfig, {}, **BESIDE)
+    model.to(torch.bfloat16)
+    layout = choose_layout(model.config)
+    config = stock_config(model.config, layout, tokenizer, model.config.vocabulary, False)
+    stock = build_stock(config, cluster_state(model, 0, layout, False), model.dtype)
+    assert {parameter.dtype for parameter in stock.parameters()} == {torch.bfloat16}
+    assert check_same_logits(model, stock, 0) < 1
+    stock.save_pretrained(tmp_path / "stock")
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "stock").dtype == torch.bfloat16
+    stock.model.layers[0].shared_mlp.output_linear.weight.data.neg_()
+    with pytest.raises(ConfigError, match="gives other logits"):
+        check_same_logits(model, stock, 0)

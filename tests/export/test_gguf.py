@@ -105,3 +105,15 @@ def test_a_tokenizer_that_llama_cpp_would_split_otherwise_is_refused(tmp_path):
     tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     with pytest.raises(ConfigError, match="the tokenizer is none of the byte-level ones"):
         check_gguf(layout, text, tokenizer)
+
+
+def test_a_gguf_of_a_bf16_model_keeps_vectors_and_routers_in_float32(exported, base_run_path, tmp_path):
+    from gguf import GGUFReader
+
+    explainer = Explainer.from_pretrained(base_run_path, "cpu")
+    explainer.model.to(torch.bfloat16)
+    export_cluster(explainer, exported["base"].cluster, tmp_path / "out", gguf=True)
+    kinds = {tensor.name: tensor.tensor_type.name for tensor in GGUFReader(tmp_path / "out" / "model.gguf").tensors}
+    in_full = {name for name, kind in kinds.items() if kind == "F32"}
+    assert in_full == {name for name in kinds if "norm" in name or "ffn_gate_inp" in name}
+    assert {kind for name, kind in kinds.items() if name not in in_full} == {"BF16"}

@@ -28,6 +28,7 @@ from gavamoe.explainer.configuration import GavamoeConfig
 
 Family = Literal["mixtral", "granitemoeshared", "qwen2_moe", "qwen3_moe"]
 LLAMA_LIKE = ("llama", "mistral")
+ALIGNMENT = 8  # kernels of transformers take rows of 16 bytes, 8 numbers in bf16, so experts are filled up to that
 SMALLEST_SHARED = 16  # width of a shared expert that is 0; Qwen2Moe cannot be without one
 ADVICE = "export without --cluster, which keeps the run's own format"
 
@@ -40,6 +41,7 @@ class StockLayout:
         family: the stock architecture, by its `model_type`.
         layers: number of decoder layers.
         moe_layers: the layers with experts.
+        expert_width: neurons of an expert, with those that add 0 (`ALIGNMENT`).
         ffn_width: neurons of an FFN that the base keeps.
         shared_width: neurons that every token passes through in a layer with experts; 0 is none.
     """
@@ -47,6 +49,7 @@ class StockLayout:
     family: Family
     layers: int
     moe_layers: tuple[int, ...]
+    expert_width: int
     ffn_width: int
     shared_width: int
 
@@ -66,7 +69,8 @@ def choose_layout(config: GavamoeConfig) -> StockLayout:
     family = _family(text, shared_width > 0 or len(moe_layers) < layers)
     if family == "granitemoeshared" and len(moe_layers) < layers:
         shared_width = max(shared_width, text.intermediate_size)  # a layer without experts has its FFN there
-    return StockLayout(family, layers, moe_layers, int(text.intermediate_size), shared_width)
+    expert_width = -(-config.expert_width // ALIGNMENT) * ALIGNMENT
+    return StockLayout(family, layers, moe_layers, expert_width, int(text.intermediate_size), shared_width)
 
 
 def _family(text: PretrainedConfig, needs_shared: bool) -> Family:
@@ -134,7 +138,7 @@ def stock_config(
             head_dim=_head_width(text),
             sliding_window=getattr(text, "sliding_window", None),
             num_local_experts=config.experts,
-            intermediate_size=config.expert_width,
+            intermediate_size=layout.expert_width,
         )
     if layout.family == "granitemoeshared":
         return GraniteMoeSharedConfig(
@@ -142,7 +146,7 @@ def stock_config(
             attention_bias=getattr(text, "attention_bias", False),
             attention_multiplier=_head_width(text) ** -0.5,
             num_local_experts=config.experts,
-            intermediate_size=config.expert_width,
+            intermediate_size=layout.expert_width,
             shared_intermediate_size=layout.shared_width,
         )
     return _qwen_config(config, layout, common)
@@ -150,7 +154,7 @@ def stock_config(
 
 def _qwen_config(config: GavamoeConfig, layout: StockLayout, common: dict[str, Any]) -> PretrainedConfig:
     common |= {
-        **{"num_experts": config.experts, "moe_intermediate_size": config.expert_width, "norm_topk_prob": True},
+        **{"num_experts": config.experts, "moe_intermediate_size": layout.expert_width, "norm_topk_prob": True},
         **{"intermediate_size": layout.ffn_width, "head_dim": _head_width(config.text_config)},
         "mlp_only_layers": [layer for layer in range(layout.layers) if layer not in layout.moe_layers],
     }

@@ -2,7 +2,8 @@
 
     embeddings, attention, norms   as they are; the run's embedding scale is multiplied into the input embeddings
     gate of the cluster            the router
-    experts                        the experts; the routing scale is multiplied into their output weights
+    experts                        the experts, filled up with neurons that add 0 (`ALIGNMENT`); the routing scale is
+                                   multiplied into their output weights
     frozen FFN, shared experts     one shared expert: their neurons side by side, since both are sums over neurons
 
 Shape suffixes: E experts, W expert width, H hidden, S neurons that every token passes through, V vocabulary.
@@ -79,7 +80,7 @@ def _block_state(mlp: Any, cluster: int, layout: StockLayout, config: GavamoeCon
         return _granite_block(mlp, cluster, layout, config)
     if not isinstance(mlp, MultiGateMoE):  # a layer that keeps its FFN, in the Qwen architectures
         return {f"mlp.{name}": tensor for name, tensor in mlp.state_dict().items()}
-    state = _routed(mlp, cluster, "mlp", "gate")
+    state = _routed(mlp, cluster, layout, "mlp.gate", "mlp")
     if layout.family == "qwen2_moe":
         shared = AlwaysOn.of(_always_on(mlp), mlp.experts.down_proj[0].T).padded(layout.shared_width or SMALLEST_SHARED)
         state |= {
@@ -93,11 +94,11 @@ def _block_state(mlp: Any, cluster: int, layout: StockLayout, config: GavamoeCon
 
 def _granite_block(mlp: Any, cluster: int, layout: StockLayout, config: GavamoeConfig) -> dict[str, Tensor]:
     if isinstance(mlp, MultiGateMoE):
-        state = _routed(mlp, cluster, "block_sparse_moe", "router")
+        state = _routed(mlp, cluster, layout, "block_sparse_moe.router", "block_sparse_moe")
         shared = AlwaysOn.of(_always_on(mlp), mlp.experts.down_proj[0].T)
     else:
         shared = AlwaysOn.of([mlp], mlp.gate_proj.weight)
-        state = _silent_experts(config, like=mlp.gate_proj.weight)
+        state = _silent_experts(config.experts, layout.expert_width, like=mlp.gate_proj.weight)
     if not layout.shared_width:
         return state
     shared = shared.padded(layout.shared_width)
@@ -107,9 +108,9 @@ def _granite_block(mlp: Any, cluster: int, layout: StockLayout, config: GavamoeC
     }
 
 
-def _silent_experts(config: GavamoeConfig, like: Tensor) -> dict[str, Tensor]:
+def _silent_experts(experts: int, width: int, like: Tensor) -> dict[str, Tensor]:
     """Return router and experts that add 0, for a layer without experts: Granite has experts in every layer."""
-    experts, width, hidden = config.experts, config.expert_width, like.shape[-1]
+    hidden = like.shape[-1]
     return {
         "block_sparse_moe.router.weight": like.new_zeros(experts, hidden),
         "block_sparse_moe.experts.gate_up_proj": like.new_zeros(experts, 2 * width, hidden),
@@ -122,11 +123,12 @@ def _always_on(block: MultiGateMoE) -> list[Any]:
     return [mlp for mlp in (block.dense, block.shared) if mlp is not None]
 
 
-def _routed(block: MultiGateMoE, cluster: int, moe: str, router: str) -> dict[str, Tensor]:
-    """Return router and experts of a block for one cluster."""
-    gate_EH = block.gate.weight_CEH[cluster]
+def _routed(block: MultiGateMoE, cluster: int, layout: StockLayout, router: str, experts: str) -> dict[str, Tensor]:
+    """Return router and experts of a block for one cluster, by the given names."""
+    more = layout.expert_width - block.shape.width
+    gate_EWH, up_EWH = (pad(half, (0, 0, 0, more)) for half in block.experts.gate_up_proj.chunk(2, dim=1))
     return {
-        f"{moe}.{router}.weight": gate_EH.clone(),
-        f"{moe}.experts.gate_up_proj": block.experts.gate_up_proj,
-        f"{moe}.experts.down_proj": block.shape.scale * block.experts.down_proj,
+        f"{router}.weight": block.gate.weight_CEH[cluster].clone(),
+        f"{experts}.experts.gate_up_proj": torch.cat([gate_EWH, up_EWH], dim=1),
+        f"{experts}.experts.down_proj": block.shape.scale * pad(block.experts.down_proj, (0, more)),
     }
