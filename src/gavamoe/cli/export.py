@@ -52,13 +52,19 @@ def export(
         result = export_cluster(explainer, cluster, out, _rows(users, explainer), gguf)
     if json:
         emit_json(result)
-    elif cluster is None:
-        print(f"the run, with its model card, is in {out}")
     else:
-        print(f"{result['architecture']} of cluster {cluster}, {result['parameters']:,} parameters, is in {out}")
-        for other, pairs in result.get("pairs_by_cluster", {}).items():
-            if other != cluster:
-                print(f"{pairs:,} of the pairs belong to cluster {other}, and are not in prompts.jsonl")
+        _print(result)
+
+
+def _print(result: dict[str, Any]) -> None:
+    if result.get("format") == "gavamoe":
+        print(f"the run, with its model card, is in {result['out']}")
+        return
+    cluster = result["cluster"]
+    print(f"{result['architecture']} of cluster {cluster}, {result['parameters']:,} parameters, is in {result['out']}")
+    for other, pairs in result.get("pairs_by_cluster", {}).items():
+        if other != cluster:
+            print(f"{pairs:,} of the pairs belong to cluster {other}, and are not in prompts.jsonl")
 
 
 def _rows(users: str | None, explainer: Any) -> AddedRows | None:

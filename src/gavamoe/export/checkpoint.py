@@ -75,30 +75,20 @@ def export_cluster(
         RunError: `out` holds something else.
     """
     check_out(out)
-    model = explainer.model
-    if not 0 <= cluster < model.config.clusters:
-        raise ConfigError(f"--cluster {cluster}: the run has the clusters 0 to {model.config.clusters - 1}")
-    layout = choose_layout(model.config)
-    if gguf:
-        check_gguf(layout, model.config.text_config, explainer.tokenizer)
+    layout = _checked_layout(explainer, cluster, gguf)
     added = None if rows is None else _rows(explainer, rows)
     stock, new_ids = _stock_model(explainer, cluster, layout, added)
-    difference = check_same_logits(model, stock, cluster)
     result: dict[str, Any] = {
         "architecture": type(stock).__name__,
         "cluster": cluster,
         "parameters": stock.num_parameters(),
         "dtype": str(stock.dtype).removeprefix("torch."),
         "rows_added": len(new_ids),
-        "logit_difference": difference,
+        "logit_difference": check_same_logits(explainer.model, stock, cluster),
     }
     with staged_directory(out) as staged:
         stock.save_pretrained(staged)
-        explainer.tokenizer.save_pretrained(staged)
-        decoding = explainer.decoding.with_options(candidates=None, mbr_references=None)
-        options = {"suppress_tokens": new_ids} if new_ids else {}
-        decoding.with_options(**options).to_generation_config().save_pretrained(staged)
-        write_soft_tokens(explainer, cluster, staged)
+        _write_beside(explainer, cluster, new_ids, staged)
         if added is not None and rows is not None:
             write_vocabulary(added, staged)
             if rows.pairs is not None:
@@ -109,6 +99,27 @@ def export_cluster(
         files = sorted(path for path in staged.rglob("*") if path.is_file())
         write_seal(staged, files)
     return {**result, "files": [path.name for path in files], "out": str(out)}
+
+
+def _checked_layout(explainer: Explainer, cluster: int, gguf: bool) -> StockLayout:
+    """Return the stock architecture of a run that has this cluster; `ConfigError` if it cannot be written."""
+    config = explainer.model.config
+    if not 0 <= cluster < config.clusters:
+        raise ConfigError(f"--cluster {cluster}: the run has the clusters 0 to {config.clusters - 1}")
+    layout = choose_layout(config)
+    if gguf:
+        check_gguf(layout, config.text_config, explainer.tokenizer)
+    return layout
+
+
+def _write_beside(explainer: Explainer, cluster: int, new_ids: list[int], directory: Path) -> None:
+    """Write what a checkpoint has beside its weights: tokenizer, decoding and soft tokens."""
+    explainer.tokenizer.save_pretrained(directory)
+    options = {"suppress_tokens": new_ids} if new_ids else {}
+    # Drafts and their choice are gavamoe's own.
+    decoding = explainer.decoding.with_options(candidates=None, mbr_references=None, **options)
+    decoding.to_generation_config().save_pretrained(directory)
+    write_soft_tokens(explainer, cluster, directory)
 
 
 def _rows(explainer: Explainer, rows: AddedRows) -> VocabularyRows:

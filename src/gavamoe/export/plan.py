@@ -164,47 +164,73 @@ def plan(size: ModelSize, config: RunConfig, gpus: int, memory_gib: float, revie
     """
     explainer = config.explainer.resolve_defaults(base=True)
     prompt, text = explainer.prompt_tokens, explainer.max_tokens + 1
-    tokens = prompt + text
-    devices, weight = max(gpus, 1), HALF if gpus else SINGLE
+    weight = HALF if gpus else SINGLE
     tables = int(TABLE_SHARE * reviews) * size.soft_token_width * (SINGLE + OPTIMISER)
     fixed = weight * (size.parameters - size.trained) + (SINGLE + OPTIMISER) * size.trained + tables
-    sharded = fixed / devices
     sequence = sequence_bytes(size, prompt, text, explainer.gradient_checkpointing) * weight / HALF
-    room = RESERVE * memory_gib * GIB - fixed
-    largest = max(int(room // sequence), 0)
-    per_device = -(-explainer.batch_size // devices // explainer.accumulation)
-    at_once = max(min(per_device, largest), 1)  # a batch that does not fit can be accumulated
-    speed = training_speed(size, explainer, tokens, gpus, cores, at_once)
-    fastest = training_speed(size, explainer, tokens, gpus, cores, max(largest, 1))
-    writing = writing_speed(size, text, gpus, cores)
-    drafts = explainer.candidates
+    largest = max(int((RESERVE * memory_gib * GIB - fixed) // sequence), 0)
     stage_1_epochs = config.preference.pretrain_epochs + config.preference.epochs
+    writing = writing_speed(size, text, gpus, cores)
     return {
         "parameters": size.parameters,
         "trained": size.trained,
         "active": size.active,
-        "tokens_per_review": tokens,
+        "tokens_per_review": prompt + text,
         "train": {
             "fits": largest >= 1,
             "fixed_gib": fixed / GIB,
-            "fixed_sharded_gib": sharded / GIB,
+            "fixed_sharded_gib": fixed / max(gpus, 1) / GIB,
             "sequence_gib": sequence / GIB,
-            "batch_per_device": per_device,
-            "memory_per_device_gib": (fixed + at_once * sequence) / GIB,
-            "batch_fits": largest >= per_device,
-            "largest_batch_per_device": largest,
-            "tokens_per_second": speed,
-            "tokens_per_second_largest_batch": fastest if largest else None,
-            "hours": explainer.epochs * reviews * tokens / speed / 3600,
-            "hours_largest_batch": explainer.epochs * reviews * tokens / fastest / 3600 if largest else None,
+            **_training(size, explainer, gpus, cores, reviews, fixed, sequence, largest),
             "stage_1_hours": stage_1_epochs * reviews / STAGE_1_CPU / 3600,
         },
         "explain": {
-            "memory_per_device_gib": (weight * size.parameters + DECODING_BATCH * tokens * size.cache) / GIB,
+            "memory_per_device_gib": (weight * size.parameters + DECODING_BATCH * (prompt + text) * size.cache) / GIB,
             "tokens_per_second": writing,
-            "texts_per_second": writing / (text * drafts),
-            "hours": reviews * text * drafts / writing / 3600,
+            "texts_per_second": writing / (text * explainer.candidates),
+            "hours": reviews * text * explainer.candidates / writing / 3600,
         },
+    }
+
+
+def _training(
+    size: ModelSize,
+    explainer: ExplainerConfig,
+    gpus: int,
+    cores: int,
+    reviews: int,
+    fixed: float,
+    sequence: float,
+    largest: int,
+) -> dict[str, Any]:
+    """Return memory, speed and hours of stage 2 with the configured batch, and with the largest.
+
+    Args:
+        size: of the model.
+        explainer: settings of stage 2.
+        gpus: number of GPUs; 0 for CPUs.
+        cores: CPU cores, where there is no GPU.
+        reviews: number of training reviews.
+        fixed: bytes of weights and optimiser on a device.
+        sequence: bytes of one sequence.
+        largest: sequences that fit on a device.
+    """
+    tokens = explainer.prompt_tokens + explainer.max_tokens + 1
+    per_device = -(-explainer.batch_size // (max(gpus, 1) * explainer.accumulation))
+    at_once = max(min(per_device, largest), 1)  # a batch that does not fit can be accumulated
+    speed, fastest = (
+        training_speed(size, explainer, tokens, gpus, cores, batch) for batch in (at_once, max(largest, 1))
+    )
+    work = explainer.epochs * reviews * tokens / 3600
+    return {
+        "batch_per_device": per_device,
+        "memory_per_device_gib": (fixed + at_once * sequence) / GIB,
+        "batch_fits": largest >= per_device,
+        "largest_batch_per_device": largest,
+        "tokens_per_second": speed,
+        "tokens_per_second_largest_batch": fastest if largest else None,
+        "hours": work / speed,
+        "hours_largest_batch": work / fastest if largest else None,
     }
 
 
