@@ -26,9 +26,10 @@ ALLOWED: dict[str, set[str]] = {
 }
 BELOW_PIPELINE = ROOT | set(ALLOWED)
 ALLOWED["pipeline"] = set(BELOW_PIPELINE)
+ALLOWED["export"] = set(BELOW_PIPELINE)
 ALLOWED["experiments"] = BELOW_PIPELINE | {"pipeline"}
 ALLOWED["service"] = BELOW_PIPELINE | {"pipeline"}
-ALLOWED["cli"] = BELOW_PIPELINE | {"pipeline", "experiments", "service"}
+ALLOWED["cli"] = BELOW_PIPELINE | {"pipeline", "export", "experiments", "service"}
 
 
 def _modules() -> dict[str, ast.Module]:

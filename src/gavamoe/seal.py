@@ -103,7 +103,13 @@ def check_seal(
     return absent
 
 
-def check_replace(directory: Path, what: str, error: type[InputError], unsealed: Collection[str] = ()) -> None:
+def check_replace(
+    directory: Path,
+    what: str,
+    error: type[InputError],
+    unsealed: Collection[str] = (),
+    editable: Collection[str] = (),
+) -> None:
     """Check that a directory that exists may be replaced: gavamoe wrote all of it, and nobody changed it since.
 
     Args:
@@ -112,6 +118,7 @@ def check_replace(directory: Path, what: str, error: type[InputError], unsealed:
         error: class of the exception.
         unsealed: names of the files that gavamoe wrote before manifests existed; a directory without a manifest may
             hold these only.
+        editable: names of files that gavamoe writes without sealing them, such as a model card.
 
     Raises:
         InputError: the directory holds something else; the message names one such file.
@@ -121,6 +128,7 @@ def check_replace(directory: Path, what: str, error: type[InputError], unsealed:
         raise error(f"{directory} exists and is no {what}: {advice}")
     files = [path for path in _files_below(directory) if path.name != MANIFEST or path.parent != directory]
     sealed = sealed_files(directory, error) if is_sealed(directory) else dict.fromkeys(unsealed)
+    sealed = {**dict.fromkeys(editable), **sealed}
     for path in files:
         name = path.relative_to(directory).as_posix()
         if name not in sealed:

@@ -24,6 +24,8 @@ from gavamoe.cli import (
     diagnose,
     evaluate,
     explain,
+    export,
+    plan,
     prepare,
     recommend,
     score,
@@ -58,6 +60,8 @@ app.command(epilog=explain.EXAMPLE)(explain.explain)
 app.command(epilog=recommend.EXAMPLE)(recommend.recommend)
 app.command(epilog=diagnose.EXAMPLE)(diagnose.diagnose)
 app.command(epilog=compare.EXAMPLE)(compare.compare)
+app.command(epilog=export.EXAMPLE)(export.export)
+app.command(epilog=plan.EXAMPLE)(plan.plan)
 app.command(epilog=serve.EXAMPLE)(serve.serve)
 app.command(epilog=simulate.EXAMPLE)(simulate.simulate)
 app.command(epilog=demo.EXAMPLE)(demo.demo)

@@ -26,6 +26,7 @@ from gavamoe.explainer.expert_usage import ExpertReport, TokenExperts, expert_us
 from gavamoe.explainer.explanation import Explanation, UserSource
 from gavamoe.explainer.generate import GeneratedText, generate
 from gavamoe.explainer.guests import context_with_guests, model_with_guests
+from gavamoe.explainer.hub import find_run, push_run, save_run
 from gavamoe.explainer.lora import load_model
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.explainer.streaming import TextReader, WordStreamer
@@ -36,7 +37,7 @@ from gavamoe.language.quiet import quiet_transformers
 from gavamoe.preference.history import History, estimate_guests
 from gavamoe.preference.recommender import Recommender
 from gavamoe.progress import Advance, track
-from gavamoe.run import CATALOG_FILES, EXPLAINER_FILES, PREFERENCE_FILES, RunDirectory
+from gavamoe.run import CATALOG_FILES, EXPLAINER_FILES, PREFERENCE_FILES, RunCard, RunDirectory
 
 EVIDENCE = 3  # sentences returned beside the text of a single pair
 
@@ -52,6 +53,7 @@ class Explainer:
         context: everything of the run but its language model.
         model: stage 2's language model.
         tokenizer: the model's.
+        card: how the run was made.
 
     Attributes:
         decoding: how the run decodes texts; a call may override it.
@@ -59,8 +61,10 @@ class Explainer:
         catalog: names, rating scale and training history.
     """
 
-    def __init__(self, context: ContextBuilder, model: GavamoeForCausalLM, tokenizer: PreTrainedTokenizerBase):
-        self.context, self.model, self.tokenizer = context, model.eval(), tokenizer
+    def __init__(
+        self, context: ContextBuilder, model: GavamoeForCausalLM, tokenizer: PreTrainedTokenizerBase, card: RunCard
+    ):
+        self.context, self.model, self.tokenizer, self.card = context, model.eval(), tokenizer, card
         self.preference, self.catalog = context.preference.eval(), context.catalog
         self.decoding = DecodingConfig.from_generation_config(model.generation_config)
         self._model_lock = threading.Lock()  # the model's routing state serves one batch at a time
@@ -68,20 +72,27 @@ class Explainer:
     @classmethod
     @quiet_transformers()
     def from_pretrained(
-        cls, run: Path | str, device: str | torch.device | None = None, verify: bool = False
+        cls,
+        run: Path | str,
+        device: str | torch.device | None = None,
+        verify: bool = False,
+        revision: str | None = None,
     ) -> Explainer:
-        """Load a run directory.
+        """Load a run directory, or a run of the Hugging Face hub.
 
         Args:
-            run: a directory that `gavamoe train` wrote.
+            run: a directory that `gavamoe train` or `save_pretrained` wrote. A string that names no directory may be
+                the hub id of a repository that `push_to_hub` wrote.
             device: where to run; a GPU by default, if there is one.
             verify: whether the checksums of large files are checked too, which reads them as a whole.
+            revision: branch, tag or commit of a repository of the hub.
 
         Raises:
             RunError: A file is missing, damaged or of another run; the message names it.
         """
         device = default_device() if device is None else device
-        directory = RunDirectory(Path(run))
+        run = find_run(run, revision)
+        directory = RunDirectory(run)
         directory.require(*CATALOG_FILES, *PREFERENCE_FILES, *EXPLAINER_FILES)
         stage_1 = Recommender.from_pretrained(run, device, verify)  # which checks the seal of the whole run
         try:
@@ -99,7 +110,24 @@ class Explainer:
         with reading(directory.explainer):
             stage_2, quotations = directory.explainer, (model.config.evidence, model.config.history)
             context = ContextBuilder.load(stage_2, stage_1.preference, stage_1.catalog, *quotations)
-        return cls(context, model, tokenizer)
+        return cls(context, model, tokenizer, directory.read_card())
+
+    def save_pretrained(self, directory: Path | str) -> None:
+        """Write the run as `from_pretrained` reads it, with LoRA factors merged; an earlier save is replaced.
+
+        Raises:
+            RunError: The directory holds something else, or a run with the records of its training.
+        """
+        save_run(self, Path(directory))
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> str:
+        """Write what `save_pretrained` writes to a repository of the Hugging Face hub; return the commit's address.
+
+        Args:
+            repo_id: `OWNER/NAME`.
+            options: private, token, commit_message, revision and create_pr, as in transformers.
+        """
+        return push_run(self, repo_id, **options)
 
     def explain(
         self,
