@@ -139,3 +139,11 @@ def _tensor(ids):
     import torch
 
     return torch.tensor(ids)
+
+
+def test_the_rule_of_transformers_that_counts_ngrams_of_the_prompt_is_never_used(explainer, pairs, monkeypatch):
+    used = []
+    monkeypatch.setattr("transformers.generation.utils.NoRepeatNGramLogitsProcessor", lambda size: used.append(size))
+    monkeypatch.setattr(explainer.model.generation_config, "no_repeat_ngram_size", 3)
+    assert all(explanation.text for explanation in explainer.explain_batch(pairs, GIVEN, candidates=2))
+    assert used == []

@@ -232,14 +232,17 @@ def _logits_processors(
 
 
 def _chunk_config(decoding: DecodingConfig, written: int, tokens: int) -> GenerationConfig:
-    """Return the configuration of the next `tokens`; lengths count from here instead of from the prompt."""
+    """Return the configuration of the next `tokens`; lengths count from here instead of from the prompt.
+
+    Rules that are off are 0 here: transformers takes what is None from the model's own configuration.
+    """
     chunk = decoding.to_generation_config()
     chunk.max_new_tokens = min(tokens, decoding.max_new_tokens - written)
-    chunk.min_new_tokens = min(max((decoding.min_new_tokens or 0) - written, 0), chunk.max_new_tokens) or None
+    chunk.min_new_tokens = min(max((decoding.min_new_tokens or 0) - written, 0), chunk.max_new_tokens)
     if decoding.exponential_decay_length_penalty is not None:
         start, rate = decoding.exponential_decay_length_penalty
         chunk.exponential_decay_length_penalty = (start - written, rate)
-    chunk.no_repeat_ngram_size = None  # `NoRepeatInText` does this
+    chunk.no_repeat_ngram_size = 0  # `NoRepeatInText` does this
     # `PairSampling` samples: its noise makes the sampled token the likeliest. Beams never sample, because their draws
     # could not depend on the pair alone.
     chunk.do_sample, chunk.temperature, chunk.top_p = False, None, None
