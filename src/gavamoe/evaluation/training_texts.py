@@ -43,6 +43,22 @@ def name_of(value: object) -> str | None:
     return None if value is None or value == "" else unicodedata.normalize("NFC", str(value))
 
 
+def has_statements(extractor: FeatureExtractor | None) -> bool:
+    """Return whether an extractor can find statements: it knows features."""
+    return extractor is not None and bool(extractor.features)
+
+
+def find_statements(extractor: FeatureExtractor | None, texts: Sequence[str]) -> list[set[Statement]]:
+    """Return the statements of normalized texts, [n] sets; empty sets without features."""
+    found: list[set[Statement]] = [set() for _ in texts]
+    if extractor is not None and extractor.features:
+        joined = [_APOSTROPHE.sub(r"\1", text) for text in texts]
+        table = extractor.statements(pl.Series(joined, dtype=pl.String))
+        for row, feature, polarity in table.iter_rows():
+            found[row].add((feature, polarity))
+    return found
+
+
 @dataclass(frozen=True, eq=False)
 class TrainingTexts:
     """Training texts with their users and items.
@@ -86,7 +102,7 @@ class TrainingTexts:
     @property
     def has_statements(self) -> bool:
         """Whether statements can be found: the data has features."""
-        return self.extractor is not None and bool(self.extractor.features)
+        return has_statements(self.extractor)
 
     @cached_property
     def item_profiles(self) -> Profiles:
@@ -110,13 +126,7 @@ class TrainingTexts:
 
     def statements(self, texts: Sequence[str]) -> list[set[Statement]]:
         """Return the statements of normalized texts, [n] sets; empty sets without features."""
-        found: list[set[Statement]] = [set() for _ in texts]
-        if self.extractor is not None and self.extractor.features:
-            joined = [_APOSTROPHE.sub(r"\1", text) for text in texts]
-            table = self.extractor.statements(pl.Series(joined, dtype=pl.String))
-            for row, feature, polarity in table.iter_rows():
-                found[row].add((feature, polarity))
-        return found
+        return find_statements(self.extractor, texts)
 
     @cached_property
     def item_bigrams(self) -> ItemBigrams:

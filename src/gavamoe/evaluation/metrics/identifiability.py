@@ -36,12 +36,8 @@ def user_ranks(outputs: Outputs) -> np.ndarray | None:
 
 
 METRICS = (
-    Metric(
-        "item_identifiability", True, SOURCE, item_ranks, lambda totals, rows: ratio(totals[:, 0], totals[:, 2])
-    ),
-    Metric(
-        "user_identifiability", True, SOURCE, user_ranks, lambda totals, rows: ratio(totals[:, 0], totals[:, 2])
-    ),
+    Metric("item_identifiability", True, SOURCE, item_ranks, lambda totals, rows: ratio(totals[:, 0], totals[:, 2])),
+    Metric("user_identifiability", True, SOURCE, user_ranks, lambda totals, rows: ratio(totals[:, 0], totals[:, 2])),
 )
 FURTHER_METRICS = (
     Metric(
