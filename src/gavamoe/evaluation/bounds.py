@@ -24,6 +24,7 @@ from gavamoe.evaluation.metrics import genericness, identifiability, statements
 from gavamoe.evaluation.metrics.metric import Metric
 from gavamoe.evaluation.outputs import Outputs
 from gavamoe.evaluation.row_scores import Metrics, RowScores
+from gavamoe.evaluation.score import PAIR_METRICS
 
 ITEM_METRICS = (identifiability.METRICS[0], *statements.METRICS)
 USER_METRICS = (identifiability.METRICS[1],)
@@ -74,6 +75,35 @@ def with_bounds(metrics: Metrics, bounds: dict[str, Bounds]) -> dict[str, Any]:
         name: {"value": value, **bounds.get(name, nothing).to_dict()} if name in AS_OBJECTS else value
         for name, value in metrics.items()
     }
+
+
+def plain_values(metrics: dict[str, Any]) -> Metrics:
+    """Return metrics as results list them with the value alone: the inverse of `with_bounds`."""
+    return {name: value["value"] if isinstance(value, dict) else value for name, value in metrics.items()}
+
+
+def reasons(outputs: Outputs, metrics: Metrics, no_training: str) -> dict[str, str]:
+    """Say why metrics of the right item and user are None.
+
+    Args:
+        outputs: what was scored.
+        metrics: the values.
+        no_training: the reason if there are no training texts.
+    """
+    found = {}
+    for metric in PAIR_METRICS:
+        name, training = metric.name, outputs.training
+        if metrics.get(name) is not None or name not in metrics:
+            continue
+        if training is None:
+            found[name] = no_training
+        elif (outputs.users if name.startswith("user") else outputs.items) is None:
+            found[name] = f"no row has {'a user' if name.startswith('user') else 'an item'}"
+        elif name.startswith("statement") and not training.has_statements:
+            found[name] = "the training data has no features"
+        else:
+            found[name] = "no row has what it needs, such as a name that occurs in training"
+    return found
 
 
 def partners(groups: Sequence[Hashable | None], labels: Sequence[Hashable | None], keys: Sequence[str]) -> np.ndarray:

@@ -34,8 +34,21 @@ SHOWN = {
     "Distinct-1": 3,
     "Distinct-2": 3,
 }
+# The same for metrics that know the right item and user.
+SHOWN_PAIR = {
+    "item_identifiability": 3,
+    "user_identifiability": 3,
+    "swap_gap_user": 3,
+    "swap_gap_item": 3,
+    "statement_precision": 3,
+    "statement_recall": 3,
+    "sentence_rank_mrr": 3,
+    "fluency": 3,
+    "genericness": 3,
+}
 # The same for further metrics, below the field's metrics.
 SHOWN_FURTHER = {"rating NLL": 3, "rating ECE": 3, "rating coherence": 3, "feature hallucination": 3, "rep-2": 2}
+ALL_SHOWN = {**SHOWN, **SHOWN_PAIR, **SHOWN_FURTHER}
 # Column and row labels where they differ from the metric's name.
 LABELS = {f"rouge_{kind}/f_score": f"ROUGE-{kind.upper()} F" for kind in "12l"}
 
@@ -111,7 +124,7 @@ def metric_rows(systems: dict[str, Metrics], intervals: dict[str, Interval] | No
         No value is best if all are equal. A metric that no system has is left out.
     """
     rows = []
-    for metric, decimals in {**SHOWN, **SHOWN_FURTHER}.items():
+    for metric, decimals in ALL_SHOWN.items():
         values = [metrics.get(metric) for metrics in systems.values()]
         defined = [value for value in values if value is not None]
         if not defined:

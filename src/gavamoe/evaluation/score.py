@@ -14,6 +14,7 @@ from gavamoe.evaluation.metrics import (
     coherence,
     diversity,
     features,
+    fluency,
     genericness,
     hallucination,
     identifiability,
@@ -31,6 +32,7 @@ from gavamoe.evaluation.row_scores import Metrics, RowScores
 TEXT_METRICS = (*bleu.METRICS, *rouge.METRICS, *diversity.METRICS, *features.METRICS)
 RATING_METRICS = rating.METRICS
 PAIR_METRICS = (*identifiability.METRICS, *statements.METRICS, *genericness.METRICS)
+MODEL_METRICS = ("swap_gap_user", "swap_gap_item", "sentence_rank_mrr")  # of a run, measured where its model is
 CALIBRATION_METRICS = calibration.METRICS  # of systems that predict a distribution over the rating levels
 STANDARD_METRICS = (*TEXT_METRICS, *RATING_METRICS)
 
@@ -38,8 +40,8 @@ STANDARD_METRICS = (*TEXT_METRICS, *RATING_METRICS)
 def further_metrics() -> tuple[Metric, ...]:
     """Return the metrics that the field's tables do not report, as results list them under `further`.
 
-    They are length, rep-2, rouge-score/*, feature hallucination, rating coherence, details of PAIR_METRICS and, if it is
-    installed, sacrebleu.
+    They are length, rep-2, rouge-score/*, feature hallucination, rating coherence, details of PAIR_METRICS and, if it
+    is installed, sacrebleu.
     """
     metrics = (*surface.METRICS, *rouge_score.METRICS, *hallucination.METRICS, *coherence.METRICS)
     metrics = (*metrics, *identifiability.FURTHER_METRICS, *statements.FURTHER_METRICS)
@@ -56,7 +58,7 @@ def further_conditions(outputs: Outputs) -> dict[str, str]:
     return {**conditions, **sacrebleu.conditions(outputs)} if sacrebleu.is_available() else conditions
 
 
-LOWER_IS_BETTER = frozenset(
+LOWER_IS_BETTER = {fluency.NAME} | frozenset(
     metric.name
     for metric in (*STANDARD_METRICS, *PAIR_METRICS, *CALIBRATION_METRICS, *further_metrics())
     if metric.higher_is_better is False

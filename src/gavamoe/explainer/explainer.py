@@ -330,7 +330,7 @@ class Explainer:
     def text_losses(
         self, pairs: pl.DataFrame | Sequence[tuple[Any, Any]], texts: Sequence[str], condition: Condition = Condition()
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the loss of given texts about pairs, in nats, and their numbers of tokens with the end token, [N] each.
+        """Return the loss of given texts about pairs, in nats, and how many tokens they have with the end token, [N].
 
         Args:
             pairs: as in `explain_batch`.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import polars as pl
@@ -12,6 +13,7 @@ from gavamoe.baselines.base import Predictions
 from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.errors import DataError
+from gavamoe.evaluation.bounds import Bounds, measure_bounds
 from gavamoe.evaluation.comparable import comparable_outputs, features_of_items, has_text
 from gavamoe.evaluation.groups import SparsityGroups
 from gavamoe.evaluation.metrics.metric import Metric
@@ -65,6 +67,13 @@ class EvalSet:
         return comparable_outputs(
             predictions.texts, predictions.ratings, self.reviews, self.catalog, self.item_features, self.training
         )
+
+    @cached_property
+    def bounds(self) -> dict[str, Bounds]:
+        """Floors and ceilings of the metrics that know the right item and user; empty without training texts."""
+        if self.training is None or not self.has_texts:
+            return {}
+        return measure_bounds(self.outputs(Predictions([""] * len(self.reviews), None)))
 
     def score(self, predictions: Predictions, metrics: Sequence[Metric]) -> RowScores:
         """Return the row statistics of predictions under some metrics."""

@@ -28,7 +28,7 @@ def item_ranks(outputs: Outputs) -> np.ndarray | None:
 
 
 def user_ranks(outputs: Outputs) -> np.ndarray | None:
-    """Return the share of other users ranked below, the same weighted by rows, and whether the user is known, [n, 3]."""
+    """Return the share of other users ranked below, that weighted by rows, and whether the user is known, [n, 3]."""
     if outputs.training is None or outputs.users is None:
         return None
     ranks = outputs.training.user_profiles.ranks(outputs.plain_predictions, outputs.users)

@@ -1,8 +1,8 @@
 """Statements: whether the opinions that a text gives of features are those that people gave of the item.
 
 A statement is a (feature, polarity) pair, such as (pool, -1). Against the training reviews of the item it is supported
-(some review states it), contradicted (reviews state only the opposite) or unmentioned (no review gives an opinion of the
-feature).
+(some review states it), contradicted (reviews state only the opposite) or unmentioned (no review gives an opinion of
+the feature).
 
 statement_precision = supported statements / statements
 statement_recall = statements of the reference that the text makes too / statements of the reference
