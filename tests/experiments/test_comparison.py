@@ -129,7 +129,7 @@ def test_the_result_files_agree_and_mark_the_oracle(tables, out):
         assert f"{tables[0].results[0].metrics['RMSE'].mean:.3f} ± " in text
     assert page.count("<svg") == 2  # by sparsity, and by the number of experts
     tex = (out / "results.tex").read_text()
-    assert tex.count(r"\begin{tabular}") == tex.count(r"\end{tabular}") == 16
+    assert tex.count(r"\begin{tabular}") == tex.count(r"\end{tabular}") == 18
     assert not {"±", "†", "↑", "–"} & set(tex)
 
 

@@ -70,11 +70,9 @@ def bounds_table(metrics: dict[str, float | None], bounds: dict[str, Any]) -> No
         metrics: values by name.
         bounds: `gavamoe.evaluation.bounds.Bounds` by name.
     """
-    rows = [
-        [name, *("–" if value is None else f"{value:.3f}" for value in (found.floor, metrics.get(name), found.ceiling))]
-        for name, found in bounds.items()
-        if name in metrics
-    ]
+    from gavamoe.evaluation.report import bound_rows
+
+    rows = bound_rows(metrics, bounds)
     if rows:
         print()
         table(["metric", "floor", "value", "ceiling"], rows)

@@ -12,6 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined, select_autoescape
 
+from gavamoe.evaluation.bounds import Bounds
 from gavamoe.evaluation.groups import Groups
 from gavamoe.evaluation.row_scores import Metrics
 from gavamoe.evaluation.score import LOWER_IS_BETTER
@@ -67,6 +68,7 @@ class Report:
         examples: explanations with text, user, item, cluster, rating (predicted), true_rating and reference.
         clusters: rows with cluster, pairs, users, rating (mean), genres and features.
         pictures: (title, description in words, SVG markup).
+        bounds: rows of the table of floors and ceilings, as `bound_rows` returns them.
         language: ISO 639-1 code of the language of most reviews; None if it is unknown. The page is in English, its
             quotations have the reviews' language and their own direction of writing.
     """
@@ -80,6 +82,7 @@ class Report:
     examples: list[dict[str, Any]] = field(default_factory=list)
     clusters: list[dict[str, Any]] = field(default_factory=list)
     pictures: list[tuple[str, str, str]] = field(default_factory=list)
+    bounds: list[list[str]] = field(default_factory=list)
     language: str | None = None
 
 
@@ -140,6 +143,15 @@ def metric_rows(systems: dict[str, Metrics], intervals: dict[str, Interval] | No
         label = LABELS.get(metric, metric)
         rows.append({"metric": metric, "label": label, "arrow": "↓" if lower else "↑", "cells": cells})
     return rows
+
+
+def bound_rows(metrics: Metrics, bounds: dict[str, Bounds]) -> list[list[str]]:
+    """Return metric, floor, value and ceiling as texts, for each metric that has bounds and is shown."""
+    return [
+        [name, *("–" if value is None else f"{value:.3f}" for value in (found.floor, metrics[name], found.ceiling))]
+        for name, found in bounds.items()
+        if metrics.get(name) is not None
+    ]
 
 
 def _columns(groups: dict[str, dict[str, Any]]) -> dict[str, Metrics]:

@@ -25,7 +25,7 @@ from gavamoe.explainer.explainer import Explainer
 from gavamoe.explainer.explanation import Explanation
 from gavamoe.pipeline.eval_set import EvalSet
 from gavamoe.pipeline.language_models import fluency_bounds
-from gavamoe.pipeline.model_metrics import NAMES, ModelMetrics, measure_model
+from gavamoe.pipeline.model_metrics import ModelMetrics, measure_model
 
 
 @dataclass
@@ -90,7 +90,7 @@ def evaluate(
     explanations = explainer.explain_batch(reviews, condition)
     ratings = np.array([explanation.rating for explanation in explanations])
     outputs = eval_set.outputs(Predictions([explanation.text for explanation in explanations], ratings))
-    of_model = measure_model(explainer, reviews, condition)
+    of_model = measure_model(explainer, reviews, condition, eval_set.training)
     fluency_metrics = fluency.metrics if fluency else ()
     scores = RowScores(outputs, (*STANDARD_METRICS, *PAIR_METRICS, *of_model.metrics, *fluency_metrics))
     metrics = {**scores.overall(), **dict.fromkeys(of_model.missing)}
@@ -129,7 +129,7 @@ def _measurement(
         missing[fluency_metric.NAME] = "name a language model with --fluency"
     return {
         **({"training_texts": outputs.training.describe()} if outputs.training else {}),
-        "rows_of_metrics": {name: of_model.rows[name] for name in NAMES if name in of_model.rows},
+        "rows_of_metrics": of_model.rows,
         **({"fluency_model": fluency.name} if fluency else {}),
         "not_measured": missing,
     }

@@ -10,13 +10,14 @@ from gavamoe.conditions import Condition
 from gavamoe.evaluation.bounds import Bounds
 from gavamoe.evaluation.metrics.metric import Metric
 from gavamoe.evaluation.row_scores import Metrics
+from gavamoe.evaluation.score import MODEL_METRICS
+from gavamoe.evaluation.training_texts import TrainingTexts
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.pipeline.sentence_ranking import NAME as RANK
 from gavamoe.pipeline.sentence_ranking import rank_sentences
-from gavamoe.pipeline.swap_gap import swap_gap_metrics
+from gavamoe.pipeline.swap_gap import measure_swap_gaps
 
-SWAPS = ("swap_gap_user", "swap_gap_item")
-NAMES = (*SWAPS, RANK)
+SWAPS = MODEL_METRICS[:2]
 
 
 @dataclass
@@ -38,13 +39,24 @@ class ModelMetrics:
     missing: dict[str, str] = field(default_factory=dict)
 
 
-def measure_model(explainer: Explainer, reviews: pl.DataFrame, condition: Condition) -> ModelMetrics:
-    """Measure swap gaps and sentence ranking of a run on a sample of reviews, under the condition of its evaluation."""
+def measure_model(
+    explainer: Explainer, reviews: pl.DataFrame, condition: Condition, training: TrainingTexts | None = None
+) -> ModelMetrics:
+    """Measure swap gaps and sentence ranking of a run on a sample of reviews, under the condition of its evaluation.
+
+    Args:
+        explainer: the run.
+        reviews: the evaluated reviews, encoded with the run's catalog.
+        condition: where the prompt's rating and feature come from.
+        training: the training texts, for the gaps of word frequencies.
+    """
     found = ModelMetrics()
-    found.metrics, count = swap_gap_metrics(explainer, reviews, condition)
-    if count:
-        found.rows |= dict.fromkeys(SWAPS, count)
+    gaps = measure_swap_gaps(explainer, reviews, condition, training)
+    found.metrics = gaps.metrics
+    if gaps.rows:
         found.bounds |= {name: Bounds(0.0, None) for name in SWAPS}
+        found.further |= {f"{name}/word frequencies": gap for name, gap in gaps.word_gaps.items()}
+        found.rows |= dict.fromkeys(SWAPS, gaps.rows)
     else:
         found.missing |= dict.fromkeys(SWAPS, "no review with a text is by a known user about a known item")
     ranking = rank_sentences(explainer, reviews, condition)
