@@ -73,7 +73,10 @@ def test_the_same_rows_are_measured_for_every_system_and_rows_without_reference_
 
 @pytest.mark.parametrize(
     ("words", "text"),
-    [("it ' s fun , really .", "it's fun, really."), ("a well - made film ( 2 hours ) !", "a well-made film (2 hours)!")],
+    [
+        ("it ' s fun , really .", "it's fun, really."),
+        ("a well - made film ( 2 hours ) !", "a well-made film (2 hours)!"),
+    ],
 )
 def test_normalized_words_are_joined_as_people_write_them(words, text):
     assert natural_text(words.split()) == text

@@ -1,4 +1,4 @@
-"""Metrics of the right item and user: texts built to score 0 and 1, worlds with and without a signal, and properties."""
+"""Metrics of the right item and user: texts built to score 0 and 1, worlds with and without signal, properties."""
 
 from __future__ import annotations
 
@@ -97,7 +97,9 @@ def test_recall_counts_the_statements_of_the_reference():
 
 
 def test_genericness_is_one_for_bigrams_of_many_items_and_zero_for_those_of_one():
-    rows = [("u", f"i{number}", f"a good film with {word('part', number)} {word('twist', number)}") for number in range(5)]
+    rows = [
+        ("u", f"i{number}", f"a good film with {word('part', number)} {word('twist', number)}") for number in range(5)
+    ]
     trained = training(rows)
     generic = [
         scored([("u", "i0", text, "x")], trained)["genericness"]
@@ -114,7 +116,9 @@ def test_the_own_item_does_not_make_a_bigram_generic():
 
 def word(*parts):
     """A word of letters alone, since normalization parts letters from digits."""
-    return "".join(part if isinstance(part, str) else "abcdefghij"[part // 10] + "abcdefghij"[part % 10] for part in parts)
+    return "".join(
+        part if isinstance(part, str) else "abcdefghij"[part // 10] + "abcdefghij"[part % 10] for part in parts
+    )
 
 
 def world(signal, items=12, users=12, rows=600, seed=0):

@@ -30,6 +30,14 @@ ITEM_METRICS = (identifiability.METRICS[0], *statements.METRICS)
 USER_METRICS = (identifiability.METRICS[1],)
 FURTHER_ITEM_METRICS = (identifiability.FURTHER_METRICS[0], *statements.FURTHER_METRICS[:2])
 FURTHER_USER_METRICS = (identifiability.FURTHER_METRICS[1],)
+# Why a metric has no value although all its inputs are there.
+NO_ROWS = {
+    "item_identifiability": "no item of the rows has training texts",
+    "user_identifiability": "no user of the rows has training texts",
+    "statement_precision": "no text gives an opinion of a feature of an item with training texts",
+    "statement_recall": "no reference gives an opinion of a feature",
+    "genericness": "no text has two words",
+}
 # Metrics whose value in results is an object with value, floor and ceiling.
 AS_OBJECTS = ("item_identifiability", "user_identifiability")
 
@@ -102,7 +110,7 @@ def reasons(outputs: Outputs, metrics: Metrics, no_training: str) -> dict[str, s
         elif name.startswith("statement") and not training.has_statements:
             found[name] = "the training data has no features"
         else:
-            found[name] = "no row has what it needs, such as a name that occurs in training"
+            found[name] = NO_ROWS[name]
     return found
 
 
