@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gavamoe.cli.options import Encoding, Fluency, Json, Records, Similarity
+
+if TYPE_CHECKING:
+    from gavamoe.evaluation.metrics.fluency import FluencyModel
 
 EXAMPLE = "Example: gavamoe score predictions.jsonl --feature-set features.txt --json"
 
@@ -45,8 +49,6 @@ def score(
     from gavamoe.evaluation.score_file import score_file
 
     given_scale = RatingScale.parse(scale) if scale else None
-    if fluency is not None:
-        from gavamoe.pipeline.language_models import load_fluency_model
     result = score_file(
         predictions,
         feature_set,
@@ -56,12 +58,19 @@ def score(
         encoding,
         records,
         train,
-        load_fluency_model(fluency) if fluency is not None else None,
+        partial(_load_fluency_model, fluency) if fluency else None,
     )
     if json:
         emit_json(result)
     else:
         _show(result)
+
+
+def _load_fluency_model(base: str) -> FluencyModel:
+    # Imported here because torch and transformers take seconds to load.
+    from gavamoe.pipeline.language_models import load_fluency_model
+
+    return load_fluency_model(base)
 
 
 def _show(result: dict[str, Any]) -> None:

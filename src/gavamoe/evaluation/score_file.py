@@ -56,7 +56,7 @@ def score_file(
     encoding: str | None = None,
     records: str | None = None,
     train: Path | None = None,
-    fluency: FluencyModel | None = None,
+    load_fluency: Callable[[], FluencyModel] | None = None,
 ) -> dict[str, Any]:
     """Score a file of rows {"prediction", "reference"[, "feature", "rating", "predicted_rating"]}.
 
@@ -79,7 +79,7 @@ def score_file(
         records: the path of the records inside a JSON document; None to find it.
         train: a prepared dataset or a reviews file with the training texts, for the metrics that know the right item
             and user; rows need user and item. None: without them.
-        fluency: measures the fluency of the texts; None: without it.
+        load_fluency: loads the model that measures the fluency of the texts, once the files are read; None: without it.
 
     Returns:
         n, conditions, metrics, intervals (95 % confidence), groups, further (metrics that the field's tables do not
@@ -95,6 +95,7 @@ def score_file(
     features = read_feature_set(feature_set, encoding) if feature_set else None
     outputs = _outputs(rows, features, normalized_words if normalized else split, scale)
     outputs, training_conditions = _with_training(outputs, rows, train, features, encoding)
+    fluency = load_fluency() if load_fluency and has_texts else None
     judges = fluency.metrics if fluency else ()
     scores = RowScores(outputs, (*STANDARD_METRICS, *PAIR_METRICS, *judges) if has_texts else RATING_METRICS)
     metrics = scores.overall()

@@ -133,9 +133,9 @@ def evaluate_run(
     Raises:
         InputError: the run or the data cannot be used; says why in one line.
     """
-    judges = load_fluency_model(fluency), load_similarity_metrics(similarity_model)
     explainer = Explainer.from_pretrained(run.path, verify=verify)
     reviews = load_reviews(run, explainer.catalog, data, split, read).sample(limit)
+    judges = load_fluency_model(fluency) if fluency else None, load_similarity_metrics(similarity_model)
     eval_set = EvalSet.from_reviews(reviews.frame, explainer.catalog, reviews.train, split)
     evaluation = evaluate(explainer, eval_set, condition, reviews.about, *judges)
     systems = {GAVAMOE_LABEL: {**evaluation.metrics, **evaluation.further}}

@@ -15,8 +15,8 @@ from gavamoe.evaluation.outputs import Outputs
 from gavamoe.language.base_model import load_base, load_pretrained
 
 
-def load_fluency_model(base: str | None) -> FluencyModel | None:
-    """Load the model that `--fluency` names; None without one.
+def load_fluency_model(base: str) -> FluencyModel:
+    """Load the model that `--fluency` names.
 
     Args:
         base: a name such as smollm2-135m, a hub id, a directory or a GGUF file.
@@ -24,8 +24,6 @@ def load_fluency_model(base: str | None) -> FluencyModel | None:
     Raises:
         ConfigError: it cannot be loaded; the message says what to do.
     """
-    if base is None:
-        return None
     return FluencyModel(load_base(base, torch.float32), load_pretrained(base, AutoTokenizer), Path(base).name)
 
 
