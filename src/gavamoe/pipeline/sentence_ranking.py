@@ -1,11 +1,12 @@
-"""The model as a ranker of sentences: does it prefer what the user is going to say? After StaR (statement ranking).
+"""The model as a ranker of sentences: does it prefer what the user is going to say? After StaR.
 
 candidates    training sentences by others about the item that state something: a (feature, polarity) pair
 relevant      the candidates that state what the user's own, held-out review states
 score         loss of the sentence as a text of the pair, in nats per token; the lowest is ranked first
 value         mean reciprocal rank of the first relevant candidate
 
-All candidates were read in training, so memory favours none. The floor ranks the candidates of an item by how many of
+StaR (Kabongo et al. 2026, arXiv 2604.03724) ranks statements of the item in the same way, and finds popularity a strong
+baseline. All candidates were read in training, so memory favours none. The floor ranks the candidates of an item by how many of
 its training sentences state the same: it knows the item and nothing of the user. The ceiling is 1.
 """
 
