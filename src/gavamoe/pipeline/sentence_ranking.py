@@ -5,9 +5,9 @@ relevant      the candidates that state what the user's own, held-out review sta
 score         loss of the sentence as a text of the pair, in nats per token; the lowest is ranked first
 value         mean reciprocal rank of the first relevant candidate
 
-StaR (Kabongo et al. 2026, arXiv 2604.03724) ranks statements of the item in the same way, and finds popularity a strong
-baseline. All candidates were read in training, so memory favours none. The floor ranks the candidates of an item by how many of
-its training sentences state the same: it knows the item and nothing of the user. The ceiling is 1.
+StaR (Kabongo et al. 2026, arXiv 2604.03724) ranks statements of the item in the same way, and finds popularity a
+strong baseline. All candidates were read in training, so memory favours none. The floor ranks the candidates of an item
+by how many of its training sentences state the same: it knows the item and nothing of the user. The ceiling is 1.
 """
 
 from __future__ import annotations
