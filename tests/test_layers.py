@@ -121,6 +121,7 @@ SHORT_MODULES: dict[str, str] = {
     "gavamoe.markdown": "a helper that three folders share, and none of them is below the others",
     "gavamoe.data.sentences": "the name by which scripts import what features needs too",
     "gavamoe.cli.diagnose": "one file per command",
+    "gavamoe.evaluation.metrics.genericness": "one file per family of metrics",
     "gavamoe.evaluation.metrics.hallucination": "one file per family of metrics",
     "gavamoe.evaluation.metrics.surface": "one file per family of metrics",
     "gavamoe.service.search": "an index that the service builds once, apart from the routes that read it",

@@ -106,4 +106,8 @@ def test_every_metric_has_a_unique_name_and_a_source() -> None:
         "rating ECE",
         "rep-2",
         "feature hallucination",
+        "genericness",
+        "statement_contradicted",
+        "statement_unmentioned",
+        "fluency",
     } == LOWER_IS_BETTER

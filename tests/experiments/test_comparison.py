@@ -117,6 +117,15 @@ def test_a_group_of_users_has_the_mean_of_its_trials(tables, out):
         assert cell.text == f"{np.mean([of_seed[group]['metrics']['RMSE'] for of_seed in of_seeds]):.3f}"
 
 
+def test_metrics_of_the_right_item_and_user_stand_beside_floor_and_ceiling(tables, out):
+    models = tables[0].to_dict()["models"]
+    bounds = [models[name]["metrics"]["user_identifiability"] for name in ("gavamoe", "item-mode")]
+    assert bounds[0].keys() == {"mean", "spread", "p", "floor", "ceiling"}
+    assert bounds[0]["ceiling"] == bounds[1]["ceiling"] > bounds[0]["floor"]
+    assert "floor" not in models["gavamoe"]["metrics"]["BLEU-4"]
+    assert "ceiling, from people's texts" in (out / "results.md").read_text()
+
+
 def test_the_result_files_agree_and_mark_the_oracle(tables, out):
     with (out / "results.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["metric"] == "BLEU-4"]
@@ -129,7 +138,7 @@ def test_the_result_files_agree_and_mark_the_oracle(tables, out):
         assert f"{tables[0].results[0].metrics['RMSE'].mean:.3f} ± " in text
     assert page.count("<svg") == 2  # by sparsity, and by the number of experts
     tex = (out / "results.tex").read_text()
-    assert tex.count(r"\begin{tabular}") == tex.count(r"\end{tabular}") == 16
+    assert tex.count(r"\begin{tabular}") == tex.count(r"\end{tabular}") == 18
     assert not {"±", "†", "↑", "–"} & set(tex)
 
 

@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from gavamoe.cli.options import Context, Encoding, Feature, FieldSource, Json, Rating, Records, RunArgument, Verify
+from gavamoe.cli.options import (
+    Context,
+    Encoding,
+    Feature,
+    FieldSource,
+    Fluency,
+    Json,
+    Rating,
+    Records,
+    RunArgument,
+    Similarity,
+    Verify,
+)
 
 EXAMPLE = "Example: gavamoe evaluate runs/first --data newer-reviews.jsonl.gz --json"
 
@@ -22,6 +34,8 @@ def evaluate(
     feature: Feature = FieldSource.predicted,
     context: Context = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Evaluate on this many reviews, drawn at random.")] = None,
+    fluency: Fluency = None,
+    similarity_model: Similarity = None,
     encoding: Encoding = None,
     records: Records = None,
     verify: Verify = False,
@@ -31,11 +45,11 @@ def evaluate(
 
     A run of stage 1 alone is evaluated on its ratings.
     """
-    from gavamoe.cli.output import emit_json, metrics_table
+    from gavamoe.cli.output import bounds_table, emit_json, metrics_table
     from gavamoe.conditions import Condition
     from gavamoe.data.readers.open import ReadOptions
     from gavamoe.pipeline.evaluate import evaluate_run
-    from gavamoe.pipeline.rating_evaluation import evaluate_ratings, refuse_prompt_facts
+    from gavamoe.pipeline.rating_evaluation import evaluate_ratings, refuse_prompt_facts, refuse_text_judges
     from gavamoe.pipeline.report import write_rating_report, write_run_report
     from gavamoe.run import RunDirectory
 
@@ -44,13 +58,18 @@ def evaluate(
     read = ReadOptions(encoding=encoding, records=records)
     if directory.has_stage_1_alone:
         refuse_prompt_facts(condition)
+        refuse_text_judges(fluency, similarity_model)
         comparison, recommender = evaluate_ratings(directory, data, split, limit, read, verify)
         write_rating_report(directory, comparison, recommender)
     else:
-        comparison, explainer = evaluate_run(directory, data, split, condition, limit, read, verify)
+        comparison, explainer = evaluate_run(
+            directory, data, split, condition, limit, read, verify, fluency, similarity_model
+        )
         write_run_report(directory, comparison, explainer)
     if json:
         emit_json(comparison.evaluation.to_dict())
     else:
-        metrics_table(comparison.systems, {"n": comparison.evaluation.n, **comparison.evaluation.conditions})
+        evaluation = comparison.evaluation
+        metrics_table(comparison.systems, {"n": evaluation.n, **evaluation.conditions})
+        bounds_table({**evaluation.metrics, **evaluation.further}, evaluation.bounds)
         print(f"report: {run / 'report.html'}")

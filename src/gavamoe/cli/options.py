@@ -47,6 +47,14 @@ History = Annotated[
         metavar="FILE", help="Rated items to estimate the user from: columns item, rating; user for several users."
     ),
 ]
+Fluency = Annotated[
+    str | None,
+    typer.Option(metavar="LM", help="Measure fluency under this LM: smollm2-135m, a hub id, a directory or a GGUF."),
+]
+Similarity = Annotated[
+    str | None,
+    typer.Option(metavar="MODEL", help="Semantic similarity with this encoder: all-minilm-l6-v2, or a directory."),
+]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 Verify = Annotated[bool, typer.Option("--verify", help="Check the checksums of the run's large files too.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]

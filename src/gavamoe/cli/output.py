@@ -9,6 +9,8 @@ from typing import Any
 
 from gavamoe.errors import printable
 
+NOT_MEASURED = "not_measured"  # the condition that says why metrics are null
+
 
 def emit_json(value: dict[str, Any]) -> None:
     """Print one JSON object on stdout; NaN and infinities, which JSON lacks, become null."""
@@ -46,6 +48,36 @@ def table(columns: list[str], rows: list[list[str]], title: str | None = None) -
     console.print(printed, markup=False)
 
 
+def print_conditions(conditions: dict[str, Any]) -> None:
+    """Print conditions in one line, and under it one line for each reason why metrics were not measured."""
+    stated = {
+        name: ", ".join(f"{key} {each}" for key, each in value.items()) if isinstance(value, dict) else value
+        for name, value in conditions.items()
+        if name != NOT_MEASURED
+    }
+    print("; ".join(f"{name} {value}" for name, value in stated.items()))
+    by_reason: dict[str, list[str]] = {}
+    for metric, reason in conditions.get(NOT_MEASURED, {}).items():
+        by_reason.setdefault(reason, []).append(metric)
+    for reason, metrics in by_reason.items():
+        print(f"not measured: {', '.join(metrics)} ({reason})")
+
+
+def bounds_table(metrics: dict[str, float | None], bounds: dict[str, Any]) -> None:
+    """Print each metric that has bounds between its floor and its ceiling; nothing if none has.
+
+    Args:
+        metrics: values by name.
+        bounds: `gavamoe.evaluation.bounds.Bounds` by name.
+    """
+    from gavamoe.evaluation.report import bound_rows
+
+    rows = bound_rows(metrics, bounds)
+    if rows:
+        print()
+        table(["metric", "floor", "value", "ceiling"], rows)
+
+
 def metrics_table(systems: dict[str, dict[str, float | None]], conditions: dict[str, Any]) -> None:
     """Print the metrics of several systems side by side, with the conditions above.
 
@@ -55,7 +87,7 @@ def metrics_table(systems: dict[str, dict[str, float | None]], conditions: dict[
     """
     from gavamoe.evaluation.report import metric_rows
 
-    print("; ".join(f"{name} {value}" for name, value in conditions.items()))
+    print_conditions(conditions)
     rows = [
         [f"{row['metric']} {row['arrow']}", *(cell["text"] + ("*" if cell["best"] else "") for cell in row["cells"])]
         for row in metric_rows(systems)

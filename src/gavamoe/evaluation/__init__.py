@@ -1,7 +1,9 @@
 """Score explanations and ratings, of this model or any other system: metrics, groups, intervals, tests, the report.
 
-    comparable ──> outputs ──> metrics/ ──> row_scores ──> score, groups, significance ──> report, plots
+    comparable, training_texts ──> outputs ──> metrics/ ──> row_scores
+    row_scores ──> score, groups, significance, bounds ──> report, plots
 
-Modules: see the diagram; `score_file` reads and scores a file of predictions. Metric definitions are in `metrics/`.
+Modules: see the diagram; `profiles` retrieves by TF-IDF; `score_file` reads and scores a file of predictions, with the
+training texts that `training_file` reads. Metric definitions are in `metrics/`.
 May import: root modules, `data`, `features`. It never imports a model: it receives outputs.
 """

@@ -14,6 +14,7 @@ import polars as pl
 from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import HAS_TEXT
 from gavamoe.evaluation.outputs import Outputs
+from gavamoe.evaluation.training_texts import TrainingTexts, name_of
 from gavamoe.words import CHARACTERS_ARE_WORDS, normalized_words
 
 TRUNCATE_WORDS = 20  # as in the published figures on the field's short-text datasets
@@ -50,6 +51,7 @@ def comparable_outputs(
     reviews: pl.DataFrame,
     catalog: Catalog,
     item_features: list[Collection[str]] | None = None,
+    training: TrainingTexts | None = None,
 ) -> Outputs:
     """Build the outputs of one system for the rows of `reviews`, normalized and truncated.
 
@@ -59,6 +61,7 @@ def comparable_outputs(
         reviews: ground truth with text, rating and optionally feature, [n]. A row without text counts for ratings only.
         catalog: gives the feature set and the rating scale.
         item_features: see `features_of_items`.
+        training: the training texts, for metrics that know the right user and item.
     """
     features = reviews["feature"].to_list() if "feature" in reviews.columns else None
     return Outputs(
@@ -71,6 +74,9 @@ def comparable_outputs(
         scale=catalog.scale.bounds,
         has_reference=has_text(reviews).to_numpy(),
         item_features=item_features,
+        users=[name_of(name) for name in reviews["user"].to_list()],
+        items=[name_of(name) for name in reviews["item"].to_list()],
+        training=training,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gavamoe.errors import DataError
+from gavamoe.evaluation.training_texts import TrainingTexts, plain_text
 from gavamoe.words import choose_splitter, has_unspaced
 
 Words = list[str]
@@ -31,6 +32,8 @@ class Outputs:
         item_features: for each row, the features that training reviews of its item mention, [n].
         distribution: predicted probability of each rating level, [n, R].
         level: the true rating level of each row, 1..R, [n]; it goes with `distribution`.
+        users, items: the names of each row's user and item, [n]; None in a row without one.
+        training: what people wrote in training, of the same names.
 
     Raises:
         DataError: there are no rows, or the columns have different lengths.
@@ -47,11 +50,15 @@ class Outputs:
     item_features: Sequence[Collection[str]] | None = None
     distribution: np.ndarray | None = None
     level: np.ndarray | None = None
+    users: Sequence[str | None] | None = None
+    items: Sequence[str | None] | None = None
+    training: TrainingTexts | None = None
 
     def __post_init__(self) -> None:
+        names = (self.users, self.items)
         texts = (self.references, self.features, self.has_reference, self.item_features)
         ratings = (self.predicted, self.true, self.distribution, self.level)
-        lengths = {len(self.predictions), *(len(column) for column in (*texts, *ratings) if column is not None)}
+        lengths = {len(self.predictions), *(len(column) for column in (*texts, *names, *ratings) if column is not None)}
         if lengths == {0} or len(lengths) > 1:
             raise DataError(f"scoring needs as many rows in every column, and at least one; found {sorted(lengths)}")
 
@@ -93,6 +100,9 @@ class Outputs:
             self.scale,
             _joined(self.has_reference, other.has_reference),
             _joined(self.item_features, other.item_features),
+            users=_joined(self.users, other.users),
+            items=_joined(self.items, other.items),
+            training=self.training,
         )
 
     def __len__(self) -> int:
@@ -117,6 +127,16 @@ class Outputs:
             {known[gram] for size in sizes for gram in ngrams(words, size) if gram in known}
             for words in self.predictions
         ]
+
+    @cached_property
+    def plain_predictions(self) -> list[str]:
+        """The predictions normalized, whatever way they are scored otherwise, [n]."""
+        return [plain_text(words) for words in self.predictions]
+
+    @cached_property
+    def plain_references(self) -> list[str]:
+        """The references normalized, whatever way they are scored otherwise, [n]."""
+        return [plain_text(words) for words in self.references]
 
 
 def ngrams(words: Sequence[str], n: int) -> zip[tuple[str, ...]]:

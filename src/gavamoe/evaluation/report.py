@@ -12,6 +12,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined, select_autoescape
 
+from gavamoe.evaluation.bounds import Bounds
 from gavamoe.evaluation.groups import Groups
 from gavamoe.evaluation.row_scores import Metrics
 from gavamoe.evaluation.score import LOWER_IS_BETTER
@@ -34,8 +35,21 @@ SHOWN = {
     "Distinct-1": 3,
     "Distinct-2": 3,
 }
+# The same for metrics that know the right item and user.
+SHOWN_PAIR = {
+    "item_identifiability": 3,
+    "user_identifiability": 3,
+    "swap_gap_user": 3,
+    "swap_gap_item": 3,
+    "statement_precision": 3,
+    "statement_recall": 3,
+    "sentence_rank_mrr": 3,
+    "fluency": 3,
+    "genericness": 3,
+}
 # The same for further metrics, below the field's metrics.
 SHOWN_FURTHER = {"rating NLL": 3, "rating ECE": 3, "rating coherence": 3, "feature hallucination": 3, "rep-2": 2}
+ALL_SHOWN = {**SHOWN, **SHOWN_PAIR, **SHOWN_FURTHER}
 # Column and row labels where they differ from the metric's name.
 LABELS = {f"rouge_{kind}/f_score": f"ROUGE-{kind.upper()} F" for kind in "12l"}
 
@@ -54,6 +68,7 @@ class Report:
         examples: explanations with text, user, item, cluster, rating (predicted), true_rating and reference.
         clusters: rows with cluster, pairs, users, rating (mean), genres and features.
         pictures: (title, description in words, SVG markup).
+        bounds: rows of the table of floors and ceilings, as `bound_rows` returns them.
         language: ISO 639-1 code of the language of most reviews; None if it is unknown. The page is in English, its
             quotations have the reviews' language and their own direction of writing.
     """
@@ -67,6 +82,7 @@ class Report:
     examples: list[dict[str, Any]] = field(default_factory=list)
     clusters: list[dict[str, Any]] = field(default_factory=list)
     pictures: list[tuple[str, str, str]] = field(default_factory=list)
+    bounds: list[list[str]] = field(default_factory=list)
     language: str | None = None
 
 
@@ -111,7 +127,7 @@ def metric_rows(systems: dict[str, Metrics], intervals: dict[str, Interval] | No
         No value is best if all are equal. A metric that no system has is left out.
     """
     rows = []
-    for metric, decimals in {**SHOWN, **SHOWN_FURTHER}.items():
+    for metric, decimals in ALL_SHOWN.items():
         values = [metrics.get(metric) for metrics in systems.values()]
         defined = [value for value in values if value is not None]
         if not defined:
@@ -127,6 +143,15 @@ def metric_rows(systems: dict[str, Metrics], intervals: dict[str, Interval] | No
         label = LABELS.get(metric, metric)
         rows.append({"metric": metric, "label": label, "arrow": "↓" if lower else "↑", "cells": cells})
     return rows
+
+
+def bound_rows(metrics: Metrics, bounds: dict[str, Bounds]) -> list[list[str]]:
+    """Return metric, floor, value and ceiling as texts, for each metric that has bounds and is shown."""
+    return [
+        [name, *("–" if value is None else f"{value:.3f}" for value in (found.floor, metrics[name], found.ceiling))]
+        for name, found in bounds.items()
+        if metrics.get(name) is not None
+    ]
 
 
 def _columns(groups: dict[str, dict[str, Any]]) -> dict[str, Metrics]:

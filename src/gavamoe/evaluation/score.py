@@ -1,6 +1,7 @@
 """The lists of metrics, and functions that score texts or ratings with them.
 
 STANDARD_METRICS are those of the field's tables: TEXT_METRICS (BLEU, ROUGE, diversity, features) and RATING_METRICS.
+PAIR_METRICS say whether a text is about the right item and user; they need training texts.
 """
 
 from __future__ import annotations
@@ -13,11 +14,15 @@ from gavamoe.evaluation.metrics import (
     coherence,
     diversity,
     features,
+    fluency,
+    genericness,
     hallucination,
+    identifiability,
     rating,
     rouge,
     rouge_score,
     sacrebleu,
+    statements,
     surface,
 )
 from gavamoe.evaluation.metrics.metric import Metric
@@ -26,6 +31,8 @@ from gavamoe.evaluation.row_scores import Metrics, RowScores
 
 TEXT_METRICS = (*bleu.METRICS, *rouge.METRICS, *diversity.METRICS, *features.METRICS)
 RATING_METRICS = rating.METRICS
+PAIR_METRICS = (*identifiability.METRICS, *statements.METRICS, *genericness.METRICS)
+MODEL_METRICS = ("swap_gap_user", "swap_gap_item", "sentence_rank_mrr")  # of a run, measured where its model is
 CALIBRATION_METRICS = calibration.METRICS  # of systems that predict a distribution over the rating levels
 STANDARD_METRICS = (*TEXT_METRICS, *RATING_METRICS)
 
@@ -33,9 +40,11 @@ STANDARD_METRICS = (*TEXT_METRICS, *RATING_METRICS)
 def further_metrics() -> tuple[Metric, ...]:
     """Return the metrics that the field's tables do not report, as results list them under `further`.
 
-    They are length, rep-2, rouge-score/*, feature hallucination, rating coherence and, if it is installed, sacrebleu.
+    They are length, rep-2, rouge-score/*, feature hallucination, rating coherence, details of PAIR_METRICS and, if it
+    is installed, sacrebleu.
     """
     metrics = (*surface.METRICS, *rouge_score.METRICS, *hallucination.METRICS, *coherence.METRICS)
+    metrics = (*metrics, *identifiability.FURTHER_METRICS, *statements.FURTHER_METRICS)
     return (*metrics, *sacrebleu.METRICS) if sacrebleu.is_available() else metrics
 
 
@@ -49,9 +58,9 @@ def further_conditions(outputs: Outputs) -> dict[str, str]:
     return {**conditions, **sacrebleu.conditions(outputs)} if sacrebleu.is_available() else conditions
 
 
-LOWER_IS_BETTER = frozenset(
+LOWER_IS_BETTER = {fluency.NAME} | frozenset(
     metric.name
-    for metric in (*STANDARD_METRICS, *CALIBRATION_METRICS, *further_metrics())
+    for metric in (*STANDARD_METRICS, *PAIR_METRICS, *CALIBRATION_METRICS, *further_metrics())
     if metric.higher_is_better is False
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,25 @@ from gavamoe.data.readers.reading import Reading, printable
 from gavamoe.data.readers.rows import LINE, BadLines, RowReader
 from gavamoe.data.scale import RatingScale
 from gavamoe.errors import DataError
+from gavamoe.evaluation.bounds import Bounds, measure_bounds, reasons, with_bounds
 from gavamoe.evaluation.comparable import describe_normalization
 from gavamoe.evaluation.groups import SPARSITY, TRAINING_REVIEWS, SparsityGroups, by_group
+from gavamoe.evaluation.metrics.fluency import NAME as FLUENCY
+from gavamoe.evaluation.metrics.fluency import FluencyModel
 from gavamoe.evaluation.metrics.metric import Metric
 from gavamoe.evaluation.outputs import Outputs
-from gavamoe.evaluation.row_scores import RowScores
-from gavamoe.evaluation.score import RATING_METRICS, STANDARD_METRICS, further_conditions, further_metrics
+from gavamoe.evaluation.row_scores import Metrics, RowScores
+from gavamoe.evaluation.score import (
+    MODEL_METRICS,
+    PAIR_METRICS,
+    RATING_METRICS,
+    STANDARD_METRICS,
+    further_conditions,
+    further_metrics,
+)
 from gavamoe.evaluation.significance import confidence_intervals
+from gavamoe.evaluation.training_file import read_training_texts
+from gavamoe.evaluation.training_texts import name_of
 from gavamoe.words import choose_splitter, normalized_words
 
 TEXTS, OPTIONAL_TEXT, NUMBERS = ("prediction", "reference"), "feature", ("rating", "predicted_rating")
@@ -38,10 +51,12 @@ def score_file(
     path: Path,
     feature_set: Path | None = None,
     normalized: bool = False,
-    similarity_model: Path | None = None,
+    similarity_model: Path | str | None = None,
     scale: RatingScale | None = None,
     encoding: str | None = None,
     records: str | None = None,
+    train: Path | None = None,
+    load_fluency: Callable[[], FluencyModel] | None = None,
 ) -> dict[str, Any]:
     """Score a file of rows {"prediction", "reference"[, "feature", "rating", "predicted_rating"]}.
 
@@ -56,15 +71,19 @@ def score_file(
         path: a file of any format, one row per (user, item) pair.
         feature_set: a file with all features; None: the features of the rows.
         normalized: whether to normalize texts and features before scoring.
-        similarity_model: directory of a transformers model for `similarity` and `bertscore/f`; None: without them.
+        similarity_model: name or directory of a transformers model for `similarity` and `bertscore/f`; None: without
+            them.
         scale: rating scale that predicted ratings are clipped to. None: the scale inferred from the true ratings (4 and
             5 stars belong to 1..5), or no clipping if no scale fits them.
         encoding: the encoding of text files; None to detect it.
         records: the path of the records inside a JSON document; None to find it.
+        train: a prepared dataset or a reviews file with the training texts, for the metrics that know the right item
+            and user; rows need user and item. None: without them.
+        load_fluency: loads the model that measures the fluency of the texts, once the files are read; None: without it.
 
     Returns:
-        n, conditions, metrics, intervals (95 % confidence), groups, and further (metrics that the field's tables do not
-        report), as `gavamoe score --json` prints them.
+        n, conditions, metrics, intervals (95 % confidence), groups, further (metrics that the field's tables do not
+        report) and bounds (floor and ceiling of metrics), as `gavamoe score --json` prints them.
 
     Raises:
         DataError: a row or a file is invalid; the message names file and line.
@@ -75,7 +94,16 @@ def score_file(
     split, as_given = choose_splitter(row[name] or "" for row in rows for name in TEXTS)
     features = read_feature_set(feature_set, encoding) if feature_set else None
     outputs = _outputs(rows, features, normalized_words if normalized else split, scale)
-    scores = RowScores(outputs, STANDARD_METRICS if has_texts else RATING_METRICS)
+    outputs, training_conditions = _with_training(outputs, rows, train, features, encoding)
+    fluency = load_fluency() if load_fluency and has_texts else None
+    judges = fluency.metrics if fluency else ()
+    scores = RowScores(outputs, (*STANDARD_METRICS, *PAIR_METRICS, *judges) if has_texts else RATING_METRICS)
+    metrics = scores.overall()
+    bounds = measure_bounds(outputs) if has_texts else {}
+    if has_texts:
+        metrics |= dict.fromkeys((*MODEL_METRICS, *(() if fluency else (FLUENCY,))))
+    if has_texts and fluency:
+        bounds[FLUENCY] = Bounds(*fluency.bounds(outputs))
     conditions = {
         "source": path.name,
         "normalization": describe_normalization(outputs) if normalized else as_given,
@@ -86,6 +114,9 @@ def score_file(
         "empty": sum(not words for words in outputs.predictions) if has_texts else None,
         "similarity_model": str(similarity_model) if similarity_model else None,
         **(further_conditions(outputs) if has_texts else {}),
+        **training_conditions,
+        **({"fluency_model": fluency.name} if fluency else {}),
+        **({"not_measured": _not_measured(outputs, metrics)} if has_texts else {}),
     }
     if reading.describe():
         conditions["read_as"] = "; ".join(reading.describe())
@@ -93,11 +124,34 @@ def score_file(
     return {
         "n": len(rows),
         "conditions": conditions,
-        "metrics": scores.overall(),
+        "metrics": with_bounds(metrics, bounds),
         "intervals": confidence_intervals(scores),
         "groups": {name: by_group(scores, labels) for name, labels in groupings.items() if _is_grouping(labels)},
         "further": RowScores(outputs, (*further_metrics(), *similarity) if has_texts else ()).overall(),
+        "bounds": {name: found.to_dict() for name, found in bounds.items()},
     }
+
+
+def _with_training(
+    outputs: Outputs, rows: list[Row], train: Path | None, features: list[str] | None, encoding: str | None
+) -> tuple[Outputs, dict[str, Any]]:
+    """Add users, items and training texts to the outputs; return also the conditions that describe the texts."""
+    users, items = ([name_of(row.get(column)) for row in rows] for column in ("user", "item"))
+    outputs = replace(outputs, users=users if any(users) else None, items=items if any(items) else None)
+    if train is None:
+        return outputs, {}
+    training, left_out = read_training_texts(train, list(zip(users, items, strict=True)), features, encoding)
+    conditions: dict[str, Any] = {"train": train.name, "training_texts": training.describe()}
+    if left_out:
+        conditions["reviews_of_scored_pairs_left_out"] = left_out
+    return replace(outputs, training=training), conditions
+
+
+def _not_measured(outputs: Outputs, metrics: Metrics) -> dict[str, str]:
+    """Say why metrics are null that this function knows how to get."""
+    missing = reasons(outputs, metrics, "no training texts: name a prepared dataset or reviews with --train")
+    missing |= dict.fromkeys(MODEL_METRICS, "it needs the model: gavamoe evaluate RUN")
+    return missing if metrics[FLUENCY] is not None else missing | {FLUENCY: "name a language model with --fluency"}
 
 
 def _has_texts(path: Path, rows: list[Row]) -> bool:
@@ -144,7 +198,7 @@ def _inferred_scale(ratings: list[float | None]) -> tuple[float, float] | None:
     return (low, high) if low <= min(known) and max(known) <= high else None
 
 
-def _similarity_metrics(model: Path) -> tuple[Metric, ...]:
+def _similarity_metrics(model: Path | str) -> tuple[Metric, ...]:
     # Imported here because torch and transformers take seconds to load, and most callers do not use them.
     from gavamoe.evaluation.metrics.similarity import SimilarityModel
 

@@ -10,15 +10,17 @@ from typing import Any
 
 from gavamoe.baselines.base import Predictions
 from gavamoe.conditions import Condition
+from gavamoe.evaluation.bounds import Bounds
 from gavamoe.evaluation.metrics.metric import Metric
-from gavamoe.evaluation.report import SHOWN, SHOWN_FURTHER
-from gavamoe.evaluation.score import LOWER_IS_BETTER, RATING_METRICS
+from gavamoe.evaluation.report import ALL_SHOWN
+from gavamoe.evaluation.score import LOWER_IS_BETTER, PAIR_METRICS, RATING_METRICS
 from gavamoe.evaluation.significance import Difference, compare
 from gavamoe.experiments.systems import SystemSpec, subject_of
 from gavamoe.experiments.trial import Trial
 from gavamoe.pipeline.eval_set import EvalSet, all_metrics
 
-TESTED = tuple(metric for metric in all_metrics() if metric.name in {**SHOWN, **SHOWN_FURTHER})
+TESTED = tuple(metric for metric in all_metrics() if metric.name in ALL_SHOWN)
+PAIR_NAMES = tuple(metric.name for metric in PAIR_METRICS)
 SIGNIFICANCE_LEVEL = 0.05
 TRAINING_COSTS = ("parameters", "seconds", "tokens", "epochs", "valid_loss")
 
@@ -83,6 +85,7 @@ class Table:
         n: number of evaluated reviews.
         subject: name of the system that the others are tested against.
         results: one per system that belongs in the table.
+        bounds: floor and ceiling of a metric, by its name.
     """
 
     condition: Condition
@@ -90,6 +93,7 @@ class Table:
     n: int
     subject: str
     results: list[SystemResult]
+    bounds: dict[str, Bounds] = field(default_factory=dict)
 
     @property
     def has_texts(self) -> bool:
@@ -103,7 +107,7 @@ class Table:
         others = [result for result in self.results if result.model != self.subject]
         candidates = [result for result in others if not result.is_gavamoe] or others
         best: dict[str, SystemResult] = {}
-        for metric in (*SHOWN, *SHOWN_FURTHER):
+        for metric in ALL_SHOWN:
             known = [result for result in candidates if metric in result.metrics]
             if known:
                 choose = min if metric in LOWER_IS_BETTER else max
@@ -124,6 +128,7 @@ class Table:
                     "told": result.inputs,
                     "metrics": {
                         name: {"mean": summary.mean, "spread": summary.spread, "p": summary.p}
+                        | (self.bounds[name].to_dict() if name in self.bounds else {})
                         for name, summary in result.metrics.items()
                     },
                     "training": result.training,
@@ -157,7 +162,8 @@ def make_table(
         for spec in specs
         if finished[spec.name]
     ]
-    return Table(condition, split, len(eval_set.reviews), subject, results)
+    bounds = eval_set.bounds if any(metric in result.metrics for result in results for metric in PAIR_NAMES) else {}
+    return Table(condition, split, len(eval_set.reviews), subject, results, bounds)
 
 
 def _summarise(

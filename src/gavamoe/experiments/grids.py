@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gavamoe.evaluation.comparable import NORMALIZATION, TRUNCATE_WORDS
-from gavamoe.evaluation.report import LABELS, SHOWN, SHOWN_FURTHER
+from gavamoe.evaluation.report import ALL_SHOWN, LABELS, SHOWN, SHOWN_FURTHER, SHOWN_PAIR
 from gavamoe.evaluation.score import LOWER_IS_BETTER
 from gavamoe.experiments.aggregate import SIGNIFICANCE_LEVEL, MetricSummary, SystemResult, Table
 
@@ -89,6 +89,7 @@ def make_section(table: Table) -> Section:
         notes += " Ground truth was in the input: compare with this table's other lines only."
     grids = {
         "Metrics": metrics_grid(table, SHOWN),
+        "The right item and user": with_bounds_rows(metrics_grid(table, SHOWN_PAIR), table),
         "Beyond the field's tables": metrics_grid(table, SHOWN_FURTHER),
         **{
             f"{LABELS.get(metric, metric)} by the user's number of training reviews": groups_grid(table, metric)
@@ -121,6 +122,19 @@ def metrics_grid(table: Table, shown: dict[str, int]) -> Grid:
     return grid
 
 
+def with_bounds_rows(grid: Grid, table: Table) -> Grid:
+    """Return a grid of SHOWN_PAIR with two more rows, ceiling and floor, from people's own texts."""
+    metrics = [name for name in SHOWN_PAIR if any(name in result.metrics for result in table.results)]
+    if not grid.rows or not any(name in table.bounds for name in metrics):
+        return grid
+    told = [TableCell(ABSENT)] if table.has_texts else []
+    for bound in ("ceiling", "floor"):
+        values = [getattr(table.bounds.get(name), bound, None) for name in metrics]
+        texts = [ABSENT if v is None else f"{v:.{SHOWN_PAIR[n]}f}" for n, v in zip(metrics, values, strict=True)]
+        grid.rows.append((f"{bound}, from people's texts", [*told, *map(TableCell, texts)]))
+    return grid
+
+
 def groups_grid(table: Table, metric: str) -> Grid:
     """Return a row per system and a column per group of users: the mean of one metric over the seeds."""
     groups = list(table.results[0].groups)
@@ -147,7 +161,7 @@ def against_best(table: Table) -> Grid:
             continue
         value, other_value = subject.metrics[metric].mean, other.metrics[metric].mean
         p = other.metrics[metric].p
-        decimals = {**SHOWN, **SHOWN_FURTHER}[metric]
+        decimals = ALL_SHOWN[metric]
         better = value < other_value if metric in LOWER_IS_BETTER else value > other_value
         texts = [
             f"{value:.{decimals}f}",

@@ -31,6 +31,7 @@ from gavamoe.explainer.lora import load_model
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.explainer.streaming import TextReader, WordStreamer
 from gavamoe.explainer.streaming import stream as stream_words
+from gavamoe.explainer.text_loss import text_losses
 from gavamoe.files import reading
 from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.language.quiet import quiet_transformers
@@ -353,6 +354,24 @@ class Explainer:
             return experts_by_token(
                 self.model, self.tokenizer, pairs, text, self.decoding.max_new_tokens, self.context.template
             )
+
+    def text_losses(
+        self, pairs: pl.DataFrame | Sequence[tuple[Any, Any]], texts: Sequence[str], condition: Condition = Condition()
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the loss of given texts about pairs, in nats, and how many tokens they have with the end token, [N].
+
+        Args:
+            pairs: as in `explain_batch`.
+            texts: a text for each pair; what exceeds the longest text of a run is left out.
+            condition: where the prompt's rating and feature come from.
+
+        Raises:
+            DataError: A column that the condition needs is missing.
+        """
+        context, _ = self.context.build(pair_frame(pairs), condition)
+        longest, template = self.decoding.max_new_tokens - 1, self.context.template  # without the end token
+        with self._model_lock:
+            return text_losses(self.model, self.tokenizer, context, texts, longest, template)
 
     def expert_report(self, reviews: pl.DataFrame) -> ExpertReport:
         """Report how the gates route the texts of reviews (columns user, item, text).

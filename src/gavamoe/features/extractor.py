@@ -30,6 +30,7 @@ ANNOTATION_SCHEMA = {"feature": pl.String(), "opinion": pl.String(), "sentiment"
 # Words that can follow the end of a noun phrase.
 CLOSED_WORDS = Lookup(sorted(CLOSED))
 S, Y, D, E, L = b"sydel"
+STATEMENT_SCHEMA = {"row": pl.Int64(), "feature": pl.String(), "sentiment": pl.Int8()}
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,24 @@ class FeatureExtractor:
         blocks = [self._annotate_block(texts[start : start + BLOCK]) for start in range(0, len(texts), BLOCK)]
         return pl.concat([pl.DataFrame(schema=ANNOTATION_SCHEMA), *blocks])
 
+    def statements(self, texts: pl.Series) -> pl.DataFrame:
+        """Find every feature that a text gives an opinion of, with the polarity of that opinion.
+
+        Args:
+            texts: [n] strings.
+
+        Returns:
+            Distinct rows of STATEMENT_SCHEMA: row (of the text, 0..n-1), feature, and sentiment (1 or -1, negation
+            included) of the nearest opinion word of the sentence. A feature without a near opinion word is no
+            statement.
+        """
+        texts = self._join_phrases(separate(texts.cast(pl.String).fill_null("")))
+        blocks = [
+            self._statements_of_block(texts[start : start + BLOCK]).with_columns(pl.col("row") + start)
+            for start in range(0, len(texts), BLOCK)
+        ]
+        return pl.concat([pl.DataFrame(schema=STATEMENT_SCHEMA), *blocks]).unique(maintain_order=True)
+
     def to_json(self) -> dict[str, Any]:
         """Return the extractor as a JSON value: features, opinions, learned."""
         return {
@@ -93,7 +112,39 @@ class FeatureExtractor:
         return _KnownWords(self.features, self.opinions)
 
     def _annotate_block(self, texts: pl.Series) -> pl.DataFrame:
-        """Annotate one block of texts; all arrays are over its known words in reading order, [n_known]."""
+        """Annotate one block of texts."""
+        known, found = self._known, self._mentions(texts)
+        word = found.word
+        best = _best_per_text(found.candidates, found.row, found.score)
+        has_opinion, opinion = found.distance[best] <= OPINION_DISTANCE, found.nearest[best]
+        sentiment, score, row = found.sentiment(best, known), found.score, found.row
+        columns = {
+            "feature": known.features.gather(known.feature[word[best]]),
+            "opinion": known.words.gather(word[opinion]),
+            "sentiment": sentiment,
+            "score": score[best],
+        }
+        table = pl.DataFrame({**columns, "has_opinion": has_opinion})
+        table = table.with_columns(pl.when("has_opinion").then(pl.col("opinion", "sentiment"))).drop("has_opinion")
+        # Texts without a feature take the extra last row.
+        result_row = np.full(len(texts), len(best))
+        result_row[row[best]] = np.arange(len(best))
+        rows = pl.concat([table, pl.DataFrame({"score": [0.0]})], how="diagonal")[result_row]
+        return rows.select(pl.col(name).cast(dtype) for name, dtype in ANNOTATION_SCHEMA.items())
+
+    def _statements_of_block(self, texts: pl.Series) -> pl.DataFrame:
+        """Return the statements of one block of texts, rows counted from 0."""
+        known, found = self._known, self._mentions(texts)
+        chosen = found.candidates[found.distance[found.candidates] <= OPINION_DISTANCE]
+        columns = {
+            "row": found.row[chosen],
+            "feature": known.features.gather(known.feature[found.word[chosen]]),
+            "sentiment": found.sentiment(chosen, known),
+        }
+        return pl.DataFrame(columns).select(pl.col(name).cast(dtype) for name, dtype in STATEMENT_SCHEMA.items())
+
+    def _mentions(self, texts: pl.Series) -> _Mentions:
+        """Locate the known words of one block of texts, and the opinion word nearest to each of them."""
         known = self._known
         tokens = Tokens.from_texts(texts, separated=True)
         position, word = known.lookup.locate(tokens.code)
@@ -107,23 +158,7 @@ class FeatureExtractor:
         candidates = np.flatnonzero(known.feature[word] >= 0)
         if self.learned:
             candidates = candidates[_ends_phrase(tokens, position[candidates])]
-        best = _best_per_text(candidates, row, score)
-        has_opinion, opinion = distance[best] <= OPINION_DISTANCE, nearest[best]
-        negated = _negated(opinion, known.negates[word], position, sentence)
-        sentiment = np.where(negated, -1, 1) * known.polarity[word[opinion]]
-        columns = {
-            "feature": known.features.gather(known.feature[word[best]]),
-            "opinion": known.words.gather(word[opinion]),
-            "sentiment": sentiment,
-            "score": score[best],
-        }
-        found = pl.DataFrame({**columns, "has_opinion": has_opinion})
-        found = found.with_columns(pl.when("has_opinion").then(pl.col("opinion", "sentiment"))).drop("has_opinion")
-        # Texts without a feature take the extra last row.
-        result_row = np.full(len(texts), len(best))
-        result_row[row[best]] = np.arange(len(best))
-        rows = pl.concat([found, pl.DataFrame({"score": [0.0]})], how="diagonal")[result_row]
-        return rows.select(pl.col(name).cast(dtype) for name, dtype in ANNOTATION_SCHEMA.items())
+        return _Mentions(position, word, row, sentence, nearest, distance, score, candidates)
 
     def _join_phrases(self, texts: pl.Series) -> pl.Series:
         """Hyphenate features of several words, so that each of them is one token."""
@@ -133,6 +168,36 @@ class FeatureExtractor:
         hyphenated = [phrase.replace(" ", "-") for phrase in phrases]
         joined = pl.col("text").str.replace_many(phrases, hyphenated, ascii_case_insensitive=True, leftmost=True)
         return texts.to_frame("text").select(joined)["text"]
+
+
+@dataclass(frozen=True)
+class _Mentions:
+    """The known words of a block of texts in reading order, [n_known] each.
+
+    Args:
+        position: in the block's tokens.
+        word: number of the known word.
+        row, sentence: the text and the sentence that it is in.
+        nearest, distance: index of the nearest opinion word of the sentence, and its distance in tokens.
+        score: weight of the feature, more with a close opinion word.
+        candidates: indices of the words that are features.
+    """
+
+    position: np.ndarray
+    word: np.ndarray
+    row: np.ndarray
+    sentence: np.ndarray
+    nearest: np.ndarray
+    distance: np.ndarray
+    score: np.ndarray
+    candidates: np.ndarray
+
+    def sentiment(self, chosen: np.ndarray, known: _KnownWords) -> np.ndarray:
+        """Return the polarity of the opinion word nearest to each chosen word, negation included."""
+        opinion = self.nearest[chosen]
+        negated = _negated(opinion, known.negates[self.word], self.position, self.sentence)
+        polarity: np.ndarray = np.where(negated, -1, 1) * known.polarity[self.word[opinion]]
+        return polarity
 
 
 class _KnownWords:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import polars as pl
@@ -12,12 +13,14 @@ from gavamoe.baselines.base import Predictions
 from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.errors import DataError
+from gavamoe.evaluation.bounds import Bounds, measure_bounds
 from gavamoe.evaluation.comparable import comparable_outputs, features_of_items, has_text
 from gavamoe.evaluation.groups import SparsityGroups
 from gavamoe.evaluation.metrics.metric import Metric
 from gavamoe.evaluation.outputs import Outputs
 from gavamoe.evaluation.row_scores import RowScores
-from gavamoe.evaluation.score import RATING_METRICS, STANDARD_METRICS, further_metrics
+from gavamoe.evaluation.score import PAIR_METRICS, RATING_METRICS, STANDARD_METRICS, further_metrics
+from gavamoe.evaluation.training_texts import TrainingTexts
 
 
 @dataclass(frozen=True)
@@ -29,12 +32,14 @@ class EvalSet:
         catalog: what the ids refer to.
         item_features: for each row, the features that training texts of its item name; None if that is unknown.
         split: the split that the reviews are from; empty when they are from none.
+        training: the training texts; None if they are not available.
     """
 
     reviews: pl.DataFrame
     catalog: Catalog
     item_features: list[Collection[str]] | None = None
     split: str = ""
+    training: TrainingTexts | None = None
 
     @classmethod
     def from_reviews(
@@ -42,7 +47,8 @@ class EvalSet:
     ) -> EvalSet:
         """Make an evaluation set; the training reviews tell which features can be named of an item."""
         features = None if train is None else features_of_items(train, reviews, catalog.features)
-        return cls(reviews, catalog, features, split)
+        training = None if train is None else TrainingTexts.from_reviews(train, catalog.extractor)
+        return cls(reviews, catalog, features, split, training)
 
     @classmethod
     def from_dataset(cls, dataset: ReviewDataset, split: str) -> EvalSet:
@@ -59,8 +65,15 @@ class EvalSet:
     def outputs(self, predictions: Predictions) -> Outputs:
         """Return predictions beside the references, with all texts normalised and truncated alike."""
         return comparable_outputs(
-            predictions.texts, predictions.ratings, self.reviews, self.catalog, self.item_features
+            predictions.texts, predictions.ratings, self.reviews, self.catalog, self.item_features, self.training
         )
+
+    @cached_property
+    def bounds(self) -> dict[str, Bounds]:
+        """Floors and ceilings of the metrics that know the right item and user; empty without training texts."""
+        if self.training is None or not self.has_texts:
+            return {}
+        return measure_bounds(self.outputs(Predictions([""] * len(self.reviews), None)))
 
     def score(self, predictions: Predictions, metrics: Sequence[Metric]) -> RowScores:
         """Return the row statistics of predictions under some metrics."""
@@ -101,5 +114,5 @@ class EvalSet:
 
 
 def all_metrics() -> tuple[Metric, ...]:
-    """Return the metrics of the field's tables and the further ones."""
-    return (*STANDARD_METRICS, *further_metrics())
+    """Return the metrics of the field's tables, those of the right item and user, and the further ones."""
+    return (*STANDARD_METRICS, *PAIR_METRICS, *further_metrics())

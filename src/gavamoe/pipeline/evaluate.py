@@ -19,12 +19,14 @@ from gavamoe.data.dataset import ReviewDataset
 from gavamoe.data.readers.open import ReadOptions, read_reviews
 from gavamoe.data.readers.reading import Reading
 from gavamoe.errors import DataError
+from gavamoe.evaluation.bounds import with_bounds
 from gavamoe.evaluation.groups import TRAINING_REVIEWS
 from gavamoe.evaluation.row_scores import Metrics
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.files import write_json, write_json_lines
 from gavamoe.pipeline.eval_set import EvalSet
 from gavamoe.pipeline.evaluation import Evaluation, evaluate, evaluate_system
+from gavamoe.pipeline.language_models import load_fluency_model, load_similarity_metrics
 from gavamoe.run import RunDirectory
 
 GAVAMOE_LABEL = "GaVaMoE"  # as reports and metrics name the system; comparisons call it gavamoe
@@ -109,6 +111,8 @@ def evaluate_run(
     limit: int | None = None,
     read: ReadOptions | None = None,
     verify: bool = False,
+    fluency: str | None = None,
+    similarity_model: str | None = None,
 ) -> tuple[Comparison, Explainer]:
     """Evaluate a run and, if the training reviews are available, two simple baselines; write the results into the run.
 
@@ -123,14 +127,17 @@ def evaluate_run(
         limit: evaluate a random sample of that size.
         read: how a reviews file is read.
         verify: whether the checksums of large files of the run are checked too.
+        fluency: the language model that measures the fluency of the texts; None leaves it out.
+        similarity_model: name or directory of the model of the similarity metrics; None leaves them out.
 
     Raises:
         InputError: the run or the data cannot be used; says why in one line.
     """
     explainer = Explainer.from_pretrained(run.path, verify=verify)
     reviews = load_reviews(run, explainer.catalog, data, split, read).sample(limit)
+    judges = load_fluency_model(fluency) if fluency else None, load_similarity_metrics(similarity_model)
     eval_set = EvalSet.from_reviews(reviews.frame, explainer.catalog, reviews.train, split)
-    evaluation = evaluate(explainer, eval_set, condition, reviews.about)
+    evaluation = evaluate(explainer, eval_set, condition, reviews.about, *judges)
     systems = {GAVAMOE_LABEL: {**evaluation.metrics, **evaluation.further}}
     if reviews.train is not None:
         config = run.read_card().settings.explainer
@@ -220,7 +227,8 @@ def write_evaluation(
         rows: one per pair, in the format that `gavamoe score` reads.
     """
     own, *_ = comparison.systems
-    baselines = {name: metrics for name, metrics in comparison.systems.items() if name != own}
+    bounds = comparison.eval_set.bounds
+    baselines = {name: with_bounds(metrics, bounds) for name, metrics in comparison.systems.items() if name != own}
     metrics = {**comparison.evaluation.to_dict(), "baselines": baselines}
     for directory in (run.evaluations / comparison.reviews.directory_name(condition), run.path):
         write_json(directory / "metrics.json", metrics)

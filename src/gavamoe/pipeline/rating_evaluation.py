@@ -81,6 +81,12 @@ def refuse_prompt_facts(condition: Condition) -> None:
         )
 
 
+def refuse_text_judges(fluency: str | None, similarity_model: str | None) -> None:
+    """Raise `InputError` if models that judge texts are named: stage 1 writes none."""
+    if fluency is not None or similarity_model is not None:
+        raise InputError("--fluency and --similarity-model judge texts, and stage 1 alone writes none: leave them out")
+
+
 def rating_outputs(recommender: Recommender, eval_set: EvalSet) -> Outputs:
     """Return the expected rating and the distribution over the levels that stage 1 predicts for each row."""
     user_id, item_id = id_arrays(eval_set.reviews)

@@ -13,7 +13,7 @@ from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import id_arrays
 from gavamoe.diagnostics.clusters import assign_clusters, id_tensors, summarize_clusters
 from gavamoe.evaluation import plots
-from gavamoe.evaluation.report import Report, write_report
+from gavamoe.evaluation.report import Report, bound_rows, write_report
 from gavamoe.explainer.expert_usage import usage_of_texts
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.features.language import detect_language
@@ -69,6 +69,9 @@ def write_run_report(
         examples=example_rows(comparison, NUM_EXAMPLES),
         clusters=cluster_rows(explainer.preference, explainer.catalog, shown),
         pictures=pictures,
+        bounds=bound_rows(
+            {**comparison.evaluation.metrics, **comparison.evaluation.further}, comparison.evaluation.bounds
+        ),
         language=detect_language(reviews.frame["text"].fill_null("")).code,
     )
     write_report(run.report, report)

