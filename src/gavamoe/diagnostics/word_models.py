@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
@@ -61,7 +62,14 @@ class WordCounts:
         return _sum_by_group(self.train, group_N, groups, self.held_out.shape[1])
 
 
-def text_gain(counts: WordCounts, train_group: np.ndarray, held_out_group: np.ndarray) -> float:
+class TextGain(NamedTuple):
+    """What a grouping says about held-out words, in nats per word, with its standard error over texts."""
+
+    nats: float
+    error: float
+
+
+def text_gain(counts: WordCounts, train_group: np.ndarray, held_out_group: np.ndarray) -> TextGain:
     """Return by how many nats per held-out word the groups' unigram models beat the model of all texts.
 
     Args:
@@ -70,7 +78,7 @@ def text_gain(counts: WordCounts, train_group: np.ndarray, held_out_group: np.nd
         held_out_group: the group of each held-out text, [M].
 
     Returns:
-        0 if groups say nothing about words; below 0 if they mislead.
+        The gain, 0 if groups say nothing about words and below 0 if they mislead.
     """
     groups = int(max(train_group.max(), held_out_group.max())) + 1
     background_V = counts.background()
@@ -78,8 +86,13 @@ def text_gain(counts: WordCounts, train_group: np.ndarray, held_out_group: np.nd
     mass = best_pseudo_count(train_GV, background_V)
     total_G1 = train_GV.sum(1, keepdims=True)
     log_ratio_GV = np.log((train_GV + mass * background_V) / (total_G1 + mass)) - np.log(background_V)
-    held_out_GV = _sum_by_group(counts.held_out, held_out_group, groups, counts.held_out.shape[1])
-    return float((held_out_GV * log_ratio_GV).sum() / held_out_GV.sum())
+    gain_M, words_M = np.zeros(len(held_out_group)), np.asarray(counts.held_out.sum(1)).ravel()
+    for group in np.unique(held_out_group):
+        members = np.flatnonzero(held_out_group == group)
+        gain_M[members] = counts.held_out[members] @ log_ratio_GV[group]
+    nats = gain_M.sum() / words_M.sum()
+    error = np.sqrt(np.square(gain_M - nats * words_M).sum()) / words_M.sum()
+    return TextGain(float(nats), float(error))
 
 
 def best_pseudo_count(train_GV: np.ndarray, background_V: np.ndarray) -> float:
