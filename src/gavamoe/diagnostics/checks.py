@@ -7,7 +7,7 @@ reason of each threshold is in its `Rule`, which the report and docs/how-to/diag
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from gavamoe.diagnostics.comparison import ClusteringFigures
@@ -60,6 +60,7 @@ class Check:
         status: pass, warn, fail or skipped.
         value: what was measured; None if the check was skipped.
         threshold: the value from which the check fails.
+        fails: whether it fails `above` or `below` the threshold.
         advice: what to do; why it was skipped; empty on a pass.
         measures: what the value is.
         reason: why the threshold is what it is.
@@ -69,6 +70,7 @@ class Check:
     status: Status
     value: float | None
     threshold: float
+    fails: Literal["above", "below"]
     advice: str
     measures: str
     reason: str
@@ -116,13 +118,13 @@ RULES = {
         ),
         Rule(
             "posterior_collapse",
-            "KL of the pairs' latents from the prior, in nats",
+            "information of a user's latent about the user, in nats (at most)",
             0.5,
             COLLAPSED_KL,
             False,
-            "a posterior at the prior says nothing of its pair; training warns below 0.05 nats, and 0.5 nats are less "
-            "than one yes-or-no answer about a pair (0.69 nats)",
-            "the latent says little about its pair: lower preference.beta, raise preference.warmup_epochs, or provide "
+            "a collapsed posterior is the same for every user and has 0 nats; training warns of a KL below 0.05 nats, and "
+            "0.5 nats are less than one yes-or-no answer about a user (0.69 nats)",
+            "the latent says little about its user: lower preference.beta, raise preference.warmup_epochs, or provide "
             "more reviews per user",
         ),
         Rule(
@@ -175,7 +177,7 @@ RULES = {
 
 def run_checks(
     comparison: Sequence[ClusteringFigures],
-    latent_kl: float,
+    information: float,
     boundary: BoundaryFigures | None,
     experts: ExpertFigures | str,
     texts: TextFigures | str,
@@ -184,7 +186,7 @@ def run_checks(
 
     Args:
         comparison: figures of the run's clusters first, then of the others.
-        latent_kl: mean KL of validation pairs' latents, in nats.
+        information: nats that a user's latent says about the user.
         boundary: how decided gates are; None with one cluster.
         experts: figures of stage 2, or why there are none.
         texts: figures of the run's predictions, or why there are none.
@@ -192,7 +194,7 @@ def run_checks(
     found = {
         "poor_clustering": _poor_clustering(comparison[0], boundary),
         "ineffective_routing": _ineffective_routing(boundary, experts),
-        "posterior_collapse": judge("posterior_collapse", latent_kl),
+        "posterior_collapse": judge("posterior_collapse", information),
         **_expert_checks(experts),
         **_text_checks(texts),
     }
@@ -201,23 +203,23 @@ def run_checks(
 
 def judge(name: str, value: float) -> Check:
     """Return the check of a measured value."""
-    rule = RULES[name]
-    status = rule.status(value)
-    advice = "" if status == "pass" else rule.advice
-    return Check(name, status, value, rule.fail, advice, rule.measures, rule.reason)
+    status = RULES[name].status(value)
+    return _check(RULES[name], status, value, "" if status == "pass" else RULES[name].advice)
 
 
 def skip(name: str, why: str) -> Check:
     """Return a check that was skipped."""
-    rule = RULES[name]
-    return Check(name, "skipped", None, rule.fail, why, rule.measures, rule.reason)
+    return _check(RULES[name], "skipped", None, why)
+
+
+def _check(rule: Rule, status: Status, value: float | None, advice: str) -> Check:
+    side: Literal["above", "below"] = "above" if rule.high_is_bad else "below"
+    return Check(rule.name, status, value, rule.fail, side, advice, rule.measures, rule.reason)
 
 
 def _warn(check: Check, advice: str) -> Check:
     """Return the check with a warning in place of a pass."""
-    if check.status != "pass":
-        return check
-    return Check(check.name, "warn", check.value, check.threshold, advice, check.measures, check.reason)
+    return replace(check, status="warn", advice=advice) if check.status == "pass" else check
 
 
 def _poor_clustering(own: ClusteringFigures, boundary: BoundaryFigures | None) -> Check:

@@ -59,7 +59,7 @@ class ExpertProbe:
         explainer: the run.
         reviews: prepared reviews with text.
         config: settings of stage 2, with defaults resolved.
-        seed: of nothing but the dataset, which hides no field here.
+        seed: of the order of the batches.
     """
 
     def __init__(self, explainer: Explainer, reviews: pl.DataFrame, config: ExplainerConfig, seed: int):
@@ -77,16 +77,15 @@ class ExpertProbe:
             facts=facts,
             template=context.template,
         )
-        # Sorted by length for little padding.
-        self.order = sorted(range(len(dataset)), key=lambda row: dataset.lengths[row])
+        # Texts of similar length share a batch, for little padding; the first batches are not the shortest ones.
+        order = sorted(range(len(dataset)), key=lambda row: dataset.lengths[row])
+        batches = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
+        self.rows = [batches[place] for place in np.random.default_rng(seed).permutation(len(batches))]
         pad = self.tokenizer.pad_token_id
         collate = Collator(0 if pad is None else int(pad))
         self.batches: list[Batch] = [
-            {
-                name: tensor.to(self.model.device)
-                for name, tensor in collate([dataset[row] for row in self.order[start : start + BATCH]]).items()
-            }
-            for start in range(0, len(dataset), BATCH)
+            {name: tensor.to(self.model.device) for name, tensor in collate([dataset[row] for row in rows]).items()}
+            for rows in self.rows
         ]
         self.gamma_NC = predicted.responsibilities
         self.gates = explainer.context.clusters.count
@@ -132,10 +131,10 @@ class ExpertProbe:
 
     def loss_with_soft_gates(self) -> float:
         """Return `loss` when each text's gate is the mean of all gates, weighted by its responsibilities."""
-        rows = iter(self.order)
+        rows = iter(self.rows)
 
         def with_rows(cluster_B: Tensor) -> Tensor:
-            gamma_BC = self.gamma_NC[[next(rows) for _ in range(len(cluster_B))]]
+            gamma_BC = self.gamma_NC[next(rows)]
             state["gamma"] = torch.as_tensor(gamma_BC, dtype=torch.float32, device=cluster_B.device)
             return cluster_B
 
@@ -151,7 +150,7 @@ class ExpertProbe:
         """Return the share of selected experts that change when other gates route the same texts, 0..1."""
         changed = total = 0.0
         for batch in self.batches:
-            before, after = self._selected(batch, batch["cluster_ids"]), None
+            before = self._selected(batch, batch["cluster_ids"])
             after = self._selected(batch, gates(batch["cluster_ids"]))
             mask_BS = batch["labels"] != IGNORED
             for layer, selected_BSK in before.items():
@@ -165,10 +164,9 @@ class ExpertProbe:
         """Count the experts selected for the tokens of each text, and for each kind of token."""
         kind_of = _TokenKinds(self.tokenizer, self.batches)
         experts, layers = self.model.config.experts, [block.layer for block in self.blocks]
-        by_text = np.zeros((len(self.order), len(layers), experts))
+        by_text = np.zeros((len(self.pairs), len(layers), experts))
         by_kind = np.zeros((len(KINDS), len(layers), experts))
-        for number, batch in enumerate(self.batches):
-            rows = self.order[number * BATCH : number * BATCH + BATCH]
+        for rows, batch in zip(self.rows, self.batches, strict=True):
             kind_BS = kind_of(batch, [self.pairs.feature[row] for row in rows])
             place_B, place_S = np.nonzero(kind_BS >= 0)
             for at, selected_BSK in enumerate(self._selected(batch, batch["cluster_ids"]).values()):

@@ -101,7 +101,7 @@ def examine_experts(probe: ExpertProbe, soft: bool, seed: int) -> ExpertFigures:
         changed = float(np.mean([probe.selections_changed(shift) for shift in shifts]))
     removal = _removals(probe, top_k)
     return ExpertFigures(
-        texts=len(probe.order),
+        texts=len(probe.pairs),
         layers=[
             layer_figures(use.by_text[:, at], probe.gate_N, layer, top_k, cosines[at], seed)
             for at, layer in enumerate(use.layers)
@@ -111,7 +111,7 @@ def examine_experts(probe: ExpertProbe, soft: bool, seed: int) -> ExpertFigures:
         loss_soft_gates=probe.loss_with_soft_gates() if soft and probe.gates > 1 else None,
         selections_changed=changed,
         removal=removal,
-        removal_texts=min(len(probe.order), REMOVAL_BATCHES * len(probe.batches[0]["labels"])),
+        removal_texts=sum(map(len, probe.rows[:REMOVAL_BATCHES])),
         use=_shares(np.stack([use.by_text[probe.gate_N == c].sum(0) for c in range(probe.gates)])).tolist(),
         use_by_kind=dict(zip(KINDS, _shares(use.by_kind).tolist(), strict=True)),
     )

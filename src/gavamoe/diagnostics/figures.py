@@ -33,8 +33,19 @@ def plane(points_N2: np.ndarray, cluster_N: np.ndarray, title: str) -> str:
     )
     for cluster in np.unique(cluster_N):
         x, y = np.median(points_N2[cluster_N == cluster], axis=0)
-        box = {"boxstyle": "circle,pad=0.25", "facecolor": COLOURS[int(cluster) % len(COLOURS)], "edgecolor": "white"}
-        axes.text(x, y, str(cluster), ha="center", va="center", color="white", fontweight="bold", bbox=box)
+        colour = COLOURS[int(cluster) % len(COLOURS)]
+        box = {"boxstyle": "round,pad=0.25", "facecolor": colour, "edgecolor": "none"}
+        axes.annotate(
+            str(cluster),
+            (x, y),
+            xytext=(16, 14),
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            color="white",
+            fontweight="bold",
+            bbox=box,
+        )
     axes.set(title=title, xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     return to_svg(figure)

@@ -100,12 +100,12 @@ def checks_table(checks: list[dict[str, Any]]) -> str:
             check["name"],
             check["status"],
             "–" if check["value"] is None else f"{check['value']:.3f}",
-            f"{check['threshold']:g}",
+            f"{check['fails']} {check['threshold']:g}",
             check["advice"] or "–",
         ]
         for check in checks
     ]
-    return markdown_table(["check", "status", "value", "fails at", "what to do"], rows)
+    return markdown_table(["check", "status", "value", "fails", "what to do"], rows)
 
 
 def _row(cluster: dict[str, Any]) -> list[str]:

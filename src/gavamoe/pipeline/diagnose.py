@@ -19,7 +19,14 @@ from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import HAS_TEXT, InteractionArrays, ReviewDataset, id_arrays
 from gavamoe.diagnostics.checks import NO_STAGE_2, run_checks
 from gavamoe.diagnostics.clusterings import cluster_users
-from gavamoe.diagnostics.clusters import assign_clusters, id_tensors, silhouette, stability, summarize_clusters
+from gavamoe.diagnostics.clusters import (
+    assign_clusters,
+    id_tensors,
+    posterior_information,
+    silhouette,
+    stability,
+    summarize_clusters,
+)
 from gavamoe.diagnostics.comparison import TextPairs, compare_clusterings
 from gavamoe.diagnostics.expert_probe import ExpertProbe, model_parameters
 from gavamoe.diagnostics.experts import ExpertFigures, examine_experts
@@ -31,11 +38,8 @@ from gavamoe.diagnostics.writing import writing_by_cluster
 from gavamoe.errors import DataError
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.files import reading, staged_file, write_json
-from gavamoe.preference.batches import Interactions
-from gavamoe.preference.losses import KLWeights
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.trainer import fit_preference
-from gavamoe.preference.validation import validate
 from gavamoe.run import CATALOG_FILES, EXPLAINER_FILES, PREFERENCE_FILES, RunCard, RunDirectory
 
 MAX_TRAIN_TEXTS, MAX_VALID_TEXTS = 20_000, 10_000  # texts whose words are counted
@@ -83,7 +87,8 @@ def diagnose_run(
         on_note("experts: specialisation and redundancy on validation texts")
         experts = subject.examine_experts(subject.explainer)
     texts = subject.texts()
-    checks = run_checks(comparison, subject.latent_kl(), boundary, experts, texts)
+    information = posterior_information(subject.model, np.unique(subject.arrays("train").user_id))
+    checks = run_checks(comparison, information, boundary, experts, texts)
     diagnosis = {
         "run": str(path),
         "n": len(subject.train),
@@ -199,12 +204,6 @@ class _Subject:
             gamma_NK.argmax(1) if self.explainer is None else self.explainer.context.clusters.assign(self.model, *ids)
         )
         return boundary_figures(gamma_NK, self.latent(pairs), ids[0], gates, self.seed)
-
-    def latent_kl(self) -> float:
-        """Return the mean KL of the latents of validation pairs from the prior, in nats."""
-        model, train = self.model, Interactions(self.arrays("train"))
-        weights = KLWeights.from_interactions(train, model.users, model.items, model.device)
-        return float(validate(model, Interactions(self.arrays("valid")), weights)["valid_latent_kl"])
 
     def retrain(self, seeds: int) -> tuple[dict[str, list[float]], list[np.ndarray]]:
         """Train stage 1 with other seeds, and on jittered ratings.
