@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,12 +12,16 @@ import torch
 from helpers.runs import unsealed_copy
 
 from gavamoe.data.dataset import ReviewDataset
-from gavamoe.diagnostics.checks import RULES
-from gavamoe.diagnostics.expert_probe import MultiGateMoE
+from gavamoe.diagnostics.checks import RULES, judge
+from gavamoe.diagnostics.text_checks import text_figures
+from gavamoe.errors import RunError
 from gavamoe.explainer.gate_assignment import GateAssignment
 from gavamoe.explainer.lora import load_model
 from gavamoe.files import write_json_lines
-from gavamoe.pipeline.diagnose import diagnose_run
+from gavamoe.moe.block import MultiGateMoE
+from gavamoe.pipeline.diagnose import diagnose_run, diagnosis_of
+from gavamoe.pipeline.diagnosis_subject import Subject
+from gavamoe.pipeline.train import train_run
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.run import RunDirectory
 
@@ -49,20 +52,20 @@ def prediction_rows(data: Path) -> list[dict[str, object]]:
 
 @pytest.fixture(scope="module")
 def healthy(run_path: Path, dataset_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the shared run with predictions, and a feature that no review names."""
+    """A copy of the shared run with predictions."""
     run = RunDirectory(unsealed_copy(run_path, tmp_path_factory.mktemp("healthy") / "run"))
     write_json_lines(run.path / "predictions.jsonl", prediction_rows(dataset_path))
     return run.path
 
 
 @pytest.fixture(scope="module")
-def statuses(healthy: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def statuses(healthy: Path) -> dict[str, str]:
     """The status of each check on the healthy run."""
-    return statuses_of(healthy, tmp_path_factory.mktemp("diagnosis"))
+    return statuses_of(healthy)
 
 
-def statuses_of(run: Path, out: Path) -> dict[str, str]:
-    return {check["name"]: check["status"] for check in diagnose_run(run, out)["checks"]}
+def statuses_of(run: Path) -> dict[str, str]:
+    return {check["name"]: check["status"] for check in diagnosis_of(Subject.open(run))["checks"]}
 
 
 def edit_preference(change: Callable[[PreferenceModel], None]) -> Edit:
@@ -82,16 +85,6 @@ def edit_blocks(change: Callable[[MultiGateMoE], None]) -> Edit:
             for block in (module for module in model.modules() if isinstance(module, MultiGateMoE)):
                 change(block)
         model.save_pretrained(run.explainer)
-
-    return edit
-
-
-def edit_predictions(change: Callable[[list[dict]], None]) -> Edit:
-    def edit(run: RunDirectory) -> None:
-        file = run.path / "predictions.jsonl"
-        rows = [json.loads(line) for line in file.read_text().splitlines()]
-        change(rows)
-        write_json_lines(file, rows)
 
     return edit
 
@@ -149,8 +142,6 @@ ILLNESSES: list[tuple[str, str, Edit]] = [
     ("ineffective_routing", "gates by a hash of the pair", random_gates),
     ("expert_redundancy", "one expert copied over the others", edit_blocks(copy_expert)),
     ("load_collapse", "a gate with constant logits", edit_blocks(constant_gate)),
-    ("generic_text", "one text for every pair", edit_predictions(one_text)),
-    ("rating_text_incoherence", "texts of other pairs", edit_predictions(shuffle_texts)),
 ]
 
 
@@ -163,21 +154,24 @@ def test_a_healthy_run_fails_no_check(statuses):
 def test_a_check_fires_on_an_ill_run(name, edit, healthy, tmp_path):
     run = RunDirectory(unsealed_copy(healthy, tmp_path / "run"))
     edit(run)
-    assert statuses_of(run.path, tmp_path / "out")[name] == "fail"
+    assert statuses_of(run.path)[name] == "fail"
 
 
-def test_invented_features_are_found(healthy, dataset_path, tmp_path):
-    """The dataset has a feature that no training review names; the ill run's texts name it."""
-    from gavamoe.diagnostics.checks import judge
-    from gavamoe.diagnostics.text_checks import text_figures
-
+@pytest.mark.parametrize(
+    ("name", "figure", "change"),
+    [
+        ("generic_text", "distinct", one_text),
+        ("rating_text_incoherence", "coherence", shuffle_texts),
+        ("hallucinated_features", "hallucination", invent_features),
+    ],
+)
+def test_a_check_fires_on_ill_texts(name, figure, change, dataset_path):
     dataset = ReviewDataset.load(dataset_path)
-    dataset.catalog.features.append(INVENTED)
-    rows = [json.loads(line) for line in (healthy / "predictions.jsonl").read_text().splitlines()]
-    train = dataset.interactions("train")
-    assert judge("hallucinated_features", text_figures(rows, dataset.catalog, train).hallucination).status == "pass"
-    invent_features(rows)
-    assert judge("hallucinated_features", text_figures(rows, dataset.catalog, train).hallucination).status == "fail"
+    dataset.catalog.features.append(INVENTED)  # a feature of the data that no training review names
+    train, rows = dataset.interactions("train"), prediction_rows(dataset_path)
+    assert judge(name, getattr(text_figures(rows, dataset.catalog, train), figure)).status == "pass"
+    change(rows)
+    assert judge(name, getattr(text_figures(rows, dataset.catalog, train), figure)).status == "fail"
 
 
 def test_equal_gates_warn_that_gates_make_no_difference(healthy, tmp_path):
@@ -186,7 +180,7 @@ def test_equal_gates_warn_that_gates_make_no_difference(healthy, tmp_path):
 
     run = RunDirectory(unsealed_copy(healthy, tmp_path / "run"))
     edit_blocks(equalise)(run)
-    found = diagnose_run(run.path, tmp_path / "out")
+    found = diagnosis_of(Subject.open(run.path))
     check = next(check for check in found["checks"] if check["name"] == "ineffective_routing")
     assert check["status"] == "warn"
     assert "make no difference" in check["advice"]
@@ -203,8 +197,6 @@ def test_a_status_follows_the_thresholds(name):
 
 
 def test_a_run_of_one_cluster_skips_what_clusters_decide(run_path, dataset_path, tmp_path, tiny_config):
-    from gavamoe.pipeline.train import train_run
-
     one = tiny_config.preference.model_copy(update={"clusters": 1, "epochs": 1, "pretrain_epochs": 1})
     train_run(dataset_path, tmp_path / "run", tiny_config.model_copy(update={"preference": one}), stage="preference")
     found = diagnose_run(tmp_path / "run", tmp_path / "out")
@@ -215,8 +207,8 @@ def test_a_run_of_one_cluster_skips_what_clusters_decide(run_path, dataset_path,
     assert (tmp_path / "out/report.html").is_file()
 
 
-def test_ratings_without_texts_are_diagnosed(rating_run_path, tmp_path):
-    found = diagnose_run(rating_run_path, tmp_path)
+def test_ratings_without_texts_are_diagnosed(rating_run_path):
+    found = diagnosis_of(Subject.open(rating_run_path))
     assert {row["text_gain"] for row in found["comparison"]} == {None}
     assert {check["status"] for check in found["checks"] if check["name"] != "posterior_collapse"} >= {"skipped"}
     assert all(check["advice"] for check in found["checks"] if check["status"] == "skipped")
@@ -231,18 +223,14 @@ def test_jittered_ratings_are_compared_with_other_seeds(rating_run_path, tmp_pat
 
 
 def test_predictions_that_cannot_be_read_are_one_clear_error(healthy, tmp_path):
-    from gavamoe.errors import RunError
-
     run = RunDirectory(unsealed_copy(healthy, tmp_path / "run"))
     (run.path / "predictions.jsonl").write_text("no json\n")
-    with pytest.raises(RunError, match="predictions.jsonl"):
+    with pytest.raises(RunError, match=r"predictions\.jsonl"):
         diagnose_run(run.path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_few_predictions_skip_the_checks_of_texts(healthy, dataset_path, tmp_path):
-    from gavamoe.diagnostics.text_checks import text_figures
-
+def test_few_predictions_skip_the_checks_of_texts(dataset_path):
     dataset = ReviewDataset.load(dataset_path)
     rows = prediction_rows(dataset_path)[:5]
     assert "20 are needed" in text_figures(rows, dataset.catalog, dataset.interactions("train"))

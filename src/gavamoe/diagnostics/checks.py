@@ -17,7 +17,7 @@ from gavamoe.diagnostics.text_checks import TextFigures
 from gavamoe.preference.validation import COLLAPSED_KL
 
 Status = Literal["pass", "warn", "fail", "skipped"]
-SAME_LOSS = 1e-4  # nats per token; a smaller effect of the gates is none
+NO_EFFECT = 0.002  # relative rise of the loss; random gates of a trained run reach it when they are exchanged
 NO_STAGE_2 = "the run has no stage 2"
 ONE_CLUSTER = "the run has a single cluster"
 
@@ -122,8 +122,8 @@ RULES = {
             0.5,
             COLLAPSED_KL,
             False,
-            "a collapsed posterior is the same for every user and has 0 nats; training warns of a KL below 0.05 nats, and "
-            "0.5 nats are less than one yes-or-no answer about a user (0.69 nats)",
+            "a collapsed posterior is the same for every user and has 0 nats; training warns of a KL below 0.05 nats, "
+            "and 0.5 nats are less than one yes-or-no answer about a user (0.69 nats)",
             "the latent says little about its user: lower preference.beta, raise preference.warmup_epochs, or provide "
             "more reviews per user",
         ),
@@ -241,7 +241,7 @@ def _ineffective_routing(boundary: BoundaryFigures | None, experts: ExpertFigure
     check = judge(name, boundary.neighbour_disagreement)
     if isinstance(experts, str) or experts.loss_other_gates is None:
         return check
-    if experts.loss_other_gates - experts.loss > SAME_LOSS:
+    if experts.loss_other_gates > (1 + NO_EFFECT) * experts.loss:
         return check
     return _warn(
         check,

@@ -1,5 +1,9 @@
 """Are experts specialised: information between clusters and experts, divergence of clusters, redundancy, dead experts.
 
+Information above its floor shows that clusters use experts differently. That alone is no specialisation: gates of
+random clusters drift apart in training too. Whether the difference serves the texts is shown by the loss with another
+cluster's gate.
+
 Shape legend: N texts, L layers, E experts, C clusters.
 """
 
@@ -144,6 +148,8 @@ def layer_figures(
 
 def normalized_information(count_CE: np.ndarray) -> float:
     """Return the mutual information of cluster and expert, divided by the smaller of their entropies, 0..1."""
+    if not count_CE.any():
+        return 0.0
     smaller = min(entropy(count_CE.sum(1)), entropy(count_CE.sum(0)))
     if smaller < 1e-12:
         return 0.0

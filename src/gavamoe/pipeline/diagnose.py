@@ -1,51 +1,24 @@
 """`gavamoe diagnose`: describe a run's clusters, routing, experts and texts, judge them by named checks, and report.
 
-diagnose_run: clusters -> comparison -> routing -> experts -> texts -> checks -> clusters.*, diagnosis.json, report.html
+diagnose_run: Subject.open -> diagnosis_of (clusters, routing, experts, texts, checks) -> report and JSON files
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import polars as pl
-
-from gavamoe.data.catalog import Catalog
-from gavamoe.data.dataset import HAS_TEXT, InteractionArrays, ReviewDataset, id_arrays
 from gavamoe.diagnostics.checks import NO_STAGE_2, run_checks
-from gavamoe.diagnostics.clusterings import cluster_users
-from gavamoe.diagnostics.clusters import (
-    assign_clusters,
-    id_tensors,
-    posterior_information,
-    silhouette,
-    stability,
-    summarize_clusters,
-)
-from gavamoe.diagnostics.comparison import TextPairs, compare_clusterings
-from gavamoe.diagnostics.expert_probe import ExpertProbe, model_parameters
-from gavamoe.diagnostics.experts import ExpertFigures, examine_experts
+from gavamoe.diagnostics.clusters import silhouette, stability
+from gavamoe.diagnostics.experts import ExpertFigures
 from gavamoe.diagnostics.page import markdown, write_page
-from gavamoe.diagnostics.routing import JITTER, JITTERS, boundary_figures, changed_share, jitter
-from gavamoe.diagnostics.text_checks import TextFigures, text_figures
-from gavamoe.diagnostics.word_models import WordCounts
-from gavamoe.diagnostics.writing import writing_by_cluster
-from gavamoe.errors import DataError
-from gavamoe.explainer.explainer import Explainer
-from gavamoe.files import reading, staged_file, write_json
-from gavamoe.preference.model import PreferenceModel
-from gavamoe.preference.trainer import fit_preference
-from gavamoe.run import CATALOG_FILES, EXPLAINER_FILES, PREFERENCE_FILES, RunCard, RunDirectory
+from gavamoe.diagnostics.routing import JITTER
+from gavamoe.files import staged_file, write_json
+from gavamoe.pipeline.diagnosis_subject import Subject
 
-MAX_TRAIN_TEXTS, MAX_VALID_TEXTS = 20_000, 10_000  # texts whose words are counted
-MAX_PAIRS = 20_000  # validation pairs whose routing is examined
-PROBED_TEXTS, PROBED_TEXTS_OF_LARGE, LARGE = 256, 64, 50_000_000  # texts that stage 2 reads, by its weights
-PREDICTIONS = "predictions.jsonl"
+CLUSTER_KEYS = ("run", "n", "silhouette", "stability", "seeds", "clusters")  # content of clusters.json
 
 
 def diagnose_run(
@@ -68,18 +41,36 @@ def diagnose_run(
         on_note: receives a line when a part starts.
 
     Returns:
-        The content of diagnosis.json: run, n, silhouette, stability, seeds, clusters, comparison, routing, experts,
-        texts and checks.
+        The content of diagnosis.json (`diagnosis_of`).
 
     Raises:
         DataError: `data` is not the dataset that the run was trained on.
         RunError: there is no run at `path`, or it lacks stage 1.
     """
-    subject = _Subject.open(path, data, verify)
+    subject = Subject.open(path, data, verify)
+    diagnosis = diagnosis_of(subject, seeds, on_note)
+    write_json(out / "clusters.json", {name: diagnosis[name] for name in CLUSTER_KEYS})
+    with staged_file(out / "clusters.md") as staged:
+        staged.write_text(markdown(diagnosis), encoding="utf-8")
+    write_json(out / "diagnosis.json", diagnosis)
+    write_page(out / "report.html", diagnosis, subject.latent(subject.train), subject.cluster_N)
+    return diagnosis
+
+
+def diagnosis_of(
+    subject: Subject, seeds: int = 0, on_note: Callable[[str], None] = lambda text: None
+) -> dict[str, Any]:
+    """Return the diagnosis of a run: run, n, silhouette, stability, seeds, clusters, comparison, routing, experts,
+    texts and checks.
+
+    Args:
+        subject: the run and its data.
+        seeds: as in `diagnose_run`.
+        on_note: receives a line when a part starts.
+    """
     on_note("clusters: what each likes and how it writes, beside other clusterings")
-    clusters = subject.describe_clusters()
-    comparison = subject.compare()
-    on_note("routing: near-boundary pairs" + (f", {3 * seeds} more trainings of stage 1" if seeds else ""))
+    clusters, comparison = subject.describe_clusters(), subject.compare()
+    on_note("routing: pairs near a boundary" + (f", {3 * seeds} more trainings of stage 1" if seeds else ""))
     boundary = subject.boundary()
     changes, assignments = subject.retrain(seeds)
     experts: ExpertFigures | str = NO_STAGE_2
@@ -87,10 +78,9 @@ def diagnose_run(
         on_note("experts: specialisation and redundancy on validation texts")
         experts = subject.examine_experts(subject.explainer)
     texts = subject.texts()
-    information = posterior_information(subject.model, np.unique(subject.arrays("train").user_id))
-    checks = run_checks(comparison, information, boundary, experts, texts)
-    diagnosis = {
-        "run": str(path),
+    checks = run_checks(comparison, subject.information(), boundary, experts, texts)
+    return {
+        "run": str(subject.run.path),
         "n": len(subject.train),
         "silhouette": silhouette(subject.model, subject.train),
         "stability": stability([subject.cluster_N, *assignments]),
@@ -102,161 +92,3 @@ def diagnose_run(
         "texts": {"skipped": texts} if isinstance(texts, str) else asdict(texts),
         "checks": [check.to_dict() for check in checks],
     }
-    _write(out, diagnosis, subject)
-    return diagnosis
-
-
-def _write(out: Path, diagnosis: dict[str, Any], subject: _Subject) -> None:
-    known = ("run", "n", "silhouette", "stability", "seeds", "clusters")
-    write_json(out / "clusters.json", {name: diagnosis[name] for name in known})
-    with staged_file(out / "clusters.md") as staged:
-        staged.write_text(markdown(diagnosis), encoding="utf-8")
-    write_json(out / "diagnosis.json", diagnosis)
-    write_page(out / "report.html", diagnosis, subject.latent(subject.train), subject.cluster_N)
-
-
-class _Subject:
-    """A run, its data and what several parts of the diagnosis need of them.
-
-    Args:
-        run: the run.
-        dataset: its data.
-        card: how the run was made.
-        model: stage 1.
-    """
-
-    def __init__(self, run: RunDirectory, dataset: ReviewDataset, card: RunCard, model: PreferenceModel):
-        self.run, self.dataset, self.card, self.model = run, dataset, card, model
-        self.seed, self.config = card.settings.seed, card.settings.preference
-        self.train, self.valid = dataset.interactions("train"), dataset.interactions("valid")
-        self.cluster_N = assign_clusters(model, self.train)
-
-    @classmethod
-    def open(cls, path: Path, data: Path | None, verify: bool) -> _Subject:
-        """Read stage 1 of a run and its dataset."""
-        run = RunDirectory(path)
-        run.require(*PREFERENCE_FILES, *CATALOG_FILES)
-        run.check_seal(verify)
-        card = run.read_card()
-        dataset = ReviewDataset.load(data or card.data)
-        if not Catalog.load(run.catalog).same_data_as(dataset.catalog):
-            raise DataError(
-                f"{dataset.path} is not the data that this run was trained on: it has other users, items or training "
-                "reviews; name the right dataset with --data"
-            )
-        return cls(run, dataset, card, PreferenceModel.from_pretrained(run.preference).eval())
-
-    @cached_property
-    def explainer(self) -> Explainer | None:
-        """Both stages of the run; None if it has stage 1 alone."""
-        return Explainer.from_pretrained(self.run.path) if self.run.has(EXPLAINER_FILES) else None
-
-    @cached_property
-    def texts_by_split(self) -> tuple[pl.DataFrame, pl.DataFrame]:
-        """A sample of the training and of the validation reviews with text."""
-        limits = (MAX_TRAIN_TEXTS, MAX_VALID_TEXTS)
-        train, valid = (_sample(f.filter(HAS_TEXT), n) for f, n in zip((self.train, self.valid), limits, strict=True))
-        return train, valid
-
-    @cached_property
-    def counts(self) -> WordCounts | None:
-        """The words of `texts_by_split`; None without texts."""
-        train, valid = self.texts_by_split
-        return WordCounts.of(train["text"].to_list(), valid["text"].to_list())
-
-    def arrays(self, split: str) -> InteractionArrays:
-        """Return ids and levels of a split."""
-        return self.dataset.arrays(split)
-
-    def latent(self, reviews: pl.DataFrame) -> np.ndarray:
-        """Return the latent means of the pairs of reviews, [N, D]."""
-        latent_ND: np.ndarray = self.model.latent(*id_tensors(reviews)).cpu().numpy()
-        return latent_ND
-
-    def describe_clusters(self) -> list[dict[str, Any]]:
-        """Return each cluster's size, labels, tastes, words, length of texts and typical users."""
-        profile_UK = self.model.user_profile(*id_tensors(self.train)).cpu().numpy()
-        gates = assign_clusters(self.model, self.texts_by_split[0])
-        writing = writing_by_cluster(self.counts, gates, self.dataset.catalog, profile_UK)
-        return [
-            asdict(summary) | asdict(writing[summary.cluster])
-            for summary in summarize_clusters(self.cluster_N, self.train, self.dataset.catalog)
-        ]
-
-    def compare(self) -> list[Any]:
-        """Return the figures of the run's clusters and of other clusterings of the same users."""
-        arrays = self.arrays("train")
-        texts = None
-        if self.counts is not None:
-            train, valid = self.texts_by_split
-            users = [frame["user_id"].to_numpy().astype(np.int64) for frame in (train, valid)]
-            gates = [assign_clusters(self.model, frame) for frame in (train, valid)]
-            texts = TextPairs(self.counts, *users, *gates)
-        clusterings = cluster_users(self.model, arrays, self.arrays("valid"), self.config, self.seed)
-        return compare_clusterings(clusterings, np.unique(arrays.user_id), texts, self.seed)
-
-    def boundary(self) -> Any:
-        """Return how decided the gates of validation pairs are."""
-        pairs = _sample(self.valid, MAX_PAIRS)
-        gamma_NK = self.model.responsibilities(*id_tensors(pairs)).cpu().numpy()
-        ids = id_arrays(pairs)
-        gates = (
-            gamma_NK.argmax(1) if self.explainer is None else self.explainer.context.clusters.assign(self.model, *ids)
-        )
-        return boundary_figures(gamma_NK, self.latent(pairs), ids[0], gates, self.seed)
-
-    def retrain(self, seeds: int) -> tuple[dict[str, list[float]], list[np.ndarray]]:
-        """Train stage 1 with other seeds, and on jittered ratings.
-
-        Returns:
-            The share of training pairs whose matched gate changes, by what was changed; and the clusters of the
-            trainings with other seeds.
-        """
-        changes: dict[str, list[float]] = {}
-        assignments = []
-        for number in range(1, seeds + 1):
-            other = self._train_again(self.arrays("train"), self.seed + number)
-            assignments.append(other)
-            changes.setdefault("another seed", []).append(changed_share(self.cluster_N, other))
-            for kind in JITTERS:
-                reviews = jitter(self.arrays("train"), kind, self.model.levels, self.seed + number)
-                changed = changed_share(self.cluster_N, self._train_again(reviews, self.seed))
-                changes.setdefault(f"{JITTER:.0%} of ratings {kind}ped", []).append(changed)
-        return changes, assignments
-
-    def _train_again(self, reviews: InteractionArrays, seed: int) -> np.ndarray:
-        """Train stage 1 with the run's settings on other reviews or with another seed; return the pairs' clusters."""
-        catalog, config = self.dataset.catalog, self.config.model_copy(update={"clusters": self.model.clusters})
-        model = PreferenceModel.from_config(catalog.n_users, catalog.n_items, catalog.scale.levels, config, seed)
-        if config.item_features:
-            model.set_item_features(self.model.encoder.item.description_NF[1:].detach())
-        fit_preference(model, reviews, self.arrays("valid"), config, seed)
-        return assign_clusters(model.eval(), self.train)
-
-    def examine_experts(self, explainer: Explainer) -> ExpertFigures | str:
-        """Return what the experts do on a sample of validation texts, or why that cannot be measured."""
-        large = model_parameters(explainer.model) > LARGE
-        reviews = _sample(self.valid.filter(HAS_TEXT), PROBED_TEXTS_OF_LARGE if large else PROBED_TEXTS)
-        if reviews.is_empty():
-            return "there are no validation reviews with text"
-        config = self.card.settings.explainer.resolve_defaults(base=self.card.base_model is not None)
-        probe = ExpertProbe(explainer, reviews, config, self.seed)
-        return examine_experts(probe, explainer.context.clusters.source == "model", self.seed)
-
-    def texts(self) -> TextFigures | str:
-        """Return figures of the predictions of the run's last evaluation, or why there are none."""
-        if self.explainer is None:
-            return NO_STAGE_2
-        file = self.run.path / PREDICTIONS
-        if not file.is_file():
-            return f"the run has no {PREDICTIONS}: run `gavamoe evaluate {self.run.path}` first"
-        with reading(file):
-            rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-            return text_figures(rows, self.dataset.catalog, self.train)
-
-
-def _sample(frame: pl.DataFrame, count: int) -> pl.DataFrame:
-    """Return at most `count` rows, drawn at random, in their order."""
-    if len(frame) <= count:
-        return frame
-    return frame.with_row_index("_row").sample(count, seed=0).sort("_row").drop("_row")
