@@ -9,8 +9,11 @@ from dataclasses import replace
 
 import polars as pl
 import pytest
+import torch
+from helpers.runs import unsealed_copy
 
 from gavamoe.data.dataset import ReviewDataset
+from gavamoe.preference.model import PreferenceModel
 from gavamoe.run import RunDirectory
 
 EXPLAIN_KEYS = {"user", "item", "text", "rating", "cluster", "responsibilities", "experts", "cold_user", "cold_item"}
