@@ -1,10 +1,12 @@
 """How much groups of reviews tell about the words of their texts: a unigram model per group against one for all.
 
     p(w)     = (n_w + 1/2) / (N + (V + 1) / 2)                     all training texts, V words and one for unseen words
-    p(w | g) = (n_gw + m p(w)) / (N_g + m)                         the group's texts, interpolated with all texts
+    p(w | g) = (c_gw + m p(w)) / (C_g + m)                         the group's texts, interpolated with all texts
+    c_gw     = n_gw + N_g / 2N,  C_g = sum_w c_gw                  so that the groups' c add up to what p(w) is made of
 
-The pseudo-count m maximises the leave-one-out likelihood of the training words. So a grouping that says nothing about
-texts gets a large m, and its gain is about 0. Shape legend: N texts, V words, G groups.
+The pseudo-count m maximises the likelihood of each training text under its group without that text. So a grouping that
+says nothing about texts gets a large m, and its gain is about 0. Leaving out single words would not do: a text repeats
+its words. Shape legend: N texts, V words, G groups.
 """
 
 from __future__ import annotations
@@ -83,7 +85,8 @@ def text_gain(counts: WordCounts, train_group: np.ndarray, held_out_group: np.nd
     groups = int(max(train_group.max(), held_out_group.max())) + 1
     background_V = counts.background()
     train_GV = counts.group_counts(train_group, groups)
-    mass = best_pseudo_count(train_GV, background_V)
+    train_GV += 0.5 * train_GV.sum(1, keepdims=True) / train_GV.sum()
+    mass = best_pseudo_count(counts.train, train_group, train_GV, background_V)
     total_G1 = train_GV.sum(1, keepdims=True)
     log_ratio_GV = np.log((train_GV + mass * background_V) / (total_G1 + mass)) - np.log(background_V)
     gain_M, words_M = np.zeros(len(held_out_group)), np.asarray(counts.held_out.sum(1)).ravel()
@@ -95,14 +98,25 @@ def text_gain(counts: WordCounts, train_group: np.ndarray, held_out_group: np.nd
     return TextGain(float(nats), float(error))
 
 
-def best_pseudo_count(train_GV: np.ndarray, background_V: np.ndarray) -> float:
-    """Return the pseudo-count in `PSEUDO_COUNTS` with the highest leave-one-out likelihood of the training words."""
-    seen = train_GV > 0
-    count, group = train_GV[seen], np.nonzero(seen)[0]
-    background = np.broadcast_to(background_V, train_GV.shape)[seen]
-    rest = train_GV.sum(1)[group] - 1
+def best_pseudo_count(
+    train_NV: sparse.csr_matrix, group_N: np.ndarray, train_GV: np.ndarray, background_V: np.ndarray
+) -> float:
+    """Return the pseudo-count in `PSEUDO_COUNTS` with the highest leave-one-text-out likelihood of the training texts.
+
+    Args:
+        train_NV: counts of the training texts.
+        group_N: their groups.
+        train_GV: their smoothed sums by group, c_gw.
+        background_V: p(w).
+    """
+    entry = train_NV.tocoo()  # one entry for each word of each text
+    length_N = np.asarray(train_NV.sum(1)).ravel()
+    others = train_GV[group_N[entry.row], entry.col] - entry.data
+    others_total = (train_GV.sum(1)[group_N] - length_N)[entry.row]
+    background = background_V[entry.col]
     likelihoods = [
-        float((count * np.log((count - 1 + mass * background) / (rest + mass))).sum()) for mass in PSEUDO_COUNTS
+        float((entry.data * np.log((others + mass * background) / (others_total + mass))).sum())
+        for mass in PSEUDO_COUNTS
     ]
     return float(PSEUDO_COUNTS[int(np.argmax(likelihoods))])
 

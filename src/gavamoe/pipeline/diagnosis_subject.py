@@ -130,8 +130,8 @@ class Subject:
         return boundary_figures(gamma_NK, self.latent(pairs), ids[0], gates, self.seed)
 
     def information(self) -> float:
-        """Return how many nats a user's latent says about the user."""
-        return posterior_information(self.model, np.unique(self.arrays("train").user_id))
+        """Return how many nats the latent of a pair's user says about the user."""
+        return posterior_information(self.model, self.arrays("train").user_id)
 
     def retrain(self, seeds: int) -> tuple[dict[str, list[float]], list[np.ndarray]]:
         """Train stage 1 with other seeds, and on jittered ratings.
