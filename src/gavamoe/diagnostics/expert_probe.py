@@ -30,6 +30,7 @@ from gavamoe.moe.gate import ClusterGate
 
 BATCH = 32
 MAX_OUTPUT_TOKENS = 512  # tokens on which the outputs of experts are compared
+MAX_OUTPUT_NUMBERS = 2**26  # the same limit for all experts' outputs together, for wide models with many experts
 KINDS = ("feature", "frequent", "other", "punctuation")
 
 # Returns the router logits [B, S, E] that replace those of a gate, for its layer, input [B, S, H] and clusters [B].
@@ -267,6 +268,7 @@ def _logits(x_BSH: Tensor, gate_BEH: Tensor) -> Tensor:
 
 def _cosines(block: MultiGateMoE, x_TH: Tensor) -> np.ndarray:
     """Return the mean cosine of the outputs of every two experts of a block, [E, E]; 0 where an output is 0."""
+    x_TH = x_TH[: max(1, MAX_OUTPUT_NUMBERS // (block.shape.experts * x_TH.shape[1]))]
     weight_T1 = torch.ones(len(x_TH), 1, device=x_TH.device)
     unit = []
     for expert in range(block.shape.experts):

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from gavamoe.diagnostics.clusterings import RUN
 from gavamoe.diagnostics.routing import NEAR
@@ -67,6 +68,7 @@ def text_gains(comparison: list[dict[str, Any]]) -> str | None:
     axes.set_yticks(place, [row["clustering"] for row in rows])
     axes.axvline(0, color=MUTED, linewidth=0.8)
     axes.set(xlabel="nats per held-out word")
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     return to_svg(figure)
