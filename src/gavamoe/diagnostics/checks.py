@@ -144,19 +144,19 @@ RULES = {
             0.25,
             0.05,
             False,
-            "1 is as varied as people write on the same pairs; beams and consensus decoding lower it several times, "
-            "but below 0.05 a text serves twenty pairs or more",
+            "1 is as varied as people write on the same pairs; runs on film reviews reach 0.96 or more and runs on "
+            "simulated reviews 0.76; below 0.05 a text serves twenty pairs or more",
             "the texts hardly depend on the pair: use sampling (temperature above 0) or fewer candidates, state the "
             "feature in the prompt, or train stage 2 longer",
         ),
         Rule(
             "rating_text_incoherence",
-            "correlation of the texts' sentiment with the predicted rating",
-            0.3,
-            0.1,
+            "correlation of the texts' sentiment with the predicted rating, relative to people's texts and ratings",
+            0.5,
+            0.15,
             False,
-            "0 is what texts unrelated to their ratings have; people's own reviews reach 0.5 to 0.9 with their own "
-            "ratings, and 0.3 leaves more than 90 % of the rating's variance unsaid",
+            "1 is as coherent as people are, whose correlation is 0.33 on short film reviews and 1.00 on simulated "
+            "ones; trained runs reach 0.8 or more of it, and texts unrelated to their ratings 0",
             "texts praise what the model rates low, or the reverse: evaluate with --rating predicted, lower "
             "explainer.rating_dropout, or train stage 2 longer",
         ),
@@ -258,7 +258,9 @@ def _expert_checks(experts: ExpertFigures | str) -> dict[str, Check]:
         "expert_redundancy": judge("expert_redundancy", max(alike))
         if alike
         else skip("expert_redundancy", "each layer has a single expert"),
-        "load_collapse": judge("load_collapse", min(layer.least_balance for layer in experts.layers)),
+        "load_collapse": judge("load_collapse", min(layer.least_balance for layer in experts.layers))
+        if alike
+        else skip("load_collapse", "each layer has a single expert"),
     }
 
 

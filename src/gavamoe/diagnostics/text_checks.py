@@ -17,6 +17,7 @@ from gavamoe.evaluation.metrics.hallucination import unsupported_features
 from gavamoe.evaluation.outputs import Outputs
 from gavamoe.evaluation.row_scores import RowScores
 
+LEAST_COHERENCE = 0.1  # of references with their ratings, for a ratio to be meaningful
 FEWEST_TEXTS = 20  # with fewer, the share of distinct texts says nothing
 
 
@@ -27,7 +28,8 @@ class TextFigures:
     Args:
         texts: number of predictions with a reference.
         distinct: share of distinct predictions, divided by that of the references.
-        coherence: correlation of the texts' sentiment with the predicted rating.
+        coherence: correlation of the texts' sentiment with the predicted rating, divided by that of the references with
+            their own ratings.
         hallucination: share of named features without support in the item's training reviews, minus that of the
             references.
     """
@@ -53,11 +55,11 @@ def text_figures(rows: Sequence[dict[str, Any]], catalog: Catalog, train: pl.Dat
     features = features_of_items(train, reviews, catalog.features)
     ratings = np.array([_number(row.get("predicted_rating")) for row in rows])
     own = comparable_outputs([str(row["prediction"]) for row in rows], ratings, reviews, catalog, features)
-    people = comparable_outputs(reviews["text"].to_list(), ratings, reviews, catalog, features)
+    people = comparable_outputs(reviews["text"].to_list(), reviews["rating"].to_numpy(), reviews, catalog, features)
     return TextFigures(
         texts=len(rows),
         distinct=_distinct(own) / _distinct(people),
-        coherence=_coherence(own),
+        coherence=_relative_coherence(own, people),
         hallucination=_hallucination(own, people),
     )
 
@@ -85,11 +87,18 @@ def _distinct(outputs: Outputs) -> float:
     return len({tuple(words) for words in outputs.predictions}) / len(outputs)
 
 
-def _coherence(outputs: Outputs) -> float | str:
-    value = RowScores(outputs, COHERENCE).overall().get(COHERENCE[0].name)
-    if value is None or not np.isfinite(value):
+def _relative_coherence(own: Outputs, people: Outputs) -> float | str:
+    of_people = _coherence(people)
+    if of_people is None:
         return f"a model of sentiment needs {MIN_RATED} rated texts that repeat words, and ratings that differ"
-    return float(value)
+    if of_people < LEAST_COHERENCE:
+        return f"the references themselves hardly tell their ratings (correlation {of_people:.2f})"
+    # Equal ratings or equal texts have no correlation: the texts say nothing of the rating.
+    return (_coherence(own) or 0.0) / of_people
+
+
+def _coherence(outputs: Outputs) -> float | None:
+    return RowScores(outputs, COHERENCE).overall().get(COHERENCE[0].name)
 
 
 def _hallucination(own: Outputs, people: Outputs) -> float | str:
