@@ -235,3 +235,12 @@ def test_few_predictions_skip_the_checks_of_texts(dataset_path):
     rows = prediction_rows(dataset_path)[:5]
     assert "20 are needed" in text_figures(rows, dataset.catalog, dataset.interactions("train"))
     assert "20 are needed" in text_figures([{"user": "u"}], dataset.catalog, pl.DataFrame())
+
+
+def test_references_that_do_not_tell_their_ratings_skip_the_check_of_coherence(dataset_path):
+    dataset = ReviewDataset.load(dataset_path)
+    rows = prediction_rows(dataset_path)
+    ratings = np.random.default_rng(0).permutation([row["rating"] for row in rows])
+    rows = [{**row, "rating": rating} for row, rating in zip(rows, ratings.tolist(), strict=True)]
+    figures = text_figures(rows, dataset.catalog, dataset.interactions("train"))
+    assert "hardly tell their ratings" in figures.coherence
