@@ -22,7 +22,7 @@ ALLOWED: dict[str, set[str]] = {
     "explainer": ROOT | {"features", "data", "moe", "language", "preference"},
     "evaluation": ROOT | {"features", "data"},
     "baselines": ROOT | {"features", "data", "language"},
-    "diagnostics": ROOT | {"data", "preference"},
+    "diagnostics": ROOT | {"data", "moe", "language", "preference", "explainer", "evaluation"},
 }
 BELOW_PIPELINE = ROOT | set(ALLOWED)
 ALLOWED["pipeline"] = set(BELOW_PIPELINE)
@@ -120,7 +120,6 @@ SHORT_MODULES: dict[str, str] = {
     "gavamoe.explainer.guests": "what stage 2 adds to `fold_in`; stage 1 alone must not import it",
     "gavamoe.markdown": "a helper that three folders share, and none of them is below the others",
     "gavamoe.data.sentences": "the name by which scripts import what features needs too",
-    "gavamoe.cli.diagnose": "one file per command",
     "gavamoe.evaluation.metrics.genericness": "one file per family of metrics",
     "gavamoe.evaluation.metrics.hallucination": "one file per family of metrics",
     "gavamoe.evaluation.metrics.surface": "one file per family of metrics",

@@ -9,8 +9,11 @@ from dataclasses import replace
 
 import polars as pl
 import pytest
+import torch
+from helpers.runs import unsealed_copy
 
 from gavamoe.data.dataset import ReviewDataset
+from gavamoe.preference.model import PreferenceModel
 from gavamoe.run import RunDirectory
 
 EXPLAIN_KEYS = {"user", "item", "text", "rating", "cluster", "responsibilities", "experts", "cold_user", "cold_item"}
@@ -217,6 +220,33 @@ def test_diagnose_writes_a_table_and_prints_one_object(gavamoe, run_path, tmp_pa
     assert -1 <= found["stability"] <= 1
     assert json.loads((out / "clusters.json").read_text())["clusters"] == found["clusters"]
     assert "| cluster | pairs |" in (out / "clusters.md").read_text()
+    assert {"name", "status", "value", "threshold", "advice"} <= found["checks"][0].keys()
+    assert {path.name for path in out.iterdir()} == {"clusters.json", "clusters.md", "diagnosis.json", "report.html"}
+
+
+def test_diagnose_check_exits_3_when_a_check_fails_and_0_otherwise(gavamoe, rating_run_path, tmp_path):
+    code, printed, _ = gavamoe("diagnose", rating_run_path, "--out", tmp_path / "healthy", "--check")
+    assert code == 0
+    assert "| poor_clustering | pass |" in printed
+    run = RunDirectory(unsealed_copy(rating_run_path, tmp_path / "run"))
+    model = PreferenceModel.from_pretrained(run.preference)
+    torch.nn.init.zeros_(model.encoder.user.offset.weight)
+    model.save_pretrained(run.preference)
+    code, printed, _ = gavamoe("diagnose", run.path, "--out", tmp_path / "ill", "--check")
+    assert code == 3
+    assert "| posterior_collapse | fail |" in printed
+    assert (tmp_path / "ill/report.html").is_file()
+    assert gavamoe("diagnose", run.path, "--out", tmp_path / "again")[0] == 0
+
+
+def test_simulate_writes_in_styles_and_refuses_a_style_above_1(gavamoe, tmp_path):
+    size = ("--users", "20", "--items", "10", "--reviews", "120", "--clusters", "2")
+    plain, styled = tmp_path / "plain.csv", tmp_path / "styled.csv"
+    assert gavamoe("simulate", "--out", plain, *size)[0] == 0
+    code, printed, _ = gavamoe("simulate", "--out", styled, *size, "--style", "1", "--json")
+    assert (code, json.loads(printed)["style"]) == (0, 1.0)
+    assert plain.read_text() != styled.read_text()
+    assert gavamoe("simulate", "--out", plain, *size, "--style", "1.5")[0] == 2
 
 
 def test_diagnose_refuses_data_of_another_run(gavamoe, run_path, tmp_path):

@@ -1,4 +1,4 @@
-"""`gavamoe diagnose`: describe the clusters of a run."""
+"""`gavamoe diagnose`: describe the clusters, the routing and the experts of a run, and check it for known failures."""
 
 from __future__ import annotations
 
@@ -9,23 +9,36 @@ import typer
 
 from gavamoe.cli.options import Json, Verify
 
-EXAMPLE = "Example: gavamoe diagnose runs/first --out diagnosis --seeds 2"
+EXAMPLE = "Example: gavamoe diagnose runs/first --out diagnosis --check"
+FAILED = 3  # exit code of --check
 
 
 def diagnose(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory; stage 1 is enough.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write clusters.md and clusters.json.")],
+    out: Annotated[
+        Path,
+        typer.Option(metavar="DIR", help="Where to write report.html, diagnosis.json, clusters.json and clusters.md."),
+    ],
     data: Annotated[Path | None, typer.Option(help="The prepared dataset, if it has moved.")] = None,
-    seeds: Annotated[int, typer.Option(min=0, help="Train stage 1 this many more times to measure stability.")] = 0,
+    seeds: Annotated[
+        int,
+        typer.Option(min=0, help="Measure stability by 3 more trainings of stage 1 for each of this many seeds."),
+    ] = 0,
+    check: Annotated[bool, typer.Option("--check", help="Exit with code 3 if a check fails.")] = False,
     verify: Verify = False,
     json: Json = False,
 ) -> None:
-    """Describe the clusters: size, separation, stability, and what each one likes."""
-    from gavamoe.cli.output import emit_json
-    from gavamoe.pipeline.diagnose import diagnose_run, markdown
+    """Diagnose a run: clusters, routing, experts and texts, with a report and named checks."""
+    from gavamoe.cli.output import emit_json, note
+    from gavamoe.diagnostics.page import checks_table, markdown
+    from gavamoe.pipeline.diagnose import diagnose_run
 
-    diagnosis = diagnose_run(run, out, data, seeds, verify)
+    diagnosis = diagnose_run(run, out, data, seeds, verify, on_note=note)
     if json:
         emit_json({**diagnosis, "out": str(out)})
     else:
         typer.echo(markdown(diagnosis))
+        typer.echo(checks_table(diagnosis["checks"]))
+        note(f"report: {out / 'report.html'}")
+    if check and any(found["status"] == "fail" for found in diagnosis["checks"]):
+        raise typer.Exit(FAILED)

@@ -20,6 +20,10 @@ def simulate(
     clusters: Annotated[int, typer.Option(help="How many groups of users with similar taste.")] = 4,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of the simulation.")] = 0,
     language: Annotated[str, typer.Option(help="Language of the texts: en, de, zh or ar.")] = "en",
+    style: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="How strongly the groups differ in how they write, 0 (not at all) to 1."),
+    ] = 0.0,
     metadata: Annotated[
         Path | None, typer.Option(help="Also write titles, categories and descriptions of the items to this file.")
     ] = None,
@@ -31,15 +35,16 @@ def simulate(
     from gavamoe.data.simulate import simulate as simulate_reviews
     from gavamoe.data.tables import write_table
 
-    world = World(users=users, items=items, reviews=reviews, clusters=clusters, seed=seed, language=language)
+    world = World(
+        users=users, items=items, reviews=reviews, clusters=clusters, seed=seed, language=language, style=style
+    )
     frame = simulate_reviews(world)
     write_table(frame, out)
     if metadata is not None:
         write_table(simulate_items(world), metadata)
     if json:
-        emit_json(
-            {"out": str(out), "users": users, "items": items, "reviews": len(frame), "clusters": clusters, "seed": seed}
-        )
+        sizes = {"users": users, "items": items, "reviews": len(frame), "clusters": clusters}
+        emit_json({"out": str(out), **sizes, "style": style, "seed": seed})
     else:
         print(f"{out}: {len(frame):,} reviews by {users:,} users in {clusters} groups")
         described = f" --items {metadata}" if metadata is not None else ""

@@ -51,6 +51,11 @@ class InteractionArrays:
     level: np.ndarray
     units: np.ndarray | None = None
 
+    def rows(self, index: np.ndarray) -> InteractionArrays:
+        """Return some of the interactions, by place or by a mask."""
+        units = None if self.units is None else self.units[index]
+        return InteractionArrays(self.user_id[index], self.item_id[index], self.level[index], units)
+
     def __len__(self) -> int:
         return len(self.level)
 

@@ -4,6 +4,7 @@
     item i   -> quality of each aspect, and overall quality
     rating   = level of  base + leniency_u + quality_i + taste_u . aspect_i + noise
     sentence = names the aspect that contributed most to this rating, in words that fit the rating
+    style    = how the group writes, whatever it says (`simulated_styles`); none by default
 
 `simulate_items` names and describes the items of the same world: an item's categories are its two best aspects.
 The group of each user is the ground truth for the clusters of the preference model.
@@ -18,6 +19,7 @@ import numpy as np
 import polars as pl
 
 from gavamoe.data.simulated_phrases import CATEGORIES, ENGLISH, LANGUAGES, TITLES
+from gavamoe.data.simulated_styles import draw_wordings
 from gavamoe.errors import ConfigError
 
 ASPECTS = len(ENGLISH.aspects)
@@ -38,6 +40,8 @@ class World:
         noise: standard deviation of the unexplained part of a rating, in levels.
         taste_spread: standard deviation of a user's taste weights around those of the group.
         language: language of the texts: en, de, zh or ar. Everything else is the same in all of them.
+        style: how strongly the groups' texts differ in wording, 0..1: the probability of each part of a group's style
+            in a review. Only the texts depend on it.
     """
 
     users: int = 400
@@ -49,6 +53,7 @@ class World:
     noise: float = 0.35
     taste_spread: float = 0.15
     language: str = "en"
+    style: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("users", "items", "reviews", "clusters"):
@@ -56,6 +61,8 @@ class World:
                 raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
         if self.language not in LANGUAGES:
             raise ConfigError(f"language must be one of {', '.join(LANGUAGES)}, not {self.language}")
+        if not 0 <= self.style <= 1:
+            raise ConfigError(f"style must be between 0 and 1, not {self.style}")
         if self.clusters > self.users:
             raise ConfigError(f"{self.clusters} clusters need at least as many users, not {self.users}")
         if self.reviews > self.users * self.items:
@@ -87,7 +94,7 @@ def simulate(world: World) -> pl.DataFrame:
             "user": [f"u{u:0{len(str(world.users))}d}" for u in user],
             "item": [_item_name(world, i) for i in item],
             "rating": rating,
-            "text": _sentences(rating, aspect, praise, rng, world.language),
+            "text": _sentences(world, rating, aspect, praise, group_U[user], rng),
             "feature": [LANGUAGES[world.language].aspects[a][0] for a in aspect],
             "timestamp": 1_500_000_000 + np.sort(rng.integers(0, 10**8, len(user))),
             "cluster": group_U[user],
@@ -167,17 +174,25 @@ def _choose_aspect(appeal_NA: np.ndarray, rating: np.ndarray, rng: np.random.Gen
 
 
 def _sentences(
-    rating: np.ndarray, aspect: np.ndarray, praise: np.ndarray, rng: np.random.Generator, language: str
+    world: World,
+    rating: np.ndarray,
+    aspect: np.ndarray,
+    praise: np.ndarray,
+    group: np.ndarray,
+    rng: np.random.Generator,
 ) -> list[str]:
-    """Write one sentence per review: an opening for the rating, a link, the aspect and an opinion of it."""
-    phrases = LANGUAGES[language]
+    """Write one text per review: an opening for the rating, a link, the aspect and an opinion of it, in a style."""
+    phrases = LANGUAGES[world.language]
     picks = rng.integers(0, 3, size=(len(rating), 3))
+    wordings = draw_wordings(group, world.style, world.seed, world.language)
     sentences = []
-    for level, a, good, (i, j, k) in zip(
-        rating.tolist(), aspect.tolist(), praise.tolist(), picks.tolist(), strict=True
+    for level, a, good, (i, j, k), wording in zip(
+        rating.tolist(), aspect.tolist(), praise.tolist(), picks.tolist(), wordings, strict=True
     ):
         feature, praises, complaints = phrases.aspects[a]
         links = phrases.concessions if (level > 3 and not good) or (level < 3 and good) else phrases.reasons
-        link = links[j].format(feature=feature, opinion=(praises if good else complaints)[k])
-        sentences.append(phrases.sentence.format(opening=phrases.openings[level][i], link=link))
+        opinion = wording.intensifier.format(opinion=(praises if good else complaints)[k])
+        link = links[j].format(feature=feature, opinion=opinion)
+        sentence = (wording.sentence or phrases.sentence).format(opening=phrases.openings[level][i], link=link)
+        sentences.append(wording.around(sentence))
     return sentences

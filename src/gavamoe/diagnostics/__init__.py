@@ -1,5 +1,12 @@
-"""Describe what a trained stage 1 has learned: its clusters.
+"""Describe what a trained run has learned, and judge it by named checks.
 
-Modules: `clusters` (sizes, distinctive genres and features, silhouette, stability).
-May import: root modules, `data`, `preference`.
+clusters, writing                 each cluster's size, labels, likes and dislikes; its words, lengths and typical users
+clusterings, comparison           other clusterings of the same users, and the figures of all of them
+word_models, latent_map           what groups tell about the words of texts; the plane that shows clusters
+routing                           pairs near a boundary, similar pairs with different gates, change under retraining
+expert_probe, experts             stage 2 with gates exchanged or without an expert; specialisation and redundancy
+text_checks, checks               figures of generated texts; thresholds, status and advice
+figures, page                     the report
+
+May import: root modules, `data`, `moe`, `language`, `preference`, `explainer`, `evaluation`.
 """

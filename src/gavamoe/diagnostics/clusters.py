@@ -120,6 +120,25 @@ def silhouette(model: PreferenceModel, reviews: pl.DataFrame, seed: int = 0) -> 
     return float(silhouette_score(latent, labels))
 
 
+@torch.no_grad()
+def posterior_information(model: PreferenceModel, user_N: np.ndarray) -> float:
+    """Return how many nats the latent of a pair's user says about the user: the mean KL of q(z | u) from q(z).
+
+    q(z) is taken as the Gaussian with the moments of the posteriors of all pairs' users. So the figure is an upper
+    bound, and 0 if every user has the same posterior. The KL from the mixture prior would not do: its components are
+    fitted to the means, and around equal means they are so narrow that a collapsed posterior is far from them.
+
+    Args:
+        model: stage 1.
+        user_N: the user id of each pair, int64.
+    """
+    user_U, count_U = np.unique(user_N, return_counts=True)
+    mu_UD, log_var_UD = model.eval().encoder.user(torch.from_numpy(user_U).to(model.device))
+    weight_U = torch.from_numpy(count_U / count_U.sum()).to(mu_UD)
+    variance_D = weight_U @ log_var_UD.exp() + weight_U @ (mu_UD - weight_U @ mu_UD).square()
+    return float(0.5 * (variance_D.log() - weight_U @ log_var_UD).sum())
+
+
 def stability(assignments: list[np.ndarray]) -> float | None:
     """Return the mean adjusted Rand index between the clusterings of the same pairs by several trainings.
 

@@ -1,100 +1,94 @@
-"""`gavamoe diagnose`: describe a run's clusters as a Markdown table and as JSON."""
+"""`gavamoe diagnose`: describe a run's clusters, routing, experts and texts, judge them by named checks, and report.
+
+diagnose_run: Subject.open -> diagnosis_of (clusters, routing, experts, texts, checks) -> report and JSON files
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from gavamoe.data.catalog import Catalog
-from gavamoe.data.dataset import ReviewDataset
-from gavamoe.diagnostics.clusters import assign_clusters, silhouette, stability, summarize_clusters
-from gavamoe.errors import DataError
+from gavamoe.diagnostics.checks import NO_STAGE_2, run_checks
+from gavamoe.diagnostics.clusters import silhouette, stability
+from gavamoe.diagnostics.experts import ExpertFigures
+from gavamoe.diagnostics.page import markdown, write_page
+from gavamoe.diagnostics.routing import JITTER
 from gavamoe.files import staged_file, write_json
-from gavamoe.markdown import markdown_table
-from gavamoe.preference.model import PreferenceModel
-from gavamoe.preference.trainer import fit_preference
-from gavamoe.run import CATALOG_FILES, PREFERENCE_FILES, RunCard, RunDirectory
+from gavamoe.pipeline.diagnosis_subject import Subject
 
-COLUMNS = ["cluster", "pairs", "users", "rating", "above items", "over-represented genres", "features"]
-COLUMNS += ["likes", "dislikes"]
+CLUSTER_KEYS = ("run", "n", "silhouette", "stability", "seeds", "clusters")  # content of clusters.json
 
 
 def diagnose_run(
-    path: Path, out: Path, data: Path | None = None, seeds: int = 0, verify: bool = False
+    path: Path,
+    out: Path,
+    data: Path | None = None,
+    seeds: int = 0,
+    verify: bool = False,
+    on_note: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
-    """Describe the clusters of a run's training reviews and write clusters.json and clusters.md into `out`.
+    """Diagnose a run, and write diagnosis.json, report.html, clusters.json and clusters.md into `out`.
 
     Args:
-        path: the run.
+        path: the run; stage 1 is enough.
         out: the directory to write; created if needed.
         data: the prepared dataset; None: the one that the run was trained on.
-        seeds: how many more times stage 1 is trained, each with another seed, to measure stability.
+        seeds: how many more times stage 1 is trained with other seeds, and as often with dropped and with replaced
+            ratings, to measure stability.
         verify: whether the checksums of large files of the run are checked too.
+        on_note: receives a line when a part starts.
 
     Returns:
-        The content of clusters.json: run, n, silhouette, stability, seeds and clusters.
+        The content of diagnosis.json (`diagnosis_of`).
 
     Raises:
         DataError: `data` is not the dataset that the run was trained on.
         RunError: there is no run at `path`, or it lacks stage 1.
     """
-    run = RunDirectory(path)
-    run.require(*PREFERENCE_FILES, *CATALOG_FILES)
-    run.check_seal(verify)
-    card = run.read_card()
-    dataset = ReviewDataset.load(data or card.data)
-    if not Catalog.load(run.catalog).same_data_as(dataset.catalog):
-        raise DataError(
-            f"{dataset.path} is not the data that this run was trained on: it has other users, items or training "
-            "reviews; name the right dataset with --data"
-        )
-    reviews = dataset.interactions("train")
-    model = PreferenceModel.from_pretrained(run.preference).eval()
-    cluster = assign_clusters(model, reviews)
-    first_seed = card.settings.seed + 1
-    retrained = (_train_again(dataset, card, seed) for seed in range(first_seed, first_seed + seeds))
-    diagnosis = {
-        "run": str(path),
-        "n": len(reviews),
-        "silhouette": silhouette(model, reviews),
-        "stability": stability([cluster, *(assign_clusters(other, reviews) for other in retrained)]),
-        "seeds": seeds,
-        "clusters": [asdict(summary) for summary in summarize_clusters(cluster, reviews, dataset.catalog)],
-    }
-    write_json(out / "clusters.json", diagnosis)
+    subject = Subject.open(path, data, verify)
+    diagnosis = diagnosis_of(subject, seeds, on_note)
+    write_json(out / "clusters.json", {name: diagnosis[name] for name in CLUSTER_KEYS})
     with staged_file(out / "clusters.md") as staged:
         staged.write_text(markdown(diagnosis), encoding="utf-8")
+    write_json(out / "diagnosis.json", diagnosis)
+    write_page(out / "report.html", diagnosis, subject.latent(subject.train), subject.cluster_N)
     return diagnosis
 
 
-def _train_again(dataset: ReviewDataset, card: RunCard, seed: int) -> PreferenceModel:
-    """Train stage 1 with the run's settings and another seed."""
-    config, catalog = card.settings.preference, dataset.catalog
-    model = PreferenceModel.from_config(catalog.n_users, catalog.n_items, catalog.scale.levels, config, seed)
-    fit_preference(model, dataset.arrays("train"), dataset.arrays("valid"), config, seed)
-    return model.eval()
-
-
-def markdown(diagnosis: dict[str, Any]) -> str:
-    """Return the content of clusters.md: silhouette, stability and a table of the clusters.
+def diagnosis_of(
+    subject: Subject, seeds: int = 0, on_note: Callable[[str], None] = lambda text: None
+) -> dict[str, Any]:
+    """Return the diagnosis of a run: run, n, silhouette, stability, seeds, clusters, comparison, routing, experts,
+    texts and checks.
 
     Args:
-        diagnosis: the content of clusters.json.
+        subject: the run and its data.
+        seeds: as in `diagnose_run`.
+        on_note: receives a line when a part starts.
     """
-    head = [f"# Clusters of {diagnosis['run']}", f"{diagnosis['n']:,} training reviews."]
-    if diagnosis["silhouette"] is not None:
-        head.append(f"Silhouette of the users' latents: {diagnosis['silhouette']:.2f}.")
-    if diagnosis["stability"] is not None:
-        head.append(
-            f"Stability: the clusters of {diagnosis['seeds'] + 1} trainings with different seeds agree with a mean "
-            f"adjusted Rand index of {diagnosis['stability']:.2f}."
-        )
-    return "\n\n".join([*head, markdown_table(COLUMNS, map(_row, diagnosis["clusters"]))]) + "\n"
-
-
-def _row(cluster: dict[str, Any]) -> list[str]:
-    labels = [", ".join(cluster[name]) or "–" for name in ("genres", "features", "likes", "dislikes")]
-    size = f"{cluster['pairs']:,} ({cluster['share']:.0%})"
-    numbers = [f"{cluster['users']:,}", f"{cluster['rating']:.2f}", f"{cluster['above']:+.2f}"]
-    return [str(cluster["cluster"]), size, *numbers, *labels]
+    on_note("clusters: what each likes and how it writes, beside other clusterings")
+    clusters, comparison = subject.describe_clusters(), subject.compare()
+    on_note("routing: pairs near a boundary" + (f", {3 * seeds} more trainings of stage 1" if seeds else ""))
+    boundary = subject.boundary()
+    changes, assignments = subject.retrain(seeds)
+    experts: ExpertFigures | str = NO_STAGE_2
+    if subject.explainer is not None:
+        on_note("experts: specialisation and redundancy on validation texts")
+        experts = subject.examine_experts(subject.explainer)
+    texts = subject.texts()
+    checks = run_checks(comparison, subject.information(), boundary, experts, texts)
+    return {
+        "run": str(subject.run.path),
+        "n": len(subject.train),
+        "silhouette": silhouette(subject.model, subject.train),
+        "stability": stability([subject.cluster_N, *assignments]),
+        "seeds": seeds,
+        "clusters": clusters,
+        "comparison": [asdict(row) for row in comparison],
+        "routing": {"boundary": asdict(boundary) if boundary else None, "jitter": JITTER, "changes": changes},
+        "experts": {"skipped": experts} if isinstance(experts, str) else experts.to_dict(),
+        "texts": {"skipped": texts} if isinstance(texts, str) else asdict(texts),
+        "checks": [check.to_dict() for check in checks],
+    }

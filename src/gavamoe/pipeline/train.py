@@ -24,7 +24,7 @@ from gavamoe.pipeline.run_setup import Stage, open_run
 from gavamoe.preference.choose_k import choose_clusters
 from gavamoe.preference.item_features import ItemText
 from gavamoe.preference.model import PreferenceModel
-from gavamoe.preference.text_target import TextTarget
+from gavamoe.preference.text_target import COLUMNS, TextTarget
 from gavamoe.preference.trainer import best_record, fit_preference
 from gavamoe.run import EXPLAINER_FILES, PREFERENCE_FILES, RunCard, RunDirectory
 from gavamoe.seal import is_sealed
@@ -169,14 +169,13 @@ def _read_texts(
     kind = config.text_kind
     if kind is None:
         return arrays, None
-    columns = ["text"] if kind == "words" else ["feature", "sentiment"]
-    missing = set(columns) - set(dataset.scan().collect_schema().names())
+    missing = set(COLUMNS[kind]) - set(dataset.scan().collect_schema().names())
     if missing:
         raise DataError(
             f"preference.reconstructs={config.reconstructs}: {dataset.path} has no column {min(missing)}; prepare data "
             "with texts, or use preference.reconstructs=ratings"
         )
-    reviews = {split: dataset.interactions(split, columns) for split in ("train", "valid")}
+    reviews = {split: dataset.interactions(split, COLUMNS[kind]) for split in ("train", "valid")}
     target = TextTarget.fit(kind, reviews["train"])
     return {split: target.with_units(arrays[split], reviews[split]) for split in reviews}, target
 

@@ -164,6 +164,11 @@ class PreferenceModel(
         return wider.to(self.device).eval()
 
     @property
+    def vocabulary(self) -> int:
+        """V, number of units of texts that are reconstructed; 0 without a text block."""
+        return 0 if self.text is None else self.text.decoder.out_features
+
+    @property
     def device(self) -> torch.device:
         """The device of the weights."""
         return self.prior.logits_K.device

@@ -29,6 +29,7 @@ MAX_UNITS = 2_000  # largest vocabulary; the rarest units are left out
 MIN_REVIEWS = 5  # a unit in fewer training reviews says too little
 MAX_SHARE = 0.1  # a word in more than this share of the training reviews is a function word
 UNITS_PER_REVIEW = 64  # distinct units that are kept of one review, in the order of the text
+COLUMNS: dict[TextKind, list[str]] = {"words": ["text"], "features": ["feature", "sentiment"]}
 POLARITY = {1: " +", -1: " -"}
 
 
@@ -64,6 +65,11 @@ class TextTarget:
                 f"reviews or more; use preference.reconstructs=ratings"
             )
         return cls(kind, tuple(unit for _, unit in sorted(kept)[:MAX_UNITS]))
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of reviews that `encode` reads."""
+        return COLUMNS[self.kind]
 
     def encode(self, reviews: pl.DataFrame) -> np.ndarray:
         """Return the ids of each review's distinct units, int16 [n, T]; 0 pads the rows.
@@ -107,5 +113,5 @@ def _units(kind: TextKind, reviews: pl.DataFrame) -> Iterator[Sequence[str]]:
             words = normalized_words(text)
             yield list(dict.fromkeys(word for word in words if any(letter.isalpha() for letter in word)))
     else:
-        for feature, sentiment in reviews.select("feature", "sentiment").iter_rows():
+        for feature, sentiment in reviews.select(COLUMNS[kind]).iter_rows():
             yield [] if feature is None else [feature + POLARITY.get(sentiment, "")]

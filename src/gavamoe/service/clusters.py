@@ -9,9 +9,9 @@ import polars as pl
 
 from gavamoe.data.catalog import Catalog
 from gavamoe.diagnostics.clusters import log_odds_z_scores, summarize_clusters
+from gavamoe.diagnostics.writing import typical_users
 from gavamoe.preference.recommender import Recommender
 
-TYPICAL_USERS, FEWEST_REVIEWS = 5, 3
 WORDS, COMMONEST_WORDS, CERTAIN = 12, 2_000, 1.96
 SENTENCES = 100_000  # sentences of evidence that are read for words and lengths
 # The sentences of evidence of a run without texts.
@@ -77,20 +77,11 @@ def describe_clusters(
             "features": cluster.features,
             "likes": cluster.likes,
             "dislikes": cluster.dislikes,
-            "typical_users": _typical_users(catalog, profile_UK[:, cluster.cluster]),
+            "typical_users": typical_users(catalog, profile_UK[:, cluster.cluster]),
             **style.get(cluster.cluster, {"words": [], "length": None}),
         }
         for cluster in summarize_clusters(cluster_N, reviews, catalog)
     ]
-
-
-def _typical_users(catalog: Catalog, share_U: np.ndarray) -> list[str]:
-    """Return the users with the largest shares of a cluster among those with a few reviews."""
-    reviews_U = catalog.user_counts
-    enough = min(FEWEST_REVIEWS, int(reviews_U.max(initial=0)))
-    eligible = np.flatnonzero((reviews_U >= max(enough, 1)) & (share_U > 0))
-    best = eligible[np.lexsort((eligible, -reviews_U[eligible], -np.round(share_U[eligible], 3)))]
-    return [catalog.user_names[number] for number in best[:TYPICAL_USERS]]
 
 
 def _style(sentences: pl.DataFrame) -> dict[int, dict[str, Any]]:

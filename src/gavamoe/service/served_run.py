@@ -17,6 +17,7 @@ import torch
 
 from gavamoe.conditions import Condition
 from gavamoe.data.catalog import Catalog
+from gavamoe.diagnostics.latent_map import DECIMALS, LatentMap
 from gavamoe.errors import RunError
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.pipeline.explanation_store import describe_decoding
@@ -26,7 +27,6 @@ from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.recommender import Recommender
 from gavamoe.run import RunDirectory
 from gavamoe.service.clusters import NO_SENTENCES, describe_clusters, training_pairs
-from gavamoe.service.latent_map import DECIMALS, LatentMap
 from gavamoe.service.search import PrefixIndex
 
 DIGEST_SHOWN = 12

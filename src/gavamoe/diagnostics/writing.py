@@ -1,0 +1,75 @@
+"""How each cluster writes: words that it uses more than the others, the length of its texts, and its typical users."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from gavamoe.data.catalog import Catalog
+from gavamoe.diagnostics.clusters import Z_THRESHOLD, log_odds_z_scores
+from gavamoe.diagnostics.word_models import WordCounts
+
+WORDS = 12  # words that are reported of a cluster
+FEWEST_TEXTS = 3  # a word of fewer training texts is left out: it is often a name
+TYPICAL_USERS, FEWEST_REVIEWS = 5, 3
+
+
+@dataclass(frozen=True)
+class Writing:
+    """How a cluster writes.
+
+    Args:
+        words: over-represented words, by descending z-score of their log odds.
+        length: mean number of words of a training text; None without texts.
+        typical_users: names of the users with the largest responsibilities, among those with a few reviews.
+    """
+
+    words: list[str]
+    length: float | None
+    typical_users: list[str]
+
+
+def writing_by_cluster(
+    counts: WordCounts | None, gate_N: np.ndarray, catalog: Catalog, profile_UK: np.ndarray
+) -> list[Writing]:
+    """Describe the K clusters.
+
+    Args:
+        counts: words of training texts; None without texts.
+        gate_N: the cluster of each training text, [N].
+        catalog: names of users, and their numbers of reviews.
+        profile_UK: mean responsibilities of each user; row 0 is the unknown user.
+    """
+    clusters = profile_UK.shape[1]
+    users = [typical_users(catalog, profile_UK[:, cluster]) for cluster in range(clusters)]
+    if counts is None:
+        return [Writing([], None, names) for names in users]
+    count_GV = counts.group_counts(gate_N, clusters)[:, :-1]
+    texts_G = np.maximum(np.bincount(gate_N, minlength=clusters), 1)
+    frequent_V = np.asarray((counts.train > 0).sum(0)).ravel() >= FEWEST_TEXTS
+    score_GV = log_odds_z_scores(count_GV)
+    score_GV[:, ~frequent_V] = 0
+    order_GV = np.argsort(-score_GV, axis=1, kind="stable")[:, :WORDS]
+    return [
+        Writing(
+            [str(counts.words[place]) for place in order if score[place] > Z_THRESHOLD],
+            float(count.sum() / texts) if count.sum() else None,
+            names,
+        )
+        for order, score, count, texts, names in zip(order_GV, score_GV, count_GV, texts_G, users, strict=True)
+    ]
+
+
+def typical_users(catalog: Catalog, share_U: np.ndarray) -> list[str]:
+    """Return the users with the largest shares of a cluster among those with a few reviews.
+
+    Args:
+        catalog: names of users, and their numbers of reviews.
+        share_U: each user's mean responsibility of the cluster; row 0 is the unknown user.
+    """
+    reviews_U = catalog.user_counts
+    enough = min(FEWEST_REVIEWS, int(reviews_U.max(initial=0)))
+    eligible = np.flatnonzero((reviews_U >= max(enough, 1)) & (share_U > 0))
+    best = eligible[np.lexsort((eligible, -reviews_U[eligible], -np.round(share_U[eligible], 3)))]
+    return [catalog.user_names[number] for number in best[:TYPICAL_USERS]]

@@ -1,0 +1,195 @@
+"""What a diagnosis examines: a run, its data, and the measurements that need both.
+
+Every measurement reads a bounded sample, so its time does not grow with the data beyond that.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from gavamoe.data.catalog import Catalog
+from gavamoe.data.dataset import HAS_TEXT, InteractionArrays, ReviewDataset, id_arrays
+from gavamoe.diagnostics.checks import NO_STAGE_2
+from gavamoe.diagnostics.clusterings import cluster_users
+from gavamoe.diagnostics.clusters import assign_clusters, id_tensors, posterior_information, summarize_clusters
+from gavamoe.diagnostics.comparison import ClusteringFigures, TextPairs, compare_clusterings
+from gavamoe.diagnostics.expert_probe import ExpertProbe, model_parameters
+from gavamoe.diagnostics.experts import ExpertFigures, examine_experts
+from gavamoe.diagnostics.routing import JITTER, JITTERS, BoundaryFigures, boundary_figures, changed_share, jitter
+from gavamoe.diagnostics.text_checks import TextFigures, text_figures
+from gavamoe.diagnostics.word_models import WordCounts
+from gavamoe.diagnostics.writing import writing_by_cluster
+from gavamoe.errors import DataError
+from gavamoe.explainer.explainer import Explainer
+from gavamoe.files import reading
+from gavamoe.preference.model import PreferenceModel
+from gavamoe.preference.text_target import TextTarget
+from gavamoe.preference.trainer import fit_preference
+from gavamoe.run import CATALOG_FILES, EXPLAINER_FILES, PREFERENCE_FILES, RunCard, RunDirectory
+
+MAX_TRAIN_TEXTS, MAX_VALID_TEXTS = 20_000, 10_000  # texts whose words are counted
+MAX_PAIRS = 20_000  # validation pairs whose routing is examined
+PROBED_TEXTS, PROBED_TEXTS_OF_LARGE, LARGE = 256, 64, 50_000_000  # texts that stage 2 reads, by its weights
+PREDICTIONS = "predictions.jsonl"
+
+
+class Subject:
+    """A run, its data and what several parts of the diagnosis need of them.
+
+    Args:
+        run: the run.
+        dataset: its data.
+        card: how the run was made.
+        model: stage 1.
+    """
+
+    def __init__(self, run: RunDirectory, dataset: ReviewDataset, card: RunCard, model: PreferenceModel):
+        self.run, self.dataset, self.card, self.model = run, dataset, card, model
+        self.seed, self.config = card.settings.seed, card.settings.preference
+        self.train, self.valid = dataset.interactions("train"), dataset.interactions("valid")
+        self.cluster_N = assign_clusters(model, self.train)
+
+    @classmethod
+    def open(cls, path: Path, data: Path | None = None, verify: bool = False) -> Subject:
+        """Read stage 1 of a run and its dataset; the arguments and errors are those of `diagnose_run`."""
+        run = RunDirectory(path)
+        run.require(*PREFERENCE_FILES, *CATALOG_FILES)
+        run.check_seal(verify)
+        card = run.read_card()
+        dataset = ReviewDataset.load(data or card.data)
+        if not Catalog.load(run.catalog).same_data_as(dataset.catalog):
+            raise DataError(
+                f"{dataset.path} is not the data that this run was trained on: it has other users, items or training "
+                "reviews; name the right dataset with --data"
+            )
+        return cls(run, dataset, card, PreferenceModel.from_pretrained(run.preference).eval())
+
+    @cached_property
+    def explainer(self) -> Explainer | None:
+        """Both stages of the run; None if it has stage 1 alone."""
+        return Explainer.from_pretrained(self.run.path) if self.run.has(EXPLAINER_FILES) else None
+
+    @cached_property
+    def texts_by_split(self) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """A sample of the training and of the validation reviews with text."""
+        limits = (MAX_TRAIN_TEXTS, MAX_VALID_TEXTS)
+        train, valid = (_sample(f.filter(HAS_TEXT), n) for f, n in zip((self.train, self.valid), limits, strict=True))
+        return train, valid
+
+    @cached_property
+    def counts(self) -> WordCounts | None:
+        """The words of `texts_by_split`; None without texts."""
+        train, valid = self.texts_by_split
+        return WordCounts.of(train["text"].to_list(), valid["text"].to_list())
+
+    def arrays(self, split: str) -> InteractionArrays:
+        """Return ids and levels of a split, and what stage 1 reads of the texts if it reads them."""
+        arrays, target = self.dataset.arrays(split), TextTarget.load(self.run.preference)
+        if target is None:
+            return arrays
+        return target.with_units(arrays, self.dataset.interactions(split, target.columns))
+
+    def latent(self, reviews: pl.DataFrame) -> np.ndarray:
+        """Return the latent means of the pairs of reviews, [N, D]."""
+        latent_ND: np.ndarray = self.model.latent(*id_tensors(reviews)).cpu().numpy()
+        return latent_ND
+
+    def describe_clusters(self) -> list[dict[str, Any]]:
+        """Return each cluster's size, labels, tastes, words, length of texts and typical users."""
+        profile_UK = self.model.user_profile(*id_tensors(self.train)).cpu().numpy()
+        gates = assign_clusters(self.model, self.texts_by_split[0])
+        writing = writing_by_cluster(self.counts, gates, self.dataset.catalog, profile_UK)
+        return [
+            asdict(summary) | asdict(writing[summary.cluster])
+            for summary in summarize_clusters(self.cluster_N, self.train, self.dataset.catalog)
+        ]
+
+    def compare(self) -> list[ClusteringFigures]:
+        """Return the figures of the run's clusters and of other clusterings of the same users."""
+        arrays = self.arrays("train")
+        texts = None
+        if self.counts is not None:
+            train, valid = self.texts_by_split
+            users = [frame["user_id"].to_numpy().astype(np.int64) for frame in (train, valid)]
+            gates = [assign_clusters(self.model, frame) for frame in (train, valid)]
+            texts = TextPairs(self.counts, *users, *gates)
+        clusterings = cluster_users(self.model, arrays, self.arrays("valid"), self.config, self.seed)
+        return compare_clusterings(clusterings, np.unique(arrays.user_id), texts, self.seed)
+
+    def boundary(self) -> BoundaryFigures | None:
+        """Return how decided the gates of validation pairs are."""
+        pairs = _sample(self.valid, MAX_PAIRS)
+        gamma_NK = self.model.responsibilities(*id_tensors(pairs)).cpu().numpy()
+        ids = id_arrays(pairs)
+        gates = (
+            gamma_NK.argmax(1) if self.explainer is None else self.explainer.context.clusters.assign(self.model, *ids)
+        )
+        return boundary_figures(gamma_NK, self.latent(pairs), ids[0], gates, self.seed)
+
+    def information(self) -> float:
+        """Return how many nats the latent of a pair's user says about the user."""
+        return posterior_information(self.model, self.arrays("train").user_id)
+
+    def retrain(self, seeds: int) -> tuple[dict[str, list[float]], list[np.ndarray]]:
+        """Train stage 1 with other seeds, and on jittered ratings.
+
+        Returns:
+            The share of training pairs whose matched gate changes, by what was changed; and the clusters of the
+            trainings with other seeds.
+        """
+        changes: dict[str, list[float]] = {}
+        assignments = []
+        for number in range(1, seeds + 1):
+            other = self._train_again(self.arrays("train"), self.seed + number)
+            assignments.append(other)
+            changes.setdefault("another seed", []).append(changed_share(self.cluster_N, other))
+            for kind in JITTERS:
+                reviews = jitter(self.arrays("train"), kind, self.model.levels, self.seed + number)
+                changed = changed_share(self.cluster_N, self._train_again(reviews, self.seed))
+                changes.setdefault(f"{JITTER:.0%} of ratings {kind}ped", []).append(changed)
+        return changes, assignments
+
+    def _train_again(self, reviews: InteractionArrays, seed: int) -> np.ndarray:
+        """Train stage 1 with the run's settings on other reviews or with another seed; return the pairs' clusters."""
+        catalog, config = self.dataset.catalog, self.config.model_copy(update={"clusters": self.model.clusters})
+        sizes = catalog.n_users, catalog.n_items, catalog.scale.levels
+        model = PreferenceModel.from_config(*sizes, config, seed, self.model.vocabulary)
+        if config.item_features:
+            model.set_item_features(self.model.encoder.item.description_NF[1:].detach())
+        fit_preference(model, reviews, self.arrays("valid"), config, seed)
+        return assign_clusters(model.eval(), self.train)
+
+    def examine_experts(self, explainer: Explainer) -> ExpertFigures | str:
+        """Return what the experts do on a sample of validation texts, or why that cannot be measured."""
+        large = model_parameters(explainer.model) > LARGE
+        reviews = _sample(self.valid.filter(HAS_TEXT), PROBED_TEXTS_OF_LARGE if large else PROBED_TEXTS)
+        if reviews.is_empty():
+            return "there are no validation reviews with text"
+        config = self.card.settings.explainer.resolve_defaults(base=self.card.base_model is not None)
+        probe = ExpertProbe(explainer, reviews, config, self.seed)
+        return examine_experts(probe, explainer.context.clusters.source == "model", self.seed)
+
+    def texts(self) -> TextFigures | str:
+        """Return figures of the predictions of the run's last evaluation, or why there are none."""
+        if self.explainer is None:
+            return NO_STAGE_2
+        file = self.run.path / PREDICTIONS
+        if not file.is_file():
+            return f"the run has no {PREDICTIONS}: run `gavamoe evaluate {self.run.path}` first"
+        with reading(file):
+            rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+            return text_figures(rows, self.dataset.catalog, self.train)
+
+
+def _sample(frame: pl.DataFrame, count: int) -> pl.DataFrame:
+    """Return at most `count` rows, drawn at random, in their order."""
+    if len(frame) <= count:
+        return frame
+    return frame.with_row_index("_row").sample(count, seed=0).sort("_row").drop("_row")
