@@ -14,8 +14,13 @@ EXAMPLE = "Example: gavamoe diagnose runs/first --out diagnosis --seeds 2"
 
 def diagnose(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory; stage 1 is enough.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where to write clusters.md and clusters.json.")],
-    data: Annotated[Path | None, typer.Option(help="The prepared dataset, if it has moved.")] = None,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where to write clusters.md and .json, or drift.md and .json.")
+    ],
+    data: Annotated[
+        Path | None,
+        typer.Option(help="The prepared dataset, if it has moved; or newer reviews, to report drift against them."),
+    ] = None,
     seeds: Annotated[int, typer.Option(min=0, help="Train stage 1 this many more times to measure stability.")] = 0,
     verify: Verify = False,
     json: Json = False,

@@ -12,6 +12,7 @@ from gavamoe.diagnostics.clusters import assign_clusters, silhouette, stability,
 from gavamoe.errors import DataError
 from gavamoe.files import staged_file, write_json
 from gavamoe.markdown import markdown_table
+from gavamoe.pipeline.drift import diagnose_drift, drift_markdown, is_own_data
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.trainer import fit_preference
 from gavamoe.run import CATALOG_FILES, PREFERENCE_FILES, RunCard, RunDirectory
@@ -28,21 +29,24 @@ def diagnose_run(
     Args:
         path: the run.
         out: the directory to write; created if needed.
-        data: the prepared dataset; None: the one that the run was trained on.
+        data: the prepared dataset, if it has moved. Other data, a prepared dataset or a file of newer reviews, is not
+            described but compared with the run's own: `pipeline.drift`.
         seeds: how many more times stage 1 is trained, each with another seed, to measure stability.
         verify: whether the checksums of large files of the run are checked too.
 
     Returns:
-        The content of clusters.json: run, n, silhouette, stability, seeds and clusters.
+        The content of clusters.json: run, n, silhouette, stability, seeds and clusters; or that of drift.json.
 
     Raises:
-        DataError: `data` is not the dataset that the run was trained on.
+        DataError: the dataset that the run was trained on is not where the run says, or `data` cannot be used.
         RunError: there is no run at `path`, or it lacks stage 1.
     """
     run = RunDirectory(path)
     run.require(*PREFERENCE_FILES, *CATALOG_FILES)
     run.check_seal(verify)
     card = run.read_card()
+    if data is not None and not is_own_data(run, data):
+        return diagnose_drift(path, out, data, verify)
     dataset = ReviewDataset.load(data or card.data)
     if not Catalog.load(run.catalog).same_data_as(dataset.catalog):
         raise DataError(
@@ -80,8 +84,10 @@ def markdown(diagnosis: dict[str, Any]) -> str:
     """Return the content of clusters.md: silhouette, stability and a table of the clusters.
 
     Args:
-        diagnosis: the content of clusters.json.
+        diagnosis: the content of clusters.json; of drift.json, its own page is returned.
     """
+    if "windows" in diagnosis:
+        return drift_markdown(diagnosis)
     head = [f"# Clusters of {diagnosis['run']}", f"{diagnosis['n']:,} training reviews."]
     if diagnosis["silhouette"] is not None:
         head.append(f"Silhouette of the users' latents: {diagnosis['silhouette']:.2f}.")

@@ -24,7 +24,7 @@ from gavamoe.files import staged_directory, write_json
 from gavamoe.language.named_bases import base_id, describe_base
 from gavamoe.pipeline.model_card import write_model_card
 from gavamoe.pipeline.run_setup import Stage, finished_files, open_run
-from gavamoe.pipeline.update import UpdateSource, describe, explainer_settings, with_source
+from gavamoe.pipeline.update import UpdateSource, describe_update, explainer_settings, with_source
 from gavamoe.preference.choose_k import choose_clusters
 from gavamoe.preference.item_features import ItemText
 from gavamoe.preference.model import PreferenceModel
@@ -93,7 +93,7 @@ def train_run(
         if source is not None:
             say(source)
         if started_from is not None and card.updated_from is not None:
-            say("\n".join(describe(card.updated_from, str(started_from.run.path))))
+            say("\n".join(describe_update(card.updated_from, str(started_from.run.path))))
         if stage in ("preference", "all") and not run.has(PREFERENCE_FILES):
             say("stage 1: the preference model learns taste from ratings")
             _train_preference(run, dataset, card, say, started_from)

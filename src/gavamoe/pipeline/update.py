@@ -235,7 +235,7 @@ def explainer_settings(card: RunCard) -> ExplainerConfig:
     return explainer.model_copy(update={"epochs": explainer.update_epochs, "learning_rate": rate})
 
 
-def describe(record: dict[str, Any], source: str) -> list[str]:
+def describe_update(record: dict[str, Any], source: str) -> list[str]:
     """Return what an update started from and what changed, one line each.
 
     Args:

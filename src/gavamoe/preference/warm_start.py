@@ -54,17 +54,22 @@ def warm_model(
 
 
 @torch.no_grad()
-def user_clusters(trained: PreferenceModel, ids: IdMap) -> Tensor:
-    """Return the cluster of each newer user in the trained model, -1 for new users and the unknown one, [users + 1].
+def user_responsibilities(model: PreferenceModel) -> Tensor:
+    """Return p(c | user) by user id, [users + 1, K]: softmax_c of log pi_c + log N(mu; m_c, s_c^2).
 
-    The cluster is argmax_c of log pi_c + log N(mu; m_c, s_c^2) over the user's dimensions of z.
+    The density is that of the user's dimensions of z alone.
     """
-    mu_UD, prior = trained.latent_means()[0], trained.prior
+    mu_UD, prior = model.latent_means()[0], model.prior
     half = mu_UD.shape[1]
     precision_KD, mean_KD = torch.exp(-prior.log_var_KD[:, :half]), prior.mean_KD[:, :half]
     squared_UK = ((mu_UD[:, None] - mean_KD).square() * precision_KD).sum(-1)
-    cluster_U = (prior.log_weight_K - 0.5 * (squared_UK - precision_KD.log().sum(-1))).argmax(-1).cpu()
-    old_N = torch.from_numpy(ids.user)
+    gamma_UK: Tensor = (prior.log_weight_K - 0.5 * (squared_UK - precision_KD.log().sum(-1))).softmax(-1).cpu()
+    return gamma_UK
+
+
+def user_clusters(trained: PreferenceModel, ids: IdMap) -> Tensor:
+    """Return the cluster of each newer user in the trained model, -1 for new users and the unknown one, [users + 1]."""
+    cluster_U, old_N = user_responsibilities(trained).argmax(-1), torch.from_numpy(ids.user)
     return torch.where(old_N > 0, cluster_U[old_N], -1)
 
 
@@ -84,24 +89,50 @@ def align_features(trained_NF: Tensor, same_NF: Tensor, new_MF: Tensor) -> Tenso
     return mapped_MF
 
 
+@torch.no_grad()
+def user_log_likelihoods(model: PreferenceModel, ratings: np.ndarray, users: np.ndarray, prior_P: Tensor) -> Tensor:
+    """Return the log likelihood of the ratings of some users under each user of the prior, [M, P].
+
+    Args:
+        model: a trained model.
+        ratings: columns user id, item id, level from 1; the user ids may be unknown to the model, [N, 3].
+        users: the M user ids, ascending.
+        prior_P: user ids of the model.
+    """
+    mu_UD, mu_ID = model.latent_means()
+    return _log_likelihoods(
+        ratings, users, len(prior_P), lambda item: _log_p(model, mu_UD[prior_P], mu_ID[item].expand(len(prior_P), -1))
+    )
+
+
 def _estimate_users(model: PreferenceModel, ids: IdMap, train: InteractionArrays) -> None:
     """Set the offsets of new users to their posterior means."""
-    mu_UD, mu_ID = model.latent_means()
-
-    def log_p(prior_P: Tensor, item: int) -> Tensor:
-        return _log_p(model, mu_UD[prior_P], mu_ID[item].expand(len(prior_P), -1))
-
-    _set_posterior_means(model.encoder.user.offset.weight, ids.user, _ratings(train, ids, "user"), log_p)
+    rated, prior_P = _ratings(train, ids, "user"), _prior(ids.user)
+    _set_posterior_means(
+        model.encoder.user.offset.weight,
+        rated,
+        prior_P,
+        lambda part, new: user_log_likelihoods(model, part, new, prior_P),
+    )
 
 
 def _estimate_items(model: PreferenceModel, ids: IdMap, train: InteractionArrays) -> None:
     """Set the offsets of new items to their posterior means."""
     mu_UD, mu_ID = model.latent_means()
+    rated, prior_P = _ratings(train, ids, "item"), _prior(ids.item)
 
-    def log_p(prior_P: Tensor, user: int) -> Tensor:
-        return _log_p(model, mu_UD[user].expand(len(prior_P), -1), mu_ID[prior_P])
+    def log_likelihoods(part: np.ndarray, new: np.ndarray) -> Tensor:
+        return _log_likelihoods(
+            part, new, len(prior_P), lambda user: _log_p(model, mu_UD[user].expand(len(prior_P), -1), mu_ID[prior_P])
+        )
 
-    _set_posterior_means(model.encoder.item.offset.weight, ids.item, _ratings(train, ids, "item"), log_p)
+    _set_posterior_means(model.encoder.item.offset.weight, rated, prior_P, log_likelihoods)
+
+
+def _prior(old_N: np.ndarray) -> Tensor:
+    """Return the known ids, or every k-th of them."""
+    known = np.flatnonzero(old_N > 0)
+    return torch.from_numpy(known[:: -(-len(known) // PRIOR_IDS)])
 
 
 def _log_p(model: PreferenceModel, user_PD: Tensor, item_PD: Tensor) -> Tensor:
@@ -121,27 +152,39 @@ def _ratings(train: InteractionArrays, ids: IdMap, side: str) -> np.ndarray:
 
 
 def _set_posterior_means(
-    row_NE: Tensor, old_N: np.ndarray, ratings: np.ndarray, log_p: Callable[[Tensor, int], Tensor]
+    row_NE: Tensor, ratings: np.ndarray, prior_P: Tensor, log_likelihoods: Callable[[np.ndarray, np.ndarray], Tensor]
 ) -> None:
-    """Set the rows of new ids with ratings to the posterior mean of the known ids' rows.
+    """Set the rows of new ids with ratings to the posterior mean of the prior's rows, in place.
 
     Args:
-        row_NE: rows by id, changed in place.
-        old_N: the older id of each id, 0 for a new one.
+        row_NE: rows by id.
         ratings: columns new id, id of the other side, level from 1.
-        log_p: returns log p(r) of prior ids [P] with one id of the other side, [P, R].
+        prior_P: the known ids of the posterior.
+        log_likelihoods: returns [M, P] for the ratings of M new ids, and these ids.
     """
-    known = np.flatnonzero(old_N > 0)
-    prior_P = torch.from_numpy(known[:: -(-len(known) // PRIOR_IDS)] if len(known) else known)
     new = np.unique(ratings[:, 0])
     for start in range(0, len(new), NEW_IDS):
         chunk_M = new[start : start + NEW_IDS]
-        rows = ratings[np.isin(ratings[:, 0], chunk_M)]
-        rows = rows[np.argsort(rows[:, 1], kind="stable")]
-        total_MP = torch.zeros(len(chunk_M), len(prior_P))
-        others, starts = np.unique(rows[:, 1], return_index=True)
-        for other, part in zip(others, np.split(rows, starts[1:]), strict=True):
-            place_N = torch.from_numpy(np.searchsorted(chunk_M, part[:, 0]))
-            log_p_PR = log_p(prior_P, int(other))
-            total_MP.index_add_(0, place_N, log_p_PR[:, torch.from_numpy(part[:, 2] - 1)].T)
-        row_NE[torch.from_numpy(chunk_M)] = total_MP.softmax(-1) @ row_NE[prior_P]
+        weight_MP = log_likelihoods(ratings[np.isin(ratings[:, 0], chunk_M)], chunk_M).softmax(-1)
+        row_NE[torch.from_numpy(chunk_M)] = weight_MP @ row_NE[prior_P]
+
+
+def _log_likelihoods(ratings: np.ndarray, ids_M: np.ndarray, prior: int, log_p: Callable[[int], Tensor]) -> Tensor:
+    """Return the summed log likelihood of the ratings of each id under each id of the prior, [M, P].
+
+    Each id of the other side is decoded once, whatever the number of its ratings.
+
+    Args:
+        ratings: columns id, id of the other side, level from 1, [N, 3].
+        ids_M: the ids, ascending.
+        prior: P, number of ids in the prior.
+        log_p: returns log p(r) of the prior's ids with one id of the other side, [P, R].
+    """
+    ratings = ratings[np.argsort(ratings[:, 1], kind="stable")]
+    others, starts = np.unique(ratings[:, 1], return_index=True)
+    total_MP = torch.zeros(len(ids_M), prior)
+    for other, part in zip(others, np.split(ratings, starts[1:]), strict=True):
+        place_N = torch.from_numpy(np.searchsorted(ids_M, part[:, 0]))
+        log_p_PR = log_p(int(other)).cpu()
+        total_MP.index_add_(0, place_N, log_p_PR[:, torch.from_numpy(part[:, 2] - 1)].T)
+    return total_MP
