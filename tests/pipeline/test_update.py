@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from transformers import Trainer
 
 from gavamoe.data.dataset import ReviewDataset, id_arrays
+from gavamoe.data.scale import RatingScale
 from gavamoe.errors import ConfigError, DataError, InputError, RunError
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.files import sha256_of_file
@@ -201,7 +202,9 @@ def test_other_data_another_base_and_a_missing_stage_are_refused(
     strangers = prepare_splits(frame, tmp_path / "strangers")
     with pytest.raises(DataError, match="none of the items"):
         train_run(strangers, tmp_path / "run", update=run_path)
-    scaled = prepare_splits(frame.with_columns(pl.col("rating") * 2), tmp_path / "scaled", scale="1:10")
+    scaled = prepare_splits(
+        frame.with_columns(pl.col("rating") * 2), tmp_path / "scaled", scale=RatingScale.parse("1:10")
+    )
     with pytest.raises(DataError, match=r"10 levels.* was trained on 1\.\.5"):
         train_run(scaled, tmp_path / "run", update=run_path)
     with pytest.raises(ConfigError, match="is built around an LM from scratch"):

@@ -30,6 +30,7 @@ from gavamoe.cli import (
     serve,
     simulate,
     train,
+    tune,
 )
 from gavamoe.errors import InputError
 
@@ -39,7 +40,7 @@ PATH_ERRORS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISD
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 FULL_TEXTS = ("No space left on device", "Disk quota exceeded", "PytorchStreamWriter failed writing")
 INTERRUPTED = 130
-RESUME = "continue a training, a comparison or a file of pairs with --resume"
+RESUME = "continue a training, a comparison, a search or a file of pairs with --resume"
 
 app = typer.Typer(
     name="gavamoe",
@@ -58,6 +59,7 @@ app.command(epilog=explain.EXAMPLE)(explain.explain)
 app.command(epilog=recommend.EXAMPLE)(recommend.recommend)
 app.command(epilog=diagnose.EXAMPLE)(diagnose.diagnose)
 app.command(epilog=compare.EXAMPLE)(compare.compare)
+app.command(epilog=tune.EXAMPLE)(tune.tune)
 app.command(epilog=serve.EXAMPLE)(serve.serve)
 app.command(epilog=simulate.EXAMPLE)(simulate.simulate)
 app.command(epilog=demo.EXAMPLE)(demo.demo)

@@ -8,6 +8,7 @@ An update takes template, gates and language model from a trained run (`warm_sta
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,7 @@ def train_explainer(
     tensorboard: Path | None = None,
     trust_remote_code: bool = False,
     warm: WarmStart | None = None,
+    on_validation: Callable[[int, float], None] | None = None,
 ) -> TrainedExplainer:
     """Train stage 2 on reviews with text; every process of a distributed training calls it.
 
@@ -97,6 +99,7 @@ def train_explainer(
         tensorboard: where to write the losses too, if `config.tensorboard` says so.
         trust_remote_code: whether code that comes with the base model may run.
         warm: the run that an update starts from; None trains anew.
+        on_validation: called with each epoch and its validation loss (`fit_explainer`).
 
     Raises:
         ConfigError: The settings contradict each other, or do not fit the base model.
@@ -125,8 +128,18 @@ def train_explainer(
     valid_set = _dataset(_sample(valid, valid_limit, seed), context, tokenizer, config, seed, hide=False)
     trained = add_lora(model, tokenizer, config) if config.tuning == "lora" else model
     logs = tensorboard if config.tensorboard else None
-    keep_start = warm is not None
-    history = fit_explainer(trained, tokenizer, train_set, valid_set, config, seed, checkpoints, logs, keep_start)
+    history = fit_explainer(
+        trained,
+        tokenizer,
+        train_set,
+        valid_set,
+        config,
+        seed,
+        checkpoints,
+        logs,
+        keep_start=warm is not None,
+        on_validation=on_validation,
+    )
     truth = TRUTH.with_context(context.most_context).to_dict()
     history = [record | ({"conditions": truth} if "eval_loss" in record else {}) for record in history]
     return TrainedExplainer(trained, tokenizer, context, history, base_model if config.save == "adapter" else None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,7 @@ def fit_explainer(
     checkpoints: Path,
     tensorboard: Path | None = None,
     keep_start: bool = False,
+    on_validation: Callable[[int, float], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Train stage 2 in place and return its loss records.
 
@@ -69,6 +70,7 @@ def fit_explainer(
             state there. The caller deletes the folder once the model is saved.
         tensorboard: where to write the losses too, if anywhere.
         keep_start: whether the weights at the start are kept if no epoch has a lower validation loss (an update).
+        on_validation: called with the epoch and its validation loss; an exception that it raises ends the training.
 
     Returns:
         A record per logged training loss (`loss`) and per validation loss (`eval_loss`), with its epoch.
@@ -88,6 +90,8 @@ def fit_explainer(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(_KeepBestAndLast())
+    if on_validation is not None:
+        trainer.add_callback(_OnValidation(on_validation))
     start = _Start(trainer) if keep_start else None
     last = latest_complete_checkpoint(checkpoints)
     if last and (epochs := epochs_if_early_stopped(last)):
@@ -263,6 +267,18 @@ class _KeepBestAndLast(TrainerCallback):
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if state.is_world_process_zero:
             keep_best_and_last(Path(args.output_dir), state)
+
+
+class _OnValidation(TrainerCallback):
+    """Reports each epoch's validation loss."""
+
+    def __init__(self, report: Callable[[int, float], None]):
+        self.report = report
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: Any = None, **kwargs: Any
+    ) -> None:
+        self.report(round(state.epoch or 0), float(metrics["eval_loss"]))
 
 
 class _ProgressBar(TrainerCallback):

@@ -162,13 +162,13 @@ def _rating_checks(recommender: Recommender, own: OwnData, newer: pl.DataFrame) 
     if known.is_empty():
         checks += [skipped(name, "no newer review is by a known user") for name in ("cluster_mix", "moved_users")]
     else:
-        gamma, own_gamma = (recommender.responsibilities(*id_arrays(rows)) for rows in (known, own_known))
-        checks += [
-            check_shift("cluster_mix", own_gamma, gamma, *(id_arrays(rows)[0] for rows in (own_known, known))),
-            check_moved_users(recommender.preference, _ratings(catalog.history), _ratings(newer)),
-        ]
-    counts = [np.eye(levels)[rows["level"].to_numpy().astype(int) - 1] for rows in (reference, newer)]
-    checks.append(check_shift("rating_distribution", *counts, *(id_arrays(rows)[0] for rows in (reference, newer))))
+        own_gamma, gamma = (recommender.responsibilities(*id_arrays(rows)) for rows in (own_known, known))
+        own_user, user = (id_arrays(rows)[0] for rows in (own_known, known))
+        checks.append(check_shift("cluster_mix", own_gamma, gamma, own_user, user))
+        checks.append(check_moved_users(recommender.preference, _ratings(catalog.history), _ratings(newer)))
+    own_level, level = (np.eye(levels)[rows["level"].to_numpy().astype(int) - 1] for rows in (reference, newer))
+    own_user, user = (id_arrays(rows)[0] for rows in (reference, newer))
+    checks.append(check_shift("rating_distribution", own_level, level, own_user, user))
     both = newer.filter(_KNOWN_USER & _KNOWN_ITEM)
     if both.is_empty():
         checks.append(skipped("rating_loss", "no newer review is by a known user of a known item"))
