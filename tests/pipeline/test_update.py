@@ -124,7 +124,12 @@ def test_an_update_trains_for_the_epochs_of_its_own_setting(run_path, dataset_pa
 
 
 @pytest.mark.parametrize(
-    ("stage", "stop_at", "with_source"), [("preference", 25, False), ("explainer", 13, False), ("explainer", 20, True)]
+    ("stage", "stop_at", "with_source"),
+    [
+        ("preference", 25, False),
+        ("explainer", 20, True),
+        pytest.param("explainer", 13, False, marks=pytest.mark.slow),
+    ],
 )
 def test_an_interrupted_update_that_is_resumed_ends_with_the_same_weights(
     stage, stop_at, with_source, grown_path, run_path, grown_update, tmp_path, monkeypatch
@@ -241,6 +246,7 @@ def test_reviews_that_the_source_was_trained_on_and_that_are_held_out_now_are_co
     assert "evaluations on them are optimistic" in (tmp_path / "run" / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_an_update_of_an_update_goes_on(grown_path, grown_update, tmp_path):
     target = with_newcomers(grown_path, tmp_path / "data", {"another": "u02"}, {})
     train_run(target, tmp_path / "run", update=grown_update)

@@ -5,7 +5,7 @@
 
 Two studies instead of one: a trial of stage 1 costs a small part of one of stage 2, and its settings can be judged
 without a text. A joint search would spend a training of stage 2 on every learning rate of stage 1.
-The sampler is seeded anew for each trial, by seed and trial number. So a search that was interrupted and resumed makes
+The sampler is seeded anew for each trial, by the seed and the number of finished trials. So a search that was interrupted and resumed makes
 the trials of one that was not. Trials that an interruption cut off are made again with the same settings.
 """
 
@@ -186,8 +186,7 @@ class _Search:
         if not study.trials:
             study.enqueue_trial(start_parameters(self.config, space, self.base is not None))
         while _finished(study) < self.request.trials and not self._is_over(share):
-            number = len([trial for trial in study.trials if trial.state.name != "WAITING"])
-            study.sampler = self._sampler(number)
+            study.sampler = self._sampler(_finished(study))
             trial = study.ask()
             try:
                 self._make_trial(stage, study, trial, space, loss, share)
@@ -248,7 +247,7 @@ class _Search:
             self.config = with_parameters(self.config, study.best_params, self.base is not None)
 
     def _sampler(self, number: int) -> Any:
-        """Return the sampler of a trial, seeded by its number."""
+        """Return the sampler of a trial, seeded by the number of finished ones."""
         import optuna
 
         seed = (self.request.config.seed * 100_003 + number) % 2**32
