@@ -6,8 +6,8 @@
 Two studies instead of one: a trial of stage 1 costs a small part of one of stage 2, and its settings can be judged
 without a text. A joint search would spend a training of stage 2 on every learning rate of stage 1.
 The sampler is seeded anew for each trial, by the seed and the number of finished trials. So a search that was
-interrupted and resumed makes the trials of one that was not. Trials that an interruption cut off are made again with the
-same settings.
+interrupted and resumed makes the trials of one that was not. Trials that an interruption cut off are made again with
+the same settings.
 """
 
 from __future__ import annotations
