@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -297,6 +298,8 @@ def _quiet_optuna() -> Iterator[None]:
 
 def _check(dataset: ReviewDataset, request: TuneRequest) -> None:
     """Raise `InputError` if the search is impossible."""
+    if find_spec("optuna") is None:
+        raise ConfigError("gavamoe tune needs its package: pip install 'gavamoe[tune]'")
     if not dataset.splits["train"] or not dataset.splits["valid"]:
         raise DataError(f"{dataset.path} has no training or no validation reviews: prepare it with a validation split")
     if request.stage == "preference":
