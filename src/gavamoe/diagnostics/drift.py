@@ -10,7 +10,7 @@ text_loss                nats per token of newer texts, against validation
 
 A model that is frozen gives a pair the same responsibilities for ever, so `cluster_mix` cannot see that tastes change.
 `moved_users` can: it estimates users again from their newer ratings (`fold_in`).
-Every shift has a null distribution. Rows of one user are alike, so users are permuted or resampled, not rows.
+Every shift has a null distribution. Rows of one user are alike, so users are resampled, not rows.
 Shape suffixes: N rows, K clusters, R rating levels, G groups (a user in one period), C categories, M users, P prior.
 """
 
@@ -27,7 +27,7 @@ from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.warm_start import user_log_likelihoods, user_responsibilities
 
 DriftStatus = Literal["pass", "warn", "fail", "skipped"]
-DRAWS = 500  # permutations and resamples
+DRAWS = 500  # of a null distribution or a bootstrap
 SMALLEST_SHARE = 1e-4  # of a category, so that the PSI is finite
 RATINGS_PER_USER = 5  # ratings that a user is estimated again from
 MOST_USERS, PRIOR_USERS = 500, 2048  # users that are estimated again, and users of their prior
@@ -168,27 +168,44 @@ def check_shift(
     newer_user_N: np.ndarray,
     seed: int = 0,
 ) -> DriftCheck:
-    """Return the check of a shift between two samples of distributions, by a permutation test of the PSI.
-
-    The rows of a user in one period are one group. Under the null hypothesis, groups are exchangeable between periods.
+    """Return the check of a shift between two samples of distributions, against the null distribution of the PSI.
 
     Args:
         name: cluster_mix or rating_distribution.
         own_NC: a distribution over categories for each of the run's own rows.
         newer_NC: the same for each newer row.
         own_user_N, newer_user_N: user of each row; 0 is a user of its own in each row.
-        seed: of the permutations.
+        seed: of the draws.
     """
-    own_GC, newer_GC = _sum_by_user(own_NC, own_user_N), _sum_by_user(newer_NC, newer_user_N)
-    value = float(population_stability_index(own_GC.sum(0), newer_GC.sum(0)))
-    pooled_GC, rng = np.concatenate([own_GC, newer_GC]), np.random.default_rng(seed)
-    null = np.empty(DRAWS)
-    for draw in range(DRAWS):
-        order = rng.permutation(len(pooled_GC))
-        first, second = pooled_GC[order[: len(own_GC)]].sum(0), pooled_GC[order[len(own_GC) :]].sum(0)
-        null[draw] = population_stability_index(first, second)
+    value = float(population_stability_index(own_NC.sum(0), newer_NC.sum(0)))
+    null = _null_indices(own_NC, newer_NC, _groups(own_user_N), _groups(newer_user_N), seed)
     low, high = (float(limit) for limit in np.quantile(null, [0.025, 0.975]))
     return _check(name, value, None, (low, high), is_significant=value > high)
+
+
+def _null_indices(
+    own_NC: np.ndarray, newer_NC: np.ndarray, own_user_N: np.ndarray, newer_user_N: np.ndarray, seed: int
+) -> np.ndarray:
+    """Return draws of the PSI without a shift, [DRAWS].
+
+    The rows of a user in one period are a group. Each group draws as many rows as it has from one group of either
+    period, chosen in proportion to its rows. So draws have the sizes of both samples, and rows of a user stay alike.
+    """
+    own_N, newer_N = (np.unique(user, return_inverse=True)[1] for user in (own_user_N, newer_user_N))
+    group_N = np.concatenate([own_N, own_N.max() + 1 + newer_N])
+    order = np.argsort(group_N, kind="stable")
+    row_NC, group_N = np.concatenate([own_NC, newer_NC])[order], group_N[order]
+    count_G = np.bincount(group_N)
+    start_G = np.cumsum(count_G) - count_G
+    rng, null = np.random.default_rng(seed), np.empty(DRAWS)
+    for draw in range(DRAWS):
+        sums = []
+        for target_N in (own_N, newer_N):
+            source = group_N[rng.integers(0, len(group_N), target_N.max() + 1)][target_N]
+            place = start_G[source] + (rng.random(len(source)) * count_G[source]).astype(np.int64)
+            sums.append(row_NC[place].sum(0))
+        null[draw] = population_stability_index(*sums)
+    return null
 
 
 def check_ratio(
