@@ -1,6 +1,6 @@
 """The layout of a run directory: the path of each part, what is missing, and the card run.yaml.
 
-run.yaml           how the run was made: prepared data, preset, base model, settings
+run.yaml           how the run was made: prepared data, preset, base model, settings, the run it is an update of
 catalog/           users, items, rating scale, features, training history
 preference/        stage 1
 explainer/         stage 2 with its tokenizer and generation settings
@@ -59,6 +59,8 @@ class RunCard:
         base_model: id or directory of the pretrained language model; None for one trained from scratch.
         config: the settings. None only in a request to resume a run with the settings that the run has.
         has_texts: whether any review of the dataset has a text; without texts, only stage 1 can be trained.
+        updated_from: the run that this one is an update of, its checksum, and what changed (`pipeline.update`); None
+            for a run that was trained anew.
     """
 
     data: str
@@ -66,6 +68,7 @@ class RunCard:
     base_model: str | None
     config: RunConfig | None
     has_texts: bool = True
+    updated_from: dict[str, Any] | None = None
 
     @property
     def settings(self) -> RunConfig:
@@ -268,6 +271,7 @@ class RunDirectory:
             "preset": card.preset,
             "base_model": card.base_model,
             **({} if card.has_texts else {"texts": False}),
+            **({} if card.updated_from is None else {"updated_from": card.updated_from}),
             "config": card.settings.model_dump(),
         }
         with staged_file(self.card) as staged:
@@ -286,7 +290,10 @@ class RunDirectory:
             # Runs of versions without templates have prompts of special tokens, around a base model too.
             tree["config"]["explainer"].setdefault("prompt_template", SPECIAL)
             config = parse_config(tree["config"])
-            return RunCard(tree["data"], tree["preset"], tree["base_model"], config, tree.get("texts", True))
+            if not isinstance(tree.get("updated_from"), dict | None):
+                raise TypeError
+            made = tree["data"], tree["preset"], tree["base_model"], config
+            return RunCard(*made, tree.get("texts", True), tree.get("updated_from"))
         except (yaml.YAMLError, LookupError, TypeError, AttributeError, UnicodeDecodeError):
             raise RunError(
                 f"{self.card} cannot be read as the card of a run; copy it again from where it was made"

@@ -17,9 +17,12 @@ def diagnose(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory; stage 1 is enough.")],
     out: Annotated[
         Path,
-        typer.Option(metavar="DIR", help="Where to write report.html, diagnosis.json, clusters.json and clusters.md."),
+        typer.Option(metavar="DIR", help="Where to write report.html and diagnosis.json, or drift.md and drift.json."),
     ],
-    data: Annotated[Path | None, typer.Option(help="The prepared dataset, if it has moved.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="The prepared dataset, if it has moved; or newer reviews, to report drift against them."),
+    ] = None,
     seeds: Annotated[
         int,
         typer.Option(min=0, help="Measure stability by 3 more trainings of stage 1 for each of this many seeds."),
@@ -32,10 +35,13 @@ def diagnose(
     from gavamoe.cli.output import emit_json, note
     from gavamoe.diagnostics.page import checks_table, markdown
     from gavamoe.pipeline.diagnose import diagnose_run
+    from gavamoe.pipeline.drift import drift_markdown
 
     diagnosis = diagnose_run(run, out, data, seeds, verify, on_note=note)
     if json:
         emit_json({**diagnosis, "out": str(out)})
+    elif "windows" in diagnosis:
+        typer.echo(drift_markdown(diagnosis))
     else:
         typer.echo(markdown(diagnosis))
         typer.echo(checks_table(diagnosis["checks"]))

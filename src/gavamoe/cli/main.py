@@ -32,6 +32,7 @@ from gavamoe.cli import (
     serve,
     simulate,
     train,
+    tune,
 )
 from gavamoe.errors import InputError
 
@@ -41,7 +42,7 @@ PATH_ERRORS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISD
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 FULL_TEXTS = ("No space left on device", "Disk quota exceeded", "PytorchStreamWriter failed writing")
 INTERRUPTED = 130
-RESUME = "continue a training, a comparison or a file of pairs with --resume"
+RESUME = "continue a training, a comparison, a search or a file of pairs with --resume"
 
 app = typer.Typer(
     name="gavamoe",
@@ -62,6 +63,7 @@ app.command(epilog=diagnose.EXAMPLE)(diagnose.diagnose)
 app.command(epilog=compare.EXAMPLE)(compare.compare)
 app.command(epilog=export.EXAMPLE)(export.export)
 app.command(epilog=plan.EXAMPLE)(plan.plan)
+app.command(epilog=tune.EXAMPLE)(tune.tune)
 app.command(epilog=serve.EXAMPLE)(serve.serve)
 app.command(epilog=simulate.EXAMPLE)(simulate.simulate)
 app.command(epilog=demo.EXAMPLE)(demo.demo)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gavamoe.cli.options import Json
+
+if TYPE_CHECKING:
+    from gavamoe.config import RunConfig
 
 DEFAULT_PRESET = "small"
 EXAMPLE = "Example: gavamoe train data/reviews --out runs/first --set explainer.epochs=4"
@@ -44,6 +47,12 @@ def train(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, such as explainer.experts=16.")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")] = None,
+    update: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN", help="Start from this run's weights; DATA is its data with newer reviews appended."
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     json: Json = False,
 ) -> None:
@@ -53,7 +62,10 @@ def train(
     settings = [*(set_ or []), *([f"seed={seed}"] if seed is not None else [])]
     # A stage that is resumed or added keeps the configuration of its run unless other settings are given.
     keep_settings = (resume or stage == Stage.explainer) and preset is None and config is None and not settings
-    configuration = None if keep_settings else load_config(preset or DEFAULT_PRESET, config, settings)
+    if update is not None:
+        configuration = _update_settings(update, preset, config, settings)
+    else:
+        configuration = None if keep_settings else load_config(preset or DEFAULT_PRESET, config, settings)
 
     from gavamoe.cli.output import emit_json, note
     from gavamoe.distributed import is_main_process
@@ -70,6 +82,7 @@ def train(
         resume,
         on_note=note,
         trust_remote_code=trust_remote_code,
+        update=update,
     )
     if not is_main_process():
         return
@@ -86,3 +99,17 @@ def train(
     if RunDirectory(out).has_stage_1_alone:
         print(f"      gavamoe recommend {out} --user USER")
         print(f"      gavamoe diagnose {out} --out DIR")
+
+
+def _update_settings(update: Path, preset: str | None, config: Path | None, settings: list[str]) -> RunConfig | None:
+    """Return the settings of an update: those of its source, or of the unfinished update, unless others are given."""
+    from gavamoe.errors import ConfigError
+
+    if preset is not None:
+        raise ConfigError(f"--update keeps the settings of {update}: leave out --preset; --set changes one setting")
+    if config is None and not settings:
+        return None
+
+    from gavamoe.pipeline.update import settings_of_update
+
+    return settings_of_update(update, config, settings)

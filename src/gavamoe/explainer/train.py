@@ -2,10 +2,13 @@
 
 prompt template -> gates -> context -> soft-token vectors -> language model -> datasets -> LoRA -> trainer
 -> TrainedExplainer.save
+
+An update takes template, gates and language model from a trained run (`warm_start`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +31,7 @@ from gavamoe.explainer.gate_assignment import GateAssignment
 from gavamoe.explainer.lora import add_lora, merge_lora, save_adapter
 from gavamoe.explainer.soft_tokens import item_lsa_vectors, soft_token_init
 from gavamoe.explainer.trainer import fit_explainer
+from gavamoe.explainer.warm_start import WarmStart
 from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.language.encoding import PromptEncoder
 from gavamoe.language.quiet import quiet_transformers
@@ -79,6 +83,8 @@ def train_explainer(
     base_model: str | None = None,
     tensorboard: Path | None = None,
     trust_remote_code: bool = False,
+    warm: WarmStart | None = None,
+    on_validation: Callable[[int, float], None] | None = None,
 ) -> TrainedExplainer:
     """Train stage 2 on reviews with text; every process of a distributed training calls it.
 
@@ -93,19 +99,28 @@ def train_explainer(
         base_model: hub id or directory of a pretrained LM; None trains a small one from scratch.
         tensorboard: where to write the losses too, if `config.tensorboard` says so.
         trust_remote_code: whether code that comes with the base model may run.
+        warm: the run that an update starts from; None trains anew.
+        on_validation: called with each epoch and its validation loss (`fit_explainer`).
 
     Raises:
         ConfigError: The settings contradict each other, or do not fit the base model.
     """
     config = config.resolve_defaults(base=base_model is not None)
-    template = prompt_template(config, catalog, checkpoints)
     torch.manual_seed(seed)
-    gates = GateAssignment.fit(config.gate_clusters, preference, *id_arrays(train), seed)
+    if warm is None:
+        template = prompt_template(config, catalog, checkpoints)
+        gates = GateAssignment.fit(config.gate_clusters, preference, *id_arrays(train), seed)
+    else:
+        template = PromptTemplate.load(warm.directory)
+        gates = GateAssignment.load(warm.directory, preference)
     context = ContextBuilder.fit(train, catalog, preference, gates, config.evidence or 0, template, config.history)
-    vectors = soft_token_vectors(train, preference, config)
-    if base_model is None:
+    if warm is not None:
+        model, tokenizer = warm.model(train, preference, config)
+    elif base_model is None:
+        vectors = soft_token_vectors(train, preference, config)
         model, tokenizer = build.from_scratch(train["text"].to_list(), config, gates.count, vectors)
     else:
+        vectors = soft_token_vectors(train, preference, config)
         model, tokenizer = build.from_base(base_model, config, gates.count, vectors, trust_remote_code)
     model.generation_config = DecodingConfig.from_settings(config, tokenizer).to_generation_config()
     PromptEncoder(tokenizer, template).check_budget()
@@ -117,7 +132,18 @@ def train_explainer(
             gate.own_share = OWN_SHARE
     trained = add_lora(model, tokenizer, config) if config.tuning == "lora" else model
     logs = tensorboard if config.tensorboard else None
-    history = fit_explainer(trained, tokenizer, train_set, valid_set, config, seed, checkpoints, logs)
+    history = fit_explainer(
+        trained,
+        tokenizer,
+        train_set,
+        valid_set,
+        config,
+        seed,
+        checkpoints,
+        logs,
+        keep_start=warm is not None,
+        on_validation=on_validation,
+    )
     for gate in cluster_gates(trained):
         gate.merge()
     truth = TRUTH.with_context(context.most_context).to_dict()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from transformers.integrations import TensorBoardCallback
 from transformers.trainer_pt_utils import get_length_grouped_indices
 from transformers.trainer_utils import EvalLoopOutput
 
+from gavamoe.checkpoint import copy_tensors
 from gavamoe.config import ExplainerConfig
 from gavamoe.distributed import use_bf16, world_size
 from gavamoe.errors import ConfigError, DivergenceError
@@ -53,6 +54,8 @@ def fit_explainer(
     seed: int,
     checkpoints: Path,
     tensorboard: Path | None = None,
+    keep_start: bool = False,
+    on_validation: Callable[[int, float], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Train stage 2 in place and return its loss records.
 
@@ -66,6 +69,8 @@ def fit_explainer(
         checkpoints: where the training state is saved after every epoch. Training resumes from the newest complete
             state there. The caller deletes the folder once the model is saved.
         tensorboard: where to write the losses too, if anywhere.
+        keep_start: whether the weights at the start are kept if no epoch has a lower validation loss (an update).
+        on_validation: called with the epoch and its validation loss; an exception that it raises ends the training.
 
     Returns:
         A record per logged training loss (`loss`) and per validation loss (`eval_loss`), with its epoch.
@@ -85,6 +90,9 @@ def fit_explainer(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(_KeepBestAndLast())
+    if on_validation is not None:
+        trainer.add_callback(_OnValidation(on_validation))
+    start = _Start(trainer) if keep_start else None
     last = latest_complete_checkpoint(checkpoints)
     if last and (epochs := epochs_if_early_stopped(last)):
         trainer.args.num_train_epochs = epochs
@@ -92,7 +100,8 @@ def fit_explainer(
         trainer.add_callback(_ProgressBar(advance))
         trainer.train(resume_from_checkpoint=str(last) if last else None)
     gather_sharded(model)
-    return [record for record in trainer.state.log_history if "loss" in record or "eval_loss" in record]
+    records = [record for record in trainer.state.log_history if "loss" in record or "eval_loss" in record]
+    return records if start is None else start.kept_if_best(records)
 
 
 def gather_sharded(model: nn.Module) -> None:
@@ -223,6 +232,25 @@ class _Trainer(Trainer):
         return EvalLoopOutput(None, None, {"eval_loss": loss}, len(rows))
 
 
+class _Start:
+    """The weights that an update starts from, and their validation loss, which counts as epoch 0."""
+
+    def __init__(self, trainer: _Trainer):
+        self.model = trainer.model
+        self.weights = copy_tensors((name, p) for name, p in self.model.named_parameters() if p.requires_grad)
+        rows, collate = trainer.eval_dataset, trainer.data_collator
+        self.loss = validation_loss(self.model, rows, collate, trainer.args.device)
+
+    @torch.no_grad()
+    def kept_if_best(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Restore the weights if no epoch has a lower loss; return the records with that of epoch 0."""
+        if self.loss <= min(record["eval_loss"] for record in records if "eval_loss" in record):
+            for name, parameter in self.model.named_parameters():
+                if name in self.weights:
+                    parameter.copy_(self.weights[name])
+        return [{"epoch": 0, "eval_loss": self.loss}, *records]
+
+
 def _tensorboard(directory: Path | None) -> list[TrainerCallback]:
     if directory is None:
         return []
@@ -239,6 +267,18 @@ class _KeepBestAndLast(TrainerCallback):
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if state.is_world_process_zero:
             keep_best_and_last(Path(args.output_dir), state)
+
+
+class _OnValidation(TrainerCallback):
+    """Reports each epoch's validation loss."""
+
+    def __init__(self, report: Callable[[int, float], None]):
+        self.report = report
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: Any = None, **kwargs: Any
+    ) -> None:
+        self.report(round(state.epoch or 0), float(metrics["eval_loss"]))
 
 
 class _ProgressBar(TrainerCallback):

@@ -17,6 +17,8 @@ from gavamoe.diagnostics.page import markdown, write_page
 from gavamoe.diagnostics.routing import JITTER
 from gavamoe.files import staged_file, write_json
 from gavamoe.pipeline.diagnosis_subject import Subject
+from gavamoe.pipeline.drift import diagnose_drift, is_own_data
+from gavamoe.run import CATALOG_FILES, PREFERENCE_FILES, RunDirectory
 
 CLUSTER_KEYS = ("run", "n", "silhouette", "stability", "seeds", "clusters")  # content of clusters.json
 
@@ -34,19 +36,26 @@ def diagnose_run(
     Args:
         path: the run; stage 1 is enough.
         out: the directory to write; created if needed.
-        data: the prepared dataset; None: the one that the run was trained on.
+        data: the prepared dataset, if it has moved. Other data, a prepared dataset or a file of newer reviews, is not
+            described but compared with the run's own: `pipeline.drift`.
         seeds: how many more times stage 1 is trained with other seeds, and as often with dropped and with replaced
             ratings, to measure stability.
         verify: whether the checksums of large files of the run are checked too.
         on_note: receives a line when a part starts.
 
     Returns:
-        The content of diagnosis.json (`diagnosis_of`).
+        The content of diagnosis.json (`diagnosis_of`), or of drift.json.
 
     Raises:
-        DataError: `data` is not the dataset that the run was trained on.
+        DataError: the dataset that the run was trained on is not where the run says, or `data` cannot be used.
         RunError: there is no run at `path`, or it lacks stage 1.
     """
+    if data is not None:
+        run = RunDirectory(path)
+        run.require(*PREFERENCE_FILES, *CATALOG_FILES)
+        run.check_seal(verify)
+        if not is_own_data(run, data):
+            return diagnose_drift(path, out, data, verify)
     subject = Subject.open(path, data, verify)
     diagnosis = diagnosis_of(subject, seeds, on_note)
     write_json(out / "clusters.json", {name: diagnosis[name] for name in CLUSTER_KEYS})

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.files import staged_file
+from gavamoe.pipeline.update import describe_update
 from gavamoe.run import RunCard, RunDirectory
 
 TEXT = """\
@@ -17,7 +18,7 @@ tags: [recommendation, explanation, mixture-of-experts]
 
 Trained with `gavamoe train` (preset `{preset}`, {base}, seed {seed}) on {reviews:,} reviews by {users:,} users of
 {items:,} items; ratings {low:g} to {high:g} in {levels} levels.
-
+{update}
 ```python
 from gavamoe import Explainer
 
@@ -46,7 +47,7 @@ tags: [recommendation, variational-autoencoder]
 
 Trained with `gavamoe train --stage preference` (preset `{preset}`, seed {seed}) on {reviews:,} ratings by {users:,}
 users of {items:,} items; ratings {low:g} to {high:g} in {levels} levels. It predicts ratings and writes no texts.
-
+{update}
 ```python
 from gavamoe import Recommender
 
@@ -83,6 +84,7 @@ def write_model_card(run: RunDirectory, dataset: ReviewDataset, card: RunCard) -
         preset=card.preset,
         base=f"base model `{_name(card.base_model)}`" if card.base_model else "language model from scratch",
         seed=config.seed,
+        update=_update_lines(card),
         reviews=dataset.splits["train"],
         users=catalog.n_users,
         items=catalog.n_items,
@@ -96,6 +98,14 @@ def write_model_card(run: RunDirectory, dataset: ReviewDataset, card: RunCard) -
     )
     with staged_file(run.model_card) as staged:
         staged.write_text(text, encoding="utf-8")
+
+
+def _update_lines(card: RunCard) -> str:
+    """Return what the run is an update of, as a paragraph; empty for a run that was trained anew."""
+    if card.updated_from is None:
+        return ""
+    first, *more = describe_update(card.updated_from, f"the run `{Path(card.updated_from['run']).name}`")
+    return f"\nAn {first} (`gavamoe train --update`).\n" + "".join(f"{line[0].upper()}{line[1:]}.\n" for line in more)
 
 
 def _name(base: str) -> str:

@@ -37,7 +37,7 @@ def open_run(
     requested: RunCard,
     stage: Stage,
     resume: bool,
-    check: Callable[[RunCard], None] = lambda card: None,
+    check: Callable[[RunCard], object] = lambda card: None,
 ) -> Iterator[RunCard]:
     """Open a run for training and yield its card, with run.yaml and catalog/ in place.
 
@@ -120,7 +120,7 @@ def _reopen(
     requested: RunCard,
     stage: Stage,
     resume: bool,
-    check: Callable[[RunCard], None],
+    check: Callable[[RunCard], object],
 ) -> RunCard:
     """Return the card of an existing run to resume, or to which stage 2 is added."""
     adds_stage = stage == "explainer" and run.has(PREFERENCE_FILES) and not run.has(EXPLAINER_FILES)

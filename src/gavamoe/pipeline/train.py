@@ -1,6 +1,8 @@
 """`gavamoe train`: from prepared data to a run directory; a finished stage is kept, an unfinished one resumes.
 
 train_run: open the run -> stage 1 (_train_preference) -> stage 2 (_train_explainer) -> model card
+
+An update (`update`) starts both stages from the weights of another run.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from typing import Any
 import polars as pl
 
 from gavamoe.config import PreferenceConfig, RunConfig
+from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import HAS_TEXT, InteractionArrays, ReviewDataset
 from gavamoe.distributed import default_device, is_main_process, main_process_first
 from gavamoe.errors import DataError
@@ -20,7 +23,8 @@ from gavamoe.explainer.train import prompt_template, train_explainer
 from gavamoe.files import staged_directory, write_json
 from gavamoe.language.named_bases import base_id, describe_base
 from gavamoe.pipeline.model_card import write_model_card
-from gavamoe.pipeline.run_setup import Stage, open_run
+from gavamoe.pipeline.run_setup import Stage, finished_files, open_run
+from gavamoe.pipeline.update import UpdateSource, describe_update, explainer_settings, with_source
 from gavamoe.preference.choose_k import choose_clusters
 from gavamoe.preference.item_features import ItemText
 from gavamoe.preference.model import PreferenceModel
@@ -40,6 +44,7 @@ def train_run(
     resume: bool = False,
     on_note: Callable[[str], None] = lambda text: None,
     trust_remote_code: bool = False,
+    update: Path | None = None,
 ) -> dict[str, Any]:
     """Train the requested stages of a run and return their last figures (`summary`).
 
@@ -56,6 +61,7 @@ def train_run(
         resume: whether to continue an interrupted run.
         on_note: receives a line when a stage starts.
         trust_remote_code: whether code that comes with the base model may run.
+        update: a trained run whose weights the training starts from; `data` is its data with newer reviews appended.
 
     Raises:
         RunError: `out` holds files and is neither resumed nor given a missing stage.
@@ -73,21 +79,30 @@ def train_run(
         stage = "preference"  # the only stage that a run without texts can have been started with
         say(f"{data} has no texts: stage 1 alone")
 
-    def check(card: RunCard) -> None:
+    if update is not None:
+        requested = with_source(requested, UpdateSource.open(update, dataset), is_new=not run.card.is_file())
+
+    def check(card: RunCard) -> UpdateSource | None:
+        started_from = None if run.has(finished_files(stage)) else UpdateSource.reopen(card, dataset, update)
+        if started_from is not None:
+            started_from.check(card, stage != "preference")
         _check_explainer(run, dataset, card, stage, trust_remote_code)
+        return started_from
 
     with open_run(run, dataset, requested, stage, resume, check) as card:
-        check(card)  # before stage 1, so that its training is not wasted if stage 2 is impossible
+        started_from = check(card)  # before stage 1, so that its training is not wasted if stage 2 is impossible
         if source is not None:
             say(source)
+        if started_from is not None and card.updated_from is not None:
+            say("\n".join(describe_update(card.updated_from, str(started_from.run.path))))
         if stage in ("preference", "all") and not run.has(PREFERENCE_FILES):
             say("stage 1: the preference model learns taste from ratings")
-            _train_preference(run, dataset, card.settings, say)
+            _train_preference(run, dataset, card, say, started_from)
         if stage in ("explainer", "all"):
             run.require(*PREFERENCE_FILES)
             if not run.has(EXPLAINER_FILES):
                 say("stage 2: the language model learns to explain")
-                _train_explainer(run, dataset, card, trust_remote_code)
+                _train_explainer(run, dataset, card, trust_remote_code, started_from)
         if is_main_process():
             _finish(run, dataset, card, stage)
     return summary(run)
@@ -114,7 +129,7 @@ def _check_explainer(
         for split in ("train", "valid"):
             _check_texts(dataset, split, run)
         prompt_template(config.explainer.resolve_defaults(card.base_model is not None), dataset.catalog, None)
-    if card.base_model is not None and not run.has(EXPLAINER_FILES):
+    if card.base_model is not None and card.updated_from is None and not run.has(EXPLAINER_FILES):
         build.check_base(card.base_model, config.explainer, config.preference.clusters, trust_remote_code)
 
 
@@ -132,22 +147,27 @@ def summary(run: RunDirectory) -> dict[str, Any]:
     return result
 
 
-def _train_preference(run: RunDirectory, dataset: ReviewDataset, config: RunConfig, say: Callable[[str], None]) -> None:
-    """Train stage 1 and save it in the run."""
-    preference, seed, catalog = config.preference, config.seed, dataset.catalog
+def _train_preference(
+    run: RunDirectory,
+    dataset: ReviewDataset,
+    card: RunCard,
+    say: Callable[[str], None],
+    started_from: UpdateSource | None,
+) -> None:
+    """Train stage 1, anew or from the weights of another run, and save it in the run."""
+    config = card.settings
     with main_process_first():
         arrays = dataset.mapped_arrays(run.interactions)
-    sizes = catalog.n_users, catalog.n_items, catalog.scale.levels
-    checkpoint = run.preference_checkpoint
+    preference, checkpoint, trainer = config.preference, run.preference_checkpoint, None
     arrays, target = _read_texts(dataset, arrays, preference)
     vocabulary = len(target.units) if target else 0
-    if preference.choose_clusters is not None:
-        clusters = _chosen_clusters(run, arrays, sizes, config, vocabulary, say)
-        preference = preference.model_copy(update={"clusters": clusters})
-    model = PreferenceModel.from_config(*sizes, preference, seed, vocabulary).to(default_device())
-    if preference.item_features:
-        model.set_item_features(ItemText(catalog.items, preference.item_features, seed).vectors(catalog.items))
-    history = fit_preference(model, arrays["train"], arrays["valid"], preference, seed, checkpoint)
+    if started_from is None:
+        preference = _with_chosen_clusters(run, dataset, arrays, config, vocabulary, say)
+        model = _untrained_preference(dataset.catalog, preference, config.seed, vocabulary)
+    else:
+        model, trainer = started_from.preference_model(arrays["train"]), started_from.preference_trainer
+    model = model.to(default_device())
+    history = fit_preference(model, arrays["train"], arrays["valid"], preference, config.seed, checkpoint, trainer)
     with main_process_first() as is_first:
         if is_first:
             _record(run, "preference", history)
@@ -180,18 +200,33 @@ def _read_texts(
     return {split: target.with_units(arrays[split], reviews[split]) for split in reviews}, target
 
 
-def _chosen_clusters(
+def _untrained_preference(catalog: Catalog, config: PreferenceConfig, seed: int, vocabulary: int) -> PreferenceModel:
+    """Return stage 1 with random weights, and with description features of the items if the settings say so."""
+    sizes = catalog.n_users, catalog.n_items, catalog.scale.levels
+    model = PreferenceModel.from_config(*sizes, config, seed, vocabulary)
+    if config.item_features:
+        model.set_item_features(ItemText(catalog.items, config.item_features, seed).vectors(catalog.items))
+    return model
+
+
+def _with_chosen_clusters(
     run: RunDirectory,
+    dataset: ReviewDataset,
     arrays: dict[str, InteractionArrays],
-    sizes: tuple[int, int, int],
     config: RunConfig,
     vocabulary: int,
     say: Callable[[str], None],
-) -> int:
-    """Return the number of clusters with the best criterion; all candidates are recorded, for a resumed training."""
-    criterion = config.preference.choose_clusters or "bic"
+) -> PreferenceConfig:
+    """Return the settings of stage 1 with the best number of clusters, if a criterion is to choose it.
+
+    All candidates are recorded, for a resumed training.
+    """
+    criterion, catalog = config.preference.choose_clusters, dataset.catalog
+    if criterion is None:
+        return config.preference
     records = run.read_training().get("clusters")
     if records is None:
+        sizes = catalog.n_users, catalog.n_items, catalog.scale.levels
         splits = arrays["train"], arrays["valid"]
         tried = choose_clusters(*splits, *sizes, config.preference, criterion, config.seed, vocabulary)
         records = [{"clusters": c.clusters, criterion: c.cost} for c in tried]
@@ -201,22 +236,29 @@ def _chosen_clusters(
     clusters = int(records[0]["clusters"])
     name = {"bic": "BIC", "elbo": "ELBO", "text": "likelihood of texts"}[criterion]
     say(f"{clusters} clusters by {name} among {' to '.join(map(str, config.preference.cluster_range))}")
-    return clusters
+    return config.preference.model_copy(update={"clusters": clusters})
 
 
-def _train_explainer(run: RunDirectory, dataset: ReviewDataset, card: RunCard, trust_remote_code: bool) -> None:
-    """Train stage 2 and save it in the run."""
+def _train_explainer(
+    run: RunDirectory,
+    dataset: ReviewDataset,
+    card: RunCard,
+    trust_remote_code: bool,
+    started_from: UpdateSource | None,
+) -> None:
+    """Train stage 2, anew or from the weights of another run, and save it in the run."""
     trained = train_explainer(
         _reviews_with_text(dataset, "train"),
         _reviews_with_text(dataset, "valid"),
         dataset.catalog,
         PreferenceModel.from_pretrained(run.preference).eval(),
-        card.settings.explainer,
+        card.settings.explainer if started_from is None else explainer_settings(card),
         card.settings.seed,
         run.explainer_checkpoints,
         card.base_model,
         run.tensorboard,
         trust_remote_code,
+        None if started_from is None else started_from.warm_explainer(),
     )
     if not is_main_process():
         return

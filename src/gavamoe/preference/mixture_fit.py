@@ -23,12 +23,15 @@ from torch import Tensor
 from gavamoe.errors import ConfigError
 from gavamoe.preference.batches import Batch
 from gavamoe.preference.model import PreferenceModel
+from gavamoe.preference.prior import MixturePrior
 
 MAX_USERS = 50_000  # largest number of users in a fit; its cost does not grow with the data beyond that
 MIN_REVIEWS = 10.0  # with fewer reviews, a user's embedding says more about its initialisation than about the user
 
 
-def fit_components(model: PreferenceModel, count_U: Tensor, pairs: Batch, restarts: int, seed: int) -> None:
+def fit_components(
+    model: PreferenceModel, count_U: Tensor, pairs: Batch, restarts: int, seed: int, anchor_U: Tensor | None = None
+) -> None:
     """Set the prior's components from the posterior means of training pairs.
 
     The clusters are found among USERS, on their half of z, because taste belongs to a user. A mixture over all
@@ -41,6 +44,8 @@ def fit_components(model: PreferenceModel, count_U: Tensor, pairs: Batch, restar
         pairs: training pairs, on the CPU.
         restarts: random starts of the fit; the most likely fit is kept.
         seed: of the fit.
+        anchor_U: the cluster that each user had before an update, -1 for a new user. The fit then starts from the
+            anchored users of each cluster instead of at random, so that clusters keep their numbers.
 
     Raises:
         ConfigError: there are fewer users with reviews than clusters.
@@ -48,8 +53,9 @@ def fit_components(model: PreferenceModel, count_U: Tensor, pairs: Batch, restar
     if model.text is not None:
         _fit_to_pairs(model, pairs, restarts, seed)
         return
-    mixture = fit_user_mixture(observed_user_latents(model, count_U), model.clusters, restarts, seed)
     user_UD = model.latent_means()[0].cpu()
+    start = None if anchor_U is None else _anchored_start(user_UD, anchor_U, model.prior)
+    mixture = fit_user_mixture(observed_user_latents(model, count_U), model.clusters, restarts, seed, start)
     cluster_B = torch.from_numpy(mixture.predict(user_UD.numpy()))[pairs.user_B]
     mean_KD, var_KD = _moments(model.latent(pairs.user_B, pairs.item_B).cpu(), cluster_B, model.clusters)
     half = user_UD.shape[1]
@@ -86,11 +92,40 @@ def observed_user_latents(model: PreferenceModel, count_U: Tensor) -> np.ndarray
     return model.latent_means()[0].cpu()[seen_U & (count_U >= least)].numpy()
 
 
-def fit_user_mixture(latent_ND: np.ndarray, clusters: int, restarts: int, seed: int) -> GaussianMixture:
+def _anchored_start(user_UD: Tensor, anchor_U: Tensor, prior: MixturePrior) -> dict[str, np.ndarray]:
+    """Return what a fit starts from: weights, means and precisions of each cluster's anchored users.
+
+    A cluster with less than two anchored users starts from its component of the prior.
+    """
+    half, count_K = user_UD.shape[1], torch.bincount(anchor_U[anchor_U >= 0], minlength=len(prior.mean_KD))
+    mean_KD = prior.mean_KD.detach().cpu()[:, :half].double()
+    var_K = prior.log_var_KD.detach().cpu()[:, :half].double().exp().mean(1)
+    for cluster in range(len(mean_KD)):
+        members = user_UD[anchor_U == cluster].double()
+        if len(members) > 1:
+            mean_KD[cluster], var_K[cluster] = members.mean(0), members.var(0).mean()
+    weight_K = (count_K + 1).double()
+    return {
+        "weights_init": (weight_K / weight_K.sum()).numpy(),
+        "means_init": mean_KD.numpy(),
+        "precisions_init": (1 / var_K.clamp_min(1e-6)).numpy(),
+    }
+
+
+def fit_user_mixture(
+    latent_ND: np.ndarray, clusters: int, restarts: int, seed: int, start: dict[str, np.ndarray] | None = None
+) -> GaussianMixture:
     """Return a Gaussian mixture of users' latents with one variance per component.
 
     Dozens of users per cluster are too few for one variance per dimension: components then differ in how much their
     users review.
+
+    Args:
+        latent_ND: latents of the users, [N, D/2].
+        clusters: K.
+        restarts: random starts; the most likely fit is kept.
+        seed: of the starts.
+        start: weights, means and precisions to start from instead; component c of the fit begins at their row c.
 
     Raises:
         ConfigError: there are fewer users than clusters.
@@ -105,9 +140,10 @@ def fit_user_mixture(latent_ND: np.ndarray, clusters: int, restarts: int, seed: 
     mixture = GaussianMixture(
         clusters,
         covariance_type="spherical",
-        n_init=restarts,
+        n_init=restarts if start is None else 1,
         random_state=seed,
         reg_covar=max(1e-3 * float(latent_ND.var()), 1e-9),
+        **(start or {}),
     )
     with warnings.catch_warnings():
         # Harmless here: fewer distinct users than clusters, or the last digits converge slowly.

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ def fit_preference(
     config: PreferenceConfig,
     seed: int = 0,
     checkpoint: Path | None = None,
+    trainer: Callable[..., PreferenceTrainer] | None = None,
 ) -> list[dict[str, Any]]:
     """Train a model in place. The caller's random state does not change. A collapsed model is reported in the log.
 
@@ -66,6 +68,8 @@ def fit_preference(
         config: settings of stage 1.
         seed: of every random draw.
         checkpoint: file where the state is saved after every epoch. If it exists, training resumes from it.
+        trainer: makes the training from the arguments of `PreferenceTrainer`; None is that class. An update has
+            another (`gavamoe.preference.update`).
 
     Returns:
         One record per epoch: phase, epoch, beta, losses in nats, and the metrics of `validate`. The last record has
@@ -75,7 +79,7 @@ def fit_preference(
         ConfigError: there are no training or validation reviews, or more clusters than users.
         DivergenceError: a loss is not a finite number; the checkpoint is that of the epoch before.
     """
-    history = _train(model, train, valid, config, seed, checkpoint, until="done")
+    history = _train(model, train, valid, config, seed, checkpoint, "done", trainer or PreferenceTrainer)
     problem = diagnose_collapse(best_record(history), history[-1], model.clusters)
     if problem and is_main_process():
         logging.getLogger(__name__).warning(problem)
@@ -89,7 +93,7 @@ def pretrain(
 
     Arguments and errors are those of `fit_preference`.
     """
-    _train(model, train, valid, config, seed, None, until="joint")
+    _train(model, train, valid, config, seed, None, "joint", PreferenceTrainer)
 
 
 def best_record(history: list[dict[str, Any]]) -> dict[str, Any]:
@@ -106,6 +110,7 @@ def _train(
     seed: int,
     checkpoint: Path | None,
     until: str,
+    trainer: Callable[..., PreferenceTrainer],
 ) -> list[dict[str, Any]]:
     """Train up to the phase `until` without a change of the caller's random state; return the records."""
     train_pairs, valid_pairs = Interactions(train), Interactions(valid)
@@ -121,9 +126,9 @@ def _train(
             state = None if checkpoint is None else checkpoint.with_name(f"text-{checkpoint.name}")
             size = _batch_size(config, len(train_pairs))
             text_records = fit_text_block(model.text, train_pairs, valid_pairs, weights, config, size, state)
-        trainer = PreferenceTrainer(model, train_pairs, valid_pairs, config, seed, checkpoint)
-        trainer.progress.history = text_records
-        return trainer.run(until)
+        training = trainer(model, train_pairs, valid_pairs, config, seed, checkpoint)
+        training.progress.history = text_records
+        return training.run(until)
 
 
 def _batch_size(config: PreferenceConfig, reviews: int) -> int:
@@ -134,6 +139,9 @@ def _batch_size(config: PreferenceConfig, reviews: int) -> int:
 class PreferenceTrainer:
     """One training of stage 1. `fit_preference` is the entry point; it guards the caller's random state.
 
+    A training that starts from other weights overrides `first_phase`, `_initialise`, `_epoch_limits`, `_beta` and
+    `_fit_components`.
+
     Args:
         model: trained in place.
         train: training interactions.
@@ -142,6 +150,8 @@ class PreferenceTrainer:
         seed: of the SVD and of the mixture fits; other draws come from torch's random state.
         path: checkpoint file, or None.
     """
+
+    first_phase = "pretrain"  # then "joint", then "done"
 
     def __init__(
         self,
@@ -153,7 +163,7 @@ class PreferenceTrainer:
         path: Path | None,
     ):
         self.model, self.train, self.valid, self.config, self.seed, self.path = model, train, valid, config, seed, path
-        self.progress = TrainingProgress(phase="pretrain")  # then "joint", then "done"
+        self.progress = TrainingProgress(phase=self.first_phase)
         self.kl_weights = KLWeights.from_interactions(train, model.users, model.items, model.device)
         self.batch_size = _batch_size(config, len(train))
         self.tables = [model.encoder.user.offset, model.encoder.item.offset]
@@ -162,7 +172,7 @@ class PreferenceTrainer:
         self.networks = [p for p in model.parameters() if id(p) not in table_weights | kept]
         self.resumes = path is not None and path.exists()
         if not self.resumes:
-            init_from_svd(model, train.sample(INIT_REVIEWS), seed)
+            self._initialise()
             broadcast_model(model)
         self.best_weights = copy_tensors(model.state_dict().items())
         self._new_optimizers()
@@ -171,7 +181,7 @@ class PreferenceTrainer:
         """Train up to the phase `until`, or to the end with "done"; return the records of all epochs so far."""
         if self.resumes and self.path is not None:
             self._restore(load_state(self.path))
-        epochs = {"pretrain": self.config.pretrain_epochs, "joint": self.config.epochs}
+        epochs = self._epoch_limits()
         with track("preference model", sum(epochs.values())) as advance:
             while self.progress.phase not in (until, "done"):
                 record = self._epoch()
@@ -183,6 +193,19 @@ class PreferenceTrainer:
                     save_state(self.path, self._state())
                 advance(1, f"validation RMSE {record['valid_rmse']:.3f}")
         return self.progress.history
+
+    def _initialise(self) -> None:
+        """Set the weights that the training starts from."""
+        init_from_svd(self.model, self.train.sample(INIT_REVIEWS), self.seed)
+
+    def _epoch_limits(self) -> dict[str, int]:
+        """Return the largest number of epochs of each phase."""
+        return {"pretrain": self.config.pretrain_epochs, "joint": self.config.epochs}
+
+    def _fit_components(self) -> None:
+        """Fit the mixture prior to the users' latents."""
+        count_U, _ = self.train.counts(self.model.users, self.model.items)
+        fit_components(self.model, count_U, self.train.sample(INIT_REVIEWS), self.config.restarts, self.seed)
 
     def _epoch(self) -> dict[str, Any]:
         """Train one epoch, validate, and return the record."""
@@ -199,12 +222,17 @@ class PreferenceTrainer:
             "settled": at_full_beta,
             "train_loss": train_loss,
         }
+        return self._validate(record)
+
+    def _validate(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Add the validation metrics to the record of an epoch, and keep the weights if they are the best so far."""
+        progress = self.progress
         record |= validate(self.model, self.valid, self.kl_weights)
         objective = record["valid_nll"] + (self.config.beta * record["valid_kl"] if progress.phase == "joint" else 0.0)
         record["valid_objective"] = objective
         self._check_finite(objective, "the validation loss")
         progress.history.append(record)
-        if at_full_beta and progress.improves(objective):
+        if record["settled"] and progress.improves(objective):
             self.best_weights = copy_tensors(self.model.state_dict().items())
         return record
 
@@ -259,8 +287,7 @@ class PreferenceTrainer:
     def _next_phase(self) -> None:
         """Restore the best weights, fit the mixture to them, and go on to the next phase."""
         self.model.load_state_dict(self.best_weights)
-        count_U, _ = self.train.counts(self.model.users, self.model.items)
-        fit_components(self.model, count_U, self.train.sample(INIT_REVIEWS), self.config.restarts, self.seed)
+        self._fit_components()
         broadcast_model(self.model)
         if self.progress.phase == "pretrain":
             self.progress.start_phase("joint")

@@ -1,0 +1,72 @@
+"""`gavamoe tune`: search settings by their validation loss."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gavamoe.cli.options import Json
+from gavamoe.cli.train import DEFAULT_PRESET
+
+EXAMPLE = "Example: gavamoe tune data/reviews --out search --trials 20 --limit 5000"
+
+
+class TuneStage(StrEnum):
+    """Which stages to tune."""
+
+    preference = "preference"
+    all = "all"
+
+
+def tune(
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A dataset made by `gavamoe prepare`.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The directory of the search.")],
+    trials: Annotated[int, typer.Option(min=1, help="Trials of each stage; a larger number goes on with --resume.")] = (
+        20
+    ),
+    timeout: Annotated[
+        float | None, typer.Option(min=0.01, metavar="MINUTES", help="Stop after so many minutes.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Train each trial on so many reviews, drawn at random; default: all.")
+    ] = None,
+    stage: Annotated[TuneStage, typer.Option(help="preference tunes stage 1 alone, and needs no texts.")] = (
+        TuneStage.all
+    ),
+    preset: Annotated[str | None, typer.Option(help="Named configuration to start from: small or tiny.")] = None,
+    base_model: Annotated[
+        str | None, typer.Option(help="Pretrained causal LM of stage 2: smollm2-135m, a hub id, a directory.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file with settings to start from.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting to start from.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the search and of every trial.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a search.")] = False,
+    json: Json = False,
+) -> None:
+    """Search settings of both stages with Optuna; writes best.yaml for `gavamoe train --config`."""
+    from gavamoe.config import load_config
+
+    settings = [*(set_ or []), *([f"seed={seed}"] if seed is not None else [])]
+    configuration = load_config(preset or DEFAULT_PRESET, config, settings)
+
+    from gavamoe.cli.output import emit_json, note
+    from gavamoe.experiments.tune import TuneRequest
+    from gavamoe.experiments.tune import tune as search
+
+    request = TuneRequest(configuration, preset or DEFAULT_PRESET, base_model, stage.value, trials, timeout, limit)
+    results = search(data, out, request, resume, on_note=note)
+    if json:
+        best = {name: value for result in results for name, value in result.best.items()}
+        emit_json({"out": str(out), "best": best, **{result.stage: result.to_dict() for result in results}})
+        return
+    for result in results:
+        started = "" if result.start_loss is None else f" (configured settings: {result.start_loss:.4f})"
+        print(f"{result.stage}: validation loss {result.loss:.4f} nats{started}")
+        for name, value in result.best.items():
+            print(f"  {name}: {value:.4g}")
+    print(f"next: gavamoe train {data} --out RUN --config {out / 'best.yaml'}")

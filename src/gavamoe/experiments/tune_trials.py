@@ -1,0 +1,132 @@
+"""One trial of `gavamoe tune`: train a stage with some settings and return its validation loss.
+
+stage 1   -log p(r | z = mu), in nats per rating: comparable whatever beta and K are
+stage 2   cross-entropy of explanations, in nats per token: one tokenizer for all trials, so comparable too
+
+A trial reports its loss after every epoch; the receiver may raise to end a trial that is worse than others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from gavamoe.config import RunConfig
+from gavamoe.data.dataset import HAS_TEXT, InteractionArrays, ReviewDataset
+from gavamoe.distributed import default_device
+from gavamoe.explainer.train import train_explainer
+from gavamoe.files import remove_directory, staged_directory
+from gavamoe.preference.item_features import ItemText
+from gavamoe.preference.model import PreferenceModel
+from gavamoe.preference.trainer import PreferenceTrainer, fit_preference
+
+Report = Callable[[int, float], None]  # epoch, validation loss
+STATE = "trial"  # training state of the running trial
+
+
+class _ReportingTrainer(PreferenceTrainer):
+    """Reports the rating loss of every joint epoch at full beta."""
+
+    def __init__(self, *arguments: Any, report: Report):
+        self.report = report
+        super().__init__(*arguments)
+
+    def _validate(self, record: dict[str, Any]) -> dict[str, Any]:
+        record = super()._validate(record)
+        if record["phase"] == "joint" and record["settled"]:
+            self.report(record["epoch"], record["valid_nll"])
+        return record
+
+
+@dataclass
+class TrialData:
+    """The data that trials train on, read once.
+
+    Args:
+        dataset: the prepared dataset.
+        limit: largest number of training reviews of a trial; validation takes a fifth of it; None: all.
+        seed: of the reviews that are drawn.
+    """
+
+    dataset: ReviewDataset
+    limit: int | None
+    seed: int
+    arrays: dict[str, InteractionArrays] = field(init=False)
+
+    def __post_init__(self) -> None:
+        limits = {"train": self.limit, "valid": None if self.limit is None else -(-self.limit // 5)}
+        self.arrays = {split: self._drawn(self.dataset.arrays(split), limit) for split, limit in limits.items()}
+
+    def texts(self, split: str) -> pl.DataFrame:
+        """Return the reviews of a split that have a text."""
+        return self.dataset.interactions(split).filter(HAS_TEXT)
+
+    def _drawn(self, arrays: InteractionArrays, limit: int | None) -> InteractionArrays:
+        if limit is None or len(arrays) <= limit:
+            return arrays
+        rows = np.sort(np.random.default_rng(self.seed).choice(len(arrays), limit, replace=False))
+        return InteractionArrays(arrays.user_id[rows], arrays.item_id[rows], arrays.level[rows])
+
+
+def preference_trial(data: TrialData, config: RunConfig, report: Report) -> tuple[PreferenceModel, float]:
+    """Train stage 1 and return it with its rating loss on the validation reviews, in nats."""
+    catalog, settings = data.dataset.catalog, config.preference
+    model = PreferenceModel.from_config(catalog.n_users, catalog.n_items, catalog.scale.levels, settings, config.seed)
+    if settings.item_features:
+        text = ItemText(catalog.items, settings.item_features, config.seed)
+        model.set_item_features(text.vectors(catalog.items))
+    train, valid = data.arrays["train"], data.arrays["valid"]
+    model = model.to(default_device())
+    trainer = partial(_ReportingTrainer, report=report)
+    history = fit_preference(model, train, valid, settings, config.seed, trainer=trainer)
+    return model.eval(), float(history[-1]["valid_nll"])
+
+
+def explainer_trial(
+    data: TrialData, config: RunConfig, base_model: str | None, preference: PreferenceModel, out: Path, report: Report
+) -> float:
+    """Train stage 2 and return its lowest validation loss in nats per token.
+
+    Args:
+        data: the reviews.
+        config: settings of the trial.
+        base_model: hub id or directory of the LM that stage 2 starts from; None: from scratch.
+        preference: stage 1 with as many clusters as the settings say.
+        out: directory of the search; the training state is kept there while the trial runs.
+        report: receives each epoch's loss.
+    """
+    settings, state = config.explainer, out / STATE
+    if data.limit is not None and settings.max_reviews is None:
+        settings = settings.model_copy(update={"max_reviews": data.limit})
+    remove_directory(state)
+    try:
+        trained = train_explainer(
+            data.texts("train"),
+            data.texts("valid"),
+            data.dataset.catalog,
+            preference,
+            settings,
+            config.seed,
+            state,
+            base_model,
+            on_validation=report,
+        )
+    finally:
+        remove_directory(state)
+    return min(float(record["eval_loss"]) for record in trained.history if "eval_loss" in record)
+
+
+def stage_1_with(data: TrialData, config: RunConfig, out: Path) -> PreferenceModel:
+    """Return stage 1 with the K of the settings, trained once for all trials of stage 2 with this K."""
+    directory = out / "preference" / f"K-{config.preference.clusters}"
+    if not (directory / "model.safetensors").is_file():
+        model, _ = preference_trial(data, config, lambda epoch, loss: None)
+        with staged_directory(directory) as staged:
+            model.save_pretrained(staged)
+    return PreferenceModel.from_pretrained(directory).eval()
