@@ -120,7 +120,7 @@ class UpdateSource:
         card = run.read_card()
         if card.settings.preference.text_kind is not None:
             raise ConfigError(
-                f"{path} reads texts in stage 1 (preference.reconstructs={card.settings.preference.reconstructs}), which "
+                f"stage 1 of {path} reads texts (preference.reconstructs={card.settings.preference.reconstructs}), and "
                 "cannot be updated; train a new run instead"
             )
         return cls(run, card, catalog, dataset, ids)
