@@ -66,7 +66,7 @@ class Client:
 
     async def post(self, path: str, body: dict[str, Any]) -> tuple[int, float, float]:
         """Return the status, and the seconds to the first byte of the body and to its end."""
-        if self.reader is None:
+        if self.reader is None or self.reader.at_eof():  # the server closes connections that are idle for seconds
             self.reader, self.writer = await asyncio.open_connection(self.host, self.port)
         data = json.dumps(body).encode()
         head = (
