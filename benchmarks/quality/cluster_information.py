@@ -4,7 +4,7 @@
 
 Each RUN is a run of stage 1 on DATA. The mixture of its latents is fitted anew for each number of clusters. The
 figure is the information of a cluster: how much lower the loss of held-out reviews is under a unigram model of the
-cluster than under one of all reviews, in nats per token (`gavamoe.preference.text_gain`). Validation reviews are held
+cluster than under one of all reviews, in nats per token (`gavamoe.preference.word_gain`). Validation reviews are held
 out; the test split is not read.
 """
 
@@ -18,7 +18,7 @@ import polars as pl
 import torch
 from sklearn.cluster import KMeans
 from sklearn.decomposition import TruncatedSVD
-from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.feature_extraction.text import TfidfVectorizer
 
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.markdown import markdown_table
@@ -26,8 +26,7 @@ from gavamoe.preference.batches import Interactions
 from gavamoe.preference.mixture_fit import fit_components
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.prior import MixturePrior
-from gavamoe.preference.text_gain import ClusterUnigrams
-from gavamoe.words import normalized_words
+from gavamoe.preference.word_gain import WordCounts, text_gain
 
 RESTARTS, LSA_WIDTH = 5, 32
 
@@ -46,22 +45,14 @@ class Texts:
         self.train, self.valid = (
             data.interactions(s).filter(pl.col("user_id").is_in(users)) for s in ("train", "valid")
         )
-        vectorizer = CountVectorizer(analyzer=normalized_words, min_df=2).fit(self.train["text"])
-        self.units = [_padded(vectorizer.transform(part["text"])) for part in (self.train, self.valid)]
+        counts = WordCounts.of(self.train["text"].to_list(), self.valid["text"].to_list())
+        if counts is None:
+            raise SystemExit("the reviews of these users have no words")
+        self.counts = counts
 
-    def information(self, train_N: np.ndarray, valid_N: np.ndarray, clusters: int) -> float:
+    def information(self, train_N: np.ndarray, valid_N: np.ndarray) -> float:
         """Return the information of a grouping in nats per token."""
-        unigrams = ClusterUnigrams.fit(self.units[0], torch.from_numpy(train_N).long(), clusters)
-        return unigrams.gain(self.units[1], torch.from_numpy(valid_N).long())
-
-
-def _padded(counts: object) -> torch.Tensor:
-    """Return the units of each row of a sparse matrix of counts, as often as they occur, padded with 0."""
-    rows = [np.repeat(row.indices + 1, row.data) for row in counts]  # type: ignore[attr-defined]
-    padded = np.zeros((len(rows), max(map(len, rows))), np.int32)
-    for target, row in zip(padded, rows, strict=True):
-        target[: len(row)] = row
-    return torch.from_numpy(padded)
+        return text_gain(self.counts, train_N, valid_N).nats
 
 
 def by_texts(texts: Texts, side: str, count: int, clusters: int) -> np.ndarray:
@@ -86,7 +77,7 @@ def of_run(run: Path, data: ReviewDataset, texts: Texts, clusters: int) -> float
     for part in (texts.train, texts.valid):
         ids = (torch.from_numpy(part[name].to_numpy().astype(np.int64)) for name in ("user_id", "item_id"))
         groups.append(model.assign(*ids).numpy())
-    return texts.information(groups[0], groups[1], clusters)
+    return texts.information(groups[0], groups[1])
 
 
 def main() -> None:
@@ -104,12 +95,12 @@ def main() -> None:
     rows: dict[str, list[float]] = {}
     for clusters in options.clusters:
         groups = [rng.integers(0, clusters, len(part)) for part in (texts.train, texts.valid)]
-        rows.setdefault("random", []).append(texts.information(groups[0], groups[1], clusters))
+        rows.setdefault("random", []).append(texts.information(groups[0], groups[1]))
         for side, count in sizes.items():
             of_side = by_texts(texts, side, count, clusters)
             groups = [of_side[part[side].to_numpy()] for part in (texts.train, texts.valid)]
             name = f"{side.removesuffix('_id')}s by texts (LSA, k-means)"
-            rows.setdefault(name, []).append(texts.information(groups[0], groups[1], clusters))
+            rows.setdefault(name, []).append(texts.information(groups[0], groups[1]))
         for run in options.runs:
             rows.setdefault(run.name, []).append(of_run(run, data, texts, clusters))
     print(f"{len(texts.train):,} training and {len(texts.valid):,} validation reviews, nats per token\n")

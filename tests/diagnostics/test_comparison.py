@@ -17,10 +17,10 @@ from gavamoe.data.scale import RatingScale
 from gavamoe.diagnostics.clusterings import RANDOM, RUN, UserClustering
 from gavamoe.diagnostics.clusters import posterior_information
 from gavamoe.diagnostics.comparison import bootstrap_stability, separation
-from gavamoe.diagnostics.word_models import WordCounts
 from gavamoe.diagnostics.writing import typical_users, writing_by_cluster
 from gavamoe.pipeline.diagnose import diagnose_run
 from gavamoe.preference.model import PreferenceModel
+from gavamoe.preference.word_gain import WordCounts
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,9 @@ from gavamoe.preference import text_trainer
 from gavamoe.preference.choose_k import choose_clusters
 from gavamoe.preference.fold_in import infer_user, with_guests
 from gavamoe.preference.model import PreferenceModel
-from gavamoe.preference.text_gain import ClusterUnigrams
 from gavamoe.preference.text_target import TextTarget
 from gavamoe.preference.trainer import fit_preference
+from gavamoe.preference.word_gain import WordCounts, text_gain
 
 USERS, ITEMS, UNITS = 30, 20, 40
 READS = PreferenceConfig(
@@ -67,8 +67,7 @@ def test_clusters_that_are_topics_lower_the_loss_of_held_out_texts_and_random_cl
 
     def gain(assign):
         fitted, held_out = (assign(torch.from_numpy(a.user_id), torch.from_numpy(a.item_id)) for a in (train, valid))
-        unigrams = ClusterUnigrams.fit(torch.from_numpy(train.units), fitted, 2)
-        return unigrams.gain(torch.from_numpy(valid.units), held_out)
+        return text_gain(WordCounts.of_units(train.units, valid.units), fitted.numpy(), held_out.numpy()).nats
 
     assert gain(trained.assign) == pytest.approx(np.log(2), abs=0.05)
     assert abs(gain(lambda user, item: user % 2)) < 0.02

@@ -2,7 +2,7 @@
 
 clusters, writing                 each cluster's size, labels, likes and dislikes; its words, lengths and typical users
 clusterings, comparison           other clusterings of the same users, and the figures of all of them
-word_models, latent_map           what groups tell about the words of texts; the plane that shows clusters
+latent_map                        the plane that shows clusters
 routing                           pairs near a boundary, similar pairs with different gates, change under retraining
 expert_probe, experts             stage 2 with gates exchanged or without an expert; specialisation and redundancy
 text_checks, checks               figures of generated texts; thresholds, status and advice

@@ -13,7 +13,7 @@ import numpy as np
 from sklearn.metrics import adjusted_rand_score, davies_bouldin_score, silhouette_score
 
 from gavamoe.diagnostics.clusterings import UserClustering, Vectors
-from gavamoe.diagnostics.word_models import WordCounts, text_gain
+from gavamoe.preference.word_gain import WordCounts, text_gain
 
 BOOTSTRAPS = 5  # resamples of the users that each clustering is fitted to
 MAX_USERS = 5_000  # users in the sample for silhouette and Davies-Bouldin

@@ -8,7 +8,7 @@ import numpy as np
 
 from gavamoe.data.catalog import Catalog
 from gavamoe.diagnostics.clusters import Z_THRESHOLD, log_odds_z_scores
-from gavamoe.diagnostics.word_models import WordCounts
+from gavamoe.preference.word_gain import WordCounts
 
 WORDS = 12  # words that are reported of a cluster
 FEWEST_TEXTS = 3  # a word of fewer training texts is left out: it is often a name

@@ -24,7 +24,6 @@ from gavamoe.diagnostics.expert_probe import ExpertProbe, model_parameters
 from gavamoe.diagnostics.experts import ExpertFigures, examine_experts
 from gavamoe.diagnostics.routing import JITTER, JITTERS, BoundaryFigures, boundary_figures, changed_share, jitter
 from gavamoe.diagnostics.text_checks import TextFigures, text_figures
-from gavamoe.diagnostics.word_models import WordCounts
 from gavamoe.diagnostics.writing import writing_by_cluster
 from gavamoe.errors import DataError
 from gavamoe.explainer.explainer import Explainer
@@ -32,6 +31,7 @@ from gavamoe.files import reading
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.text_target import TextTarget
 from gavamoe.preference.trainer import fit_preference
+from gavamoe.preference.word_gain import WordCounts
 from gavamoe.run import CATALOG_FILES, EXPLAINER_FILES, PREFERENCE_FILES, RunCard, RunDirectory
 
 MAX_TRAIN_TEXTS, MAX_VALID_TEXTS = 20_000, 10_000  # texts whose words are counted

@@ -4,7 +4,9 @@ networks, prior, losses, model         the model: encoder and decoder, mixture p
 svd_init, mixture_fit                  where training starts: SVD of the ratings, mixture fitted to the latents
 batches, trainer, validation           training: `trainer.fit_preference` is the entry point
 fold_in, history                       estimate of an unknown user from rated items
-choose_k, item_features                choice of the number of clusters, LSA vectors of item descriptions
+text_target, text_block, text_trainer  stage 1 that also reads: what it reconstructs of texts, the block, its training
+choose_k, word_gain                    choice of the number of clusters, what clusters tell about words
+item_features                          LSA vectors of item descriptions
 recommender                            stage 1 of a run: ratings and recommendations by name (the entry point for use)
 
 May import: the root modules, data.

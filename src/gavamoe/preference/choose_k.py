@@ -11,8 +11,8 @@ from gavamoe.preference.batches import Interactions
 from gavamoe.preference.mixture_fit import fit_components, fit_user_mixture, observed_user_latents
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.prior import MixturePrior
-from gavamoe.preference.text_gain import ClusterUnigrams
 from gavamoe.preference.trainer import INIT_REVIEWS, best_record, fit_preference, pretrain
+from gavamoe.preference.word_gain import WordCounts, text_gain
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ def choose_clusters(
     `bic`: pretrain one model and compute the Bayesian information criterion of a mixture with K components on the
     users' latents. The cost is per user. A K above the number of users is left out.
     `elbo`: train one model for each K. The cost is its negative validation ELBO, in nats per pair.
-    `text`: pretrain one model and fit a mixture of K components to its pairs. The cost is the loss of held-out texts
-        under a unigram model of each cluster, in nats per unit (`text_gain`).
+    `text`: pretrain one model and fit a mixture of K components to its pairs. The cost is minus the nats per unit
+        that a unigram model of each cluster saves on held-out texts (`word_gain`).
 
     Args:
         train: training interactions.
@@ -96,16 +96,17 @@ def _text_loss(
     candidates: range,
     seed: int,
 ) -> list[Candidate]:
-    """Return the loss of held-out texts given the cluster, in nats per unit, for each K; one model is pretrained."""
+    """Return minus the nats per unit that the clusters save on held-out texts, for each K; one model is pretrained."""
     pretrain(model, train, valid, config, seed)
     pairs, held_out = Interactions(train).sample(INIT_REVIEWS), Interactions(valid).sample(INIT_REVIEWS)
-    counts, _ = Interactions(train).counts(model.users, model.items)
+    reviews_U, _ = Interactions(train).counts(model.users, model.items)
+    counts = WordCounts.of_units(pairs.units.numpy(), held_out.units.numpy())
     found = []
     for clusters in candidates:
         if clusters > len(pairs):
             break
         model.clusters, model.prior = clusters, MixturePrior(clusters, model.prior.mean_KD.shape[1])
-        fit_components(model, counts, pairs, config.restarts, seed)
-        unigrams = ClusterUnigrams.fit(pairs.units, model.assign(pairs.user_B, pairs.item_B), clusters)
-        found.append(Candidate(clusters, unigrams.loss(held_out.units, model.assign(held_out.user_B, held_out.item_B))))
+        fit_components(model, reviews_U, pairs, config.restarts, seed)
+        groups = (model.assign(part.user_B, part.item_B).cpu().numpy() for part in (pairs, held_out))
+        found.append(Candidate(clusters, -text_gain(counts, *groups).nats))
     return found

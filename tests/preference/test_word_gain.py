@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gavamoe.data.simulate import World, simulate
-from gavamoe.diagnostics.word_models import WordCounts, text_gain
+from gavamoe.preference.word_gain import WordCounts, text_gain
 
 
 def gain(world: World, shuffle: bool = False) -> float:

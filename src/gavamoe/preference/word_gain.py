@@ -53,6 +53,19 @@ class WordCounts:
         held_out_MV = sparse.hstack([known_MV, sparse.csr_matrix(unseen_M[:, None])]).tocsr()
         return cls(counter.get_feature_names_out(), train_NV.tocsr(), held_out_MV)
 
+    @classmethod
+    def of_units(cls, train_NT: np.ndarray, held_out_MT: np.ndarray) -> WordCounts:
+        """Count the units of texts (`text_target`) instead of their words.
+
+        Args:
+            train_NT: ids of the units of each training text, counted from 1; 0 is padding.
+            held_out_MT: the same of each held-out text; units that training lacks count as unseen.
+        """
+        units = int(train_NT.max())
+        held_out_MT = np.where(held_out_MT > units, units + 1, held_out_MT)
+        train_NV, held_out_MV = _count_units(train_NT, units), _count_units(held_out_MT, units + 1)
+        return cls(np.arange(1, units + 1).astype(str), train_NV, held_out_MV)
+
     def background(self) -> np.ndarray:
         """Return p(w) of the words and of unseen words, [V + 1]; it sums to 1."""
         count_V = np.append(np.asarray(self.train.sum(0)).ravel(), 0) + 0.5
@@ -119,6 +132,13 @@ def best_pseudo_count(
         for mass in PSEUDO_COUNTS
     ]
     return float(PSEUDO_COUNTS[int(np.argmax(likelihoods))])
+
+
+def _count_units(unit_NT: np.ndarray, units: int) -> sparse.csr_matrix:
+    """Return how often each row has each unit 1..units, [N, units]."""
+    row, place = np.nonzero(unit_NT)
+    column = unit_NT[row, place].astype(np.int64) - 1
+    return sparse.csr_matrix((np.ones(len(row)), (row, column)), shape=(len(unit_NT), units))
 
 
 def _sum_by_group(count_NV: sparse.csr_matrix, group_N: np.ndarray, groups: int, columns: int) -> np.ndarray:
