@@ -23,13 +23,14 @@ from gavamoe.evaluation.bounds import with_bounds
 from gavamoe.evaluation.groups import TRAINING_REVIEWS
 from gavamoe.evaluation.row_scores import Metrics
 from gavamoe.explainer.explainer import Explainer
-from gavamoe.files import write_json, write_json_lines
+from gavamoe.files import staged_directory, write_json, write_json_lines
 from gavamoe.pipeline.eval_set import EvalSet
 from gavamoe.pipeline.evaluation import Evaluation, evaluate, evaluate_system
 from gavamoe.pipeline.language_models import load_fluency_model, load_similarity_metrics
 from gavamoe.run import RunDirectory
 
 GAVAMOE_LABEL = "GaVaMoE"  # as reports and metrics name the system; comparisons call it gavamoe
+METRICS, PREDICTIONS = "metrics.json", "predictions.jsonl"
 
 
 def simple_baselines() -> dict[str, System]:
@@ -220,6 +221,9 @@ def write_evaluation(
 ) -> None:
     """Write metrics.json and predictions.jsonl into the run and into its evaluations/.
 
+    A killed process leaves no files of different evaluations side by side: the run's report and metrics are deleted
+    first, and its metrics are written last.
+
     Args:
         run: the run.
         comparison: its evaluation.
@@ -230,9 +234,13 @@ def write_evaluation(
     bounds = comparison.eval_set.bounds
     baselines = {name: with_bounds(metrics, bounds) for name, metrics in comparison.systems.items() if name != own}
     metrics = {**comparison.evaluation.to_dict(), "baselines": baselines}
-    for directory in (run.evaluations / comparison.reviews.directory_name(condition), run.path):
-        write_json(directory / "metrics.json", metrics)
-        write_json_lines(directory / "predictions.jsonl", rows)
+    with staged_directory(run.evaluations / comparison.reviews.directory_name(condition)) as staged:
+        write_json_lines(staged / PREDICTIONS, rows)
+        write_json(staged / METRICS, metrics)
+    for outdated in (run.report, run.path / METRICS):
+        outdated.unlink(missing_ok=True)
+    write_json_lines(run.path / PREDICTIONS, rows)
+    write_json(run.path / METRICS, metrics)
 
 
 def prediction_rows(comparison: Comparison) -> list[dict[str, object]]:
