@@ -19,6 +19,9 @@ from gavamoe.run import RunDirectory
 EXPLAIN_KEYS = {"user", "item", "text", "rating", "cluster", "responsibilities", "experts", "cold_user", "cold_item"}
 ROUGE = {f"rouge_{n}/{part}_score" for n in "12l" for part in "frp"}
 METRICS = {"BLEU-1", "BLEU-4", "USR", "USN", "FMR", "FCR", "DIV", "Distinct-1", "Distinct-2", "RMSE", "MAE"} | ROUGE
+# Metrics of the right item and user; null where they cannot be measured.
+PAIR_METRICS = {"item_identifiability", "user_identifiability", "swap_gap_user", "swap_gap_item", "statement_precision"}
+PAIR_METRICS |= {"statement_recall", "sentence_rank_mrr", "fluency", "genericness"}
 
 
 @pytest.fixture
@@ -75,7 +78,7 @@ def test_evaluate_prints_its_metrics_and_writes_them_into_the_run(gavamoe, own_r
     code, out, _ = gavamoe("evaluate", own_run, "--json")
     assert code == 0
     result = json.loads(out)
-    assert result["metrics"].keys() == METRICS
+    assert result["metrics"].keys() == METRICS | PAIR_METRICS
     assert result["conditions"]["oracle"] is False
     assert result["n"] == 50
     assert json.loads((own_run / "metrics.json").read_text())["metrics"] == result["metrics"]
@@ -249,12 +252,15 @@ def test_simulate_writes_in_styles_and_refuses_a_style_above_1(gavamoe, tmp_path
     assert gavamoe("simulate", "--out", plain, *size, "--style", "1.5")[0] == 2
 
 
-def test_diagnose_refuses_data_of_another_run(gavamoe, run_path, tmp_path):
+def test_diagnose_reports_drift_against_data_of_another_run(gavamoe, run_path, tmp_path):
     world, data, out = tmp_path / "world.jsonl.gz", tmp_path / "data", tmp_path / "out"
     assert gavamoe("simulate", "--out", world, "--users", 30, "--items", 20, "--reviews", 300, "--seed", 5)[0] == 0
     assert gavamoe("prepare", world, "--out", data)[0] == 0
-    assert refused(gavamoe("diagnose", run_path, "--data", data, "--out", out), "not the data", "--data")
-    assert not out.exists()
+    code, printed, _ = gavamoe("diagnose", run_path, "--data", data, "--out", out, "--json")
+    assert code == 0
+    assert {"cold_users", "rating_error"} & {check["name"] for check in json.loads(printed)["checks"]}
+    assert (out / "drift.json").is_file()
+    assert not (out / "report.html").exists()
 
 
 def test_an_unusable_path_is_one_clear_line(gavamoe, dataset_path, tmp_path):
