@@ -19,6 +19,7 @@ from gavamoe.preference.fold_in import infer_user, with_guests
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.text_target import TextTarget
 from gavamoe.preference.trainer import fit_preference
+from gavamoe.preference.warm_start import user_log_likelihoods, user_responsibilities
 from gavamoe.preference.word_gain import WordCounts, text_gain
 
 USERS, ITEMS, UNITS = 30, 20, 40
@@ -196,3 +197,19 @@ def test_an_encoded_review_has_each_of_its_known_words_once(rows):
     for words, encoded in zip(rows, target.encode(reviews), strict=True):
         found = [target.units[unit - 1] for unit in encoded if unit]
         assert sorted(found) == sorted(set(words) & set(target.units))
+
+
+def test_ratings_say_of_a_user_the_same_in_a_fold_in_and_in_the_likelihoods_of_many_users(trained):
+    ratings = np.array([[7, 1, 5], [7, 2, 4], [7, 3, 1]])  # user, item, level
+    likelihood = user_log_likelihoods(trained, ratings, np.array([7]), torch.arange(1, USERS + 1))
+    estimate = infer_user(trained, ratings[:, 1].tolist(), ratings[:, 2].tolist())
+    kept = likelihood.softmax(-1)[0, estimate.user_ids - 1]
+    torch.testing.assert_close(kept / kept.sum(), estimate.weights)
+
+
+def test_responsibilities_of_users_are_those_of_the_users_dimensions_of_both_blocks(trained):
+    mean, var = trained.prior.mean_KD, trained.prior.log_var_KD.exp()
+    mine = torch.tensor([True, True, False, False] * 2)
+    density = torch.distributions.Normal(mean[:, mine], var[:, mine].sqrt())
+    log_p = density.log_prob(trained.latent_means()[0][:, None]).sum(-1) + trained.prior.log_weight_K
+    torch.testing.assert_close(user_responsibilities(trained), log_p.softmax(-1).detach())

@@ -232,15 +232,15 @@ class PreferenceModel(
         ):  # half precision would lose the differences in the mixture
             z_BD, mu_BD, log_var_BD = z_BD.float(), mu_BD.float(), log_var_BD.float()
             gaussian_BD, component_B = self.prior.kl_terms(mu_BD, log_var_BD, self.prior.log_responsibilities(z_BD))
-        belongs_to_user_D = self._user_dimensions.to(z_BD.device)
+        belongs_to_user_D = self.user_dimensions
         kl_user_B = gaussian_BD[:, belongs_to_user_D].sum(-1) + component_B
         return PairLosses(nll_B, kl_user_B, gaussian_BD[:, ~belongs_to_user_D].sum(-1))
 
     @property
-    def _user_dimensions(self) -> Tensor:
-        """Whether each dimension of z belongs to the user, [D]."""
+    def user_dimensions(self) -> Tensor:
+        """Whether each dimension of z belongs to the user, [D]; the others belong to the item."""
         parts = [(encoder.user_latent, encoder.item.mu.out_features) for encoder in self._encoders]
-        return torch.cat([torch.arange(user + item) < user for user, item in parts])
+        return torch.cat([torch.arange(user + item, device=self.device) < user for user, item in parts])
 
     @torch.no_grad()
     def latent(self, user_B: Tensor, item_B: Tensor) -> Tensor:
@@ -286,9 +286,7 @@ class PreferenceModel(
         D counts the dimensions of ratings and texts; each side has those of the ratings first.
         """
         self.eval()
-        users_N = torch.arange(self.users + 1, device=self.device)
-        items_N = torch.arange(self.items + 1, device=self.device)
-        user_parts, item_parts = zip(*((e.user(users_N)[0], e.item(items_N)[0]) for e in self._encoders), strict=True)
+        user_parts, item_parts = zip(*(encoder.latent_means() for encoder in self._encoders), strict=True)
         return torch.cat(user_parts, -1), torch.cat(item_parts, -1)
 
     @torch.no_grad()

@@ -103,7 +103,7 @@ class PairEncoder(nn.Module):
         item_features: int = 0,
     ):
         super().__init__()
-        self.user_latent = latent // 2
+        self.users, self.items, self.user_latent = users, items, latent // 2
         self.user = SideEncoder(users + 1, embedding, hidden, self.user_latent, dropout)
         self.item = SideEncoder(items + 1, embedding, hidden, latent - self.user_latent, dropout, item_features)
 
@@ -112,6 +112,12 @@ class PairEncoder(nn.Module):
         sides = self.user(user_B), self.item(item_B)
         mu_BD, log_var_BD = (torch.cat(halves, dim=-1) for halves in zip(*sides, strict=True))
         return mu_BD, log_var_BD
+
+    def latent_means(self) -> tuple[Tensor, Tensor]:
+        """Return mu of all users and of all items by id, [N, D/2] each."""
+        device = self.user.typical_E.device
+        users_N, items_N = (torch.arange(count + 1, device=device) for count in (self.users, self.items))
+        return self.user(users_N)[0], self.item(items_N)[0]
 
 
 class RatingDecoder(nn.Module):

@@ -59,9 +59,8 @@ def user_responsibilities(model: PreferenceModel) -> Tensor:
 
     The density is that of the user's dimensions of z alone.
     """
-    mu_UD, prior = model.latent_means()[0], model.prior
-    half = mu_UD.shape[1]
-    precision_KD, mean_KD = torch.exp(-prior.log_var_KD[:, :half]), prior.mean_KD[:, :half]
+    mu_UD, prior, own_D = model.latent_means()[0], model.prior, model.user_dimensions
+    precision_KD, mean_KD = torch.exp(-prior.log_var_KD[:, own_D]), prior.mean_KD[:, own_D]
     squared_UK = ((mu_UD[:, None] - mean_KD).square() * precision_KD).sum(-1)
     gamma_UK: Tensor = (prior.log_weight_K - 0.5 * (squared_UK - precision_KD.log().sum(-1))).softmax(-1).cpu()
     return gamma_UK
@@ -99,7 +98,7 @@ def user_log_likelihoods(model: PreferenceModel, ratings: np.ndarray, users: np.
         users: the M user ids, ascending.
         prior_P: user ids of the model.
     """
-    mu_UD, mu_ID = model.latent_means()
+    mu_UD, mu_ID = model.encoder.latent_means()  # ratings depend on no other dimensions
     return _log_likelihoods(
         ratings, users, len(prior_P), lambda item: _log_p(model, mu_UD[prior_P], mu_ID[item].expand(len(prior_P), -1))
     )
@@ -118,7 +117,7 @@ def _estimate_users(model: PreferenceModel, ids: IdMap, train: InteractionArrays
 
 def _estimate_items(model: PreferenceModel, ids: IdMap, train: InteractionArrays) -> None:
     """Set the offsets of new items to their posterior means."""
-    mu_UD, mu_ID = model.latent_means()
+    mu_UD, mu_ID = model.encoder.latent_means()  # ratings depend on no other dimensions
     rated, prior_P = _ratings(train, ids, "item"), _prior(ids.item)
 
     def log_likelihoods(part: np.ndarray, new: np.ndarray) -> Tensor:
