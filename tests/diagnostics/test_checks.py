@@ -1,4 +1,4 @@
-"""Every check fires on a run made ill on purpose, and not on its healthy twin."""
+"""Every check fires on a run that was damaged on purpose, and not on the same run undamaged."""
 
 from __future__ import annotations
 

@@ -1,83 +1,24 @@
 """Named checks of a run, one for each way in which the method fails, with thresholds that give pass, warn or fail.
 
 Every check reads figures that other modules measured. A check whose figures do not exist is skipped and says why. The
-reason of each threshold is in its `Rule`, which the report and docs/how-to/diagnose.md repeat.
+reason of each threshold is in its `Rule` (`named_check`), which the report and docs/how-to/diagnose.md repeat.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
 
 from gavamoe.diagnostics.comparison import ClusteringFigures
 from gavamoe.diagnostics.experts import ExpertFigures
+from gavamoe.diagnostics.named_check import Check, Rule
 from gavamoe.diagnostics.routing import BoundaryFigures
 from gavamoe.diagnostics.text_checks import TextFigures
 from gavamoe.preference.validation import COLLAPSED_KL
 
-Status = Literal["pass", "warn", "fail", "skipped"]
 NO_EFFECT = 0.002  # relative rise of the loss; random gates of a trained run reach it when they are exchanged
 NO_STAGE_2 = "the run has no stage 2"
 ONE_CLUSTER = "the run has a single cluster"
-
-
-@dataclass(frozen=True)
-class Rule:
-    """Thresholds of a check.
-
-    Args:
-        name: of the check.
-        measures: what its value is.
-        warn, fail: the value from which the status is warn or fail.
-        high_is_bad: whether values above the thresholds are bad, or those below.
-        reason: why the thresholds are what they are.
-        advice: what to do.
-    """
-
-    name: str
-    measures: str
-    warn: float
-    fail: float
-    high_is_bad: bool
-    reason: str
-    advice: str
-
-    def status(self, value: float) -> Status:
-        """Return the status of a value."""
-        sign = 1 if self.high_is_bad else -1
-        if sign * value >= sign * self.fail:
-            return "fail"
-        return "warn" if sign * value >= sign * self.warn else "pass"
-
-
-@dataclass(frozen=True)
-class Check:
-    """The result of one check.
-
-    Args:
-        name: of the check.
-        status: pass, warn, fail or skipped.
-        value: what was measured; None if the check was skipped.
-        threshold: the value from which the check fails.
-        fails: whether it fails `above` or `below` the threshold.
-        advice: what to do; why it was skipped; empty on a pass.
-        measures: what the value is.
-        reason: why the threshold is what it is.
-    """
-
-    name: str
-    status: Status
-    value: float | None
-    threshold: float
-    fails: Literal["above", "below"]
-    advice: str
-    measures: str
-    reason: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the check as JSON values."""
-        return asdict(self)
 
 
 RULES = {
@@ -203,18 +144,12 @@ def run_checks(
 
 def judge(name: str, value: float) -> Check:
     """Return the check of a measured value."""
-    status = RULES[name].status(value)
-    return _check(RULES[name], status, value, "" if status == "pass" else RULES[name].advice)
+    return RULES[name].judge(value)
 
 
 def skip(name: str, why: str) -> Check:
     """Return a check that was skipped."""
-    return _check(RULES[name], "skipped", None, why)
-
-
-def _check(rule: Rule, status: Status, value: float | None, advice: str) -> Check:
-    side: Literal["above", "below"] = "above" if rule.high_is_bad else "below"
-    return Check(rule.name, status, value, rule.fail, side, advice, rule.measures, rule.reason)
+    return RULES[name].skip(why)
 
 
 def _warn(check: Check, advice: str) -> Check:

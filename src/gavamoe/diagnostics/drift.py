@@ -17,16 +17,15 @@ Shape suffixes: N rows, K clusters, R rating levels, G groups (a user in one per
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from gavamoe.diagnostics.named_check import Check, Rule
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.warm_start import user_log_likelihoods, user_responsibilities
 
-DriftStatus = Literal["pass", "warn", "fail", "skipped"]
 DRAWS = 500  # of a null distribution or a bootstrap
 SMALLEST_SHARE = 1e-4  # of a category, so that the PSI is finite
 RATINGS_PER_USER = 5  # ratings that a user is estimated again from
@@ -37,93 +36,77 @@ REFIT = "train a new run on all reviews; an update may not be enough"
 
 
 @dataclass(frozen=True)
-class DriftRule:
-    """What a check measures, and from which value it warns and fails.
+class DriftCheck(Check):
+    """The result of one check of drift.
 
     Args:
-        measures: what its value is.
-        warn, fail: the value from which the status is warn or fail.
-        reason: why the thresholds are what they are.
-        advice: what to do.
-    """
-
-    measures: str
-    warn: float
-    fail: float
-    reason: str
-    advice: str
-
-
-@dataclass(frozen=True)
-class DriftCheck:
-    """The result of one check.
-
-    Args:
-        name: of the check.
-        status: pass, warn, fail or skipped.
-        value: what was measured; None if the check was skipped.
-        threshold: the value from which the check fails.
-        advice: what to do; why it was skipped; empty on a pass.
-        measures: what the value is.
-        reason: why the threshold is what it is.
         reference: the same figure of the run's own data, if there is one.
         interval: 95 % bootstrap interval of the value, or the range of its null distribution (2.5 % to 97.5 %).
-        fails: a check fails above its threshold.
     """
 
-    name: str
-    status: DriftStatus
-    value: float | None
-    threshold: float
-    advice: str
-    measures: str
-    reason: str
     reference: float | None = None
     interval: tuple[float, float] | None = None
-    fails: Literal["above"] = "above"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the check as JSON values."""
-        return asdict(self)
 
 
 _COLD = "a cold row gets the prediction of the unknown id; docs/how-to/update.md shows the error that this costs"
 _PSI = "0.1 and 0.25 are the usual limits of the PSI for a moderate and a large shift; it must also exceed its null"
 _LOSS = "an update wins back a rise of 5 % or more (docs/how-to/update.md); the interval must exclude no rise"
-RULES = {
-    "cold_users": DriftRule("share of rows by unknown users, above the run's own share", 0.1, 0.3, _COLD, UPDATE),
-    "cold_items": DriftRule("share of rows on unknown items, above the run's own share", 0.1, 0.3, _COLD, UPDATE),
-    "cluster_mix": DriftRule(
+_RULES = (
+    Rule("cold_users", "share of rows by unknown users, above the run's own share", 0.1, 0.3, True, _COLD, UPDATE),
+    Rule("cold_items", "share of rows on unknown items, above the run's own share", 0.1, 0.3, True, _COLD, UPDATE),
+    Rule(
+        "cluster_mix",
         "PSI of the mean responsibilities of pairs with a known user",
         0.1,
         0.25,
+        True,
         _PSI,
         f"other kinds of users are active: read the metrics by cluster, and {UPDATE} if their errors differ",
     ),
-    "moved_users": DriftRule(
+    Rule(
+        "moved_users",
         "share of users whose ratings point to another cluster than their own, above that share of their older ratings",
         0.1,
         0.2,
+        True,
         "without drift the share differs by chance only, which the interval shows; gates of these users are wrong",
         f"tastes changed: {UPDATE}; if the check fails on the update too, {REFIT}",
     ),
-    "rating_distribution": DriftRule(
-        "PSI of the rating levels", 0.1, 0.25, _PSI, f"ratings are given differently: check their source, then {UPDATE}"
+    Rule(
+        "rating_distribution",
+        "PSI of the rating levels",
+        0.1,
+        0.25,
+        True,
+        _PSI,
+        f"ratings are given differently: check their source, then {UPDATE}",
     ),
-    "rating_loss": DriftRule(
-        "rating loss of known users and items, divided by the run's validation loss", 1.05, 1.15, _LOSS, UPDATE
+    Rule(
+        "rating_loss",
+        "rating loss of known users and items, divided by the run's validation loss",
+        1.05,
+        1.15,
+        True,
+        _LOSS,
+        UPDATE,
     ),
-    "rating_error": DriftRule("RMSE of all rows, divided by the run's validation RMSE", 1.05, 1.15, _LOSS, UPDATE),
-    "text_loss": DriftRule(
-        "loss of texts in nats per token, divided by the run's validation loss", 1.05, 1.15, _LOSS, UPDATE
+    Rule("rating_error", "RMSE of all rows, divided by the run's validation RMSE", 1.05, 1.15, True, _LOSS, UPDATE),
+    Rule(
+        "text_loss",
+        "loss of texts in nats per token, divided by the run's validation loss",
+        1.05,
+        1.15,
+        True,
+        _LOSS,
+        UPDATE,
     ),
-}
+)
+RULES = {rule.name: rule for rule in _RULES}
 
 
 def skipped(name: str, why: str) -> DriftCheck:
     """Return a check that could not be made, and why."""
-    rule = RULES[name]
-    return DriftCheck(name, "skipped", None, rule.fail, why, rule.measures, rule.reason)
+    return DriftCheck(**RULES[name].skip(why).to_dict())
 
 
 def _check(
@@ -135,11 +118,8 @@ def _check(
 ) -> DriftCheck:
     """Return a check; one whose value is within its null, or whose interval includes no change, passes."""
     rule = RULES[name]
-    status: DriftStatus = "pass"
-    if is_significant and value >= rule.warn:
-        status = "fail" if value >= rule.fail else "warn"
-    advice = "" if status == "pass" else rule.advice
-    return DriftCheck(name, status, value, rule.fail, advice, rule.measures, rule.reason, reference, interval)
+    check = rule.check(rule.status(value) if is_significant else "pass", value)
+    return DriftCheck(**check.to_dict(), reference=reference, interval=interval)
 
 
 def check_cold_share(name: str, cold_N: np.ndarray, own_share: float) -> DriftCheck:
