@@ -9,19 +9,19 @@ Shape suffixes: B batch, D latent of the block, V vocabulary.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from gavamoe.checkpoint import TrainingProgress, copy_tensors, load_state, save_state
+from gavamoe.checkpoint import load_state, save_state
 from gavamoe.config import PreferenceConfig
-from gavamoe.distributed import all_reduce_value, broadcast_model, is_main_process, rank, sum_gradients, world_size
+from gavamoe.distributed import all_reduce_value, broadcast_model, is_main_process, rank, world_size
 from gavamoe.errors import ConfigError, DivergenceError
 from gavamoe.preference.batches import Batch, Interactions
-from gavamoe.preference.losses import KLWeights
+from gavamoe.preference.epoch_trainer import EpochTrainer
+from gavamoe.preference.losses import KLWeights, PairLosses
 from gavamoe.preference.text_block import TextBlock, standard_normal_kl
 from gavamoe.progress import track
 
@@ -60,7 +60,7 @@ def fit_text_block(
     return TextTrainer(block, train, valid, weights, config, batch_size, checkpoint).run()
 
 
-class TextTrainer:
+class TextTrainer(EpochTrainer):
     """One training of a text block. `fit_text_block` is the entry point and describes the arguments."""
 
     def __init__(
@@ -73,23 +73,14 @@ class TextTrainer:
         batch_size: int,
         path: Path | None,
     ):
+        super().__init__(block, [block.encoder.user.offset, block.encoder.item.offset], config, path, PHASE)
         self.block, self.train, self.valid, self.weights = block, train, valid, weights
-        self.config, self.batch_size, self.path = config, batch_size, path
-        self.device = block.decoder.weight.device
-        self.tables = [block.encoder.user.offset, block.encoder.item.offset]
-        table_weights = {id(table.weight) for table in self.tables}
-        self.networks = [p for p in block.parameters() if id(p) not in table_weights]
-        self.optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.AdamW(self.networks, lr=config.learning_rate, weight_decay=config.weight_decay),
-            torch.optim.Adagrad([table.weight for table in self.tables], lr=config.embedding_learning_rate),
-        ]
-        self.progress = TrainingProgress(phase=PHASE)
-        self.best_weights = copy_tensors(block.state_dict().items())
+        self.batch_size, self.device = batch_size, block.decoder.weight.device
 
     def run(self) -> list[dict[str, Any]]:
         """Train until validation no longer improves; return the records."""
         if self.path is not None and self.path.exists():
-            self._restore(load_state(self.path))
+            self.restore(load_state(self.path))
         else:
             self.block.start_from_frequencies(self.train.unit_counts(self.block.decoder.out_features).to(self.device))
             broadcast_model(self.block)
@@ -97,13 +88,13 @@ class TextTrainer:
             while not self.progress.phase_is_over(self.config.epochs, self.config.patience):
                 record = self._epoch()
                 if self.path is not None and is_main_process():
-                    save_state(self.path, self._state())
+                    save_state(self.path, self.state())
                 advance(1, f"validation {record['valid_text_nll']:.3f} nats a unit")
         self.block.load_state_dict(self.best_weights)
         return self.progress.history
 
     def _epoch(self) -> dict[str, Any]:
-        beta = self.config.beta * min(1.0, (self.progress.epoch + 1) / max(self.config.warmup_epochs, 1))
+        beta = self.rising_beta()
         self.block.train()
         total = 0.0
         for batch in self.train.shuffled(self.batch_size):
@@ -120,10 +111,8 @@ class TextTrainer:
         record = {"phase": PHASE, "epoch": self.progress.epoch, "beta": beta, "train_loss": train_loss}
         record |= {"valid_text_nll": nll / max(units, 1), "valid_text_kl": kl / len(self.valid)}
         self.progress.history.append(record)
-        # While beta rises, the objective is not yet the one to minimise.
-        at_full_beta = self.progress.epoch >= min(self.config.warmup_epochs, self.config.epochs)
-        if at_full_beta and self.progress.improves(objective):
-            self.best_weights = copy_tensors(self.block.state_dict().items())
+        if self.at_full_beta() and self.progress.improves(objective):
+            self.keep_best()
         return record
 
     def _step(self, batch: Batch, beta: float) -> float:
@@ -131,21 +120,14 @@ class TextTrainer:
         eps_BD = torch.randn(len(batch), self.block.decoder.in_features)[rank() :: world_size()].to(self.device)
         shard = batch.shard(rank(), world_size()).to(self.device)
         mu_BD, log_var_BD = self.block.encoder(shard.user_B, shard.item_B)
-        nll_B = self.block.nll(mu_BD + torch.exp(0.5 * log_var_BD) * eps_BD, shard.level_B, shard.units)
-        loss_B = nll_B + beta * self._weighted_kl(mu_BD, log_var_BD, shard)
-        for optimizer in self.optimizers:
-            optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss_B.sum() / len(batch))
-        sum_gradients(self.networks, self.tables)
-        for optimizer in self.optimizers:
-            optimizer.step()
-        return float(loss_B.detach().sum())
+        losses = self._losses_at(mu_BD + torch.exp(0.5 * log_var_BD) * eps_BD, mu_BD, log_var_BD, shard)
+        return self.take_step(losses.nll + beta * self.weights.weighted_kl(losses, shard), len(batch))
 
-    def _weighted_kl(self, mu_BD: Tensor, log_var_BD: Tensor, batch: Batch) -> Tensor:
-        """Return each pair's share of the KL in nats, [B]; over an epoch it sums to once per user and item."""
+    def _losses_at(self, z_BD: Tensor, mu_BD: Tensor, log_var_BD: Tensor, batch: Batch) -> PairLosses:
+        """Return the terms of the negative ELBO of the texts at given z."""
         kl_BD, half = standard_normal_kl(mu_BD, log_var_BD), self.block.encoder.user_latent
-        user_B, item_B = kl_BD[:, :half].sum(-1), kl_BD[:, half:].sum(-1)
-        return user_B * self.weights.user_U[batch.user_B] + item_B * self.weights.item_I[batch.item_B]
+        nll_B = self.block.nll(z_BD, batch.level_B, batch.units)
+        return PairLosses(nll_B, kl_BD[:, :half].sum(-1), kl_BD[:, half:].sum(-1))
 
     @torch.no_grad()
     def _validate(self) -> tuple[float, float, int]:
@@ -156,24 +138,8 @@ class TextTrainer:
         for chunk in self.valid.chunks(self.batch_size * 8):
             batch = chunk.to(self.device)
             mu_BD, log_var_BD = self.block.encoder(batch.user_B, batch.item_B)
-            nll += float(self.block.nll(mu_BD, batch.level_B, batch.units).sum())
-            kl += float(self._weighted_kl(mu_BD, log_var_BD, batch).sum())
+            losses = self._losses_at(mu_BD, mu_BD, log_var_BD, batch)
+            nll += float(losses.nll.sum())
+            kl += float(self.weights.weighted_kl(losses, batch).sum())
             units += int((batch.units > 0).sum())
         return nll, kl, units
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "progress": asdict(self.progress),
-            "weights": self.block.state_dict(),
-            "best_weights": self.best_weights,
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "random": torch.get_rng_state(),
-        }
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        self.progress = TrainingProgress(**state["progress"])
-        self.block.load_state_dict(state["weights"])
-        self.best_weights = state["best_weights"]
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        torch.set_rng_state(state["random"])

@@ -16,13 +16,12 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from gavamoe.checkpoint import TrainingProgress, copy_tensors, load_state, save_state
+from gavamoe.checkpoint import load_state, save_state
 from gavamoe.config import PreferenceConfig
 from gavamoe.data.dataset import InteractionArrays
 from gavamoe.distributed import (
@@ -30,12 +29,12 @@ from gavamoe.distributed import (
     broadcast_model,
     is_main_process,
     rank,
-    sum_gradients,
     use_bf16,
     world_size,
 )
 from gavamoe.errors import ConfigError, DivergenceError
 from gavamoe.preference.batches import Batch, Interactions
+from gavamoe.preference.epoch_trainer import EpochTrainer
 from gavamoe.preference.losses import KLWeights
 from gavamoe.preference.mixture_fit import fit_components
 from gavamoe.preference.model import PreferenceModel
@@ -136,7 +135,7 @@ def _batch_size(config: PreferenceConfig, reviews: int) -> int:
     return min(config.batch_size, max(reviews // MIN_STEPS, MIN_BATCH))
 
 
-class PreferenceTrainer:
+class PreferenceTrainer(EpochTrainer):
     """One training of stage 1. `fit_preference` is the entry point; it guards the caller's random state.
 
     A training that starts from other weights overrides `first_phase`, `_initialise`, `_epoch_limits`, `_beta` and
@@ -162,25 +161,21 @@ class PreferenceTrainer:
         seed: int,
         path: Path | None,
     ):
-        self.model, self.train, self.valid, self.config, self.seed, self.path = model, train, valid, config, seed, path
-        self.progress = TrainingProgress(phase=self.first_phase)
+        self.model, self.train, self.valid, self.seed = model, train, valid, seed
         self.kl_weights = KLWeights.from_interactions(train, model.users, model.items, model.device)
         self.batch_size = _batch_size(config, len(train))
-        self.tables = [model.encoder.user.offset, model.encoder.item.offset]
-        table_weights = {id(table.weight) for table in self.tables}
-        kept = set() if model.text is None else {id(p) for p in model.text.parameters()}
-        self.networks = [p for p in model.parameters() if id(p) not in table_weights | kept]
         self.resumes = path is not None and path.exists()
         if not self.resumes:
             self._initialise()
             broadcast_model(model)
-        self.best_weights = copy_tensors(model.state_dict().items())
-        self._new_optimizers()
+        tables = [model.encoder.user.offset, model.encoder.item.offset]
+        text = [] if model.text is None else list(model.text.parameters())
+        super().__init__(model, tables, config, path, self.first_phase, frozen=text)
 
     def run(self, until: str) -> list[dict[str, Any]]:
         """Train up to the phase `until`, or to the end with "done"; return the records of all epochs so far."""
         if self.resumes and self.path is not None:
-            self._restore(load_state(self.path))
+            self.restore(load_state(self.path))
         epochs = self._epoch_limits()
         with track("preference model", sum(epochs.values())) as advance:
             while self.progress.phase not in (until, "done"):
@@ -190,7 +185,7 @@ class PreferenceTrainer:
                     advance(limit - self.progress.epoch, "")  # epochs that early stopping saves
                     self._next_phase()
                 if self.path is not None and is_main_process():
-                    save_state(self.path, self._state())
+                    save_state(self.path, self.state())
                 advance(1, f"validation RMSE {record['valid_rmse']:.3f}")
         return self.progress.history
 
@@ -212,9 +207,8 @@ class PreferenceTrainer:
         progress, beta = self.progress, self._beta()
         train_loss = self._train_epoch(beta)
         progress.epoch += 1
-        # While beta rises, the objective is not yet the one to minimise: early stopping ignores these epochs.
-        warmup = min(self.config.warmup_epochs, self.config.epochs)
-        at_full_beta = progress.phase == "pretrain" or progress.epoch >= warmup
+        # While beta rises, early stopping ignores the epochs.
+        at_full_beta = progress.phase == "pretrain" or self.at_full_beta()
         record: dict[str, Any] = {
             "phase": progress.phase,
             "epoch": progress.epoch,
@@ -233,7 +227,7 @@ class PreferenceTrainer:
         self._check_finite(objective, "the validation loss")
         progress.history.append(record)
         if record["settled"] and progress.improves(objective):
-            self.best_weights = copy_tensors(self.model.state_dict().items())
+            self.keep_best()
         return record
 
     def _train_epoch(self, beta: float) -> float:
@@ -257,13 +251,7 @@ class PreferenceTrainer:
             else:
                 losses = self.model.elbo_losses(shard.user_B, shard.item_B, shard.level_B, eps_BD)
                 loss_B = losses.nll + beta * self.kl_weights.weighted_kl(losses, shard)
-        for optimizer in self.optimizers:
-            optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss_B.sum() / len(batch))
-        sum_gradients(self.networks, self.tables)
-        for optimizer in self.optimizers:
-            optimizer.step()
-        return float(loss_B.detach().sum())
+        return self.take_step(loss_B, len(batch))
 
     def _check_finite(self, loss: float, what: str) -> None:
         """Raise `DivergenceError` if a loss is not a finite number, before the state is saved."""
@@ -279,10 +267,8 @@ class PreferenceTrainer:
         )
 
     def _beta(self) -> float:
-        """Return the weight of the KL in this epoch: it rises linearly to `config.beta`."""
-        if self.progress.phase == "pretrain":
-            return 0.0
-        return self.config.beta * min(1.0, (self.progress.epoch + 1) / max(self.config.warmup_epochs, 1))
+        """Return the weight of the KL in this epoch."""
+        return 0.0 if self.progress.phase == "pretrain" else self.rising_beta()
 
     def _next_phase(self) -> None:
         """Restore the best weights, fit the mixture to them, and go on to the next phase."""
@@ -291,36 +277,10 @@ class PreferenceTrainer:
         broadcast_model(self.model)
         if self.progress.phase == "pretrain":
             self.progress.start_phase("joint")
-            self.best_weights = copy_tensors(self.model.state_dict().items())
-            self._new_optimizers()
+            self.keep_best()
+            self.new_optimizers()
         else:
             metrics = validate(self.model, self.valid, self.kl_weights)
             self._check_finite(metrics["valid_nll"] + metrics["valid_kl"], "the validation loss after the mixture fit")
             self.progress.start_phase("done")
             self.progress.history.append({"phase": "mixture", **metrics})
-
-    def _new_optimizers(self) -> None:
-        rate = self.config.learning_rate
-        self.optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.AdamW(self.networks, lr=rate, weight_decay=self.config.weight_decay),
-            torch.optim.Adagrad([table.weight for table in self.tables], lr=self.config.embedding_learning_rate),
-        ]
-
-    def _state(self) -> dict[str, Any]:
-        """Return what a checkpoint keeps."""
-        return {
-            "progress": asdict(self.progress),
-            "weights": self.model.state_dict(),
-            "best_weights": self.best_weights,
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "random": torch.get_rng_state(),
-        }
-
-    def _restore(self, state: dict[str, Any]) -> None:
-        """Set the training to the state of a checkpoint."""
-        self.progress = TrainingProgress(**state["progress"])
-        self.model.load_state_dict(state["weights"])
-        self.best_weights = state["best_weights"]
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        torch.set_rng_state(state["random"])
