@@ -1,4 +1,4 @@
-"""Write tables: JSON lines, CSV or Parquet files chosen by the suffix, and Markdown."""
+"""Write tables (JSON lines, CSV or Parquet files chosen by the suffix, and Markdown), and draw rows of one."""
 
 from __future__ import annotations
 
@@ -46,3 +46,13 @@ def write_table(frame: pl.DataFrame | pl.LazyFrame, path: Path | str) -> None:
             rows.sink_csv(staged, compression=compression, check_extension=False)
         else:
             rows.sink_parquet(staged)
+
+
+def sample_rows(frame: pl.DataFrame, at_most: int) -> pl.DataFrame:
+    """Return at most `at_most` rows, drawn at random, in their order; always the same ones.
+
+    Files are often sorted, so the first rows would be biased.
+    """
+    if len(frame) <= at_most:
+        return frame
+    return frame.with_row_index("_row").sample(at_most, seed=0).sort("_row").drop("_row")

@@ -16,6 +16,7 @@ import polars as pl
 
 from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import HAS_TEXT, InteractionArrays, ReviewDataset, id_arrays
+from gavamoe.data.tables import sample_rows
 from gavamoe.diagnostics.checks import NO_STAGE_2
 from gavamoe.diagnostics.clusterings import cluster_users
 from gavamoe.diagnostics.clusters import assign_clusters, id_tensors, posterior_information, summarize_clusters
@@ -80,7 +81,9 @@ class Subject:
     def texts_by_split(self) -> tuple[pl.DataFrame, pl.DataFrame]:
         """A sample of the training and of the validation reviews with text."""
         limits = (MAX_TRAIN_TEXTS, MAX_VALID_TEXTS)
-        train, valid = (_sample(f.filter(HAS_TEXT), n) for f, n in zip((self.train, self.valid), limits, strict=True))
+        train, valid = (
+            sample_rows(f.filter(HAS_TEXT), n) for f, n in zip((self.train, self.valid), limits, strict=True)
+        )
         return train, valid
 
     @cached_property
@@ -125,7 +128,7 @@ class Subject:
 
     def boundary(self) -> BoundaryFigures | None:
         """Return how decided the gates of validation pairs are."""
-        pairs = _sample(self.valid, MAX_PAIRS)
+        pairs = sample_rows(self.valid, MAX_PAIRS)
         gamma_NK = self.model.responsibilities(*id_tensors(pairs)).cpu().numpy()
         ids = id_arrays(pairs)
         gates = (
@@ -169,7 +172,7 @@ class Subject:
     def examine_experts(self, explainer: Explainer) -> ExpertFigures | str:
         """Return what the experts do on a sample of validation texts, or why that cannot be measured."""
         large = model_parameters(explainer.model) > LARGE
-        reviews = _sample(self.valid.filter(HAS_TEXT), PROBED_TEXTS_OF_LARGE if large else PROBED_TEXTS)
+        reviews = sample_rows(self.valid.filter(HAS_TEXT), PROBED_TEXTS_OF_LARGE if large else PROBED_TEXTS)
         if reviews.is_empty():
             return "there are no validation reviews with text"
         config = self.card.settings.explainer.resolve_defaults(base=self.card.base_model is not None)
@@ -186,10 +189,3 @@ class Subject:
         with reading(file):
             rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
             return text_figures(rows, self.dataset.catalog, self.train)
-
-
-def _sample(frame: pl.DataFrame, count: int) -> pl.DataFrame:
-    """Return at most `count` rows, drawn at random, in their order."""
-    if len(frame) <= count:
-        return frame
-    return frame.with_row_index("_row").sample(count, seed=0).sort("_row").drop("_row")

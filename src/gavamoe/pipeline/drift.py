@@ -17,6 +17,7 @@ from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import FILES as DATASET_FILES
 from gavamoe.data.dataset import HAS_TEXT, ReviewDataset, id_arrays
 from gavamoe.data.readers.open import read_reviews
+from gavamoe.data.tables import sample_rows
 from gavamoe.diagnostics.drift import (
     RULES,
     DriftCheck,
@@ -140,20 +141,13 @@ def _newer_reviews(catalog: Catalog, own: OwnData, data: Path) -> tuple[pl.DataF
         )
     if "feature" not in newer.columns:
         newer = newer.with_columns(feature=pl.lit(None, pl.String))
-    return _sampled(newer), len(encoded) - len(newer)
-
-
-def _sampled(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return at most `MOST_ROWS` rows, drawn at random, in their order."""
-    if len(rows) <= MOST_ROWS:
-        return rows
-    return rows.with_row_index("_row").sample(MOST_ROWS, seed=0).sort("_row").drop("_row")
+    return sample_rows(newer, MOST_ROWS), len(encoded) - len(newer)
 
 
 def _rating_checks(recommender: Recommender, own: OwnData, newer: pl.DataFrame) -> list[DriftCheck]:
     """Return the checks that need stage 1 alone."""
     catalog, levels = recommender.catalog, recommender.catalog.scale.levels
-    reference = _sampled(own.valid if own.valid is not None else own.train)
+    reference = sample_rows(own.valid if own.valid is not None else own.train, MOST_ROWS)
     known, own_known = newer.filter(_KNOWN_USER), reference.filter(_KNOWN_USER)
     checks = [
         check_cold_share(f"cold_{side}s", newer[f"{side}_id"].to_numpy() == 0, _cold_share(own.valid, f"{side}_id"))

@@ -18,6 +18,7 @@ from gavamoe.data.dataset import FILES as DATASET_FILES
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.data.readers.open import ReadOptions, read_reviews
 from gavamoe.data.readers.reading import Reading
+from gavamoe.data.tables import sample_rows
 from gavamoe.errors import DataError
 from gavamoe.evaluation.bounds import with_bounds
 from gavamoe.evaluation.groups import TRAINING_REVIEWS
@@ -77,14 +78,10 @@ class Reviews:
         return f"{self.limit} at random"
 
     def sample(self, limit: int | None) -> Reviews:
-        """Return a random sample in the original order, or all reviews if there are no more than `limit`.
-
-        Files are often sorted, so the first rows would be biased.
-        """
+        """Return a random sample in the original order, or all reviews if there are no more than `limit`."""
         if limit is None or limit >= len(self.frame):
             return self
-        frame = self.frame.with_row_index("_row").sample(limit, seed=0).sort("_row").drop("_row")
-        return replace(self, frame=frame, limit=limit)
+        return replace(self, frame=sample_rows(self.frame, limit), limit=limit)
 
 
 @dataclass(frozen=True)
