@@ -53,7 +53,6 @@ def diagnose_run(
     if data is not None:
         run = RunDirectory(path)
         run.require(*PREFERENCE_FILES, *CATALOG_FILES)
-        run.check_seal(verify)
         if not is_own_data(run, data):
             return diagnose_drift(path, out, data, verify)
     subject = Subject.open(path, data, verify)

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 import torch
 
+from gavamoe.config import ExplainerConfig
 from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import FILES as DATASET_FILES
 from gavamoe.data.dataset import HAS_TEXT, ReviewDataset, id_arrays
@@ -221,17 +222,16 @@ def _text_check(run: RunDirectory, own: OwnData, newer: pl.DataFrame) -> DriftCh
             "text_loss", "the data that the run was trained on is not where the run says, and its texts are needed"
         )
     explainer = Explainer.from_pretrained(run.path)
-    limit = run.read_card().settings.explainer.max_tokens
-    losses = [_text_losses(explainer, rows.filter(HAS_TEXT), limit, run) for rows in (newer, own.valid)]
+    config = run.read_card().settings.explainer
+    losses = [_text_losses(explainer, rows.filter(HAS_TEXT), config) for rows in (newer, own.valid)]
     groups = [np.arange(1, len(loss) + 1) for loss in losses]
     return check_ratio("text_loss", losses[0], groups[0], losses[1], groups[1], float(losses[1].mean()))
 
 
-def _text_losses(explainer: Explainer, reviews: pl.DataFrame, limit: int, run: RunDirectory) -> np.ndarray:
-    """Return the loss in nats per token of groups of texts, with rating and feature given, [G]."""
+def _text_losses(explainer: Explainer, reviews: pl.DataFrame, config: ExplainerConfig) -> np.ndarray:
+    """Return the loss in nats per token of groups of texts, told their rating and, where known, their feature, [G]."""
     if len(reviews) > MOST_TEXTS:
         reviews = reviews.sample(MOST_TEXTS, seed=0)
-    config = run.read_card().settings.explainer.model_copy(update={"max_tokens": limit})
     collate, device = Collator(explainer.tokenizer.pad_token_id), torch.device(explainer.model.device)
     size, losses = max(1, len(reviews) // TEXT_GROUPS), []
     for start in range(0, len(reviews) - size + 1, size):
