@@ -42,9 +42,9 @@ def odd(tmp_path_factory: pytest.TempPathFactory, tiny_config) -> Path:
 
 def test_every_command_works_with_odd_names(odd):
     run = RunDirectory(odd / "run[1]")
-    comparison, explainer = evaluate_run(run, None, "test", Condition(), limit=6)
-    write_run_report(run, comparison, explainer)
-    evaluate_run(run, odd / "r[1].jsonl", "test", Condition(), limit=4)
+    for data, limit in ((None, 6), (odd / "r[1].jsonl", 4)):
+        comparison, explainer = evaluate_run(run, data, "test", Condition(), limit=limit)
+        write_run_report(run, comparison, explainer)
     diagnosis = diagnose_run(run.path, odd / "diagnosis[1]")
     assert len(diagnosis["clusters"]) == 3
     assert run.report.is_file()
