@@ -5,12 +5,14 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from helpers.command_line import CommandLine, Finished, kept_process_state
 from helpers.worlds import TINY
 from hypothesis import settings
 
@@ -94,6 +96,20 @@ def explainer(run_path: Path):
     from gavamoe.explainer.explainer import Explainer
 
     return Explainer.from_pretrained(run_path)
+
+
+@pytest.fixture
+def gavamoe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    """Run the command line in this process: (exit code, stdout, stderr)."""
+    from gavamoe.cli.main import main
+
+    def run(*arguments: object) -> Finished:
+        monkeypatch.setattr(sys, "argv", ["gavamoe", *map(str, arguments)])
+        with kept_process_state(), pytest.raises(SystemExit) as stop:
+            main()
+        return Finished(stop.value.code or 0, *capsys.readouterr())
+
+    return run
 
 
 @pytest.fixture
