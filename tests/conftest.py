@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import os
@@ -23,6 +24,19 @@ torch.set_num_threads(1)  # the workers share the cores
 # Other work on the machine must not turn a slow example into a failure.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with the files that have slow tests, so that at the end no worker is left alone with a long file."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_collection_finish() -> None:
+    """Exempt imported modules from garbage collection: accelerate collects after each training, half a second long."""
+    gc.freeze()
+
 
 Row = dict[str, Any]
 ASPECTS = ("story", "ending", "music")
@@ -58,6 +72,7 @@ def run_path(dataset_path: Path, tiny_config: RunConfig) -> Path:
 
     path = dataset_path.parent / "run"
     train_run(dataset_path, path, tiny_config, preset="tiny")
+    gc.freeze()  # what the first training has imported
     return path
 
 
