@@ -26,7 +26,6 @@ settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
 
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start with the files that have slow tests, so that at the end no worker is left alone with a long file."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
