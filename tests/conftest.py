@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 import os
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from helpers.command_line import CommandLine, Finished, kept_process_state
 from helpers.worlds import TINY
 from hypothesis import settings
 
@@ -21,6 +24,18 @@ torch.set_num_threads(1)  # the workers share the cores
 # Other work on the machine must not turn a slow example into a failure.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with the files that have slow tests, so that at the end no worker is left alone with a long file."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_collection_finish() -> None:
+    """Exempt imported modules from garbage collection: accelerate collects after each training, half a second long."""
+    gc.freeze()
+
 
 Row = dict[str, Any]
 ASPECTS = ("story", "ending", "music")
@@ -56,6 +71,7 @@ def run_path(dataset_path: Path, tiny_config: RunConfig) -> Path:
 
     path = dataset_path.parent / "run"
     train_run(dataset_path, path, tiny_config, preset="tiny")
+    gc.freeze()  # what the first training has imported
     return path
 
 
@@ -94,6 +110,20 @@ def explainer(run_path: Path):
     from gavamoe.explainer.explainer import Explainer
 
     return Explainer.from_pretrained(run_path)
+
+
+@pytest.fixture
+def gavamoe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    """Run the command line in this process: (exit code, stdout, stderr)."""
+    from gavamoe.cli.main import main
+
+    def run(*arguments: object) -> Finished:
+        monkeypatch.setattr(sys, "argv", ["gavamoe", *map(str, arguments)])
+        with kept_process_state(), pytest.raises(SystemExit) as stop:
+            main()
+        return Finished(stop.value.code or 0, *capsys.readouterr())
+
+    return run
 
 
 @pytest.fixture

@@ -9,16 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from helpers.command_line import CommandLine
+
 ROW = '{"user": "u%d", "item": "i%d", "rating": %d, "text": "the acting is great"}\n'
-
-
-def gavamoe(*arguments: object, file_limit: int | None = None) -> subprocess.CompletedProcess[str]:
-    def limit() -> None:
-        if file_limit is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
-
-    command = [sys.executable, "-c", "from gavamoe.cli.main import main; main()", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=limit)
 
 
 def write(path: Path, rows: int = 40) -> Path:
@@ -26,7 +19,7 @@ def write(path: Path, rows: int = 40) -> Path:
     return path
 
 
-def test_json_is_one_object_on_stdout_and_nothing_else(tmp_path: Path) -> None:
+def test_json_is_one_object_on_stdout_and_nothing_else(gavamoe: CommandLine, tmp_path: Path) -> None:
     done = gavamoe("prepare", write(tmp_path / "r.jsonl"), "--out", tmp_path / "out", "--json")
     card = json.loads(done.stdout)
     assert done.returncode == 0
@@ -35,7 +28,7 @@ def test_json_is_one_object_on_stdout_and_nothing_else(tmp_path: Path) -> None:
     assert card["scale"] == {"levels": 5, "values": [1, 2, 3, 4, 5]}
 
 
-def test_guessed_columns_and_rating_levels_are_printed(tmp_path: Path) -> None:
+def test_guessed_columns_and_rating_levels_are_printed(gavamoe: CommandLine, tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
     path.write_text("member_id,film,score\n" + "".join(f"u{n},i{n % 3},{n % 11}\n" for n in range(44)))
     done = gavamoe("prepare", path, "--out", tmp_path / "out", "--item-col", "film", "--seed", "3")
@@ -43,20 +36,20 @@ def test_guessed_columns_and_rating_levels_are_printed(tmp_path: Path) -> None:
     assert "11 levels: 0, 1, 2" in done.stdout
 
 
-def test_the_files_of_item_metadata_are_printed(tmp_path: Path) -> None:
+def test_the_files_of_item_metadata_are_printed(gavamoe: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "films.csv").write_text("item,title\ni1,A film\n")
     done = gavamoe("prepare", write(tmp_path / "r.jsonl"), tmp_path / "films.csv", "--out", tmp_path / "out")
     assert "1 described by films.csv" in done.stdout
 
 
-def test_a_csv_without_header_is_read_with_given_column_names(tmp_path: Path) -> None:
+def test_a_csv_without_header_is_read_with_given_column_names(gavamoe: CommandLine, tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
     path.write_text("u1,x,i1,3\nu2,x,i1,4\n")
     done = gavamoe("prepare", path, "--out", tmp_path / "out", "--columns", "user,_,item,rating", "--json")
     assert json.loads(done.stdout)["counts"]["reviews"] == 2
 
 
-def test_bad_input_is_one_line_and_exit_2_and_nothing_at_out(tmp_path: Path) -> None:
+def test_bad_input_is_one_line_and_exit_2_and_nothing_at_out(gavamoe: CommandLine, tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     path.write_text(ROW % (1, 1, 3) + "oops\n")
     done = gavamoe("prepare", path, "--out", tmp_path / "out")
@@ -66,20 +59,25 @@ def test_bad_input_is_one_line_and_exit_2_and_nothing_at_out(tmp_path: Path) -> 
     assert [p.name for p in tmp_path.iterdir()] == ["r.jsonl"]
 
 
-def test_an_invalid_seed_is_one_line_and_exit_2(tmp_path: Path) -> None:
+def test_an_invalid_seed_is_one_line_and_exit_2(gavamoe: CommandLine, tmp_path: Path) -> None:
     done = gavamoe("prepare", write(tmp_path / "r.jsonl"), "--out", tmp_path / "out", "--seed", "-1")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "--seed" in done.stderr
 
 
 def test_a_full_disk_is_one_line_and_exit_2_and_nothing_at_out(tmp_path: Path) -> None:
-    done = gavamoe("prepare", write(tmp_path / "r.jsonl", 60_000), "--out", tmp_path / "out", file_limit=20_000)
+    def limit() -> None:  # of a process of its own, since the limit cannot be lifted again
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+    arguments = ["prepare", write(tmp_path / "r.jsonl", 60_000), "--out", tmp_path / "out"]
+    command = [sys.executable, "-c", "from gavamoe.cli.main import main; main()", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=limit)
     assert done.returncode == 2, done.stderr
     assert "is full" in done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["r.jsonl"]
 
 
-def test_dry_run_prints_how_each_column_is_understood_and_writes_nothing(tmp_path: Path) -> None:
+def test_dry_run_prints_how_each_column_is_understood_and_writes_nothing(gavamoe: CommandLine, tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
     rows = (f"bob{n % 7},sku{n % 5},{1 + n % 5}/5,the pool was warm {n},{1 + n % 28:02}/03/2018\n" for n in range(60))
     path.write_text("Customer Name,sku,Your rating,Comments,Posted on\n" + "".join(rows))
@@ -103,7 +101,7 @@ def test_dry_run_prints_how_each_column_is_understood_and_writes_nothing(tmp_pat
     assert card["notes"] == shown["notes"]
 
 
-def test_dry_run_counts_unusable_lines_and_needs_no_out(tmp_path: Path) -> None:
+def test_dry_run_counts_unusable_lines_and_needs_no_out(gavamoe: CommandLine, tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     path.write_text(ROW % (1, 1, 3) + "oops\n" + ROW % (2, 1, 4))
     done = gavamoe("prepare", path, "--dry-run")
@@ -114,7 +112,7 @@ def test_dry_run_counts_unusable_lines_and_needs_no_out(tmp_path: Path) -> None:
     assert "--out" in without.stderr
 
 
-def test_what_the_values_mean_can_be_said(tmp_path: Path) -> None:
+def test_what_the_values_mean_can_be_said(gavamoe: CommandLine, tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
     grades = ("A", "B", "F", "none given")
     path.write_text(

@@ -1,7 +1,6 @@
 """`gavamoe serve` as a process: help, refusals, reload on SIGHUP and an orderly end on SIGTERM."""
 
 import json
-import os
 import shutil
 import signal
 import socket
@@ -21,13 +20,6 @@ from gavamoe.run import RunDirectory
 SERVE = [sys.executable, "-m", "gavamoe", "serve"]
 
 
-def run(*arguments, **environment):
-    clean = {name: value for name, value in os.environ.items() if name != "GAVAMOE_API_KEY"}
-    return subprocess.run(
-        [*SERVE, *map(str, arguments)], capture_output=True, text=True, timeout=120, env=clean | environment
-    )
-
-
 def test_help_needs_no_heavy_import():
     code = (
         "import sys; from typer.testing import CliRunner; "
@@ -38,20 +30,23 @@ def test_help_needs_no_heavy_import():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"
 
 
-def test_what_cannot_be_served_is_one_line_and_exit_code_2(run_path, tmp_path):
+def test_what_cannot_be_served_is_one_line_and_exit_code_2(gavamoe, run_path, tmp_path, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        for arguments, environment, line in (
-            ([tmp_path / "missing", "--port", 0, "--store", "none"], {}, "there is no run at"),
-            ([run_path, "--host", "0.0.0.0"], {}, "set the environment variable GAVAMOE_API_KEY"),
-            ([run_path, "--store", "none"], {"GAVAMOE_API_KEY": "a b"}, "must be printable ASCII"),
-            ([run_path, "--store", "mysql://h/d"], {}, "the store cannot be mysql"),
-            ([run_path, "--port", port, "--store", "none"], {}, "choose another --host or --port"),
+        for arguments, key, line in (
+            ([tmp_path / "missing", "--port", 0, "--store", "none"], None, "there is no run at"),
+            ([run_path, "--host", "0.0.0.0"], None, "set the environment variable GAVAMOE_API_KEY"),
+            ([run_path, "--store", "none"], "a b", "must be printable ASCII"),
+            ([run_path, "--store", "mysql://h/d"], None, "the store cannot be mysql"),
+            ([run_path, "--port", port, "--store", "none"], None, "choose another --host or --port"),
         ):
-            refused = run(*arguments, **environment)
-            assert refused.returncode == 2
-            assert line in refused.stderr
-            assert len(refused.stderr.strip().splitlines()) == 1
+            monkeypatch.delenv("GAVAMOE_API_KEY", raising=False)
+            if key is not None:
+                monkeypatch.setenv("GAVAMOE_API_KEY", key)
+            code, out, err = gavamoe("serve", *arguments)
+            assert (code, out) == (2, "")
+            assert line in err
+            assert len(err.strip().splitlines()) == 1
 
 
 @pytest.fixture

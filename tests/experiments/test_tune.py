@@ -102,7 +102,7 @@ def test_a_finished_search_goes_on_with_more_trials(search, dataset_path, small_
 def test_an_interrupted_search_that_is_resumed_makes_the_trials_of_a_whole_one(
     dataset_path, small_config, tmp_path, monkeypatch
 ):
-    request = TuneRequest(small_config, trials=8)
+    request = TuneRequest(small_config, trials=7)  # one more than are drawn at random
     fake_losses(monkeypatch)
     whole = tune(dataset_path, tmp_path / "whole", request)
     calls = 0

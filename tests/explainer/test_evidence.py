@@ -61,7 +61,7 @@ def test_only_training_sentences_about_the_item_by_others_are_evidence(explainer
     training = own_sentences(dataset.interactions("train"))
     pairs = dataset.interactions(columns=["user", "item"])
     found = 0
-    for explanation in explainer.explain_batch(pairs, evidence=5):
+    for explanation in explainer.explain_batch(pairs, evidence=5, max_new_tokens=8, candidates=1):
         authors = [sentence.user for sentence in explanation.evidence]
         assert explanation.user not in authors
         assert len(set(authors)) == len(authors)

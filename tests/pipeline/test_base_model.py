@@ -17,6 +17,7 @@ from gavamoe.explainer.train import prompt_template
 from gavamoe.pipeline.train import train_run
 from gavamoe.run import RunDirectory
 
+SHORT_PROMPTS = 96  # half of the usual: the small tokenizer of these bases needs several tokens for a word
 PAIRS = [("u01", "i01"), ("u02", "i05"), ("nobody", "i02")]
 
 
@@ -29,7 +30,7 @@ def around_a_base(tiny_config, **settings):
 @pytest.mark.parametrize("save", ["merged", "adapter"])
 def test_from_a_base_checkpoint_to_texts_on_another_machine(save, dataset_path, tiny_config, tmp_path):
     base, run = save_base(tmp_path / "base", chat=True), tmp_path / "run"
-    config = around_a_base(tiny_config, save=save)
+    config = around_a_base(tiny_config, save=save, prompt_tokens=SHORT_PROMPTS)
     result = train_run(dataset_path, run, config, base_model=base)
     assert result["explainer"]["epochs"] == 2
     assert base not in (run / "README.md").read_text()
@@ -55,7 +56,8 @@ def test_from_a_base_checkpoint_to_texts_on_another_machine(save, dataset_path, 
 def test_an_interrupted_and_resumed_lora_training_ends_with_the_same_weights(
     dataset_path, tiny_config, tmp_path, monkeypatch
 ):
-    base, config = save_base(tmp_path / "base"), around_a_base(tiny_config, accumulation=2)
+    base = save_base(tmp_path / "base")
+    config = around_a_base(tiny_config, accumulation=2, prompt_tokens=SHORT_PROMPTS)
     train_run(dataset_path, tmp_path / "whole", config, base_model=base)
     real_step, steps = Trainer.training_step, 0
 

@@ -14,7 +14,7 @@ from gavamoe.errors import DataError, RunError
 from gavamoe.pipeline.explain_file import explain_file
 from gavamoe.pipeline.pairs_file import read_pairs
 
-COUNT, WINDOW = 240, 8
+COUNT, WINDOW = 96, 4
 SCALE = RatingScale(5, (1.0, 2.0, 3.0, 4.0, 5.0))
 PROGRAM = """
 import sys

@@ -7,7 +7,7 @@ import json
 import polars as pl
 import pytest
 from helpers.browser import Page, chromium, find_chromium
-from helpers.serving import quoted, served_run
+from helpers.serving import quoted, served_mock
 from helpers.worlds import TINY
 
 from gavamoe.config import parse_config
@@ -59,7 +59,13 @@ def test_a_language_goes_from_reviews_to_a_report(tmp_path, language, capsys):
 
 def check_page(run, user, item, text, right_to_left, profile):
     """Check that the page shows the text of a pair, in the direction of its language."""
-    with served_run(run, "--store", "none") as url, chromium(profile) as driver:
+    from helpers.service import open_service
+
+    from gavamoe.service.app import create_app
+    from gavamoe.service.served_run import ServedRun
+
+    service = open_service(ServedRun.load(run), store=None)
+    with served_mock(create_app(service)) as url, chromium(profile) as driver:
         page = Page(driver, url)
         page.open(f"#/explain?user={quoted(user)}&item={quoted(item)}")
         page.wait(".word")

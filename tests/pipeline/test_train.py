@@ -1,8 +1,6 @@
 """A whole training: resuming, single stages, and refused requests."""
 
 import shutil
-import subprocess
-import sys
 
 import polars as pl
 import pytest
@@ -62,13 +60,12 @@ def test_the_stages_can_be_trained_one_after_the_other(dataset_path, run_path, t
     assert_same_weights(weights(run_path), weights(run))
 
 
-def test_an_added_stage_keeps_the_settings_of_the_run(dataset_path, tiny_config, tmp_path):
+def test_an_added_stage_keeps_the_settings_of_the_run(gavamoe, dataset_path, tiny_config, tmp_path):
     run = RunDirectory(tmp_path / "run")
     begun = tiny_config.model_copy(update={"seed": 5})
     train_run(dataset_path, run.path, begun, preset="tiny", stage="preference")
-    asked = ["gavamoe", "train", str(dataset_path), "--out", str(run.path), "--stage", "explainer"]
-    result = subprocess.run([sys.executable, "-m", *asked], capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
+    code, _, err = gavamoe("train", dataset_path, "--out", run.path, "--stage", "explainer")
+    assert code == 0, err
     card = run.read_card()
     assert (card.preset, card.settings) == ("tiny", begun)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from helpers.service import explain, open_service, pair
-from helpers.serving import served_run
+from helpers.serving import served_mock
 
 from gavamoe.service.served_run import ServedRun
 
@@ -57,10 +57,12 @@ def test_a_run_with_texts_says_that_it_writes(service, ask):
 
 
 @pytest.mark.slow
-def test_the_page_recommends_where_it_would_explain(driver, rating_run_path):
+def test_the_page_recommends_where_it_would_explain(driver, rating_service_run):
     from helpers.browser import Page
 
-    with served_run(rating_run_path, "--store", "none") as url:
+    from gavamoe.service.app import create_app
+
+    with served_mock(create_app(open_service(rating_service_run, None))) as url:
         page = Page(driver, url)
         page.forget()
         page.open("#/explain?user=u01")

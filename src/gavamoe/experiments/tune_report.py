@@ -129,21 +129,20 @@ def write_results(
     command += f" --base-model {base_model}" if base_model else ""
     command += "" if len(results) > 1 else " --stage preference"
     facts = f"Searched on {data.name} from preset {preset}. Train with the best settings: `{command}`."
-    _write(out / "tune.md", markdown(results, facts))
     sections = [_section(result) for result in results]
+    _write(out / "tune.md", markdown(sections, facts))
     _write(out / "tune.html", render_page("gavamoe.experiments", "tune.html", facts=facts, sections=sections))
 
 
-def markdown(results: list[StageResult], facts: str) -> str:
-    """Return the summary as Markdown.
+def markdown(sections: list[dict[str, Any]], facts: str) -> str:
+    """Return the summary as Markdown, without the plots.
 
     Args:
-        results: of the stages.
+        sections: of `_section`, one per stage.
         facts: the line below the title.
     """
     parts = ["# Search for settings", facts]
-    for result in results:
-        section = _section(result)
+    for section in sections:
         parts += [f"## {section['title']}", section["notes"], markdown_table(["setting", "best"], section["best"])]
         if section["importance"]:
             parts.append(markdown_table(["setting", "importance"], section["importance"]))

@@ -10,7 +10,6 @@ from transformers import PreTrainedTokenizerBase
 from gavamoe.errors import ConfigError
 from gavamoe.language.budget import longest_that_fits
 from gavamoe.language.prompt import ITEM, SPECIAL_TOKENS, USER, PromptFields, part_tokens, render_prompt
-from gavamoe.language.quiet import quiet_transformers
 from gavamoe.language.template import PromptTemplate
 from gavamoe.language.tokenizer import as_user_message, token_name
 from gavamoe.language.whole_characters import token_bytes
@@ -74,23 +73,22 @@ class PromptEncoder:
             self(PromptFields(level))
 
 
-@quiet_transformers()
 def _encode_prompt(tokenizer: PreTrainedTokenizerBase, prompt: str, chat: bool) -> list[int]:
     if chat:
-        return tokenizer(as_user_message(tokenizer, prompt), add_special_tokens=False)["input_ids"]
-    ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+        return tokenizer(as_user_message(tokenizer, prompt), add_special_tokens=False, verbose=False)["input_ids"]
+    ids = tokenizer(prompt, add_special_tokens=False, verbose=False)["input_ids"]
     adds_bos = tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
     return [tokenizer.bos_token_id, *ids] if adds_bos else ids
 
 
 def encode_plain(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
     """Return the token ids of texts by users; the name of a special token in them, such as `<|end|>`, is plain text."""
-    encoded = tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)
+    # Not verbose: transformers would warn of texts that are longer than the model's context, which are cut later.
+    encoded = tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True, verbose=False)
     ids: list[list[int]] = encoded["input_ids"]
     return ids
 
 
-@quiet_transformers()
 def encode_texts(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
     """Return the token ids of each explanation, at most `max_tokens` of them, followed by the end token.
 

@@ -13,7 +13,7 @@ from gavamoe.markdown import markdown_table
 
 FIGURE_INCHES, DOTS_PER_INCH = (5.0, 3.2), 110
 BLUE, ORANGE, GREY = "tab:blue", "tab:orange", "0.35"
-MAX_LABELLED, MAX_LENGTH = 11, 200
+MAX_LABELLED, MAX_LENGTH, MAX_FINE_TICKS = 11, 200, 1000
 
 
 def write_card_page(directory: Path, card: dict[str, Any]) -> None:
@@ -108,6 +108,8 @@ def _plot_ratings(path: Path, card: dict[str, Any]) -> None:
 
 def _plot_sparsity(path: Path, directory: Path) -> None:
     """Draw the share of users, and of items, with at least n training records."""
+    from matplotlib.ticker import LogLocator
+
     figure, axes = _figure("Training records of a user, of an item", "records", "share with at least as many")
     for name, color in (("users", BLUE), ("items", ORANGE)):
         table = pl.read_parquet(directory / f"{name}.parquet", columns=["n_train"], glob=False)
@@ -115,8 +117,12 @@ def _plot_sparsity(path: Path, directory: Path) -> None:
         records, first = np.unique(np.sort(counts), return_index=True)
         # where="pre": the curve keeps its height up to each count, since all users with that count are still included.
         axes.step(records, 1 - first / max(len(counts), 1), where="pre", label=name, color=color)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
+    # Ticks at 1, 2 and 5 of each decade where there is room: the default labels a short axis in powers of ten.
+    room = axes.get_xlim()[1] < MAX_FINE_TICKS
+    axes.set_xscale("log", subs=[])
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if room else (1,)))
+    axes.set_yscale("log", subs=[])
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:,g}")
     axes.yaxis.set_major_formatter(lambda share, _: f"{share:.3%}".rstrip("0%").rstrip(".") + "%")
     axes.legend(frameon=False)
@@ -144,7 +150,7 @@ def _figure(title: str, x: str, y: str) -> tuple[Any, Any]:
     # Fixed margins: a layout engine would take as long as the drawing.
     figure.subplots_adjust(left=0.15, right=0.97, bottom=0.16, top=0.91)
     axes = figure.add_subplot()
-    axes.set_title(title, loc="left", fontsize="medium")
+    axes.set_title(title, loc="left", fontsize="medium", y=1.0)  # a given height needs no layout of the tick labels
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.spines[["top", "right"]].set_visible(False)
