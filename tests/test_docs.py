@@ -185,11 +185,10 @@ def test_every_setting_is_in_the_settings_reference() -> None:
     assert [key for key in keys if f"| `{key}` |" not in page] == []
 
 
-def test_every_extra_is_in_the_readme_and_on_the_install_page() -> None:
+def test_every_extra_is_on_the_install_page() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    for page in (ROOT / "README.md", ROOT / "docs/install.md"):
-        text = page.read_text("utf-8")
-        assert [extra for extra in project["optional-dependencies"] if f"| `{extra}` |" not in text] == []
+    text = (ROOT / "docs/install.md").read_text("utf-8")
+    assert [extra for extra in project["optional-dependencies"] if f"| `{extra}` |" not in text] == []
 
 
 def test_every_page_is_in_the_navigation() -> None:

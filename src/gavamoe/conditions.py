@@ -25,8 +25,8 @@ class Condition:
 
     `context`: `none` states nothing else, `item` adds the item's name, categories and description, `evidence` adds
     sentences by other users about the item, and `history` adds sentences by the user about other items. Quotations are
-    from training reviews of other pairs, so no value of `context` is an oracle. None is not decided yet: the prompt
-    then states as much as the run's prompt can (`with_context`).
+    from training reviews of other pairs, so no value of `context` is an oracle. None leaves the choice to the run: its
+    prompt then states as much as it can (`with_context`).
     """
 
     rating: Source = "predicted"
@@ -54,7 +54,7 @@ class Condition:
         return self.context is None or CONTEXTS.index(part) <= CONTEXTS.index(self.context)
 
     def told(self, inputs: Iterable[str]) -> dict[str, str]:
-        """Return what a system that uses the fields `inputs` is told; fields that are left out are missing."""
+        """Return the source of each field that a system with these `inputs` reads, without fields that are left out."""
         stated = {field: getattr(self, field) or CONTEXTS[-1] for field in sorted(inputs)}
         return {field: source for field, source in stated.items() if source != "none"}
 

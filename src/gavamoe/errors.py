@@ -15,7 +15,7 @@ JOINERS = "\u200c\u200d"  # invisible, and part of words
 def printable(text: str) -> str:
     """Return a text as one line that a terminal shows as it is: control characters are escaped, white space is a space.
 
-    Values of a file stand in messages, and may hold sequences that command a terminal.
+    Messages quote values of files, and such a value may hold control sequences of a terminal.
     """
     return "".join(map(_printable, text))
 

@@ -152,6 +152,10 @@ class ReviewDataset:
             split: train, valid or test; None for all.
             columns: the columns to read; None for all.
 
+        Returns:
+            Columns user, item, user_id, item_id, rating, level, text, words, feature, opinion, sentiment, timestamp and
+            split; `docs/data.md` describes them.
+
         Raises:
             DataError: the split is unknown.
         """

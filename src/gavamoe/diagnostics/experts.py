@@ -68,7 +68,7 @@ class ExpertFigures:
         selections_changed: share of selected experts that another cluster's gate replaces.
         removal: rise of the loss when an expert is never selected: layer, expert, rise.
         removal_texts: number of texts of that measurement.
-        use: share of selections by cluster, layer and expert, [C][L][E].
+        use: share of selections by cluster, layer and expert, lists of shape [C, L, E].
         use_by_kind: the same by kind of token.
     """
 

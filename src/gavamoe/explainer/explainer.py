@@ -167,10 +167,11 @@ class Explainer:
         history: History | None = None,
         **options: Any,
     ) -> Generator[str, None, Explanation]:
-        """Yield the words of `explain(..., candidates=1)` as they are generated; joined they are its text exactly.
+        """Yield the words of `explain(..., candidates=1)` as they are generated.
 
-        With beams or several drafts, the text is known only at the end and comes in one piece. Closing the generator
-        stops generation. The arguments are those of `explain` and `explain_batch`.
+        Joined, the words are exactly its text. With beams or several drafts, the text is known only at the end and
+        comes in one piece. Closing the generator stops generation. The arguments are those of `explain` and
+        `explain_batch`.
 
         Returns:
             The explanation, as the generator's return value.
@@ -219,10 +220,10 @@ class Explainer:
             evidence: how many sentences by other users to return with each text.
             advance: moves the caller's progress bar; without one, this call has its own.
             decoding: how to decode; None is the run's `decoding`.
-            readers: one per pair, each receives the words of its text and may leave, which cuts its text short.
-            histories: one per pair, or None where the user is known by name. A history is rated items: mappings with
-                the keys item and rating. The user is then estimated from them alone, whether known or not; an empty
-                history is the unknown user.
+            readers: one for each pair, which receives the words of its text. A reader that leaves ends its text early.
+            histories: one for each pair, or None where the user is known by name. A history is a list of rated items:
+                mappings with the keys item and rating. The user is then estimated from the history alone, even if the
+                run knows the name. An empty history is the unknown user.
             options: single settings of the decoding to replace (`DecodingConfig.with_options`): candidates,
                 mbr_references, and any generation option of transformers (do_sample, num_beams, ...).
 

@@ -81,8 +81,8 @@ class Recommender:
         Args:
             user: name of the user; an unknown user gets the items that suit the unknown user.
             top: number of items.
-            history: rated items, mappings with the keys item and rating. The user is then estimated from them alone,
-                and they are not recommended. An empty history is the unknown user.
+            history: rated items, mappings with the keys item and rating. The user is then estimated from the history
+                alone, and its items are not recommended. An empty history is the unknown user.
 
         Returns:
             Columns item_id, item, title, rating; best first.
