@@ -362,7 +362,9 @@ def test_plain_lora_has_neither_experts_nor_vectors_of_the_pair(prompted):
     users = explainer.catalog.user_names[1:3]
     pairs = [(user, explainer.catalog.item_names[1]) for user in users]
     vectors = explainer.model.user_token(torch.tensor([1, 2]))
-    assert len(explainer.explain_batch(pairs)) == 2
+    assert [explanation.experts for explanation in explainer.explain_batch(pairs, experts=True)] == [None, None]
+    with pytest.raises(ConfigError, match="no experts"):
+        explainer.expert_report(pl.DataFrame({"user": users, "item": users, "text": ["good"] * 2}))
     torch.testing.assert_close(vectors[0], vectors[1])
 
 
