@@ -64,4 +64,5 @@ def draw_rows(frame: pl.DataFrame, at_most: int | None, seed: int) -> pl.DataFra
     if at_most is None or len(frame) <= at_most:
         return frame
     rows = np.random.default_rng(seed).choice(len(frame), at_most, replace=False)
-    return frame[np.sort(rows).tolist()]
+    drawn: pl.DataFrame = frame[np.sort(rows).tolist()]
+    return drawn
