@@ -41,7 +41,7 @@ from gavamoe.pipeline.train import train_run
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.word_gain import WordCounts, text_gain
 
-WORLD = World(users=300, items=100, reviews=5000, clusters=4)
+WORLD = World(users=200, items=60, reviews=2500, clusters=4)
 GATES: dict[str, dict[str, Any]] = {
     "one": {"explainer.gate_clusters": "one"},
     "paper": {},
