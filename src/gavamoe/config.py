@@ -31,6 +31,7 @@ RENAMED = {
 
 SPECIAL, NATURAL = "special-tokens", "natural"  # prompt templates: without words, and the package's own in words
 NATURAL_EVIDENCE = 3  # quotations by others in a prompt in words
+VALIDATION_PART = 5  # max_reviews divided by this many reviews are enough to validate on
 
 
 class _Strict(BaseModel):
@@ -121,7 +122,9 @@ class ExplainerConfig(_Strict):
     top_k: int = Field(2, ge=1, description="k, experts per token before refinement")
     granularity: int = Field(2, ge=1, description="r: r*N experts of width d/r, top r*k")
     shared_experts: int = Field(0, ge=0, description="refined experts that every token passes through")
-    moe_layers: list[int] | None = Field(None, description="decoder layers that get experts, from 0; null: all")
+    moe_layers: list[int] | None = Field(
+        None, description="decoder layers that get experts, from 0; null: all; []: none"
+    )
 
     # Gates
     gate_clusters: Literal["model", "random", "kmeans", "one"] = Field(
@@ -218,6 +221,11 @@ class ExplainerConfig(_Strict):
         description="train on at most so many reviews, and validate on a fifth of that, drawn by the seed; null: all",
     )
     max_tokens: int = Field(64, ge=4, description="longest explanation, in tokens; longer training texts are cut")
+
+    @property
+    def max_valid_reviews(self) -> int | None:
+        """How many reviews to validate on at most, where the number of training reviews is limited."""
+        return None if self.max_reviews is None else -(-self.max_reviews // VALIDATION_PART)
 
     def prompt_in_words(self, base: bool) -> bool:
         """Return whether prompts are in words, by a template, instead of special tokens.

@@ -4,14 +4,20 @@ import copy
 import csv
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 import pytest
+import torch
+from helpers.checkpoints import save_base
 from transformers import GenerationConfig
 
 from gavamoe.baselines import simple
+from gavamoe.baselines.data import TextData
+from gavamoe.baselines.registry import SystemContext
 from gavamoe.baselines.trainer import _Trainer
+from gavamoe.config import ExplainerConfig
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.data.prepare import PrepareOptions, prepare
 from gavamoe.errors import ConfigError, DataError, RunError
@@ -22,7 +28,12 @@ from gavamoe.experiments.aggregate import max_p_over_seeds
 from gavamoe.experiments.compare import run
 from gavamoe.experiments.config import CompareConfig, Variant, load_compare_config
 from gavamoe.experiments.grids import groups_grid
+from gavamoe.experiments.prompted import check_prompted, examples_of, literal, without_soft_tokens
 from gavamoe.experiments.systems import SystemSpec
+from gavamoe.explainer.explainer import Explainer
+from gavamoe.language.prompt import PromptFields
+from gavamoe.language.template import PromptTemplate, read_source
+from gavamoe.moe.gate import cluster_gates
 from gavamoe.run import RunDirectory
 
 SETTINGS = {
@@ -314,3 +325,73 @@ def test_unknown_models_and_settings_are_refused_before_anything_is_written(data
     with pytest.raises(ConfigError, match="named once each"):
         load_compare_config(None, models=("peter", "peter"))
     assert not (tmp_path / "t").exists()
+
+
+@pytest.fixture(scope="module")
+def prompted(dataset_path, tmp_path_factory):
+    """Return a comparison of the untrained base model and plain LoRA on a few reviews: its tables and its directory."""
+    directory = tmp_path_factory.mktemp("prompted")
+    base = save_base(directory / "base", chat=True)
+    settings = SETTINGS | {"explainer.max_reviews": 12, "explainer.prompt_tokens": 120}
+    config = CompareConfig(
+        models=["zero-shot", "few-shot", "lora", "pepler"],
+        seeds=1,
+        preset="tiny",
+        base_model=base,
+        settings=settings,
+        limit=6,
+    )
+    return run(dataset_path, directory / "out", config, "valid"), directory / "out"
+
+
+def test_a_base_model_is_compared_without_training_and_with_plain_lora(prompted):
+    (table,), _ = prompted
+    results = {result.model: result for result in table.results}
+    assert table.n == 6
+    stated = {"rating": "predicted", "feature": "predicted"}
+    assert all(results[name].inputs.items() >= stated.items() for name in ("zero-shot", "few-shot", "lora"))
+    rmse = {name: results[name].metrics["RMSE"].mean for name in ("zero-shot", "few-shot", "lora")}
+    assert len(set(rmse.values())) == 1  # stage 1 predicts the ratings of all three
+    assert results["zero-shot"].training["tokens"] == 0 < results["lora"].training["tokens"]
+
+
+def test_plain_lora_has_neither_experts_nor_vectors_of_the_pair(prompted):
+    _, out = prompted
+    explainer = Explainer.from_pretrained(out / "systems/lora/seed-0/run")
+    assert list(cluster_gates(explainer.model)) == []
+    users = explainer.catalog.user_names[1:3]
+    pairs = [(user, explainer.catalog.item_names[1]) for user in users]
+    vectors = explainer.model.user_token(torch.tensor([1, 2]))
+    assert [explanation.experts for explanation in explainer.explain_batch(pairs, experts=True)] == [None, None]
+    with pytest.raises(ConfigError, match="no experts"):
+        explainer.expert_report(pl.DataFrame({"user": users, "item": users, "text": ["good"] * 2}))
+    torch.testing.assert_close(vectors[0], vectors[1])
+
+
+def test_examples_show_training_reviews_literally_and_no_soft_token_stands_in_a_prompt(dataset_path, prompted):
+    dataset = ReviewDataset.load(dataset_path)
+    _, out = prompted
+    reviews = dataset.interactions("train").head(3).with_columns(text=pl.lit("50 {% of {{ it }} #}"))
+    context = Explainer.from_pretrained(out / "systems/lora/seed-0/run").context
+    examples = examples_of(reviews, context, 2, seed=0)
+    source = without_soft_tokens(read_source("natural"))
+    template = PromptTemplate("\n\n".join([*map(literal, examples), source]), dataset.scale.in_words(), 500)
+    prompt = template.render(PromptFields(1), "<user>", "<item>")
+    assert prompt.count("50 {% of {{ it }} #}") == 2
+    assert "<user>" not in prompt
+    assert "<item>" not in prompt
+
+
+def test_the_untrained_base_model_needs_a_base_model():
+    with pytest.raises(ConfigError, match="--base-model"):
+        check_prompted(SystemContext(CompareConfig().run_config()))
+
+
+def test_max_reviews_limits_what_every_system_learns_from(dataset_path):
+    config = ExplainerConfig(max_reviews=10)
+    data = TextData.from_dataset(ReviewDataset.load(dataset_path), config)
+    drawn = [replace(data, seed=seed).corpus_vocabulary for seed in (0, 0, 1)]
+    assert [len(vocabulary.train) for vocabulary in drawn] == [10, 10, 10]
+    assert len(drawn[0].valid) == 2
+    texts = [vocabulary.train.texts for vocabulary in drawn]
+    assert texts[0] == texts[1] != texts[2]

@@ -27,6 +27,7 @@ from gavamoe.config import ExplainerConfig
 from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import HAS_TEXT, InteractionArrays, ReviewDataset
 from gavamoe.data.scale import RatingScale
+from gavamoe.data.tables import draw_rows
 from gavamoe.features.predictor import FeaturePredictor
 from gavamoe.language.base_model import load_tokenizer
 from gavamoe.language.encoding import IGNORED, encode_plain, encode_texts
@@ -47,6 +48,7 @@ class TextData:
         config: sizes, dropout rates and training budget, the same for every system.
         base_model: hub id or directory of the language model that some systems start from; None: from scratch.
         path: the prepared dataset that the reviews were read from; None when they come from elsewhere.
+        seed: of the draw of `config.max_reviews` texts, if that limits the texts to learn from.
     """
 
     train: pl.DataFrame
@@ -55,6 +57,7 @@ class TextData:
     config: ExplainerConfig
     base_model: str | None = None
     path: Path | None = None
+    seed: int = 0
 
     @classmethod
     def from_dataset(cls, dataset: ReviewDataset, config: ExplainerConfig, base_model: str | None = None) -> TextData:
@@ -183,13 +186,15 @@ class Vocabulary:
 
     @cached_property
     def train(self) -> EncodedReviews:
-        """Training reviews that have a text."""
-        return self._encode_reviews(self.data.train_texts)
+        """Training reviews with text that the texts are learned from."""
+        limit = self.data.config.max_reviews
+        return self._encode_reviews(draw_rows(self.data.train_texts, limit, self.data.seed))
 
     @cached_property
     def valid(self) -> EncodedReviews:
-        """Validation reviews that have a text."""
-        return self._encode_reviews(self.data.valid_texts)
+        """Validation reviews with text."""
+        limit = self.data.config.max_valid_reviews
+        return self._encode_reviews(draw_rows(self.data.valid_texts, limit, self.data.seed))
 
     @cached_property
     def feature_width(self) -> int:

@@ -3,7 +3,7 @@
     register_system("popular", lambda context: PopularSentence(), inputs=PopularSentence.inputs)
 
 The published baselines and the simple ones are registered at the end of this file; `gavamoe.experiments.ablations`
-registers GaVaMoE and its ablations.
+registers GaVaMoE, its ablations and the untrained base model.
 """
 
 from __future__ import annotations

@@ -33,6 +33,9 @@ def compare(
             help="LM that gavamoe, pepler and xrec start from: smollm2-135m, a hub id, a directory or a .gguf file."
         ),
     ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Evaluate on this many reviews of the split, drawn at random.")
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, for all systems.")
     ] = None,
@@ -43,7 +46,7 @@ def compare(
     from gavamoe.config import parse_setting
     from gavamoe.experiments.config import load_compare_config
 
-    given: dict[str, Any] = {"seeds": seeds, "preset": preset, "base_model": base_model}
+    given: dict[str, Any] = {"seeds": seeds, "preset": preset, "base_model": base_model, "limit": limit}
     given["models"] = tuple(name.strip() for name in models.split(",") if name.strip()) if models is not None else None
     given["settings"] = dict(map(parse_setting, set_)) if set_ else None
     compare_config = load_compare_config(config, **given)

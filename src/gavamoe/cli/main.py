@@ -40,6 +40,7 @@ from gavamoe.errors import InputError
 PATH_ERRORS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
 # A full disk; libraries in other languages (polars, safetensors, torch) report it in words only.
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+MEMORY_TEXTS = ("OutOfMemoryError", "can't allocate memory")  # of a GPU and of a CPU
 FULL_TEXTS = ("No space left on device", "Disk quota exceeded", "PytorchStreamWriter failed writing")
 INTERRUPTED = 130
 RESUME = "continue a training, a comparison, a search or a file of pairs with --resume"
@@ -139,8 +140,8 @@ def _explain(error: BaseException | None) -> str | None:
     if getattr(error, "errno", None) in FULL or any(words in text for words in FULL_TEXTS):
         place = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
         return f"the disk is full{place}: free some space, or write elsewhere; {RESUME}"
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return "the memory is full: lower explainer.batch_size or preference.batch_size, or use a smaller model"
+    if isinstance(error, MemoryError) or any(words in f"{type(error).__name__}: {text}" for words in MEMORY_TEXTS):
+        return "the memory is full: raise explainer.accumulation, lower preference.batch_size, or use a smaller model"
     if isinstance(error, OSError) and error.filename is not None and error.errno in PATH_ERRORS:
         return f"{error.filename}: {error.strerror}; choose another path, or make this one usable"
     return _explain(error.__cause__ or error.__context__)

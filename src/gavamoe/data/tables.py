@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import polars as pl
 
 from gavamoe.errors import ConfigError
@@ -56,3 +57,12 @@ def sample_rows(frame: pl.DataFrame, at_most: int) -> pl.DataFrame:
     if len(frame) <= at_most:
         return frame
     return frame.with_row_index("_row").sample(at_most, seed=0).sort("_row").drop("_row")
+
+
+def draw_rows(frame: pl.DataFrame, at_most: int | None, seed: int) -> pl.DataFrame:
+    """Return at most `at_most` rows, drawn at random by the seed, in their order; all rows for None."""
+    if at_most is None or len(frame) <= at_most:
+        return frame
+    rows = np.random.default_rng(seed).choice(len(frame), at_most, replace=False)
+    drawn: pl.DataFrame = frame[np.sort(rows).tolist()]
+    return drawn

@@ -1,4 +1,4 @@
-"""GaVaMoE, its named ablations and stage 1 alone, registered as systems of a comparison."""
+"""GaVaMoE, its named ablations, stage 1 alone and the untrained base model, registered as systems of a comparison."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from gavamoe.baselines.registry import SystemContext, register_system
 from gavamoe.config import ExplainerConfig, RunConfig
 from gavamoe.experiments.config import GAVAMOE
 from gavamoe.experiments.gavamoe import GavamoeSystem, PreferenceRatings
+from gavamoe.experiments.prompted import EXAMPLES, PromptedSystem, check_prompted
 from gavamoe.explainer import build
 
 STAGE_1 = "preference"
@@ -19,7 +20,8 @@ STAGE_1 = "preference"
 def ablation_settings(config: ExplainerConfig) -> dict[str, dict[str, Any]]:
     """Return the settings that each ablation changes, by its name.
 
-    The dense FFN is one expert as wide as all experts together: the same parameters, all of them active.
+    The dense FFN is one expert as wide as all experts together: the same parameters, all of them active. `lora` is the
+    usual way to fine-tune a base model: the same prompts, low-rank factors, and neither experts nor vectors of a pair.
 
     Args:
         config: the settings of the comparison.
@@ -38,6 +40,14 @@ def ablation_settings(config: ExplainerConfig) -> dict[str, dict[str, Any]]:
         "gavamoe-kmeans": {"explainer.gate_clusters": "kmeans"},
         "gavamoe-no-taste": {"explainer.use_preference_vectors": False},
         "gavamoe-drafts-alone": {"explainer.mbr_references": 0},
+        "lora": {
+            "explainer.moe_layers": [],
+            "explainer.gate_clusters": "one",
+            "explainer.use_preference_vectors": False,
+            "explainer.soft_token_width": 0,
+            "explainer.tuning": "lora",
+            "explainer.lora_targets": "all",
+        },
     }
 
 
@@ -66,3 +76,7 @@ register_system(GAVAMOE, create_gavamoe, GavamoeSystem.inputs, settings=lambda c
 for _name in ablation_settings(ExplainerConfig()):
     register_system(_name, create_gavamoe, GavamoeSystem.inputs, settings=_settings_of(_name), check=check_gavamoe)
 register_system(STAGE_1, _create_stage_1, needs_texts=False)
+for _name, _examples in (("zero-shot", 0), ("few-shot", EXAMPLES)):
+    register_system(
+        _name, partial(PromptedSystem, examples=_examples), inputs=PromptedSystem.inputs, check=check_prompted
+    )

@@ -58,7 +58,7 @@ def run(
     dataset = ReviewDataset.load(data)
     specs = resolve_systems(config)
     check_texts(specs, dataset)
-    eval_set = EvalSet.from_dataset(dataset, split)
+    eval_set = EvalSet.from_dataset(dataset, split, config.limit)
     conditions = sorted((entry.condition for entry in config.conditions), key=lambda condition: condition.oracle)
     check_systems(specs, eval_set.reviews, conditions)
     run_config = config.run_config()
@@ -120,7 +120,7 @@ def _open(out: Path, dataset: ReviewDataset, config: CompareConfig, resume: bool
     card = {
         "data": str(dataset.path.resolve()),
         "digest of the data": dataset.digest,
-        **config.model_dump(include={"preset", "base_model", "settings"}),
+        **config.model_dump(include={"preset", "base_model", "settings", "limit"}),
     }
     variants = {name: dict(variant.set) for name, variant in config.variants.items() if name in config.models}
     if not all(is_temporary(path) for path in out.iterdir()):
@@ -139,7 +139,7 @@ def _earlier_variants(out: Path, card: dict[str, Any], variants: dict[str, Any])
     if not (out / CARD).is_file():
         raise RunError(f"{out} holds no comparison to resume: {CARD} is missing; choose another --out")
     with reading(out / CARD):
-        earlier = dict(yaml.safe_load((out / CARD).read_text(encoding="utf-8")))
+        earlier = {"limit": None, **yaml.safe_load((out / CARD).read_text(encoding="utf-8"))}
         earlier_variants: dict[str, Any] = dict(earlier[VARIANTS])
         differing = [key for key in card if earlier[key] != card[key]]
     if differing:

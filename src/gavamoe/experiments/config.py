@@ -53,6 +53,7 @@ class CompareConfig(_Strict):
     settings: dict[str, Any] = Field({}, description="settings of all systems by their dotted names")
     conditions: tuple[ConditionConfig, ...] = Field((ConditionConfig(),), min_length=1)
     variants: dict[str, Variant] = {}
+    limit: int | None = Field(None, ge=1, description="evaluate on this many reviews of the split, drawn at random")
 
     @field_validator("models")
     @classmethod

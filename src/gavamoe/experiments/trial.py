@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,8 @@ def complete_trial(
     if not missing:
         return
     system = spec.create(trial.seed, parameters)
+    if data.config.max_reviews is not None:  # each seed draws reviews of its own
+        data = replace(data, seed=trial.seed)
     if trial.training() is None:
         trial.directory.mkdir(parents=True, exist_ok=True)
         training = system.fit(data, trial.seed, trial.directory)

@@ -25,7 +25,7 @@ class GavamoeConfig(PretrainedConfig):
         routing_scale: what the weights of the selected experts sum to.
         initialisation: what the experts start from when the model is built around a base (`gavamoe.moe.initialise`).
         partition: how `initialisation="partition"` divides a dense FFN's neurons.
-        moe_layers: decoder layers that have experts, counted from 0; None is all.
+        moe_layers: decoder layers that have experts, counted from 0; None is all, [] is none.
         users: number of known users.
         items: number of known items.
         side_width: width of the vectors behind the soft tokens.

@@ -16,14 +16,21 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from gavamoe.errors import ConfigError
 from gavamoe.explainer.context import PairContext
 from gavamoe.explainer.generate import GeneratedText
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.language.encoding import PromptEncoder, decode_text, encode_plain
 from gavamoe.language.template import PromptTemplate
+from gavamoe.moe.gate import cluster_gates
 
 BATCH = 256
 DEAD_SHARE = 0.01  # an expert with less than this fraction of an even share is called dead
+
+
+def has_experts(model: GavamoeForCausalLM) -> bool:
+    """Return whether a layer of the model has experts."""
+    return any(True for _ in cluster_gates(model))
 
 
 @torch.inference_mode()
@@ -31,7 +38,12 @@ def expert_usage(model: GavamoeForCausalLM, pairs: PairContext, texts: Sequence[
     """Return how often each expert was selected for the tokens of each text, [N, L, E].
 
     For an empty text, the last token of its prompt is counted.
+
+    Raises:
+        ConfigError: the model has no experts.
     """
+    if not has_experts(model):
+        raise ConfigError("the run has no experts: it was trained with explainer.moe_layers=[]")
     model.eval()
     device = model.device
     counts = []

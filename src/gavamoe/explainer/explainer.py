@@ -22,7 +22,14 @@ from gavamoe.conditions import Condition, given_column
 from gavamoe.distributed import default_device
 from gavamoe.errors import DataError, InputError, RunError
 from gavamoe.explainer.context import ContextBuilder, PreferenceOutput, pair_frame, single_pair
-from gavamoe.explainer.expert_usage import ExpertReport, TokenExperts, expert_usage, experts_by_token, usage_of_texts
+from gavamoe.explainer.expert_usage import (
+    ExpertReport,
+    TokenExperts,
+    expert_usage,
+    experts_by_token,
+    has_experts,
+    usage_of_texts,
+)
 from gavamoe.explainer.explanation import Explanation, UserSource
 from gavamoe.explainer.generate import GeneratedText, generate
 from gavamoe.explainer.guests import context_with_guests, model_with_guests
@@ -285,7 +292,7 @@ class Explainer:
                     readers[row].finish(text.text)
                 advance(1, "")
             texts = [by_row[row] for row in range(len(pairs))]
-            counts_NLE = expert_usage(self.model, pairs, texts) if experts else None
+            counts_NLE = expert_usage(self.model, pairs, texts) if experts and has_experts(self.model) else None
         shares: list[list[list[float]]] | None = None
         if counts_NLE is not None:
             shares = (counts_NLE / counts_NLE.sum(-1, keepdim=True).clamp_min(1)).tolist()
@@ -379,12 +386,14 @@ class Explainer:
 
         Raises:
             DataError: There are no reviews, or they lack a column.
+            ConfigError: The run has no experts.
         """
         frame = pair_frame(reviews)
         if frame.is_empty():
             raise DataError("an expert report needs reviews, and there are none")
         pairs, predicted = self.context.build(frame, Condition(rating="none"))
         texts = given_column(frame, "text").fill_null("").to_list()
-        counts_NLE = usage_of_texts(self.model, self.tokenizer, pairs, texts, self.context.template)
+        with self._model_lock:
+            counts_NLE = usage_of_texts(self.model, self.tokenizer, pairs, texts, self.context.template)
         layers = self.model.config.moe_layers or list(range(counts_NLE.shape[1]))
         return ExpertReport.from_counts(counts_NLE.numpy(), predicted.cluster, sorted(layers))

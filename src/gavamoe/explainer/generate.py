@@ -4,7 +4,7 @@
 
 Decoding in chunks lets sequences that have ended leave the batch.
 
-Shape suffixes: B sequences, S tokens, N sequences that are still unfinished.
+Shape suffixes: B sequences, S tokens, P pairs, N sequences that are still unfinished.
 """
 
 from __future__ import annotations
@@ -148,7 +148,40 @@ def _generate_batch(
     criteria = None
     if readers is not None and not decoding.uses_beams:
         criteria = ReaderCriteria([readers[row] for row in rows], tokenizer, width, words=decoding.num_drafts == 1)
-    return decode(model, input_ids, mask, pair_ids, decoding, key_B, streamer, criteria, tokens=token_bytes(tokenizer))
+    cache = prompt_cache(model, input_ids, mask, pair_ids, decoding.num_drafts)
+    return decode(model, input_ids, mask, pair_ids, decoding, key_B, streamer, criteria, token_bytes(tokenizer), cache)
+
+
+@torch.inference_mode()
+def prompt_cache(
+    model: GavamoeForCausalLM, input_ids_BS: Tensor, mask_BS: Tensor, pair_ids: dict[str, Tensor], drafts: int
+) -> Any:
+    """Return keys and values of all prompt tokens but the last, computed once for the drafts of a pair.
+
+    Args:
+        model: stage 2.
+        input_ids_BS: prompts, padded on the left; each stands there once per draft.
+        mask_BS: attention mask of the prompts.
+        pair_ids: user_ids, item_ids and cluster_ids, each [B].
+        drafts: rows of a pair, which follow each other.
+
+    Returns:
+        A cache of B rows; None if there is one draft, whose prompt `decode` processes itself.
+    """
+    if drafts == 1:
+        return None
+    mask_PS = mask_BS[::drafts, :-1]
+    output = model(
+        input_ids_BS[::drafts, :-1],
+        attention_mask=mask_PS,
+        position_ids=(mask_PS.cumsum(1) - 1).clamp_min(0),
+        use_cache=True,
+        logits_to_keep=1,
+        **{name: id_B[::drafts] for name, id_B in pair_ids.items()},
+    )
+    cache: Any = output.cache
+    cache.batch_repeat_interleave(drafts)
+    return cache
 
 
 @quiet_transformers()
@@ -163,6 +196,7 @@ def decode(
     streamer: WordStreamer | None = None,
     readers: ReaderCriteria | None = None,
     tokens: TokenBytes | None = None,
+    cache: Any = None,
 ) -> list[list[int]]:
     """Return the token ids of each sequence after its prompt; those after an end token mean nothing.
 
@@ -176,13 +210,14 @@ def decode(
         streamer: receives the tokens of a single sequence.
         readers: follow the sequences of a batch.
         tokens: the bytes of the tokenizer's tokens, of which texts are made that consist of whole characters.
+        cache: keys and values of the first prompt tokens (`prompt_cache`); None computes them.
     """
     width = input_ids_BS.shape[1]
     logits_to_keep = 0 if model.config.vocabulary <= MAX_VOCABULARY_FOR_PROMPT_LOGITS else 1
     in_one_chunk = decoding.uses_beams or streamer is not None or len(input_ids_BS) == 1
     chunk = decoding.max_new_tokens if in_one_chunk else CHUNK_TOKENS
     end = -1 if decoding.eos_token_id is None else decoding.eos_token_id  # no token has the id -1
-    row_B, cache, written = torch.arange(len(input_ids_BS), device=input_ids_BS.device), None, 0
+    row_B, written = torch.arange(len(input_ids_BS), device=input_ids_BS.device), 0
     finished: dict[int, list[int]] = {}
     while len(row_B):
         # Any: generate returns one of several output classes of transformers.

@@ -19,6 +19,7 @@ from transformers.generation import GenerationMixin
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from gavamoe.distributed import all_reduce_sum
+from gavamoe.explainer.chunked_loss import summed_cross_entropy
 from gavamoe.explainer.configuration import GavamoeConfig
 from gavamoe.explainer.soft_tokens import SoftToken
 from gavamoe.language.encoding import IGNORED
@@ -44,12 +45,18 @@ class GavamoePreTrainedModel(PreTrainedModel):
 
 
 class GavamoeForCausalLM(GavamoePreTrainedModel, GenerationMixin):
-    """A causal LM whose feed-forward networks are experts gated by the pair's cluster."""
+    """A causal LM whose feed-forward networks are experts gated by the pair's cluster.
+
+    Attributes:
+        routing: what the model and its blocks exchange in a forward pass.
+        loss_in_chunks: whether training computes logits of scored tokens only, some at a time, and returns none.
+    """
 
     def __init__(self, config: GavamoeConfig, base: PreTrainedModel | None = None):
         """Build the model around `base`, whose FFNs are replaced in place, or all new without one."""
         super().__init__(config)
         self.routing = RoutingState()
+        self.loss_in_chunks = False
         self.lm = (
             AutoModelForCausalLM.from_config(config.text_config, trust_remote_code=False) if base is None else base
         )
@@ -126,17 +133,21 @@ class GavamoeForCausalLM(GavamoePreTrainedModel, GenerationMixin):
             if input_ids is None:
                 raise ValueError("forward needs input_ids or inputs_embeds")
             inputs_embeds = self._embed(input_ids, user_ids, item_ids)
+        inputs = {
+            "inputs_embeds": self.input_dropout(inputs_embeds),
+            "attention_mask": attention_mask,
+            "position_ids": position_ids,
+            "use_cache": use_cache,
+            **kwargs,
+        }
+        if labels is not None and self.training and self.loss_in_chunks:
+            states_BSH = self.lm.get_decoder()(**inputs).last_hidden_state
+            return CausalLMOutputWithPast(
+                loss=self._chunked_loss(states_BSH, labels, attention_mask, num_items_in_batch)
+            )
         if labels is not None:
             logits_to_keep = labels.shape[1] - _first_scored(labels) + 1
-        output = self.lm(
-            inputs_embeds=self.input_dropout(inputs_embeds),
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            cache=cache,
-            use_cache=use_cache,
-            logits_to_keep=logits_to_keep,
-            **kwargs,
-        )
+        output = self.lm(cache=cache, logits_to_keep=logits_to_keep, **inputs)
         if labels is not None:
             output.loss = self._loss(output.logits, labels, attention_mask, num_items_in_batch)
         return output
@@ -162,7 +173,21 @@ class GavamoeForCausalLM(GavamoePreTrainedModel, GenerationMixin):
         total = nn.functional.cross_entropy(
             logits.flatten(0, 1).float(), target_BS.flatten(), ignore_index=IGNORED, reduction="sum"
         )
-        scored = (target_BS != IGNORED).sum()
+        return self._with_router_loss(total, (target_BS != IGNORED).sum(), mask_BS, items)
+
+    def _chunked_loss(
+        self, states_BSH: Tensor, labels_BS: Tensor, mask_BS: Tensor | None, items: Tensor | int | None
+    ) -> Tensor:
+        target_BS = labels_BS[:, 1:]
+        is_scored_BS = target_BS != IGNORED
+        head, states_NH = self.lm.get_output_embeddings(), states_BSH[:, :-1][is_scored_BS]
+        total = summed_cross_entropy(head, states_NH, target_BS[is_scored_BS], self.config.vocabulary)
+        return self._with_router_loss(total, is_scored_BS.sum(), mask_BS, items)
+
+    def _with_router_loss(
+        self, total: Tensor, scored: Tensor, mask_BS: Tensor | None, items: Tensor | int | None
+    ) -> Tensor:
+        """Return the loss of a step from the summed cross-entropy of its scored tokens."""
         if items is None:
             loss = total / scored.clamp_min(1)
             return loss + self.router_loss(mask_BS) if self.training else loss
@@ -178,7 +203,7 @@ class GavamoeForCausalLM(GavamoePreTrainedModel, GenerationMixin):
             mask_BS: attention mask; None counts every token.
             total: sums a statistic over processes (`gavamoe.moe.losses`).
         """
-        losses = []
+        losses = [torch.zeros((), device=self.device)] if not self.routing.logits else []
         for layer, logits_BSE in self.routing.logits.items():
             mask = torch.ones_like(logits_BSE[..., 0]) if mask_BS is None else mask_BS[:, -logits_BSE.shape[1] :]
             balance = balance_loss(logits_BSE, self.routing.selected[layer], mask, total)

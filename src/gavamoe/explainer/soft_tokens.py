@@ -10,6 +10,8 @@ would learn to rely on it (docs/lab-log.md).
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import polars as pl
 import torch
@@ -38,7 +40,9 @@ class SoftToken(nn.Module):
         super().__init__()
         self.vectors = nn.Embedding(rows, width)
         self.dropout = nn.Dropout(dropout)
-        self.projection = nn.Linear(width, hidden)
+        with warnings.catch_warnings():  # torch finds it odd that a width can be 0
+            warnings.simplefilter("ignore", UserWarning)
+            self.projection = nn.Linear(width, hidden)
 
     def forward(self, id_B: Tensor) -> Tensor:
         """Return the soft token of each id, [B, H]."""

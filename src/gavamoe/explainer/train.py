@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import torch
 from torch import Tensor, nn
@@ -23,8 +22,10 @@ from gavamoe.conditions import TRUTH
 from gavamoe.config import SPECIAL, ExplainerConfig
 from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import id_arrays
+from gavamoe.data.tables import draw_rows
 from gavamoe.distributed import is_main_process
 from gavamoe.explainer import build
+from gavamoe.explainer.chunked_loss import can_chunk_loss
 from gavamoe.explainer.context import ContextBuilder
 from gavamoe.explainer.dataset import ExplanationDataset
 from gavamoe.explainer.gate_assignment import GateAssignment
@@ -38,8 +39,6 @@ from gavamoe.language.quiet import quiet_transformers
 from gavamoe.language.template import PromptTemplate
 from gavamoe.moe.gate import OWN_SHARE, cluster_gates
 from gavamoe.preference.model import PreferenceModel
-
-VALIDATION_PART = 5  # explainer.max_reviews divided by this many reviews are enough to validate on
 
 
 @dataclass(frozen=True)
@@ -124,12 +123,12 @@ def train_explainer(
         model, tokenizer = build.from_base(base_model, config, gates.count, vectors, trust_remote_code)
     model.generation_config = DecodingConfig.from_settings(config, tokenizer).to_generation_config()
     PromptEncoder(tokenizer, template).check_budget()
-    train_set = _dataset(_sample(train, config.max_reviews, seed), context, tokenizer, config, seed, hide=True)
-    valid_limit = None if config.max_reviews is None else -(-config.max_reviews // VALIDATION_PART)
-    valid_set = _dataset(_sample(valid, valid_limit, seed), context, tokenizer, config, seed, hide=False)
+    train_set = _dataset(draw_rows(train, config.max_reviews, seed), context, tokenizer, config, seed, hide=True)
+    valid_set = _dataset(draw_rows(valid, config.max_valid_reviews, seed), context, tokenizer, config, seed, hide=False)
     if config.gate == "shared":
         for gate in cluster_gates(model):
             gate.own_share = OWN_SHARE
+    model.loss_in_chunks = can_chunk_loss(model)
     trained = add_lora(model, tokenizer, config) if config.tuning == "lora" else model
     logs = tensorboard if config.tensorboard else None
     history = fit_explainer(
@@ -199,11 +198,3 @@ def prompt_template(config: ExplainerConfig, catalog: Catalog, checkpoints: Path
         checkpoints.mkdir(parents=True, exist_ok=True)
         template.save(checkpoints)
     return template
-
-
-def _sample(reviews: pl.DataFrame, limit: int | None, seed: int) -> pl.DataFrame:
-    """Return at most `limit` reviews, drawn at random, in their order."""
-    if limit is None or len(reviews) <= limit:
-        return reviews
-    rows = np.random.default_rng(seed).choice(len(reviews), limit, replace=False)
-    return reviews[np.sort(rows).tolist()]

@@ -7,6 +7,7 @@ are depends on seed and epoch only. So several processes, or a resumed run, take
 from __future__ import annotations
 
 import importlib.util
+import logging
 import math
 from collections.abc import Callable, Iterator
 from itertools import cycle, islice
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from torch import nn
 from torch.distributed.tensor import DTensor
 from torch.utils.data import Sampler
@@ -80,28 +82,73 @@ def fit_explainer(
         DivergenceError: A loss is not a finite number; the last checkpoint is that of the epoch before.
     """
     steps = -(-len(train) // config.batch_size)
-    trainer = _Trainer(
-        model=model,
-        args=training_arguments(config, seed, checkpoints, steps),
-        train_dataset=train,
-        eval_dataset=valid,
-        data_collator=Collator(tokenizer.pad_token_id),
-        callbacks=[EarlyStoppingCallback(early_stopping_patience=config.patience), *_tensorboard(tensorboard)],
-    )
-    trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(_KeepBestAndLast())
-    if on_validation is not None:
-        trainer.add_callback(_OnValidation(on_validation))
-    start = _Start(trainer) if keep_start else None
-    last = latest_complete_checkpoint(checkpoints)
-    if last and (epochs := epochs_if_early_stopped(last)):
-        trainer.args.num_train_epochs = epochs
-    with track("explainer", steps * config.epochs) as advance:
-        trainer.add_callback(_ProgressBar(advance))
-        trainer.train(resume_from_checkpoint=str(last) if last else None)
+    start: _Start | None = None
+    while True:
+        trainer = _Trainer(
+            model=model,
+            args=training_arguments(config, seed, checkpoints, steps),
+            train_dataset=train,
+            eval_dataset=valid,
+            data_collator=Collator(tokenizer.pad_token_id),
+            callbacks=[EarlyStoppingCallback(early_stopping_patience=config.patience), *_tensorboard(tensorboard)],
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.add_callback(_KeepBestAndLast())
+        if on_validation is not None:
+            trainer.add_callback(_OnValidation(on_validation))
+        if keep_start and start is None:
+            start = _Start(trainer)
+        if _train(trainer, checkpoints, steps * config.epochs):
+            break
+        config = with_smaller_batches(config)
     gather_sharded(model)
     records = [record for record in trainer.state.log_history if "loss" in record or "eval_loss" in record]
     return records if start is None else start.kept_if_best(records)
+
+
+def _train(trainer: _Trainer, checkpoints: Path, steps: int) -> bool:
+    """Train to the end, from the newest checkpoint on; return False if the memory is too small for the first step.
+
+    The longest sequences come first (`GroupedByLength`), so a batch that does not fit shows in the first step. The
+    weights are then unchanged.
+    """
+    last = latest_complete_checkpoint(checkpoints)
+    if last and (epochs := epochs_if_early_stopped(last)):
+        trainer.args.num_train_epochs = epochs
+    counter = _StepCounter()
+    trainer.add_callback(counter)
+    try:
+        with track("explainer", steps) as advance:
+            trainer.add_callback(_ProgressBar(advance))
+            trainer.train(resume_from_checkpoint=str(last) if last else None)
+    except RuntimeError as error:
+        if counter.steps or world_size() > 1 or not should_reduce_batch_size(error):
+            raise
+    else:
+        return True
+    trainer.model.zero_grad(set_to_none=True)
+    clear_device_cache(garbage_collection=True)
+    return False
+
+
+def with_smaller_batches(config: ExplainerConfig) -> ExplainerConfig:
+    """Return the settings with each step divided into more batches; the steps take the same sequences.
+
+    Raises:
+        ConfigError: a batch is a single sequence already.
+    """
+    finer = (n for n in range(config.accumulation + 1, config.batch_size + 1) if config.batch_size % n == 0)
+    accumulation = next(finer, None)
+    if accumulation is None:
+        raise ConfigError(
+            "the memory is too small for one sequence of stage 2; set explainer.gradient_checkpointing=true, lower "
+            "explainer.prompt_tokens, or choose a smaller --base-model"
+        )
+    logging.getLogger(__name__).warning(
+        f"the memory is too small for {config.batch_size // config.accumulation} sequences at once; each step of "
+        f"{config.batch_size} goes on in {accumulation} batches (explainer.accumulation={accumulation})"
+    )
+    return config.model_copy(update={"accumulation": accumulation})
 
 
 def gather_sharded(model: nn.Module) -> None:
@@ -212,6 +259,10 @@ class _Trainer(Trainer):
         self._check_finite(float(loss), f"the loss of step {self.state.global_step + 1}")
         return loss
 
+    def floating_point_ops(self, inputs: Any) -> int:
+        """Return 0: nobody reads the Trainer's estimate, and it counts all parameters in every step."""
+        return 0
+
     def _check_finite(self, loss: float, what: str) -> None:
         if math.isfinite(loss):
             return
@@ -279,6 +330,15 @@ class _OnValidation(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: Any = None, **kwargs: Any
     ) -> None:
         self.report(round(state.epoch or 0), float(metrics["eval_loss"]))
+
+
+class _StepCounter(TrainerCallback):
+    """Counts the steps of one call of `train`."""
+
+    steps = 0
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self.steps += 1
 
 
 class _ProgressBar(TrainerCallback):

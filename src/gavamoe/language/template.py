@@ -54,7 +54,7 @@ class PromptTemplate:
         Raises:
             ConfigError: there is no such template, or it cannot be rendered.
         """
-        template = cls(_read(setting), ratings, max_tokens, chat)
+        template = cls(read_source(setting), ratings, max_tokens, chat)
         template._check(setting)
         return template
 
@@ -130,7 +130,7 @@ def template_names() -> list[str]:
     return sorted(entry.name.removesuffix(SUFFIX) for entry in entries if entry.name.endswith(SUFFIX))
 
 
-def _read(setting: str) -> str:
+def read_source(setting: str) -> str:
     """Return the text of the template that a setting names."""
     if setting in template_names():
         return files("gavamoe.language").joinpath("prompts", setting + SUFFIX).read_text("utf-8")

@@ -29,7 +29,7 @@ def convert(
         routing: the state that all blocks share.
         initialisation: what the experts start from (`gavamoe.moe.initialise`).
         partition: how `partition` divides the neurons.
-        layers: numbers of the layers to convert, from 0; None for all.
+        layers: numbers of the layers to convert, from 0; None for all, and an empty list for none.
 
     Raises:
         ConfigError: the model has no gated MLP, a layer does not exist, or sizes do not fit the MLP.
@@ -41,7 +41,7 @@ def convert(
             "choose a base model like Llama, Qwen, Mistral, SmolLM or Gemma"
         )
     chosen = range(len(mlps)) if layers is None else layers
-    if not chosen or not all(0 <= layer < len(mlps) for layer in chosen):
+    if not all(0 <= layer < len(mlps) for layer in chosen):
         raise ConfigError(f"layers {list(chosen)}: choose among 0 to {len(mlps) - 1}, the model's layers with an MLP")
     activation = _activation(model)
     for layer in chosen:

@@ -27,6 +27,7 @@ from gavamoe.diagnostics.routing import JITTER, JITTERS, BoundaryFigures, bounda
 from gavamoe.diagnostics.text_checks import TextFigures, text_figures
 from gavamoe.diagnostics.writing import writing_by_cluster
 from gavamoe.errors import DataError
+from gavamoe.explainer.expert_usage import has_experts
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.files import reading
 from gavamoe.preference.model import PreferenceModel
@@ -171,6 +172,8 @@ class Subject:
 
     def examine_experts(self, explainer: Explainer) -> ExpertFigures | str:
         """Return what the experts do on a sample of validation texts, or why that cannot be measured."""
+        if not has_experts(explainer.model):
+            return "the run has no experts"
         large = model_parameters(explainer.model) > LARGE
         reviews = sample_rows(self.valid.filter(HAS_TEXT), PROBED_TEXTS_OF_LARGE if large else PROBED_TEXTS)
         if reviews.is_empty():

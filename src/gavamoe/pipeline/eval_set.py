@@ -12,6 +12,7 @@ import polars as pl
 from gavamoe.baselines.base import Predictions
 from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import ReviewDataset
+from gavamoe.data.tables import sample_rows
 from gavamoe.errors import DataError
 from gavamoe.evaluation.bounds import Bounds, measure_bounds
 from gavamoe.evaluation.comparable import comparable_outputs, features_of_items, has_text
@@ -51,8 +52,8 @@ class EvalSet:
         return cls(reviews, catalog, features, split, training)
 
     @classmethod
-    def from_dataset(cls, dataset: ReviewDataset, split: str) -> EvalSet:
-        """Read a split of a prepared dataset.
+    def from_dataset(cls, dataset: ReviewDataset, split: str, limit: int | None = None) -> EvalSet:
+        """Read a split of a prepared dataset, or at most `limit` of its reviews, drawn at random.
 
         Raises:
             DataError: the split has no rows.
@@ -60,6 +61,8 @@ class EvalSet:
         reviews = dataset.interactions(split)
         if reviews.is_empty():
             raise DataError(f"{dataset.path} has no rows of split '{split}'")
+        if limit is not None:
+            reviews = sample_rows(reviews, limit)
         return cls.from_reviews(reviews, dataset.catalog, dataset.interactions("train"), split)
 
     def outputs(self, predictions: Predictions) -> Outputs:

