@@ -126,7 +126,7 @@ def _step(model: nn.Module, batch: dict[str, Tensor]) -> Callable[[], float]:
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        return float(loss)
+        return float(loss.detach())
 
     return run
 
