@@ -93,21 +93,30 @@ def test_slurm_starts_torchrun_on_each_machine_and_resumes_after_a_restart(progr
     assert again == [f"{line} --resume" for line in expected]
 
 
+@pytest.fixture(scope="module")
+def one(dataset_path, tmp_path_factory):
+    """Trained by one process."""
+    run = tmp_path_factory.mktemp("one") / "run"
+    train_run(dataset_path, run, parse_config(SETTINGS))
+    return run
+
+
 @pytest.mark.slow
-def test_two_processes_of_accelerate_take_the_steps_of_one(dataset_path, tmp_path):
-    one, two, config = tmp_path / "one", tmp_path / "two", tmp_path / "config.yaml"
-    train_run(dataset_path, one, parse_config(SETTINGS))
+@pytest.mark.parametrize("name", ["ddp", "fsdp2"])
+def test_two_processes_of_accelerate_take_the_steps_of_one(name, dataset_path, one, tmp_path):
+    two, config = tmp_path / "two", tmp_path / "config.yaml"
     config.write_text(safe_dump(SETTINGS))
-    launcher = ["-m", "accelerate.commands.launch", "--config_file", str(LAUNCH / "accelerate-ddp.yaml")]
-    machine = ["--num_processes", "2", "--main_process_port", "0", "-m", "gavamoe"]
-    words = ["train", str(dataset_path), "--out", str(two), "--config", str(config), "--json"]
+    launcher = ["-m", "accelerate.commands.launch", "--config_file", str(LAUNCH / f"accelerate-{name}.yaml")]
+    machine = ["--num_processes", "2", "--main_process_port", "0", "--mixed_precision", "no"]
+    program = ["-m", "gavamoe", "train", dataset_path, "--out", two, "--config", config]
+    if name == "fsdp2":
+        program = [ROOT / "tests" / "helpers" / "fsdp2_on_cpu.py", dataset_path, two, config]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, *launcher, *machine, *words], env=environment, capture_output=True, text=True
-    )
+    command = [sys.executable, *launcher, *machine, *map(str, program)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     records = [json.loads((path / "training.json").read_text())["explainer"] for path in (one, two)]
-    for name in ("loss", "eval_loss"):
-        expected, found = ([record[name] for record in each if name in record] for each in records)
+    for loss in ("loss", "eval_loss"):
+        expected, found = ([record[loss] for record in each if loss in record] for each in records)
         assert len(expected)
         assert found == pytest.approx(expected, rel=1e-5)
