@@ -191,6 +191,17 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(gavamoe, run_path, dataset_
     assert not (tmp_path / "run").exists()
 
 
+def test_the_engine_ray_needs_its_extra_and_a_file_of_pairs(gavamoe, run_path, tmp_path, monkeypatch):
+    one = ("explain", run_path, "--user", "u01", "--item", "i01", "--engine", "ray")
+    assert refused(gavamoe(*one), "--engine ray explains a file of pairs: use --pairs and --out")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, "gavamoe.pipeline.ray_engine", raising=False)
+    (tmp_path / "pairs.csv").write_text("user,item\nu01,i01\n")
+    many = ("explain", run_path, "--pairs", tmp_path / "pairs.csv", "--out", tmp_path / "texts", "--engine", "ray")
+    assert refused(gavamoe(*many), "ray is not installed", "pip install 'gavamoe[ray]'")
+    assert [path.name for path in tmp_path.iterdir()] == ["pairs.csv"]
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

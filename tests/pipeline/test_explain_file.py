@@ -86,6 +86,48 @@ def test_unfinished_work_is_not_overwritten_and_not_mixed_with_other_settings(ex
     assert len(pl.read_ndjson(out)) == COUNT
 
 
+def test_a_directory_of_files_is_explained_into_a_directory_of_parquet(explainer, pairs, tmp_path):
+    whole, source, out = tmp_path / "whole.parquet", tmp_path / "pairs", tmp_path / "texts"
+    rows = pl.read_csv(pairs)[: 3 * WINDOW]
+    rows.write_csv(pairs)
+    explain(explainer, pairs, whole)
+    source.mkdir()
+    rows[:10].write_parquet(source / "part-0.parquet")
+    rows[:0].write_parquet(source / "part-1.parquet")
+    rows[10:].write_csv(source / "part-2.csv")
+    (source / "part-3.csv").touch()
+    for ignored in ("_SUCCESS", ".part-0.parquet.crc"):
+        (source / ignored).touch()
+    assert explain(explainer, source, out)["out"] == str(out)
+    assert sorted(path.name for path in out.iterdir()) == [f"{n:08d}.parquet" for n in range(3)]
+    assert pl.read_parquet(out).equals(pl.read_parquet(whole))
+    explain(explainer, out, tmp_path / "again.parquet")  # the output is a directory of pairs too
+    assert pl.read_parquet(tmp_path / "again.parquet").equals(pl.read_parquet(whole))
+
+
+@pytest.mark.parametrize(
+    ("pairs", "out", "words"),
+    [
+        ("pairs", "taken", "taken exists already"),
+        ("pairs", "pairs", "is the file of pairs itself"),
+        ("pairs", "pairs/texts.parquet", "would be read as pairs next time"),
+        ("pairs", "pairs/texts", "would be read as pairs next time"),
+        ("empty", "texts", "a directory without files"),
+        ("blank", "texts", "has no pairs"),
+    ],
+)
+def test_directories_that_cannot_be_used_are_refused_unchanged(explainer, tmp_path, pairs, out, words):
+    for name in ("pairs", "taken", "empty", "blank"):
+        (tmp_path / name).mkdir()
+    for name in ("pairs/a.csv", "taken/a.csv"):
+        (tmp_path / name).write_text("user,item\nu01,i01\n")
+    (tmp_path / "blank" / "a.csv").touch()
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(DataError, match=words):
+        explain(explainer, tmp_path / pairs, tmp_path / out)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_oracle_conditions_are_stated_in_every_row(explainer, tmp_path):
     path, out = tmp_path / "pairs.jsonl", tmp_path / "texts.jsonl"
     pl.DataFrame({"user": ["u01"], "item": ["i01"], "rating": [4], "feature": ["music"]}).write_ndjson(path)

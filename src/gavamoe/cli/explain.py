@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,6 +26,14 @@ if TYPE_CHECKING:
     from gavamoe.language.decoding_config import DecodingConfig
     from gavamoe.pipeline.explain_file import Keep
 
+
+class ExplainEngine(StrEnum):
+    """Where a file of pairs is explained, as an option's value."""
+
+    local = "local"
+    ray = "ray"
+
+
 EXAMPLE = "Example: gavamoe explain runs/first --user u17 --item i4"
 GUEST = "guest"  # name in the result of a user who has a history and no name
 ORACLE = " (oracle: ground truth was in the prompt)"
@@ -34,8 +43,18 @@ def explain(
     run: RunArgument,
     user: Annotated[str | None, typer.Option(help="The user's name in the reviews.")] = None,
     item: Annotated[str | None, typer.Option(help="The item's name in the reviews.")] = None,
-    pairs: Annotated[Path | None, typer.Option(help="Instead of one pair, a file with columns user, item.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Where to write with --pairs: .parquet, .jsonl or .csv.")] = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(help="Instead of one pair, a file with columns user, item, or a directory of such files."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where to write with --pairs: .parquet, .jsonl or .csv; no suffix: a directory of Parquet."),
+    ] = None,
+    engine: Annotated[
+        ExplainEngine,
+        typer.Option(help="With --pairs: ray explains on the cluster of RAY_ADDRESS, or on all processors here."),
+    ] = ExplainEngine.local,
     history: History = None,
     rating: Rating = FieldSource.predicted,
     feature: Feature = FieldSource.predicted,
@@ -69,6 +88,8 @@ def explain(
         raise InputError("explain takes either --user and --item, or --pairs and --out; --history can stand for --user")
     if one and store is not None:
         raise InputError("--store is filled from a file of pairs: use --pairs and --out")
+    if one and engine is ExplainEngine.ray:
+        raise InputError("--engine ray explains a file of pairs: use --pairs and --out")
     if one and FieldSource.given in (rating, feature):
         raise InputError("--rating given and --feature given need a file with those columns: use --pairs")
     from gavamoe.cli.output import emit_json, note
@@ -78,7 +99,12 @@ def explain(
     from gavamoe.pipeline.history_file import read_history_file
 
     condition = Condition(rating.value, feature.value, context.value if context else None)
-    explainer = Explainer.from_pretrained(run, verify=verify)
+    run_windows, device = None, None
+    if engine is ExplainEngine.ray:
+        from gavamoe.pipeline.ray_engine import ray_engine
+
+        run_windows, device = ray_engine(run), "cpu"  # the GPUs are the workers'
+    explainer = Explainer.from_pretrained(run, device, verify)
     decoding = explainer.decoding
     if candidates is not None:
         decoding = decoding.with_options(candidates=candidates)
@@ -98,6 +124,7 @@ def explain(
             records=records,
             on_reading=lambda reading: note("; ".join(reading.describe())) if reading.describe() else None,
             history=rated,
+            engine=run_windows,
         )
         if json:
             emit_json(result)

@@ -1,16 +1,16 @@
 """Explain a file of pairs: millions of pairs in bounded memory, resumable after any interruption.
 
-    pairs ──> windows of consecutive rows ──> one Parquet part per finished window ──> the output file
+    pairs ──> windows of consecutive rows ──engine──> one Parquet part per finished window ──> the output
 
 Within a window, prompts of equal length share batches. The parts are written atomically into a directory beside the
-output; when all exist they are joined in the order of the pairs. The same windows give the same batches, so a resumed
-file equals the file of an uninterrupted run.
+output. When all exist they are joined in the order of the pairs, or become the output directory. The same windows give
+the same batches, so the output depends neither on interruptions nor on the engine.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -25,10 +25,11 @@ from gavamoe.data.tables import check_suffix, write_table
 from gavamoe.errors import DataError, RunError
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.explainer.explanation import Explanation
-from gavamoe.files import sha256_of_file, staged_file, write_json
+from gavamoe.files import staged_file, write_json
 from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.pipeline.history_file import Histories, HistoryFile
-from gavamoe.pipeline.pairs_file import read_pairs
+from gavamoe.pipeline.pair_windows import Engine, WindowRequest, local_engine, model_digest, split_into_windows
+from gavamoe.pipeline.pairs_file import read_pairs, sha256_of_pairs
 from gavamoe.progress import track
 
 WINDOW = 8192  # pairs per part: an interruption loses at most this many
@@ -53,68 +54,82 @@ def explain_file(
     records: str | None = None,
     on_reading: Callable[[Reading], None] | None = None,
     history: HistoryFile | None = None,
+    engine: Engine | None = None,
 ) -> dict[str, Any]:
     """Explain the pairs of a file and write one row per pair, in their order, to `out`.
 
     Args:
         explainer: the trained explainer.
-        pairs: the file to read; see `read_pairs`.
-        out: the file to write: .parquet, .jsonl or .csv.
+        pairs: the file to read, or a directory of files; see `read_pairs`.
+        out: the file to write: .parquet, .jsonl or .csv. Without a suffix, a directory with a Parquet file per window.
         condition: what the prompt contains.
-        resume: whether to keep the windows that an interrupted call for the same `out` finished.
+        resume: whether to keep the windows that an interrupted call for the same `out` finished, on any engine.
         window: pairs per part.
         evidence: sentences from other reviews to write with each text; 0 for no such column.
         decoding: how texts are decoded; None for the run's own configuration.
         keep: receives every window before it counts as finished, for example to fill a store.
         encoding, records, on_reading: how `pairs` is read; see `read_pairs`.
         history: rated items of users; a user who has some is estimated from them, others are looked up in the run.
+        engine: what explains the windows; None for this process.
 
     Returns:
         n, out and conditions, as `gavamoe explain --pairs --json` prints them.
 
     Raises:
-        DataError: the pairs are invalid, or the file of histories does not say whose they are.
+        DataError: the pairs are invalid, `out` would overwrite something, or the file of histories does not say whose
+            they are.
         RunError: there is unfinished work for `out` and `resume` is False, or it had other inputs or settings.
     """
-    check_suffix(out)
-    if out.exists() and out.samefile(pairs):
-        raise DataError(f"{out} is the file of pairs itself, which would be overwritten; choose another --out")
+    _check_out(pairs, out)
     prepared = explainer.catalog.columns
     table = read_pairs(pairs, condition, explainer.catalog.scale, encoding, records, on_reading, prepared)
-    decoding = decoding or explainer.decoding
     condition = condition.with_context(explainer.context.most_context)
+    found = evidence if keep is None else max(evidence, EVIDENCE_KEPT)
+    request = WindowRequest(condition, decoding or explainer.decoding, found, model_digest(explainer))
     plan = {
-        "pairs": sha256_of_file(pairs),
-        "model": _model_digest(explainer),
+        "pairs": sha256_of_pairs(pairs),
+        "model": request.model,
         "conditions": condition.to_dict(),
-        "decoding": decoding.to_generation_config().to_diff_dict(),
+        "decoding": request.decoding.to_generation_config().to_diff_dict(),
         "window": window,
         "evidence": evidence,
         "history": None if history is None else history.sha256,
     }
-    histories = None if history is None else history.of_pairs(table["user"])
+    windows = split_into_windows(table, None if history is None else history.of_pairs(table["user"]), window)
     parts = FinishedWindows(out.with_name(f".{out.name}.parts"))
     parts.open(json.loads(json.dumps(plan)), resume)
-    starts = range(0, len(table), window)
+    unfinished = [each for each in windows if each.number not in parts]
     with track("explanations", len(table)) as advance:
-        for number, start in enumerate(starts):
-            rows = table[start : start + window]
-            if number in parts:
-                advance(len(rows), "")
-            else:
-                found = evidence if keep is None else max(evidence, EVIDENCE_KEPT)
-                rated = None if histories is None else histories[start : start + window]
-                explained = explainer.explain_batch(
-                    rows, condition, evidence=found, advance=advance, decoding=decoding, histories=rated
-                )
-                if keep is not None:
-                    keep(rows, explained, found, rated)
-                    explained = [replace(each, evidence=each.evidence[:evidence]) for each in explained]
-                parts.write(number, _frame(explained, bool(evidence)))
-    texts = parts.scan(len(starts))
-    write_table(_flat_cells(texts) if ".csv" in out.suffixes else texts, out)
-    parts.discard()
+        advance(len(table) - sum(len(each.pairs) for each in unfinished), "")
+        for each, explained in (engine or local_engine(explainer))(unfinished, request, advance):
+            if keep is not None:
+                keep(each.pairs, explained, found, each.histories)
+                explained = [replace(one, evidence=one.evidence[:evidence]) for one in explained]
+            parts.write(each.number, _frame(explained, bool(evidence)))
+    if out.suffix:
+        texts = parts.scan(len(windows))
+        write_table(_flat_cells(texts) if ".csv" in out.suffixes else texts, out)
+        parts.discard()
+    else:
+        parts.move(out)
     return {"n": len(table), "out": str(out), "conditions": condition.to_dict()}
+
+
+def _check_out(pairs: Path, out: Path) -> None:
+    """Check that the output can be written and overwrites neither the pairs nor the files of a directory.
+
+    Raises:
+        ConfigError: the suffix of `out` is unknown.
+        DataError: `out` is `pairs` or lies in it, or is a directory that is not empty.
+    """
+    if out.suffix:
+        check_suffix(out)
+    if out.exists() and out.samefile(pairs):
+        raise DataError(f"{out} is the file of pairs itself, which would be overwritten; choose another --out")
+    if pairs.is_dir() and pairs.resolve() in out.resolve().parents:
+        raise DataError(f"{out} lies in {pairs}, and would be read as pairs next time; choose another --out")
+    if not out.suffix and out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise DataError(f"{out} exists already; choose another --out, or delete it")
 
 
 @dataclass(frozen=True)
@@ -161,6 +176,11 @@ class FinishedWindows:
         """Return the first `count` windows in order, as a lazy frame that can be streamed."""
         return pl.scan_parquet([self._part(number) for number in range(count)], glob=False)
 
+    def move(self, out: Path) -> None:
+        """Make the parts the directory `out`, which is absent or empty."""
+        os.replace(self.path, out)
+        (out / PLAN).unlink()
+
     def discard(self) -> None:
         """Delete everything, the plan first: parts without a plan are ignored."""
         (self.path / PLAN).unlink()
@@ -197,11 +217,3 @@ def _flat_cells(texts: pl.LazyFrame) -> pl.LazyFrame:
     if "evidence" in texts.collect_schema():
         cells.append(pl.col("evidence").list.eval(pl.element().struct.field("text")).list.join(" | "))
     return texts.with_columns(cells)
-
-
-def _model_digest(explainer: Explainer) -> str:
-    """Return a SHA-256 over a few weights that every training changes, which identifies the run."""
-    digest = hashlib.sha256()
-    for weights in (explainer.model.user_token.projection.weight, *explainer.preference.prior.parameters()):
-        digest.update(weights.detach().float().cpu().numpy().tobytes())
-    return digest.hexdigest()

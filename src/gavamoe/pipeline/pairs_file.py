@@ -1,7 +1,11 @@
-"""Read and check a file of (user, item) pairs to explain: a file of any format that `prepare` reads."""
+"""Read and check (user, item) pairs to explain: a file of any format that `prepare` reads, or a directory of files.
+
+path --pair_files--> files --_read_file--> rows of each --> read_pairs: all rows in the order of the files
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -9,6 +13,7 @@ import polars as pl
 
 from gavamoe.conditions import Condition
 from gavamoe.data.readers.headers import SYNONYMS, pick
+from gavamoe.data.readers.inputs import EmptyFileError, sha256_of_input
 from gavamoe.data.readers.open import open_rows
 from gavamoe.data.readers.placeholders import plain_name
 from gavamoe.data.readers.reading import Reading
@@ -32,7 +37,8 @@ def read_pairs(
     recognises.
 
     Args:
-        path: a file of any format, with columns user and item, and rating or feature where the condition needs them.
+        path: a file of any format, with columns user and item, and rating or feature where the condition needs them;
+            or a directory of such files (`pair_files`), of which some may be empty.
         condition: what the prompt contains.
         scale: the rating scale that given ratings must be on.
         encoding: the encoding of a text file; None to detect it.
@@ -46,25 +52,68 @@ def read_pairs(
     Raises:
         DataError: the file cannot be read, or lacks a column or a value that is needed; the message names the line.
     """
+    frames = []
+    for file in pair_files(path):
+        try:
+            frames.append(_read_file(file, condition, scale, encoding, records, on_reading, prepared or {}))
+        except EmptyFileError:
+            if file == path:
+                raise
+    pairs = pl.concat(frames) if frames else pl.DataFrame()
+    if pairs.is_empty():
+        raise DataError(f"{path} has no pairs")
+    if condition.feature == "given" and (pairs["feature"] == "").all():
+        raise DataError(f"{path}: the column feature is empty, and --feature given needs it")
+    return pairs
+
+
+def pair_files(path: Path) -> list[Path]:
+    """Return the files of a directory in the order of their names; a path that is no directory itself.
+
+    Names that begin with a dot or an underscore are ignored: Spark and Ray write notes under such names.
+
+    Raises:
+        DataError: the directory has no file.
+    """
+    if not path.is_dir():
+        return [path]
+    files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith((".", "_")))
+    if not files:
+        raise DataError(f"{path} is a directory without files; name a file of pairs, or a directory of such files")
+    return files
+
+
+def sha256_of_pairs(path: Path) -> str:
+    """Return the SHA-256 of a file of pairs; for a directory, that of the checksums of its files in their order."""
+    checksums = [sha256_of_input(file) for file in pair_files(path)]
+    return hashlib.sha256("".join(checksums).encode()).hexdigest() if path.is_dir() else checksums[0]
+
+
+def _read_file(
+    path: Path,
+    condition: Condition,
+    scale: RatingScale,
+    encoding: str | None,
+    records: str | None,
+    on_reading: Callable[[Reading], None] | None,
+    prepared: Mapping[str, str],
+) -> pl.DataFrame:
+    """Return the rows of one file, as `read_pairs` does; there may be none."""
     rows = open_rows(path, BadLines(), encoding=encoding, records=records)
     given = [name for name in ("rating", "feature") if getattr(condition, name) == "given"]
-    sources = source_columns(rows.columns, ["user", "item", *given], prepared or {})
-    for name in ("user", "item", *given):
+    wanted = ["user", "item", *given]
+    sources = source_columns(rows.columns, wanted, prepared)
+    for name in wanted:
         if name not in sources:
             why = f", as --{name} given needs it; choose predicted or none" if name in given else ""
             raise DataError(f"{path} has no column {name}{why}; found {', '.join(rows.columns)}")
-    wanted = ["user", "item", *given]
     pairs = pl.concat([pl.DataFrame(schema=dict.fromkeys([*wanted, LINE], pl.String)), *name_batches(rows, sources)])
-    if pairs.is_empty():
-        raise DataError(f"{path} has no pairs")
     if on_reading:
         on_reading(rows.reading)
     if "rating" in given:
         pairs = pairs.with_columns(pl.col("rating").cast(pl.Float64, strict=False))
     if "feature" in given:  # a row may lack a feature; a column without any value is an error
         pairs = pairs.with_columns(pl.col("feature").fill_null(""))
-        if (pairs["feature"] == "").all():
-            raise DataError(f"{path}: the column feature is empty, and --feature given needs it")
     for name in wanted:
         if pairs[name].null_count():
             line = pairs.filter(pl.col(name).is_null())[LINE][0]
