@@ -70,9 +70,7 @@ REFUSED = {
     "frozenset.pickle": packed(b"(" + DOUBLED_TUPLE + b"\x91"),
     "called-set.pickle": packed(b"cbuiltins\nset\n]" + DOUBLED_TUPLE + b"a\x85R"),
     "same-hash.pickle": pickle.dumps([{number * ((1 << 61) - 1): 1 for number in range(1, 60_000)}]),
-    "copies.pickle": packed(
-        LONG_TEXT + b"0c_codecs\nencode\n\x94](" + b"h\x01h\x00\x8c\x05utf-8\x86R" * 50_000 + b"e"
-    ),
+    "copies.pickle": packed(LONG_TEXT + b"0c_codecs\nencode\n\x94](" + b"h\x01h\x00\x8c\x05utf-8\x86R" * 50_000 + b"e"),
     "repeated-text.pickle": packed(
         LONG_TEXT + b"0](" + b"}(\x8c\x04userh\x00\x8c\x04itemh\x00\x8c\x06ratingK\x01u" * 50_000 + b"e"
     ),
@@ -158,7 +156,7 @@ WHOLE = {
     "dicts.jsonl": as_lines(REVIEWS, repr),
     "r.json": json.dumps(REVIEWS, indent=1).encode(),
     "document.json": json.dumps({"a": {"reviews": REVIEWS}, "n": 3}).encode(),
-    "columns.json": json.dumps({name: {str(n): r[name] for n, r in enumerate(REVIEWS)} for name in REVIEWS[0]}).encode(),
+    "columns.json": json.dumps(pl.DataFrame(REVIEWS).to_dict(as_series=False)).encode(),
     "utf-16.csv": as_csv(REVIEWS).decode().encode("utf-16"),
     "ratings.dat": "\n".join(f"{n}::{n % 7}::{1 + n % 5}::{978300760 + n}" for n in range(99)).encode(),
     "r.txt": _key_values(REVIEWS),
@@ -169,7 +167,23 @@ WHOLE = {
     "r.jsonl.gz": gzip.compress(as_lines(REVIEWS)),
     "r.zip": _zip("r.csv", as_csv(REVIEWS)),
 }
-PIECES = [b'"', b"'", b"\\", b"\x00", b"\xff", b"\n", b"\r", b",", b"{", b"}", b"[", b"]", b":", b"2\x86", b"\xef\xbb\xbf"]
+PIECES = [
+    b'"',
+    b"'",
+    b"\\",
+    b"\x00",
+    b"\xff",
+    b"\n",
+    b"\r",
+    b",",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b":",
+    b"2\x86",
+    b"\xef\xbb\xbf",
+]
 PIECES += [b"(", b"\x94", b"h\x00", b"nan", b"-1", b"9" * 30, b'","', b"\\u0000", b"\xf0\x9f\x98\x80", b"--", b"`"]
 
 
@@ -178,15 +192,9 @@ def damaged(content: bytes, dice: random.Random) -> bytes:
     for _ in range(dice.randint(1, 4)):
         start = dice.randrange(len(content) + 1)
         end = min(len(content), start + dice.choice([1, 1, 8, 200, 5000]))
-        part = dice.choice(
-            [
-                lambda: bytes([dice.randrange(256)]) * (end - start),
-                lambda: b"",
-                lambda: content[start:end] * 2,
-                lambda: content[start:end] + dice.choice(PIECES),
-                lambda: dice.choice(PIECES) * dice.choice([1, 3, 50, 20_000]),
-            ]
-        )()
+        old, piece = content[start:end], dice.choice(PIECES)
+        repeated = piece * dice.choice([1, 3, 50, 20_000])
+        part = dice.choice([bytes([dice.randrange(256)]) * len(old), b"", old * 2, old + piece, repeated])
         content = content[:start] + part + content[end:]
     return content
 

@@ -12,6 +12,7 @@ from gavamoe.files import only_one_process
 
 CONFIG = CompareConfig(models=["bias", "random-sentence"], seeds=1, preset="tiny", conditions=[{}])
 
+
 @pytest.fixture(scope="module")
 def comparison(dataset_path, tmp_path_factory):
     out = tmp_path_factory.mktemp("damaged") / "comparison"

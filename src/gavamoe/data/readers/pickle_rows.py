@@ -81,8 +81,9 @@ class PickleReader:
         texts: list[str | None] = []
         for number, value in enumerate(values[start:stop], start=start + 1):
             try:
-                self._left -= len(value) if type(value) is str and len(value) < self._left else _extent(value, self._left)
-                texts.append(value if type(value) is str else _text(value))
+                is_short_text = type(value) is str and len(value) < self._left  # the usual case, without a call
+                self._left -= len(value) if is_short_text else _extent(value, self._left)
+                texts.append(value if is_short_text else _text(value))
             except ValueError as error:
                 raise DataError(
                     f"{self.path}: column {name} of record {number} is {error}, not a text or a number; write the "
