@@ -75,7 +75,7 @@ def test_every_damaged_file_of_a_run_without_a_seal_is_one_line(run_path, datase
     source = unsealed_copy(run_path, tmp_path / "unsealed")
     results = damage_each(source, tmp_path / "run", damage, lambda run: explain(run, dataset_path))
     refused = {name: error for name, error in results.items() if isinstance(error, InputError)}
-    assert {"run.yaml", "catalog/users.parquet", "explainer/config.json"} <= refused.keys()
+    assert "run.yaml" in refused  # without a seal, damage can look like another value
     assert [name for name, error in refused.items() if "\n" in str(error)] == []
 
 
