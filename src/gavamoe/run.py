@@ -29,7 +29,7 @@ import yaml
 from gavamoe.config import SPECIAL, RunConfig, parse_config
 from gavamoe.errors import RunError
 from gavamoe.files import reading, remove_directory, sha256_of_file, staged_file
-from gavamoe.seal import MANIFEST, check_seal, is_sealed, write_seal
+from gavamoe.seal import MANIFEST, check_seal, is_sealed, sealed_files, write_seal
 
 VERSION = 1
 PROMPT_TEMPLATE = "prompt.jinja"  # in the folder of stage 2
@@ -196,6 +196,12 @@ class RunDirectory:
             return
         for name in check_seal(self.path, self._sealed(), MAY_LACK, thorough):
             log.warning("%s has no %s: %s", self.path, name, MAY_LACK[name])
+
+    @property
+    def absent(self) -> list[str]:
+        """The sealed files that the run may be shared without and that are absent, by their relative paths."""
+        sealed = sealed_files(self.path) if is_sealed(self.path) else {}
+        return [name for name in MAY_LACK if name in sealed and not (self.path / name).is_file()]
 
     def _sealed(self) -> list[Path]:
         """Return the files that a seal covers: all that answers depend on, and the records of the training.

@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+from helpers.damages import DAMAGES
 
 from gavamoe.errors import InputError, RunError
 from gavamoe.experiments.compare import run
@@ -10,16 +11,6 @@ from gavamoe.experiments.config import CompareConfig
 from gavamoe.files import only_one_process
 
 CONFIG = CompareConfig(models=["bias", "random-sentence"], seeds=1, preset="tiny", conditions=[{}])
-DAMAGES = {
-    "empty": lambda content: b"",
-    "half": lambda content: content[: len(content) // 2],
-    "flipped": lambda content: content[: len(content) // 2] + b"\xff" + content[len(content) // 2 + 1 :],
-    "noise": lambda content: bytes(range(256)) * 4,
-    "list": lambda content: b"[]",
-    "object": lambda content: b"{}",
-    "null": lambda content: b"null",
-    "word": lambda content: b'"x"',
-}
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,9 +14,11 @@ import torch
 from helpers.runs import unsealed_copy
 
 from gavamoe import seal
+from gavamoe.conditions import Condition
 from gavamoe.errors import RunError
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.pipeline.diagnose import diagnose_run
+from gavamoe.pipeline.evaluate import evaluate_run
 from gavamoe.pipeline.train import train_run
 from gavamoe.run import RunDirectory
 from gavamoe.seal import MANIFEST, check_seal, write_seal
@@ -70,6 +74,31 @@ def test_a_run_without_its_evidence_loads_and_says_so(run, caplog):
     with caplog.at_level(logging.WARNING):
         Explainer.from_pretrained(run)
     assert "has no explainer/evidence.parquet" in caplog.text
+
+
+def test_absent_evidence_is_reported_in_the_output(run, dataset_path):
+    assert RunDirectory(run).absent == []
+    (run / "explainer" / "evidence.parquet").unlink()
+    assert RunDirectory(run).absent == ["explainer/evidence.parquet"]
+    comparison, _ = evaluate_run(RunDirectory(run), None, "test", Condition(), limit=3)
+    assert comparison.evaluation.to_dict()["conditions"]["absent"] == ["explainer/evidence.parquet"]
+    command = [sys.executable, "-m", "gavamoe", "explain", str(run), "--user", "u01", "--item", "i03", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["absent"] == ["explainer/evidence.parquet"]
+
+
+def test_a_served_run_is_read_as_a_whole_on_request(run, monkeypatch):
+    served_run = pytest.importorskip("gavamoe.service.served_run", reason="needs the extra `serve`")
+    monkeypatch.setattr(seal, "LARGE", 1000)
+    monkeypatch.setattr(seal, "BLOCK", 1)
+    RunDirectory(run).seal()
+    weights = run / "explainer" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1000] ^= 1  # between the blocks that the quick check reads
+    weights.write_bytes(content)
+    served_run.ServedRun.load(run)
+    with pytest.raises(RunError, match="explainer/model"):
+        served_run.ServedRun.load(run, verify=True)
 
 
 def test_a_run_without_a_seal_loads_and_says_so(run_path, tmp_path, caplog):

@@ -97,6 +97,7 @@ def explain(
     from gavamoe.explainer.explainer import EVIDENCE, Explainer
     from gavamoe.pipeline.explain_file import explain_file
     from gavamoe.pipeline.history_file import read_history_file
+    from gavamoe.run import RunDirectory
 
     condition = Condition(rating.value, feature.value, context.value if context else None)
     run_windows, device = None, None
@@ -105,6 +106,8 @@ def explain(
 
         run_windows, device = ray_engine(run), "cpu"  # the GPUs are the workers'
     explainer = Explainer.from_pretrained(run, device, verify)
+    missing = RunDirectory(run).absent
+    absent = {"absent": missing} if missing else {}
     decoding = explainer.decoding
     if candidates is not None:
         decoding = decoding.with_options(candidates=candidates)
@@ -127,7 +130,7 @@ def explain(
             engine=run_windows,
         )
         if json:
-            emit_json(result)
+            emit_json(result | absent)
         else:
             oracle = ORACLE if condition.oracle else ""
             print(f"{result['n']:,} explanations in {out}{oracle}")
@@ -148,7 +151,7 @@ def explain(
         if cold:
             note(f"gavamoe: {kind} '{name}' has no training review; explained as an unknown {kind}")
     if json:
-        emit_json(explanation.to_dict())
+        emit_json(explanation.to_dict() | absent)
     else:
         share = explanation.responsibilities[explanation.cluster]
         print(printable(explanation.text))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gavamoe.cli.options import RunArgument
+from gavamoe.cli.options import RunArgument, Verify
 
 EXAMPLE = "Example: gavamoe serve gavamoe-demo/run --open"
 NO_STORE = "none"
@@ -33,6 +33,7 @@ def serve(
     ] = 10.0,
     batch: Annotated[int, typer.Option(min=1, max=1024, help="Pairs generated together.")] = 32,
     page: Annotated[bool, typer.Option("--page/--no-page", help="Serve the page at /.")] = True,
+    verify: Verify = False,
     json: Annotated[bool, typer.Option("--json", help="Print the address as one JSON object when ready.")] = False,
 ) -> None:
     """Answer requests for explanations over HTTP, and show a page where a person can try the run."""
@@ -62,6 +63,7 @@ def serve(
         store=url,
         page=page,
         api_key=key_from_environment(),
+        verify=verify,
     )
 
     def on_ready(address: str, service: Service) -> None:

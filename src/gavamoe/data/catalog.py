@@ -192,7 +192,7 @@ class Catalog:
                 columns=about.get("columns", {}),  # absent from runs of earlier versions
                 rules=ReadRules.from_json(about.get("rules", {})),
             )
-        except (pl.exceptions.PolarsError, json.JSONDecodeError, KeyError, TypeError) as error:
+        except (pl.exceptions.PolarsError, ValueError, LookupError, TypeError, AttributeError) as error:
             raise DataError(f"{directory} is not a catalog that can be read: {error}") from error
 
     @cached_property

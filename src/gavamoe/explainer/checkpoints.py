@@ -10,6 +10,7 @@ from transformers import TrainerControl, TrainerState
 from gavamoe.distributed import main_process_first
 from gavamoe.errors import RunError
 from gavamoe.files import remove_directory, write_json
+from gavamoe.seal import MANIFEST, check_seal, is_sealed, write_seal
 
 STATE = "trainer_state.json"  # the Trainer writes it last, so a checkpoint with a readable state is complete
 PREFIX = "checkpoint-"
@@ -22,7 +23,8 @@ def latest_complete_checkpoint(directory: Path) -> Path | None:
     where it is now, because a run may have been moved since.
 
     Raises:
-        RunError: the best checkpoint is gone, so that training cannot end with the best weights.
+        RunError: a file of the newest checkpoint is damaged, or the best checkpoint is gone, so that training cannot
+            end with the best weights.
     """
     with main_process_first() as is_first:
         complete = [path for path in _checkpoints(directory) if _is_complete(path)]
@@ -32,8 +34,20 @@ def latest_complete_checkpoint(directory: Path) -> Path | None:
                 if checkpoint not in complete:
                     remove_directory(checkpoint)
             if last is not None:
+                _check(last)
                 _find_best_again(last)
     return last
+
+
+def seal(checkpoint: Path) -> None:
+    """Write the manifest of a complete checkpoint, so that damage is found before a training resumes from it."""
+    write_seal(checkpoint, [path for path in checkpoint.iterdir() if path.is_file() and path.name != MANIFEST])
+
+
+def _check(checkpoint: Path) -> None:
+    """Raise `RunError` if a file of a sealed checkpoint is damaged; one without a seal was cut off before it."""
+    if is_sealed(checkpoint):
+        check_seal(checkpoint, [])
 
 
 def keep_best_and_last(directory: Path, state: TrainerState) -> None:
@@ -74,10 +88,16 @@ def _find_best_again(checkpoint: Path) -> None:
     if not state.get("best_model_checkpoint"):
         return
     best = checkpoint.parent / PurePath(state["best_model_checkpoint"].replace("\\", "/")).name
+    if best != checkpoint:
+        _check(best)
     if not _is_complete(best):
         raise RunError(
             f"the checkpoint with the best weights, {best}, is missing; delete {checkpoint.parent} to start stage 2 "
             "anew"
         )
     if state["best_model_checkpoint"] != str(best):
+        was_sealed = is_sealed(checkpoint)
+        (checkpoint / MANIFEST).unlink(missing_ok=True)
         write_json(checkpoint / STATE, {**state, "best_model_checkpoint": str(best)})
+        if was_sealed:
+            seal(checkpoint)

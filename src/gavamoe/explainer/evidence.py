@@ -30,6 +30,7 @@ from gavamoe.features.cleaning import count_words
 from gavamoe.features.extractor import FeatureExtractor
 from gavamoe.features.sentences import split_sentences
 from gavamoe.features.tokens import Tokens
+from gavamoe.files import reading
 
 FILE = "evidence.parquet"
 MIN_WORDS = 3  # a shorter piece of a review says nothing by itself
@@ -205,7 +206,8 @@ class EvidenceIndex:
     @cached_property
     def sentences(self) -> pl.DataFrame:
         """All sentences of the index (COLUMNS)."""
-        return self.source.collect()
+        with reading(Path(FILE)):
+            return self.source.collect()
 
     @cached_property
     def _column(self) -> dict[str, np.ndarray]:

@@ -118,7 +118,7 @@ class Explainer:
         with reading(directory.explainer):
             stage_2, quotations = directory.explainer, (model.config.evidence, model.config.history)
             context = ContextBuilder.load(stage_2, stage_1.preference, stage_1.catalog, *quotations)
-        return cls(context, model, tokenizer, directory.read_card())
+            return cls(context, model, tokenizer, directory.read_card())
 
     def save_pretrained(self, directory: Path | str) -> None:
         """Write the run as `from_pretrained` reads it, with LoRA factors merged; an earlier save is replaced.

@@ -37,7 +37,13 @@ from gavamoe.checkpoint import copy_tensors
 from gavamoe.config import ExplainerConfig
 from gavamoe.distributed import use_bf16, world_size
 from gavamoe.errors import ConfigError, DivergenceError
-from gavamoe.explainer.checkpoints import epochs_if_early_stopped, keep_best_and_last, latest_complete_checkpoint
+from gavamoe.explainer.checkpoints import (
+    PREFIX,
+    epochs_if_early_stopped,
+    keep_best_and_last,
+    latest_complete_checkpoint,
+    seal,
+)
 from gavamoe.explainer.dataset import Collator, ExplanationDataset
 from gavamoe.explainer.validation import validation_loss
 from gavamoe.language.quiet import quiet_transformers
@@ -317,6 +323,8 @@ class _KeepBestAndLast(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if state.is_world_process_zero:
+            if world_size() == 1:  # other processes may still write their part of the checkpoint
+                seal(Path(args.output_dir) / f"{PREFIX}{state.global_step}")
             keep_best_and_last(Path(args.output_dir), state)
 
 

@@ -24,6 +24,8 @@ from gavamoe.words import separate
 OPINION_DISTANCE, NEGATION_DISTANCE = 5, 3
 # Score that an adjacent opinion word adds to a feature; the weight of a feature is 0..1.
 OPINION_SCORE = 3.0
+# Characters of a feature that is searched for; the search for phrases takes memory in proportion to their length.
+LONGEST_PHRASE = 500
 # Number of texts processed together: their arrays stay within a processor's cache.
 BLOCK = 8_192
 ANNOTATION_SCHEMA = {"feature": pl.String(), "opinion": pl.String(), "sentiment": pl.Int8(), "score": pl.Float32()}
@@ -162,7 +164,8 @@ class FeatureExtractor:
 
     def _join_phrases(self, texts: pl.Series) -> pl.Series:
         """Hyphenate features of several words, so that each of them is one token."""
-        phrases = [name for name in separate(pl.Series(list(self.features), dtype=pl.String)) if " " in name]
+        names = separate(pl.Series(list(self.features), dtype=pl.String))
+        phrases = [name for name in names if " " in name and len(name) <= LONGEST_PHRASE]
         if not phrases:
             return texts
         hyphenated = [phrase.replace(" ", "-") for phrase in phrases]

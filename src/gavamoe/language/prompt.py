@@ -22,6 +22,8 @@ RATING, FEATURE, EXPLAIN, EVIDENCE = "<|rating|>", "<|feature|>", "<|explain|>",
 SPECIAL_TOKENS = (USER, ITEM, RATING, FEATURE, EXPLAIN, EVIDENCE)
 FIELD_TOKENS = (RATING, FEATURE, EVIDENCE)  # each opens a field of the prompt
 QUOTED_WORDS = 40  # longest quotation of a sentence
+FEATURE_WORDS = 20  # longest name of a feature
+LONGEST_WORD = 25  # characters of a word, on average: attention over the prompt grows with the square of its length
 CutField = Literal["description", "categories", "name", "feature"]
 
 
@@ -118,11 +120,15 @@ def render_prompt(
     """
     rating_field = f"{token_name(RATING)}{level}" if level is not None else ""
     # The space makes the feature's subwords those that it has inside a text.
-    feature_field = f"{token_name(FEATURE)} {feature}" if feature else ""
+    feature_field = f"{token_name(FEATURE)} {_shorten(feature, FEATURE_WORDS)}" if feature else ""
     evidence_fields = "".join(f"{token_name(EVIDENCE)}{_quote(sentence)}" for sentence in evidence)
     return f"{token_name(USER)}{token_name(ITEM)}{rating_field}{feature_field}{evidence_fields}{token_name(EXPLAIN)}"
 
 
 def _quote(sentence: str) -> str:
     """Shorten a review sentence and break up anything in it that reads like a special token."""
-    return first_words(sentence.replace("<|", "< |"), QUOTED_WORDS)
+    return _shorten(sentence.replace("<|", "< |"), QUOTED_WORDS)
+
+
+def _shorten(text: str, words: int) -> str:
+    return first_words(text[: words * LONGEST_WORD], words)

@@ -135,7 +135,8 @@ def evaluate_run(
     reviews = load_reviews(run, explainer.catalog, data, split, read).sample(limit)
     judges = load_fluency_model(fluency) if fluency else None, load_similarity_metrics(similarity_model)
     eval_set = EvalSet.from_reviews(reviews.frame, explainer.catalog, reviews.train, split)
-    evaluation = evaluate(explainer, eval_set, condition, reviews.about, *judges)
+    absent = {"absent": run.absent} if run.absent else {}
+    evaluation = evaluate(explainer, eval_set, condition, reviews.about | absent, *judges)
     systems = {GAVAMOE_LABEL: {**evaluation.metrics, **evaluation.further}}
     if reviews.train is not None:
         config = run.read_card().settings.explainer

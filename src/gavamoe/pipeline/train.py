@@ -20,7 +20,7 @@ from gavamoe.distributed import default_device, is_main_process, main_process_fi
 from gavamoe.errors import DataError
 from gavamoe.explainer import build
 from gavamoe.explainer.train import prompt_template, train_explainer
-from gavamoe.files import staged_directory, write_json
+from gavamoe.files import remove_directory, staged_directory, write_json
 from gavamoe.language.named_bases import base_id, describe_base
 from gavamoe.pipeline.model_card import write_model_card
 from gavamoe.pipeline.run_setup import Stage, finished_files, open_run
@@ -156,7 +156,9 @@ def _train_preference(
 ) -> None:
     """Train stage 1, anew or from the weights of another run, and save it in the run."""
     config = card.settings
-    with main_process_first():
+    with main_process_first() as is_first:
+        if is_first:  # the arrays of an interrupted training may be damaged, and nothing would notice
+            remove_directory(run.interactions)
         arrays = dataset.mapped_arrays(run.interactions)
     preference, checkpoint, trainer = config.preference, run.preference_checkpoint, None
     arrays, target = _read_texts(dataset, arrays, preference)

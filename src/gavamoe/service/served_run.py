@@ -73,16 +73,20 @@ class ServedRun:
     _guest: list[tuple[Any, PreferenceModel]] = field(default_factory=list)
 
     @classmethod
-    def load(cls, path: Path) -> ServedRun:
+    def load(cls, path: Path, verify: bool = False) -> ServedRun:
         """Load a run and prepare what requests read.
+
+        Args:
+            path: its directory.
+            verify: whether the checksums of large files are checked too.
 
         Raises:
             RunError: The run is missing, damaged, or changed while it was read.
         """
         directory = RunDirectory(path)
-        explainer = None if directory.has_stage_1_alone else Explainer.from_pretrained(path)
+        explainer = None if directory.has_stage_1_alone else Explainer.from_pretrained(path, verify=verify)
         if explainer is None:
-            recommender = Recommender.from_pretrained(path)
+            recommender = Recommender.from_pretrained(path, verify=verify)
         else:
             recommender = Recommender(explainer.preference, explainer.catalog)
         digest = directory.digest()

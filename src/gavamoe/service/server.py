@@ -39,7 +39,7 @@ def serve(path: Path, settings: ServiceSettings, open_page: bool, on_ready: Call
     store = connect_store(settings.store)
     listener = listen(settings.host, settings.port)
     try:
-        run = ServedRun.load(path)
+        run = ServedRun.load(path, settings.verify)
         log_as_json()
         service = Service(run, settings, store)
         config = uvicorn.Config(

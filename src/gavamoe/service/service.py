@@ -60,7 +60,7 @@ class Service:
         async with self._reloading:
             try:
                 path = self._path_of(run)
-                loaded = await asyncio.to_thread(ServedRun.load, path)
+                loaded = await asyncio.to_thread(ServedRun.load, path, self.settings.verify)
             except Exception as error:
                 self.metrics.reloads.labels("failed").inc()
                 LOG.error("reload failed", extra={"event": "reload_failed", "error": type(error).__name__})

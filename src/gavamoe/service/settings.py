@@ -27,6 +27,7 @@ class ServiceSettings:
         max_body: largest request body, in bytes.
         max_pairs: most pairs in one request.
         default_deadline_ms: deadline of requests that state none, in milliseconds.
+        verify: whether the checksums of a run's large files are checked when it is loaded.
         shutdown_seconds: how long a shutdown waits for the requests that were accepted.
     """
 
@@ -41,6 +42,7 @@ class ServiceSettings:
     max_body: int = 1 << 20
     max_pairs: int = 64
     default_deadline_ms: int = 60_000
+    verify: bool = False
     shutdown_seconds: int = 60
 
     @property

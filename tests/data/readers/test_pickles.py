@@ -178,7 +178,9 @@ def test_xrec_frames_are_read_without_pandas_and_split_by_file_name(tmp_path: Pa
         frame = pandas.DataFrame(
             {"uid": [n % 4 for n in rows], "iid": [n % 3 for n in rows], "score": [0.5 for _ in rows]}
         )
-        frame["explanation"] = pandas.Series([f"likes the plot {n}" for n in rows], dtype=dtype)
+        with pandas.option_context("mode.string_storage", "python"):  # with pyarrow installed, Arrow is the default
+            frame["explanation"] = pandas.Series([f"likes the plot {n}" for n in rows], dtype=dtype)
+            frame.columns = frame.columns.astype(object)
         with (tmp_path / f"{name}.pkl").open("wb") as file:
             pickle.dump(frame, file, protocol=protocol)
     card = prepare([tmp_path], tmp_path / "out", PrepareOptions(split="column"))

@@ -58,6 +58,11 @@ READ_ERRORS = (
 )
 
 
+def most_unpacked(packed: int) -> int:
+    """Return how many bytes may come out of a file of `packed` bytes."""
+    return max(BOMB_BYTES, BOMB_RATIO * packed)
+
+
 @dataclass(frozen=True)
 class Member:
     """A file in an archive.
@@ -85,7 +90,7 @@ class Stream(io.RawIOBase):
     def __init__(self, inner: IO[bytes], packed: int, place: str) -> None:
         super().__init__()
         self._inner = inner
-        self._limit = max(BOMB_BYTES, BOMB_RATIO * packed) if packed else sys.maxsize
+        self._limit = most_unpacked(packed) if packed else sys.maxsize
         self._place = place
 
     def readable(self) -> bool:
@@ -294,7 +299,7 @@ def _list_zip(stream: IO[bytes], place: str) -> list[Member]:
     with zipfile.ZipFile(stream) as archive:
         entries = [entry for entry in archive.infolist() if not entry.is_dir()]
     size, packed = sum(entry.file_size for entry in entries), sum(entry.compress_size for entry in entries)
-    if size > max(BOMB_BYTES, BOMB_RATIO * packed):
+    if size > most_unpacked(packed):
         raise DataError(
             f"{place} states {size >> 20:,} MiB in {packed >> 10:,} KiB, as a zip bomb does: not read; unpack it first "
             "if you trust it"

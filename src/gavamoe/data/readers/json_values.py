@@ -16,8 +16,8 @@ from gavamoe.data.readers.lines import TextFile
 from gavamoe.data.readers.python_values import parse_literal, to_json
 from gavamoe.errors import DataError
 
-BETWEEN = re.compile(r"[\s,]*")
-BLANKS = re.compile(r"\s*")
+BETWEEN = re.compile(r"[\s\ufeff,]*")
+BLANKS = re.compile(r"[\s\ufeff]*")  # files that were joined have byte order marks inside
 DECODER = json.JSONDecoder()
 PYTHON_TOKEN = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[\[\]{}()]""", re.DOTALL)
 # The largest value; an element of an array is a review, a document holds all reviews.

@@ -28,6 +28,7 @@ CHUNK_BYTES = 16 << 20
 BLOCK_BYTES = 1 << 20
 LONGEST_LINE = 64 << 20
 HEAD_BYTES = 1 << 16
+LONGEST_HEADER = 8 << 20
 CR = re.compile(rb"\r\n?")
 REMEDY = "name its encoding with --encoding, or convert it, for example with iconv -f WINDOWS-1252 -t UTF-8"
 
@@ -135,7 +136,11 @@ class TextFile:
 
     def _find_line_ends(self) -> bool:
         """Return whether lines end with CR alone, as on old Macs."""
-        head = next(self._decoded(iter([self.source.start(HEAD_BYTES)]), final=False), b"")
+        head = b""
+        for block in self._decoded(self.source.blocks(HEAD_BYTES), final=False):
+            head += block
+            if b"\n" in head or b"\r" in head[:-1] or len(head) > LONGEST_HEADER:
+                break
         first = head.find(b"\r")
         if first < 0 or head[first + 1 : first + 2] == b"\n":
             return False

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from gavamoe.data.readers.inputs import InputFile
-from gavamoe.data.readers.safe_unpickle import load_pickle
+from gavamoe.data.readers.safe_unpickle import load_pickle, most_cells
 from gavamoe.errors import DataError
 
 # The array types of frame columns: booleans, numbers, fixed-width strings, times and objects.
@@ -184,14 +184,19 @@ def load_frame(source: InputFile | Path) -> Any:
     if not isinstance(value, _Recorded):
         return value
     try:
-        return _columns(value)
+        return _columns(value, most_cells(source))
     except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
         place = source.place if isinstance(source, InputFile) else source
         raise DataError(f"{place}: the pickled pandas frame is of an unknown version: {error}") from error
 
 
-def _columns(frame: _Recorded) -> dict[str, list[Any]]:
-    """Return the columns of a recorded frame, in the frame's order."""
+def _columns(frame: _Recorded, most: int) -> dict[str, list[Any]]:
+    """Return the columns of a recorded frame, in the frame's order.
+
+    Args:
+        frame: the frame.
+        most: how many cells it may have.
+    """
     manager = frame.state["_mgr"] if "_mgr" in frame.state else frame.state["_data"]
     if manager.args:
         blocks, axes = manager.args[0], manager.args[1]
@@ -201,8 +206,12 @@ def _columns(frame: _Recorded) -> dict[str, list[Any]]:
     labels = axes[0].state["data"]
     names = [str(name) for name in _plain(labels)]
     columns: dict[str, list[Any]] = {}
+    cells = 0
     for values, positions in blocks:
         rows = np.atleast_2d(_plain(values))
+        cells += rows.size
+        if cells > most:
+            raise ValueError("its blocks share their values")
         for row, position in zip(rows, np.atleast_1d(np.arange(len(names))[_plain(positions)]), strict=True):
             columns[names[position]] = row.tolist()
     return {name: columns[name] for name in names}

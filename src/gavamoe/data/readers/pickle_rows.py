@@ -12,6 +12,7 @@ from gavamoe.data.readers.inputs import EmptyFileError, InputFile
 from gavamoe.data.readers.pandas_pickle import load_frame
 from gavamoe.data.readers.reading import Reading
 from gavamoe.data.readers.rows import LINE, string_schema
+from gavamoe.data.readers.safe_unpickle import most_cells, most_characters
 from gavamoe.errors import DataError
 
 BATCH_ROWS = 100_000
@@ -40,11 +41,12 @@ class PickleReader:
     def __init__(self, source: InputFile, index: Path | None = None) -> None:
         self.path = path = source.path
         self._source = source
+        self._left = most_characters(source)
         value = load_frame(source)
         if value == []:
             raise EmptyFileError(f"{path} has no reviews")
         if isinstance(value, list) and value and all(isinstance(record, dict) for record in value):
-            self._values = _columns_of_records(value)
+            self._values = _columns_of_records(value, most_cells(source), source.place)
             self._add_index(index or _index_beside(path), len(value))
         elif isinstance(value, dict) and value and all(isinstance(column, list) for column in value.values()):
             self._values = {str(name): column for name, column in value.items()}
@@ -79,7 +81,9 @@ class PickleReader:
         texts: list[str | None] = []
         for number, value in enumerate(values[start:stop], start=start + 1):
             try:
-                texts.append(_text(value))
+                is_short_text = type(value) is str and len(value) < self._left  # the usual case, without a call
+                self._left -= len(value) if is_short_text else _extent(value, self._left)
+                texts.append(value if is_short_text else _text(value))
             except ValueError as error:
                 raise DataError(
                     f"{self.path}: column {name} of record {number} is {error}, not a text or a number; write the "
@@ -109,15 +113,25 @@ class PickleReader:
             self._values["split"] = [split] * total
 
 
-def _columns_of_records(records: list[dict[Any, Any]]) -> dict[str, list[Any]]:
-    """Transpose records to columns, and split `template` into its parts."""
+def _columns_of_records(records: list[dict[Any, Any]], most: int, place: str) -> dict[str, list[Any]]:
+    """Transpose records to columns, and split `template` into its parts.
+
+    Args:
+        records: the records.
+        most: how many cells the columns may have.
+        place: the file, for messages.
+    """
+    if sum(map(len, records)) > most:
+        raise DataError(f"{place} repeats the same records again and again: write each review once")
     names = dict.fromkeys(name for record in records for name in record)
+    if len(names) * len(records) > most:
+        raise DataError(f"{place} has {len(names):,} different fields: give the reviews the same fields")
     columns = {str(name): [record.get(name) for record in records] for name in names}
     templates = columns.pop("template", None)
     if templates:
-        for place, name in enumerate(TEMPLATE):
+        for position, name in enumerate(TEMPLATE):
             columns[name] = [
-                template[place] if isinstance(template, list | tuple) and place < len(template) else None
+                template[position] if isinstance(template, list | tuple) and position < len(template) else None
                 for template in templates
             ]
     return columns
@@ -152,16 +166,32 @@ def _text(value: Any) -> str | None:
             return value.decode("utf-8")
         except UnicodeDecodeError:
             raise ValueError("bytes that are not UTF-8") from None
-    _check_has_text(value)
     return None if value is None or value != value else str(value)
 
 
-def _check_has_text(value: Any, depth: int = 0) -> None:
-    if isinstance(value, list | tuple | set | frozenset | dict) and depth < MAX_DEPTH:
-        for item in value.items() if isinstance(value, dict) else value:
-            _check_has_text(item, depth + 1)
+def _extent(value: Any, most: int, depth: int = 0) -> int:
+    """Return about how many characters a value has as text.
+
+    Args:
+        value: any value of a pickle.
+        most: how many characters it may have.
+        depth: how deep the value is nested in another.
+
+    Raises:
+        ValueError: it has more characters, is nested deeply, or holds an object without a text; the message says what
+            the value is.
+    """
+    if depth > MAX_DEPTH:
+        raise ValueError(f"nested more than {MAX_DEPTH} times")
+    extent = len(value) if isinstance(value, str | bytes | bytearray) else 1
+    if isinstance(value, list | tuple | set | frozenset | dict):
+        for item in (*value, *value.values()) if isinstance(value, dict) else value:
+            extent += _extent(item, most - extent, depth + 1)
     elif _has_default_text(type(value)):
         raise ValueError(f"an object ({type(value).__name__.strip('_').lower()})")
+    if extent > most:
+        raise ValueError("far longer than the file, because it repeats parts of it")
+    return extent
 
 
 def _has_default_text(kind: Any) -> bool:  # Any: mypy knows that the methods of a class differ in type
