@@ -33,7 +33,7 @@ from gavamoe.explainer.gate_assignment import GateAssignment
 from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.language.template import PromptTemplate, read_source
 from gavamoe.pipeline.train import train_run
-from gavamoe.preference.model import PreferenceModel
+from gavamoe.preference.recommender import load_preference
 from gavamoe.run import RunDirectory
 
 INSTRUCTION = "Write the review that this reviewer would write of this item, in one sentence. Answer with it alone."
@@ -76,7 +76,7 @@ class PromptedSystem:
         assert base is not None
         config = self.context.config.explainer.resolve_defaults(base=True)
         config = config.model_copy(update={"moe_layers": [], "mbr_references": 0, "soft_token_width": 0})
-        preference = PreferenceModel.from_pretrained(run.preference).eval()
+        preference = load_preference(run)
         none = tuple(torch.zeros(count + 1, 0) for count in (data.users, data.items))
         model, tokenizer = build.from_base(base, config, 1, (none[0], none[1]))
         model.generation_config = DecodingConfig.from_settings(config, tokenizer).to_generation_config()

@@ -31,6 +31,7 @@ from gavamoe.explainer.expert_usage import has_experts
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.files import reading
 from gavamoe.preference.model import PreferenceModel
+from gavamoe.preference.recommender import load_preference
 from gavamoe.preference.text_target import TextTarget
 from gavamoe.preference.trainer import fit_preference
 from gavamoe.preference.word_gain import WordCounts
@@ -71,7 +72,7 @@ class Subject:
                 f"{dataset.path} is not the data that this run was trained on: it has other users, items or training "
                 "reviews; name the right dataset with --data"
             )
-        return cls(run, dataset, card, PreferenceModel.from_pretrained(run.preference).eval())
+        return cls(run, dataset, card, load_preference(run))
 
     @cached_property
     def explainer(self) -> Explainer | None:

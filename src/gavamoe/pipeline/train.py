@@ -28,6 +28,7 @@ from gavamoe.pipeline.update import UpdateSource, describe_update, explainer_set
 from gavamoe.preference.choose_k import choose_clusters
 from gavamoe.preference.item_features import ItemText
 from gavamoe.preference.model import PreferenceModel
+from gavamoe.preference.recommender import load_preference
 from gavamoe.preference.text_target import COLUMNS, TextTarget
 from gavamoe.preference.trainer import best_record, fit_preference
 from gavamoe.run import EXPLAINER_FILES, PREFERENCE_FILES, RunCard, RunDirectory
@@ -253,7 +254,7 @@ def _train_explainer(
         _reviews_with_text(dataset, "train"),
         _reviews_with_text(dataset, "valid"),
         dataset.catalog,
-        PreferenceModel.from_pretrained(run.preference).eval(),
+        load_preference(run),
         card.settings.explainer if started_from is None else explainer_settings(card),
         card.settings.seed,
         run.explainer_checkpoints,

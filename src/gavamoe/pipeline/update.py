@@ -31,6 +31,7 @@ from gavamoe.errors import ConfigError, DataError, RunError
 from gavamoe.explainer.warm_start import WarmStart
 from gavamoe.preference.item_features import ItemText
 from gavamoe.preference.model import PreferenceModel
+from gavamoe.preference.recommender import load_preference
 from gavamoe.preference.trainer import PreferenceTrainer
 from gavamoe.preference.update import PreferenceUpdate
 from gavamoe.preference.warm_start import align_features, user_clusters, warm_model
@@ -67,9 +68,7 @@ def settings_of_update(source: Path, config_file: Path | None, settings: list[st
 
 def _own_settings(run: RunDirectory) -> RunConfig:
     """Return the settings of a run with K as it was trained, also where K had been chosen by a criterion."""
-    run.require(*PREFERENCE_FILES)
-    settings = run.read_card().settings
-    trained = PreferenceModel.from_pretrained(run.preference)
+    trained, settings = load_preference(run), run.read_card().settings
     preference = settings.preference.model_copy(update={"clusters": trained.clusters, "choose_clusters": None})
     return settings.model_copy(update={"preference": preference})
 
@@ -220,7 +219,7 @@ class UpdateSource:
     @cached_property
     def trained(self) -> PreferenceModel:
         """The run's stage 1."""
-        return PreferenceModel.from_pretrained(self.run.preference).eval()
+        return load_preference(self.run)
 
     def _item_features(self) -> torch.Tensor | None:
         """Return description features of the newer items in the run's space: known items keep theirs."""

@@ -23,6 +23,22 @@ from gavamoe.preference.model import PreferenceModel
 from gavamoe.run import CATALOG_FILES, PREFERENCE_FILES, RunDirectory
 
 
+def load_preference(run: RunDirectory) -> PreferenceModel:
+    """Return stage 1 of a run, in evaluation mode.
+
+    Raises:
+        RunError: its files are missing or damaged.
+    """
+    run.require(*PREFERENCE_FILES)
+    try:
+        return PreferenceModel.from_pretrained(run.preference).eval()
+    except InputError:
+        raise
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+        cause = " ".join(str(error).split())
+        raise RunError(f"{run.preference} is damaged: {cause}; copy the whole run again") from None
+
+
 class Recommender:
     """Stage 1 of a run, with the names of its users and items.
 
@@ -51,13 +67,7 @@ class Recommender:
         directory = RunDirectory(Path(run))
         directory.require(*CATALOG_FILES, *PREFERENCE_FILES)
         directory.check_seal(verify)
-        try:
-            preference = PreferenceModel.from_pretrained(directory.preference)
-        except InputError:
-            raise
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
-            cause = " ".join(str(error).split())
-            raise RunError(f"the run {run} is damaged: {cause}; copy the whole directory again") from None
+        preference = load_preference(directory)
         with reading(directory.catalog):
             catalog = Catalog.load(directory.catalog)
         return cls(preference.to(default_device() if device is None else device), catalog)
