@@ -24,7 +24,7 @@ ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'gava
 from gavamoe.pipeline import ray_engine as module  # noqa: E402
 from gavamoe.pipeline.ray_engine import ray_engine  # noqa: E402
 
-COUNT, WINDOW, KILLED = 64, 4, 7
+COUNT, WINDOW, KILLED = 32, 4, 5
 SRC = Path(__file__).parents[2] / "src"
 PROGRAM = """
 import sys
@@ -40,7 +40,7 @@ engine = ray_engine(run) if sys.argv[1] == "ray" else local_engine(explainer)
 explain_file(explainer, pairs, out, Condition(), resume=True, window={window}, engine=engine)
 """
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

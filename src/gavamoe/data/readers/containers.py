@@ -297,7 +297,8 @@ def _is_old_tar(start: bytes) -> bool:
 
 def _list_zip(stream: IO[bytes], place: str) -> list[Member]:
     with zipfile.ZipFile(stream) as archive:
-        entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+        # Not `is_dir`, which fails for a member without a name.
+        entries = [entry for entry in archive.infolist() if not entry.filename.endswith("/")]
     size, packed = sum(entry.file_size for entry in entries), sum(entry.compress_size for entry in entries)
     if size > most_unpacked(packed):
         raise DataError(
