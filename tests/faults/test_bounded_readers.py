@@ -27,6 +27,15 @@ REVIEWS: list[dict[str, Any]] = [
 ]
 
 
+def zipped(members: dict[str, bytes]) -> bytes:
+    """Return a zip archive of members by name."""
+    packed_file = io.BytesIO()
+    with zipfile.ZipFile(packed_file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return packed_file.getvalue()
+
+
 def as_csv(rows: list[dict[str, Any]], separator: str = ",") -> bytes:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), delimiter=separator, lineterminator="\n")
@@ -94,6 +103,7 @@ READ = {
     "two-marks.json": b"\xef\xbb\xbf" * 2 + json.dumps(REVIEWS).encode(),
     "mark-16.json": json.dumps(REVIEWS).encode("utf-16"),
     "mark.json.gz": gzip.compress(b"\xef\xbb\xbf" + json.dumps(REVIEWS).encode()),
+    "nameless-member.zip": zipped({"Q.csv": b"x", "r.csv": as_csv(REVIEWS)}).replace(b"Q.csv", b"\0.csv"),
     "wide.csv": WIDE_CSV,
     "wide-crlf.csv": WIDE_CSV.replace(b"\n", b"\r\n"),
     "wide-cr.csv": WIDE_CSV.replace(b"\n", b"\r"),
@@ -123,13 +133,6 @@ def test_an_odd_file_of_reviews_is_read(outcomes, name):
 
 
 # --- fuzz: files of every format, damaged at random ---
-
-
-def _zip(name: str, content: bytes) -> bytes:
-    packed_file = io.BytesIO()
-    with zipfile.ZipFile(packed_file, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(name, content)
-    return packed_file.getvalue()
 
 
 def _parquet(rows: list[dict[str, Any]]) -> bytes:
@@ -165,7 +168,7 @@ WHOLE = {
     "r.pickle": pickle.dumps(REVIEWS),
     "r.parquet": _parquet(REVIEWS),
     "r.jsonl.gz": gzip.compress(as_lines(REVIEWS)),
-    "r.zip": _zip("r.csv", as_csv(REVIEWS)),
+    "r.zip": zipped({"r.csv": as_csv(REVIEWS)}),
 }
 PIECES = [
     b'"',
