@@ -113,3 +113,11 @@ def test_without_a_complete_checkpoint_there_is_none_to_resume_from(tmp_path):
     (tmp_path / "checkpoint-9").mkdir()
     assert latest_complete_checkpoint(tmp_path) is None
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("rows", "accumulation", "expected"), [(100, 1, 16), (16, 1, 16), (5, 1, 5), (5, 2, 4), (1, 4, 4), (1, 1, 1)]
+)
+def test_a_step_takes_no_more_sequences_than_there_are(rows, accumulation, expected):
+    config = ExplainerConfig(batch_size=16, accumulation=accumulation)
+    assert training.with_batches_of(rows, config).batch_size == expected

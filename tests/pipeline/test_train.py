@@ -10,6 +10,7 @@ from transformers import Trainer
 
 from gavamoe.config import parse_config
 from gavamoe.data.dataset import ReviewDataset
+from gavamoe.data.prepare import PrepareOptions, prepare
 from gavamoe.errors import ConfigError, DataError, RunError
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.pipeline.run_setup import open_run
@@ -98,6 +99,18 @@ def test_an_added_stage_keeps_the_base_model_of_the_run(dataset_path, tiny_confi
         assert card.base_model == "some/base"
 
 
+@pytest.mark.parametrize("stage", ["all", "preference"])
+def test_data_without_a_user_of_two_reviews_says_why_it_cannot_be_trained(tmp_path, tiny_config, stage):
+    source = tmp_path / "alone.csv"
+    source.write_text(
+        "user,item,rating,text\n" + "".join(f"u{i},i{i % 5},{i % 5 + 1},a fine plot\n" for i in range(40))
+    )
+    prepare([str(source)], tmp_path / "data", PrepareOptions())
+    with pytest.raises(DataError, match=r"no validation reviews: no user has two reviews"):
+        train_run(tmp_path / "data", tmp_path / "run", tiny_config, stage=stage)
+    assert not (tmp_path / "run").exists()
+
+
 def test_data_without_texts_is_refused_before_stage_1_is_trained(dataset_path, tiny_config, tmp_path):
     silent = shutil.copytree(dataset_path, tmp_path / "data") / "interactions.parquet"
     (silent.parent / "manifest.json").unlink()
@@ -151,8 +164,6 @@ def test_a_run_is_resumed_only_with_its_settings_and_data(run_path, dataset_path
         train_run(dataset_path, run_path, other, resume=True)
     with pytest.raises(ConfigError, match="started with another base model"):
         train_run(dataset_path, run_path, base_model="some/model", resume=True)
-    from gavamoe.data.prepare import PrepareOptions, prepare
-
     prepare([str(dataset_path.parent / "reviews.jsonl.gz")], tmp_path / "other", PrepareOptions(seed=9))
     with pytest.raises(RunError, match="is not the data"):
         train_run(tmp_path / "other", run_path, resume=True)

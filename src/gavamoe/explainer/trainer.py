@@ -87,6 +87,7 @@ def fit_explainer(
         ConfigError: The batch size cannot be shared, or tensorboard is not installed.
         DivergenceError: A loss is not a finite number; the last checkpoint is that of the epoch before.
     """
+    config = with_batches_of(len(train), config)
     steps = -(-len(train) // config.batch_size)
     start: _Start | None = None
     while True:
@@ -135,6 +136,13 @@ def _train(trainer: _Trainer, checkpoints: Path, steps: int) -> bool:
     trainer.model.zero_grad(set_to_none=True)
     clear_device_cache(garbage_collection=True)
     return False
+
+
+def with_batches_of(rows: int, config: ExplainerConfig) -> ExplainerConfig:
+    """Return the settings with steps of at most `rows` sequences, so that no step has a sequence twice."""
+    divisor = config.accumulation * world_size()
+    largest = max(rows // divisor, 1) * divisor
+    return config if config.batch_size <= largest else config.model_copy(update={"batch_size": largest})
 
 
 def with_smaller_batches(config: ExplainerConfig) -> ExplainerConfig:

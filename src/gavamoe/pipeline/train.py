@@ -67,9 +67,10 @@ def train_run(
     Raises:
         RunError: `out` holds files and is neither resumed nor given a missing stage.
         ConfigError: The settings contradict each other, the data or the run.
-        DataError: The data has no texts to learn from.
+        DataError: The data has no training or validation reviews, or no texts to learn from.
     """
     dataset = ReviewDataset.load(data)
+    _check_splits(dataset)
     run = RunDirectory(out)
     say = on_note if is_main_process() else lambda text: None
     source = None
@@ -116,6 +117,20 @@ def _finish(run: RunDirectory, dataset: ReviewDataset, card: RunCard, stage: Sta
     write_model_card(run, dataset, card)
     if not is_sealed(run.path):
         run.seal()
+
+
+def _check_splits(dataset: ReviewDataset) -> None:
+    """Raise `DataError` if there is nothing to train or to validate on; the message says why."""
+    empty = [name for name, split in (("training", "train"), ("validation", "valid")) if not dataset.splits[split]]
+    if not empty:
+        return
+    problem = f"{dataset.path} has no {empty[0]} reviews"
+    if len(dataset) and int(dataset.catalog.user_counts.max(initial=0)) <= 1:
+        raise DataError(
+            f"{problem}: no user has two reviews, so all are for training; prepare more reviews by the same users, or "
+            "name the splits in a column (--split column)"
+        )
+    raise DataError(f"{problem}; prepare the data with --split random, or with a column that names the splits")
 
 
 def _check_explainer(
