@@ -51,5 +51,5 @@ ExplanationDataset.__getitem__ = recording(ExplanationDataset.__getitem__)
 if stop == "preference":
     stage_1.save_state = dying_after(stage_1.save_state, 6)
 if stop == "explainer":
-    stage_2._KeepBestAndLast.on_save = dying_after(stage_2._KeepBestAndLast.on_save, 1)
+    stage_2.KeepBestAndLast.on_save = dying_after(stage_2.KeepBestAndLast.on_save, 1)
 train_run(Path(data), Path(run), parse_config(safe_load(Path(config).read_text())), resume=Path(run).exists())

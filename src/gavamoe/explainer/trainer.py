@@ -6,7 +6,6 @@ are depends on seed and epoch only. So several processes, or a resumed run, take
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import math
 from collections.abc import Callable, Iterator
@@ -24,12 +23,8 @@ from transformers import (
     PreTrainedTokenizerBase,
     PrinterCallback,
     Trainer,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
     TrainingArguments,
 )
-from transformers.integrations import TensorBoardCallback
 from transformers.trainer_pt_utils import get_length_grouped_indices
 from transformers.trainer_utils import EvalLoopOutput
 
@@ -37,17 +32,12 @@ from gavamoe.checkpoint import copy_tensors
 from gavamoe.config import ExplainerConfig
 from gavamoe.distributed import use_bf16, world_size
 from gavamoe.errors import ConfigError, DivergenceError
-from gavamoe.explainer.checkpoints import (
-    PREFIX,
-    epochs_if_early_stopped,
-    keep_best_and_last,
-    latest_complete_checkpoint,
-    seal,
-)
+from gavamoe.explainer.callbacks import KeepBestAndLast, OnValidation, ProgressBar, StepCounter, tensorboard_callbacks
+from gavamoe.explainer.checkpoints import epochs_if_early_stopped, latest_complete_checkpoint
 from gavamoe.explainer.dataset import Collator, ExplanationDataset
 from gavamoe.explainer.validation import validation_loss
 from gavamoe.language.quiet import quiet_transformers
-from gavamoe.progress import Advance, track
+from gavamoe.progress import track
 
 LOGS_PER_EPOCH, MAX_STEPS_BETWEEN_LOGS = 5, 25
 
@@ -97,12 +87,15 @@ def fit_explainer(
             train_dataset=train,
             eval_dataset=valid,
             data_collator=Collator(tokenizer.pad_token_id),
-            callbacks=[EarlyStoppingCallback(early_stopping_patience=config.patience), *_tensorboard(tensorboard)],
+            callbacks=[
+                EarlyStoppingCallback(early_stopping_patience=config.patience),
+                *tensorboard_callbacks(tensorboard),
+            ],
         )
         trainer.remove_callback(PrinterCallback)
-        trainer.add_callback(_KeepBestAndLast())
+        trainer.add_callback(KeepBestAndLast())
         if on_validation is not None:
-            trainer.add_callback(_OnValidation(on_validation))
+            trainer.add_callback(OnValidation(on_validation))
         if keep_start and start is None:
             start = _Start(trainer)
         if _train(trainer, checkpoints, steps * config.epochs):
@@ -122,11 +115,11 @@ def _train(trainer: _Trainer, checkpoints: Path, steps: int) -> bool:
     last = latest_complete_checkpoint(checkpoints)
     if last and (epochs := epochs_if_early_stopped(last)):
         trainer.args.num_train_epochs = epochs
-    counter = _StepCounter()
+    counter = StepCounter()
     trainer.add_callback(counter)
     try:
         with track("explainer", steps) as advance:
-            trainer.add_callback(_ProgressBar(advance))
+            trainer.add_callback(ProgressBar(advance))
             trainer.train(resume_from_checkpoint=str(last) if last else None)
     except RuntimeError as error:
         if counter.steps or world_size() > 1 or not should_reduce_batch_size(error):
@@ -314,60 +307,3 @@ class _Start:
                 if name in self.weights:
                     parameter.copy_(self.weights[name])
         return [{"epoch": 0, "eval_loss": self.loss}, *records]
-
-
-def _tensorboard(directory: Path | None) -> list[TrainerCallback]:
-    if directory is None:
-        return []
-    if importlib.util.find_spec("tensorboard") is None:
-        raise ConfigError("explainer.tensorboard needs its package: pip install 'gavamoe[tensorboard]'")
-    from torch.utils.tensorboard import SummaryWriter
-
-    return [TensorBoardCallback(SummaryWriter(str(directory)))]
-
-
-class _KeepBestAndLast(TrainerCallback):
-    """Deletes checkpoints that are neither the best nor the last; each is complete or absent at every moment."""
-
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        if state.is_world_process_zero:
-            if world_size() == 1:  # other processes may still write their part of the checkpoint
-                seal(Path(args.output_dir) / f"{PREFIX}{state.global_step}")
-            keep_best_and_last(Path(args.output_dir), state)
-
-
-class _OnValidation(TrainerCallback):
-    """Reports each epoch's validation loss."""
-
-    def __init__(self, report: Callable[[int, float], None]):
-        self.report = report
-
-    def on_evaluate(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: Any = None, **kwargs: Any
-    ) -> None:
-        self.report(round(state.epoch or 0), float(metrics["eval_loss"]))
-
-
-class _StepCounter(TrainerCallback):
-    """Counts the steps of one call of `train`."""
-
-    steps = 0
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        self.steps += 1
-
-
-class _ProgressBar(TrainerCallback):
-    """Advances the progress bar with the Trainer's steps and shows the newest losses."""
-
-    def __init__(self, advance: Advance):
-        self.advance = advance
-
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        self.advance(1, "")
-
-    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        record = state.log_history[-1] if state.log_history else {}
-        for key in ("eval_loss", "loss"):
-            if key in record:
-                self.advance(0, f"{'validation' if key == 'eval_loss' else 'training'} loss {record[key]:.3f}")

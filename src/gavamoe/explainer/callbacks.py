@@ -1,0 +1,83 @@
+"""Callbacks of the Trainer: which checkpoints are kept, what is reported, and the progress bar."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.integrations import TensorBoardCallback
+
+from gavamoe.distributed import world_size
+from gavamoe.errors import ConfigError
+from gavamoe.explainer.checkpoints import PREFIX, keep_best_and_last, seal
+from gavamoe.progress import Advance
+
+
+def tensorboard_callbacks(directory: Path | None) -> list[TrainerCallback]:
+    """Return the callback that writes losses for TensorBoard into a directory; none without one.
+
+    Raises:
+        ConfigError: tensorboard is not installed.
+    """
+    if directory is None:
+        return []
+    if importlib.util.find_spec("tensorboard") is None:
+        raise ConfigError("explainer.tensorboard needs its package: pip install 'gavamoe[tensorboard]'")
+    from torch.utils.tensorboard import SummaryWriter
+
+    return [TensorBoardCallback(SummaryWriter(str(directory)))]
+
+
+class KeepBestAndLast(TrainerCallback):
+    """Deletes checkpoints that are neither the best nor the last; each is complete or absent at every moment."""
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Seal the new checkpoint, and keep the best and the last."""
+        if state.is_world_process_zero:
+            if world_size() == 1:  # other processes may still write their part of the checkpoint
+                seal(Path(args.output_dir) / f"{PREFIX}{state.global_step}")
+            keep_best_and_last(Path(args.output_dir), state)
+
+
+class OnValidation(TrainerCallback):
+    """Reports each epoch's validation loss."""
+
+    def __init__(self, report: Callable[[int, float], None]):
+        self.report = report
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: Any = None, **kwargs: Any
+    ) -> None:
+        """Report the validation loss of the epoch."""
+        self.report(round(state.epoch or 0), float(metrics["eval_loss"]))
+
+
+class StepCounter(TrainerCallback):
+    """Counts the steps of one call of `train`."""
+
+    steps = 0
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Count the step."""
+        self.steps += 1
+
+
+class ProgressBar(TrainerCallback):
+    """Advances the progress bar with the Trainer's steps and shows the newest losses."""
+
+    def __init__(self, advance: Advance):
+        self.advance = advance
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Advance the bar."""
+        self.advance(1, "")
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Show the newest loss."""
+        record = state.log_history[-1] if state.log_history else {}
+        for key in ("eval_loss", "loss"):
+            if key in record:
+                self.advance(0, f"{'validation' if key == 'eval_loss' else 'training'} loss {record[key]:.3f}")
