@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-import torch
 from sklearn.cluster import KMeans
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from gavamoe.data.dataset import ReviewDataset
+from gavamoe.diagnostics.clusters import assign_clusters
 from gavamoe.markdown import markdown_table
 from gavamoe.preference.batches import Interactions
 from gavamoe.preference.mixture_fit import fit_components
@@ -73,11 +73,7 @@ def of_run(run: Path, data: ReviewDataset, texts: Texts, clusters: int) -> float
     model.clusters, model.prior = clusters, MixturePrior(clusters, model.prior.mean_KD.shape[1])
     pairs = Interactions(data.arrays("train"))
     fit_components(model, pairs.counts(model.users, model.items)[0], pairs.sample(50_000), RESTARTS, seed=0)
-    groups = []
-    for part in (texts.train, texts.valid):
-        ids = (torch.from_numpy(part[name].to_numpy().astype(np.int64)) for name in ("user_id", "item_id"))
-        groups.append(model.assign(*ids).numpy())
-    return texts.information(groups[0], groups[1])
+    return texts.information(assign_clusters(model, texts.train), assign_clusters(model, texts.valid))
 
 
 def main() -> None:

@@ -27,8 +27,6 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-import numpy as np
-import torch
 from scipy.stats import ttest_rel
 
 from gavamoe.config import load_config
@@ -36,6 +34,7 @@ from gavamoe.data.dataset import ReviewDataset
 from gavamoe.data.prepare import PrepareOptions, prepare
 from gavamoe.data.simulate import World, simulate
 from gavamoe.data.tables import write_table
+from gavamoe.diagnostics.clusters import assign_clusters
 from gavamoe.markdown import markdown_table
 from gavamoe.pipeline.train import train_run
 from gavamoe.preference.model import PreferenceModel
@@ -55,10 +54,10 @@ SOFT_TOKENS: dict[str, dict[str, Any]] = {
 STAGE_1 = {"preference.reconstructs": "ratings+words", "preference.clusters": 4}
 
 
-def train(data: Path, out: Path, seed: int, stage: Any, base_model: str | None, settings: dict[str, Any]) -> None:
-    """Train one stage of a run with the preset tiny."""
+def train(data: Path, out: Path, seed: int, stage: Any, base_model: str | None, settings: dict[str, Any]) -> Any:
+    """Train one stage of a run with the preset tiny, and return the figures of its stages."""
     given = [f"{key}={json.dumps(value)}" for key, value in {**STAGE_1, **settings, "seed": seed}.items()]
-    train_run(data, out, load_config("tiny", None, given), "tiny", base_model, stage)
+    return train_run(data, out, load_config("tiny", None, given), "tiny", base_model, stage)
 
 
 def information(data: Path, run: Path) -> float:
@@ -67,17 +66,7 @@ def information(data: Path, run: Path) -> float:
     train, valid = (dataset.interactions(split) for split in ("train", "valid"))
     counts = WordCounts.of(train["text"].to_list(), valid["text"].to_list())
     assert counts is not None
-    groups = []
-    for part in (train, valid):
-        ids = (torch.from_numpy(part[name].to_numpy().astype(np.int64)) for name in ("user_id", "item_id"))
-        groups.append(model.assign(*ids).numpy())
-    return text_gain(counts, *groups).nats
-
-
-def best_loss(run: Path) -> float:
-    """Return the lowest validation loss of stage 2."""
-    records = json.loads((run / "training.json").read_text(encoding="utf-8"))["explainer"]
-    return float(min(record["eval_loss"] for record in records if "eval_loss" in record))
+    return text_gain(counts, assign_clusters(model, train), assign_clusters(model, valid)).nats
 
 
 def run_world(directory: Path, style: float, seed: int, base_model: str | None) -> dict[str, Any]:
@@ -96,8 +85,8 @@ def run_world(directory: Path, style: float, seed: int, base_model: str | None) 
         run = directory / "run"
         shutil.rmtree(run, ignore_errors=True)
         shutil.copytree(stage_1, run)
-        train(data, run, seed, "explainer", base_model, without | settings)
-        losses.setdefault(soft, {})[gate] = best_loss(run)
+        figures = train(data, run, seed, "explainer", base_model, without | settings)
+        losses.setdefault(soft, {})[gate] = figures["explainer"]["valid_loss"]
         print(f"style {style}, seed {seed}, {soft}, {gate}: {losses[soft][gate]:.4f}", flush=True)
     return {"style": style, "seed": seed, "information": information(data, stage_1), "losses": losses}
 
