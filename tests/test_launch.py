@@ -74,7 +74,7 @@ def test_torchrun_gets_the_machines_and_the_arguments(programs):
 
 def test_slurm_starts_torchrun_on_each_machine_and_resumes_after_a_restart(programs, tmp_path):
     programs("torchrun")
-    (tmp_path / "bin" / "scontrol").write_text("#!/bin/bash\necho node7\necho node8\n")
+    (tmp_path / "bin" / "scontrol").write_text("#!/bin/bash\necho node7\nseq -f node%g 8 99999\n")
     srun = '#!/bin/bash\nfor SLURM_NODEID in 0 1; do export SLURM_NODEID; "$@"; done\n'
     (tmp_path / "bin" / "srun").write_text(srun)
     for name in ("scontrol", "srun"):
