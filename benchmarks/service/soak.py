@@ -2,10 +2,12 @@
 
     python benchmarks/service/soak.py RUN --minutes 10
 
-Every text is compared with a table that was computed beforehand without the service. Half-way the service gets a second
-run, a copy that decodes at another temperature. So an answer that is lost, crossed or from the wrong run shows. The
-store is a SQLite file, which another process locks for a while. The last line is one JSON object; the exit status is 1
-if an answer was wrong or missing.
+Half of the requests for texts repeat pairs of a table that was computed beforehand without the service; the store
+answers most of them. The other half ask with a seed of their own, so that the model works all the time; their texts are
+computed anew afterwards. Half-way the service gets a second run, a copy that decodes at another temperature. So an
+answer that is lost, crossed or from the wrong run shows. The store is a SQLite file, which is locked for a while. The
+last line is one JSON object. The exit status is 1 if an answer was wrong or missing, or if memory grew by more than
+5 %.
 """
 
 from __future__ import annotations
@@ -34,6 +36,8 @@ from gavamoe.explainer.explainer import Explainer
 from gavamoe.run import RunDirectory
 
 PAIRS, CLIENTS = 150, 8
+REQUESTS_PER_SEED = 40  # that share one seed, so that their texts can be computed together afterwards
+MEMORY_GROWTH = 0.05
 LEAVE_SHARE = 0.1  # share of requests whose client leaves before the answer
 LEAVE_SECONDS = 0.15
 LOCK_START, LOCK_SHARE = 0.3, 0.1  # when the store is locked, and for how long, as shares of the duration
@@ -54,11 +58,14 @@ def two_runs(run: Path, folder: Path) -> tuple[Path, Path]:
     return first, second
 
 
-def table(run: Path, pairs: list[tuple[str, str]]) -> dict[tuple[str, str], str]:
+Pair = tuple[str, str]
+Texts = dict[Pair, str]
+
+
+def table(explainer: Explainer, pairs: list[Pair], seed: int = 0) -> Texts:
     """Return the text of each pair, computed in this process."""
     frame = pl.DataFrame(pairs, schema=["user", "item"], orient="row")
-    explainer = Explainer.from_pretrained(run)
-    return {pair: each.text for pair, each in zip(pairs, explainer.explain_batch(frame), strict=True)}
+    return {pair: each.text for pair, each in zip(pairs, explainer.explain_batch(frame, seed=seed), strict=True)}
 
 
 class Soak:
@@ -70,8 +77,10 @@ class Soak:
         texts: the right text by run and pair.
     """
 
-    def __init__(self, url: str, pairs: list[tuple[str, str]], texts: dict[str, dict[tuple[str, str], str]]):
+    def __init__(self, url: str, pairs: list[Pair], texts: dict[str, Texts]):
         self.url, self.pairs, self.texts = url, pairs, texts
+        self.fresh: dict[tuple[str, int], Texts] = collections.defaultdict(dict)  # answers by run and seed
+        self.fresh_requests = 0
         self.counts: collections.Counter[str] = collections.Counter()
         self.wrong: list[str] = []
         self.random = random.Random(0)
@@ -80,7 +89,8 @@ class Soak:
         """Ask until a moment, and leave now and then before the answer."""
         async with httpx.AsyncClient(base_url=self.url, timeout=90) as http:
             while time.monotonic() < until:
-                kind = self.random.choice((self.explain, self.explain, self.explain, self.recommend, self.browse))
+                kinds = (self.explain, self.explain_anew, self.explain, self.explain_anew, self.recommend, self.browse)
+                kind = self.random.choice(kinds)
                 if self.random.random() < LEAVE_SHARE:
                     try:
                         await asyncio.wait_for(kind(http), LEAVE_SECONDS)
@@ -90,19 +100,42 @@ class Soak:
                     await kind(http)
 
     async def explain(self, http: httpx.AsyncClient) -> None:
-        """Ask for one to four texts and compare them with the table of the run that answered."""
+        """Ask for texts of the table and compare them with those of the run that answered."""
+        run, found = await self._texts(http, "explain")
+        expected = {pair: self.texts[run][pair] for pair in found}
+        if found != expected:
+            self.wrong.append(f"run {run}: expected {expected}, found {found}")
+
+    async def explain_anew(self, http: httpx.AsyncClient) -> None:
+        """Ask for texts of a new seed and keep them."""
+        self.fresh_requests += 1
+        seed = 1000 + self.fresh_requests // REQUESTS_PER_SEED
+        run, found = await self._texts(http, "explain anew", seed=seed)
+        self.fresh[run, seed] |= found
+
+    async def _texts(self, http: httpx.AsyncClient, what: str, **fields: int) -> tuple[str, Texts]:
+        """Ask for one to four texts; return the run that answered and the texts, none if the service refused."""
         pairs = self.random.sample(self.pairs, self.random.randint(1, 4))
-        answer = await http.post("/v1/explain", json={"pairs": [{"user": u, "item": i} for u, i in pairs]})
-        self.counts[f"explain {answer.status_code}"] += 1
+        body = {"pairs": [{"user": user, "item": item} for user, item in pairs], **fields}
+        answer = await http.post("/v1/explain", json=body)
+        self.counts[f"{what} {answer.status_code}"] += 1
         if answer.status_code != 200:
             if answer.status_code != 429:
                 self.wrong.append(f"{answer.status_code}: {answer.text[:200]}")
-            return
+            return next(iter(self.texts)), {}
         content = answer.json()
         found = {(each["user"], each["item"]): each["text"] for each in content["explanations"]}
-        expected = {pair: self.texts[content["run"]][pair] for pair in pairs}
-        if found != expected:
-            self.wrong.append(f"run {content['run']}: expected {expected}, found {found}")
+        if list(found) != pairs:
+            self.wrong.append(f"asked for {pairs}, answered {list(found)}")
+        return content["run"], found
+
+    def check_fresh(self, explainers: dict[str, Explainer]) -> int:
+        """Compute the texts of all seeds anew and compare; return how many there are."""
+        for (run, seed), found in self.fresh.items():
+            for pair, text in table(explainers[run], list(found), seed).items():
+                if text != found[pair]:
+                    self.wrong.append(f"run {run}, seed {seed}, {pair}: expected {text!r}, found {found[pair]!r}")
+        return sum(map(len, self.fresh.values()))
 
     async def recommend(self, http: httpx.AsyncClient) -> None:
         """Ask for recommendations."""
@@ -122,9 +155,9 @@ class Soak:
             self.wrong.append(f"{what} {answer.status_code}: {answer.text[:200]}")
 
     async def metric(self, http: httpx.AsyncClient, name: str) -> float:
-        """Return a metric of the service."""
-        found = re.search(rf"^{name}(?:\{{[^}}]*\}})? (\S+)$", (await http.get("/metrics")).text, re.MULTILINE)
-        return float(found[1]) if found else 0.0
+        """Return a metric of the service, summed over its labels."""
+        found = re.findall(rf"^{name}(?:\{{[^}}]*\}})? (\S+)$", (await http.get("/metrics")).text, re.MULTILINE)
+        return sum(map(float, found))
 
 
 def lock_store(path: Path, seconds: float) -> None:
@@ -160,8 +193,8 @@ async def soak(url: str, store: Path, seconds: float, state: Soak) -> dict[str, 
         return {
             "seconds": round(time.monotonic() - start),
             "counts": dict(sorted(state.counts.items())),
-            "wrong": len(state.wrong),
             "store_errors": await state.metric(http, "gavamoe_store_errors_total"),
+            "store_lost": await state.metric(http, "gavamoe_store_lost_total"),
             "memory_mb_first_half": [round(size / 2**20) for size in (before_reload[0], before_reload[-1])],
             "memory_mb_second_half": [round(size / 2**20) for size in (after_reload[0], after_reload[-1])],
         }
@@ -180,24 +213,26 @@ def main() -> None:
         first, second = two_runs(options.run, Path(folder))
         store = Path(folder) / "store.sqlite"
         with served(first, "--store", f"sqlite:///{store}") as url:
-            with httpx.Client(base_url=url) as http:
-                names = {first: http.get("/v1/run").json()["run"]}
-            texts = {names[first]: table(first, pairs)}
-            state = Soak(url, pairs, texts)
-            texts.update(_second(url, second, pairs, first))
+            explainers = {name: Explainer.from_pretrained(run) for name, run in _names(url, first, second).items()}
+            state = Soak(url, pairs, {name: table(explainer, pairs) for name, explainer in explainers.items()})
             result = asyncio.run(soak(url, store, 60 * options.minutes, state))
+    result |= {"fresh_texts": state.check_fresh(explainers), "wrong": len(state.wrong)}
     for line in state.wrong[:10]:
         print(line, file=sys.stderr)
     print(json.dumps(result))
-    sys.exit(1 if state.wrong else 0)
+    halves = (result["memory_mb_first_half"], result["memory_mb_second_half"])
+    grown = any(last > (1 + MEMORY_GROWTH) * first for first, last in halves)
+    sys.exit(1 if state.wrong or grown else 0)
 
 
-def _second(url: str, second: Path, pairs: list[tuple[str, str]], first: Path) -> dict[str, dict[tuple[str, str], str]]:
-    """Return the table of the second run by its name: serve it for a moment, then the first again."""
+def _names(url: str, first: Path, second: Path) -> dict[str, Path]:
+    """Return both runs by the names that the service gives them: it serves the second for a moment."""
     with httpx.Client(base_url=url, timeout=90) as http:
-        name = http.post("/admin/reload", json={"run": second.name}).raise_for_status().json()["run"]
-        http.post("/admin/reload", json={"run": first.name}).raise_for_status()
-    return {name: table(second, pairs)}
+        names = {}
+        for run in (second, first):
+            reloaded = http.post("/admin/reload", json={"run": run.name}).raise_for_status()
+            names[reloaded.json()["run"]] = run
+    return names
 
 
 if __name__ == "__main__":
