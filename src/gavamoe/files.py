@@ -1,6 +1,7 @@
 """Read and write files safely: a file appears under its name only when it is complete.
 
 staged_file, staged_directory    write to a temporary path, then rename
+staged_files                     the same for several files that belong together
 remove_directory                 delete in one step
 remove_abandoned                 delete the temporary copies of killed processes
 only_one_process                 a lock on a directory
@@ -20,7 +21,7 @@ import shutil
 import stat
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,18 @@ def staged_directory(path: Path | str) -> Iterator[Path]:
             if file.is_file():
                 _share_mode(file, workspace)
         _move_directory(staged, path, workspace)
+
+
+@contextmanager
+def staged_files(directory: Path) -> Iterator[Path]:
+    """Yield a temporary directory; its files move into `directory` when all are complete, and on failure none does."""
+    with _workspace(directory) as workspace:
+        staged = workspace / "files"
+        staged.mkdir()
+        yield staged
+        for file in sorted(staged.iterdir()):
+            _share_mode(file, workspace)
+            os.replace(file, directory / file.name)
 
 
 def remove_directory(path: Path) -> None:
@@ -130,10 +143,12 @@ def only_one_process(directory: Path, work: str) -> Iterator[None]:
 
 @contextmanager
 def _workspace(parent: Path) -> Iterator[Path]:
-    """Yield a new hidden directory in `parent`, which is created too; it is deleted afterwards.
+    """Yield a new hidden directory in `parent`; it is deleted afterwards.
 
-    The process holds a lock on the directory, so that others see whether it is in use (`remove_abandoned`).
+    `parent` is created too, and deleted again if nothing was written into it. The process holds a lock on the hidden
+    directory, so that others see whether it is in use (`remove_abandoned`).
     """
+    created = not parent.exists()
     parent.mkdir(parents=True, exist_ok=True)
     remove_abandoned(parent)
     while True:
@@ -147,6 +162,9 @@ def _workspace(parent: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(workspace, ignore_errors=True)
         os.close(handle)
+        if created:
+            with suppress(OSError):  # it is not empty
+                parent.rmdir()
 
 
 def _lock_directory(path: Path) -> int | None:

@@ -41,7 +41,12 @@ PATH_ERRORS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISD
 # A full disk; libraries in other languages (polars, safetensors, torch) report it in words only.
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 MEMORY_TEXTS = ("OutOfMemoryError", "can't allocate memory")  # of a GPU and of a CPU
-FULL_TEXTS = ("No space left on device", "Disk quota exceeded", "PytorchStreamWriter failed writing")
+FULL_TEXTS = (
+    "No space left on device",
+    "Disk quota exceeded",
+    "PytorchStreamWriter failed writing",
+    "unexpected pos ",  # torch.save: the file is shorter than what was written
+)
 INTERRUPTED = 130
 RESUME = "continue a training, a comparison, a search or a file of pairs with --resume"
 

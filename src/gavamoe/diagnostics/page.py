@@ -11,7 +11,6 @@ from gavamoe.diagnostics import figures
 from gavamoe.diagnostics.latent_map import LatentMap
 from gavamoe.evaluation.plots import two_dimensions
 from gavamoe.evaluation.report import render_page
-from gavamoe.files import staged_file
 from gavamoe.markdown import markdown_table
 
 COLUMNS = ["cluster", "pairs", "users", "rating", "above items", "over-represented genres", "features"]
@@ -20,7 +19,7 @@ STATUSES = ("fail", "warn", "pass", "skipped")
 
 
 def write_page(path: Path, diagnosis: dict[str, Any], latent_ND: np.ndarray, cluster_N: np.ndarray) -> None:
-    """Write the report, atomically.
+    """Write the report.
 
     Args:
         path: the HTML file.
@@ -45,8 +44,7 @@ def write_page(path: Path, diagnosis: dict[str, Any], latent_ND: np.ndarray, clu
         kinds=_kinds(experts),
         removal=figures.removal(experts["removal"]) if experts.get("removal") else None,
     )
-    with staged_file(path) as staged:
-        staged.write_text(page, encoding="utf-8")
+    path.write_text(page, encoding="utf-8")
 
 
 def _maps(latent_ND: np.ndarray, cluster_N: np.ndarray) -> list[str]:

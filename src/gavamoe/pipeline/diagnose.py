@@ -15,7 +15,7 @@ from gavamoe.diagnostics.clusters import silhouette, stability
 from gavamoe.diagnostics.experts import ExpertFigures
 from gavamoe.diagnostics.page import markdown, write_page
 from gavamoe.diagnostics.routing import JITTER
-from gavamoe.files import staged_file, write_json
+from gavamoe.files import staged_files, write_json
 from gavamoe.pipeline.diagnosis_subject import Subject
 from gavamoe.pipeline.drift import diagnose_drift, is_own_data
 from gavamoe.run import CATALOG_FILES, PREFERENCE_FILES, RunDirectory
@@ -57,11 +57,11 @@ def diagnose_run(
             return diagnose_drift(path, out, data, verify)
     subject = Subject.open(path, data, verify)
     diagnosis = diagnosis_of(subject, seeds, on_note)
-    write_json(out / "clusters.json", {name: diagnosis[name] for name in CLUSTER_KEYS})
-    with staged_file(out / "clusters.md") as staged:
-        staged.write_text(markdown(diagnosis), encoding="utf-8")
-    write_json(out / "diagnosis.json", diagnosis)
-    write_page(out / "report.html", diagnosis, subject.latent(subject.train), subject.cluster_N)
+    with staged_files(out) as staged:
+        write_json(staged / "clusters.json", {name: diagnosis[name] for name in CLUSTER_KEYS})
+        (staged / "clusters.md").write_text(markdown(diagnosis), encoding="utf-8")
+        write_json(staged / "diagnosis.json", diagnosis)
+        write_page(staged / "report.html", diagnosis, subject.latent(subject.train), subject.cluster_N)
     return diagnosis
 
 

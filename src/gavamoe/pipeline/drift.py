@@ -33,7 +33,7 @@ from gavamoe.errors import DataError
 from gavamoe.explainer.dataset import Collator, ExplanationDataset
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.explainer.validation import validation_loss
-from gavamoe.files import staged_file, write_json
+from gavamoe.files import staged_files, write_json
 from gavamoe.markdown import markdown_table
 from gavamoe.preference.recommender import Recommender
 from gavamoe.run import EXPLAINER_FILES, RunDirectory
@@ -86,9 +86,9 @@ def diagnose_drift(path: Path, out: Path, data: Path, verify: bool = False) -> d
         DataError: the data cannot be read, has another rating scale, or has too few newer reviews.
     """
     result = drift_checks(RunDirectory(path), data, verify)
-    write_json(out / "drift.json", result)
-    with staged_file(out / "drift.md") as staged:
-        staged.write_text(drift_markdown(result), encoding="utf-8")
+    with staged_files(out) as staged:
+        write_json(staged / "drift.json", result)
+        (staged / "drift.md").write_text(drift_markdown(result), encoding="utf-8")
     return result
 
 
