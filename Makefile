@@ -1,13 +1,13 @@
 # make demo: simulate, train and evaluate; make demo-pretrained: the same around a pretrained language model, on simulated
-# reviews or those of DATA=FILE; make test: the tests; make lint: style and types; make bench: the benchmarks;
-# make docs: the documentation site
+# reviews or those of DATA=FILE; make test: the tests without the slow ones; make test-slow: the slow ones;
+# make lint: style and types; make bench: the benchmarks; make docs: the documentation site
 VENV ?= .venv
 PYTHON ?= python3
 # A CPU build is enough. To install another build of torch, such as one for CUDA: make demo TORCH="torch --index-url ..."
 TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 
-.PHONY: demo demo-pretrained test lint bench docs clean
+.PHONY: demo demo-pretrained test test-slow lint bench docs clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -29,7 +29,10 @@ demo-pretrained: $(VENV)/.smollm2
 	$(BIN)/gavamoe demo --out gavamoe-demo-pretrained --base-model smollm2-135m $(if $(DATA),--data "$(DATA)")
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/.installed
+	$(BIN)/python -m pytest -m slow
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

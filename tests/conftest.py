@@ -20,6 +20,7 @@ from hypothesis import settings
 from gavamoe.config import RunConfig, parse_config
 
 torch.set_num_threads(1)  # the workers share the cores
+os.environ["HF_HUB_OFFLINE"] = "1"  # a base model that does not exist is not asked for on the network, with retries
 
 # Other work on the machine must not turn a slow example into a failure.
 settings.register_profile("patient", deadline=None)

@@ -49,6 +49,7 @@ def test_values_of_invented_outputs_do_not_change() -> None:
     assert scored == pytest.approx(golden["metrics"], abs=1e-9)
 
 
+@pytest.mark.slow
 def test_diversity_of_a_hundred_thousand_texts_takes_seconds() -> None:
     rng = np.random.default_rng(0)
     words = np.array([f"word{number}" for number in range(3000)])

@@ -52,6 +52,8 @@ SETTINGS = {
 MODELS = ("gavamoe", "nrt", "peter+", "lightgcn", "item-mode", "eight")
 CONDITION = "valid/rating-predicted_feature-predicted"
 
+pytestmark = pytest.mark.slow  # every system is trained with two seeds
+
 
 @pytest.fixture(scope="module")
 def config():

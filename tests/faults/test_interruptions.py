@@ -23,6 +23,7 @@ from gavamoe.pipeline.train import train_run
 TRAIN = [sys.executable, "-m", "gavamoe", "train"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_with_one_line_about_resume_and_without_temporary_copies(number, code, dataset_path, tmp_path):
     run = tmp_path / "run"

@@ -53,6 +53,7 @@ def test_from_a_base_checkpoint_to_texts_on_another_machine(save, dataset_path, 
     assert moved.tokenizer.chat_template
 
 
+@pytest.mark.slow
 def test_an_interrupted_and_resumed_lora_training_ends_with_the_same_weights(
     dataset_path, tiny_config, tmp_path, monkeypatch
 ):

@@ -41,6 +41,7 @@ def explain(explainer, pairs, out, condition=Condition(), **options):
     return explain_file(explainer, pairs, out, condition, window=WINDOW, **options)
 
 
+@pytest.mark.slow
 def test_a_file_resumed_after_sigint_and_sigkill_equals_an_uninterrupted_one(run_path, explainer, pairs, tmp_path):
     out, parts = tmp_path / "texts.parquet", tmp_path / ".texts.parquet.parts"
     done = 0
