@@ -7,6 +7,9 @@ import json
 import polars as pl
 import pytest
 
+from gavamoe.pipeline.history_file import read_history_file
+from gavamoe.preference.history import UserHistory
+
 HISTORY = [{"item": "i01", "rating": 5}, {"item": "i02", "rating": 1}]
 OTHER = [{"item": "i03", "rating": 1}, {"item": "i04", "rating": 5}]
 ONE_USER = "item,rating\ni01,5\ni02,1\nnew,3\n"
@@ -62,6 +65,14 @@ def test_a_file_of_several_users_needs_the_name_and_takes_the_rows_of_it(gavamoe
     )
     _, out, _ = gavamoe("explain", run_path, "--item", "i05", "--history", only, "--json")
     assert json.loads(out)["user"] == "ana"
+
+
+def test_a_column_of_texts_is_read_as_what_each_user_wrote(explainer, write):
+    path = write("texts.csv", "user,item,rating,text\nana,i01,5,Fine story\nana,i02,1,\nbob,new,3,Unknown item\n")
+    histories = read_history_file(path, explainer.catalog).by_user
+    assert [text for _, _, text in histories["ana"].written] == ["Fine story"]
+    assert histories["ana"].rated == UserHistory.from_entries(HISTORY, explainer.catalog).rated
+    assert histories["bob"].written == ()
 
 
 def test_the_users_of_a_file_of_pairs_get_their_own_rows_and_others_are_looked_up(

@@ -1,8 +1,13 @@
 """Recommendations and explanations for users whom the run does not know, from histories in the request."""
 
+from dataclasses import replace
+
+import polars as pl
 import pytest
 
+from gavamoe.conditions import Condition
 from gavamoe.errors import DataError
+from gavamoe.language.template import PromptTemplate
 
 HISTORY = [{"item": "i01", "rating": 5}, {"item": "i02", "rating": "1"}, {"item": "new", "rating": 3}]
 
@@ -31,6 +36,7 @@ def test_an_empty_history_recommends_as_for_the_unknown_user(explainer):
         ),
         ([{"item": "i01", "rating": "nan"}], "no rating"),
         ([{"rating": 4}], "entry 1: no item"),
+        ([{"item": "i01", "rating": 4, "text": 7}], "entry 1 .item 'i01'.: the text is not a string"),
         ([{"item": "new", "rating": 4}], "none of its 1 items"),
     ],
 )
@@ -97,3 +103,43 @@ def test_the_streamed_text_of_a_guest_is_the_explained_one(explainer):
             break
     assert "".join(pieces) == explanation.text
     assert explanation == explainer.explain("new", "i05", history=HISTORY, candidates=1)
+
+
+WRITTEN = [
+    {"item": "i01", "rating": 5, "text": "A story that I will remember . The ending was <b>too</b> long ."},
+    {"item": "i02", "rating": 1, "text": "Nothing about this film works at all ."},
+    {"item": "new", "rating": 3, "text": "An item that the run has never seen ."},
+]
+
+
+def prompts(explainer, pairs, histories):
+    """Return what prompts in words quote of each pair's user."""
+    view, guest_ids = explainer.with_guests(histories)
+    template = PromptTemplate.from_setting("natural", ("1", "2", "3", "4", "5"), 192, chat=False)
+    context = replace(view.context, template=template, history=3)
+    frame = pl.DataFrame(pairs, schema=["user", "item"], orient="row")
+    return [list(map(tuple, quotations)) for quotations in context.build(frame, Condition(), guest_ids)[0].history]
+
+
+def test_a_prompt_quotes_what_the_guest_wrote_about_other_known_items_and_nobody_elses_prompt_does(explainer):
+    pairs = [("new", "i05"), ("new", "i01"), ("other", "i05"), ("u01", "i05")]
+    quoted = prompts(explainer, pairs, [WRITTEN, WRITTEN, OTHER, None])
+    texts = [{text for _, text in quotations} for quotations in quoted]
+    assert {"Nothing about this film works at all ."} == texts[1]  # the review of i01 is that of the pair
+    assert texts[0] > texts[1]
+    assert not any("never seen" in text or "<b>" in text for text in texts[0])
+    assert texts[2] == set()
+    assert not texts[3] & texts[0]
+
+
+def test_what_a_prompt_quotes_of_a_guest_does_not_depend_on_other_guests(explainer):
+    alone = prompts(explainer, [("new", "i05")], [WRITTEN])
+    further = [{"item": "i03", "rating": 2, "text": "Nothing works here , nothing about this story , at all ."}]
+    assert prompts(explainer, [("other", "i05"), ("new", "i05")], [further, WRITTEN])[1] == alone[0]
+
+
+def test_the_estimate_of_a_guest_does_not_depend_on_texts(explainer):
+    rated = [{"item": entry["item"], "rating": entry["rating"]} for entry in WRITTEN]
+    with_texts, without = (explainer.explain("new", "i05", history=history) for history in (WRITTEN, rated))
+    assert with_texts.rating == without.rating
+    assert with_texts.responsibilities == without.responsibilities

@@ -83,7 +83,7 @@ def test_a_stream_and_a_template_use_the_history(make_service, ask, explainer, g
     assert "".join(word["text"] for _, word in words) == expected.text
 
 
-def test_the_store_tells_histories_apart_but_not_their_order_their_texts_or_their_unknown_items(service, ask):
+def test_the_store_tells_histories_and_their_texts_apart_but_not_their_order_or_their_unknown_items(service, ask):
     def source(**fields):
         return answers(*ask(service, explain(pair("u01", "i05", **fields))))[0]["source"]
 
@@ -93,7 +93,9 @@ def test_the_store_tells_histories_apart_but_not_their_order_their_texts_or_thei
     assert source(history=OTHER) == "model"
     same = [*reversed(HISTORY[:2]), {"item": "another unknown", "rating": 1}]
     assert source(history=same) == source(history=HISTORY) == source() == "store"
-    assert metric(service, "gavamoe_store_lookups_total", outcome="miss") == 4
+    written = [{**HISTORY[0], "text": "a story to remember"}, *HISTORY[1:]]
+    assert [source(history=written), source(history=[*reversed(written)])] == ["model", "store"]
+    assert metric(service, "gavamoe_store_lookups_total", outcome="miss") == 5
 
 
 @pytest.mark.parametrize(

@@ -94,11 +94,13 @@ class EvidenceIndex:
         source: the sentences (COLUMNS), read on first use.
         users_UD: latent mean of each user; row 0 is the unknown user.
         levels: R, the number of rating levels.
+        of_guests: sentences by users whom the run does not know. Only their own prompts quote them.
     """
 
     source: pl.LazyFrame
     users_UD: np.ndarray
     levels: int
+    of_guests: EvidenceIndex | None = None
 
     @classmethod
     def fit(
@@ -112,11 +114,18 @@ class EvidenceIndex:
         """Index training reviews (user_id, item_id, level, text, feature) with the cluster of each review."""
         return cls(sentence_table(train, cluster_N, extractor).lazy(), users_UD, levels)
 
-    def with_users(self, latents_MD: np.ndarray) -> EvidenceIndex:
-        """Return an index that knows M further users by their latent means; ids continue after the last user."""
+    def with_users(self, latents_MD: np.ndarray, sentences: pl.DataFrame = EMPTY) -> EvidenceIndex:
+        """Return an index that knows M further users; their ids continue after the last user.
+
+        Args:
+            latents_MD: their latent means.
+            sentences: what they wrote (COLUMNS), sorted by item.
+        """
         self._column, self._mean_squared_distance  # noqa: B018 - read before the copy, which then has them too
         view = copy.copy(self)
-        object.__setattr__(view, "users_UD", np.concatenate([self.users_UD, latents_MD.astype(self.users_UD.dtype)]))
+        users_UD = np.concatenate([self.users_UD, latents_MD.astype(self.users_UD.dtype)])
+        object.__setattr__(view, "users_UD", users_UD)
+        object.__setattr__(view, "of_guests", EvidenceIndex(sentences.lazy(), users_UD, self.levels))
         return view
 
     def retrieve(self, query: Query, count: int, other_clusters: bool = False) -> list[EvidenceSentence]:
@@ -146,6 +155,8 @@ class EvidenceIndex:
         """
         if not count or not query.user_id:
             return []
+        if self.of_guests is not None and query.user_id in self.of_guests.authors:
+            return self.of_guests.retrieve_history(query, count)
         rows = self._rows_of_user(query.user_id)
         rows = rows[self._column["item_id"][rows] != query.item_id]
         parts = self._score_parts(query, rows)
@@ -178,10 +189,12 @@ class EvidenceIndex:
     def reference_sentences(self, user_id: int, item_id: int, count: int) -> tuple[list[str], list[str]]:
         """Return the first `count` sentences by the user on other items, and by other users on the item."""
         users, items = self._column["user_id"], self._column["item_id"]
-        by_user = self._rows_of_user(user_id)
         on_item = np.arange(*np.searchsorted(items, [item_id, item_id + 1]))
-        on_others, by_others = by_user[items[by_user] != item_id], on_item[users[on_item] != user_id]
-        return self._texts(on_others[:count]), self._texts(by_others[:count])
+        by_others = self._texts(on_item[users[on_item] != user_id][:count])
+        if self.of_guests is not None and user_id in self.of_guests.authors:
+            return self.of_guests.reference_sentences(user_id, item_id, count)[0], by_others
+        by_user = self._rows_of_user(user_id)
+        return self._texts(by_user[items[by_user] != item_id][:count]), by_others
 
     def _rows_of_user(self, user_id: int) -> np.ndarray:
         users = self._column["user_id"]
@@ -208,6 +221,11 @@ class EvidenceIndex:
         """All sentences of the index (COLUMNS)."""
         with reading(Path(FILE)):
             return self.source.collect()
+
+    @cached_property
+    def authors(self) -> frozenset[int]:
+        """Ids of the users who wrote a sentence of the index."""
+        return frozenset(self._column["user_id"].tolist())
 
     @cached_property
     def _column(self) -> dict[str, np.ndarray]:

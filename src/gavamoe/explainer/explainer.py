@@ -229,8 +229,9 @@ class Explainer:
             decoding: how to decode; None is the run's `decoding`.
             readers: one for each pair, which receives the words of its text. A reader that leaves ends its text early.
             histories: one for each pair, or None where the user is known by name. A history is a list of rated items:
-                mappings with the keys item and rating. The user is then estimated from the history alone, even if the
-                run knows the name. An empty history is the unknown user.
+                mappings with the keys item, rating and, if there is one, text. The user is then estimated from the
+                ratings alone, even if the run knows the name. A prompt in words quotes the texts as those of the user.
+                An empty history is the unknown user.
             options: single settings of the decoding to replace (`DecodingConfig.with_options`): candidates,
                 mbr_references, and any generation option of transformers (do_sample, num_beams, ...).
 
@@ -249,13 +250,13 @@ class Explainer:
         """Return an explainer that also has a user for each history, and the user's id for each pair (-1: none)."""
         if histories is None or all(history is None for history in histories):
             return self, None
-        estimates, guest_ids = estimate_guests(histories, self.catalog, self.preference)
-        if not estimates:
+        guests, guest_ids = estimate_guests(histories, self.catalog, self.preference)
+        if not guests:
             return self, guest_ids
         view = copy.copy(self)  # with the same lock, as the model's routing state is shared
-        view.context = context_with_guests(self.context, estimates)
+        view.context = context_with_guests(self.context, guests)
         view.preference = view.context.preference
-        view.model = model_with_guests(self.model, estimates)
+        view.model = model_with_guests(self.model, [guest.estimate for guest in guests])
         return view, guest_ids
 
     def _explain(

@@ -137,7 +137,9 @@ class PairKey:
             stated["given_rating"] = None if rating is None else float(rating)
         if condition.feature == "given":
             stated["given_feature"] = feature
-        rated = "" if history is None else _sha256(_json(history.rated))
+        rated = ""
+        if history is not None:  # without texts the key is that of earlier versions
+            rated = _sha256(_json([history.rated, history.written] if history.written else history.rated))
         return cls(run, user, item, _json(stated), decoding, seed, rated)
 
     def digest(self) -> str:

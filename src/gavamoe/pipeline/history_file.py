@@ -1,6 +1,6 @@
 """Read rated items of users whom a run does not know: a file of any format that `prepare` reads.
 
-    rows (item, rating, user?) --read_history_file--> HistoryFile --of_user, of_pairs--> UserHistory
+    rows (item, rating, user?, text?) --read_history_file--> HistoryFile --of_user, of_pairs--> UserHistory
 
 Without a column of users, all rows are one user's.
 """
@@ -22,7 +22,7 @@ from gavamoe.files import sha256_of_file
 from gavamoe.pipeline.pairs_file import name_batches, source_columns
 from gavamoe.preference.history import UserHistory
 
-COLUMNS = ("user", "item", "rating")
+COLUMNS = ("user", "item", "rating", "text")
 Histories = Sequence[UserHistory | None] | None  # of pairs; None where no pair has one
 
 
@@ -107,7 +107,7 @@ def read_history_file(
     """Read the histories of a file; columns are found as in `read_pairs`.
 
     Args:
-        path: a file of any format, with columns item and rating, and user where it has several users.
+        path: a file of any format, with columns item and rating, user where it has several users, and perhaps text.
         catalog: names, rating scale and column names of the run.
         encoding: the encoding of a text file; None to detect it.
         records: the path of the records inside a JSON document; None to find it.
@@ -128,7 +128,7 @@ def read_history_file(
     if guessed := rows.reading.describe():
         note(f"{path}: {'; '.join(guessed)}")
     ratings = ratings.with_columns(pl.col("rating").cast(pl.Float64, strict=False).fill_nan(None))
-    _check(ratings, wanted, catalog, path)
+    _check(ratings, [name for name in wanted if name != "text"], catalog, path)
     users: Mapping[tuple[object, ...], pl.DataFrame] = {(None,): ratings}
     if "user" in wanted:
         users = ratings.partition_by("user", as_dict=True, maintain_order=True)
@@ -156,7 +156,8 @@ def _history(ratings: pl.DataFrame, catalog: Catalog) -> UserHistory:
     levels = catalog.scale.to_level(ratings["rating"]).to_list()
     item_ids = tuple(catalog.item_id(name) for name in names)
     ignored = tuple(name for name, item in zip(names, item_ids, strict=True) if item == 0)
-    return UserHistory(item_ids, tuple(levels), ignored)
+    texts = tuple(ratings["text"].to_list()) if "text" in ratings.columns else ()
+    return UserHistory(item_ids, tuple(levels), ignored, texts if any(texts) else ())
 
 
 def _count(number: int, name: str) -> str:

@@ -24,22 +24,26 @@ class UserHistory:
         item_ids: of the items; 0 for an item without a training review.
         levels: rating levels 1..R, one for each item.
         ignored: names of the items without a training review.
+        texts: what the user wrote about each item, None for nothing; empty without any text. Stage 1 ignores them; a
+            prompt in words quotes them (`gavamoe.explainer.guests`).
     """
 
     item_ids: tuple[int, ...]
     levels: tuple[int, ...]
     ignored: tuple[str, ...]
+    texts: tuple[str | None, ...] = ()
 
     @classmethod
     def from_entries(cls, entries: Sequence[Mapping[str, Any]], catalog: Catalog) -> UserHistory:
-        """Read entries with an item and a rating on the scale of the data source.
+        """Read entries with an item, a rating on the scale of the data source, and perhaps a text.
 
         Raises:
-            DataError: an entry lacks an item or a rating, a rating is off the scale, or the run knows none of the
-                items; the message names the entry.
+            DataError: an entry lacks an item or a rating, a rating is off the scale, a text is none, or the run knows
+                none of the items; the message names the entry.
         """
         names: list[str] = []
         ratings: list[float] = []
+        texts: list[str | None] = []
         low, high = catalog.scale.bounds
         for number, entry in enumerate(entries, start=1):
             if entry.get("item") in (None, ""):
@@ -50,26 +54,45 @@ class UserHistory:
                 raise DataError(f"{place}: no rating that is a number")
             if not low <= rating <= high:
                 raise DataError(f"{place}: rating {rating:g} is off the scale {catalog.scale}")
+            text = entry.get("text")
+            if not isinstance(text, str | None):
+                raise DataError(f"{place}: the text is not a string")
             names.append(name)
             ratings.append(rating)
+            texts.append(text)
         levels = catalog.scale.to_level(pl.Series(ratings, dtype=pl.Float64)).to_list()
         item_ids = tuple(catalog.item_id(name) for name in names)
         if names and not any(item_ids):
             raise DataError(f"history: none of its {len(names)} items has a training review; check the spelling")
         ignored = tuple(name for name, item in zip(names, item_ids, strict=True) if item == 0)
-        return cls(item_ids, tuple(levels), ignored)
+        return cls(item_ids, tuple(levels), ignored, tuple(texts) if any(texts) else ())
 
     @property
     def rated(self) -> tuple[tuple[int, int], ...]:
         """What the estimate depends on: id and level of the known items, in an order of their own."""
         return tuple(sorted(pair for pair in zip(self.item_ids, self.levels, strict=True) if pair[0]))
 
+    @property
+    def written(self) -> tuple[tuple[int, int, str], ...]:
+        """What prompts may quote: id, level and text of the known items that have a text, in an order of their own."""
+        entries = zip(self.item_ids, self.levels, self.texts, strict=True) if self.texts else ()
+        return tuple(sorted((item, level, text) for item, level, text in entries if item and text))
+
     def estimate(self, preference: PreferenceModel) -> UserEstimate:
         """Estimate the user from the ratings."""
         return infer_user(preference, self.item_ids, self.levels)
 
 
-History = Sequence[Mapping[str, Any]] | UserHistory  # entries with the keys item and rating, or what was read of them
+# Entries with the keys item, rating and perhaps text, or what was read of them.
+History = Sequence[Mapping[str, Any]] | UserHistory
+
+
+@dataclass(frozen=True)
+class Guest:
+    """A user whom the run does not know, with a history."""
+
+    history: UserHistory
+    estimate: UserEstimate
 
 
 def read_history(history: History, catalog: Catalog) -> UserHistory:
@@ -83,7 +106,7 @@ def read_history(history: History, catalog: Catalog) -> UserHistory:
 
 def estimate_guests(
     histories: Sequence[History | None], catalog: Catalog, preference: PreferenceModel
-) -> tuple[list[UserEstimate], np.ndarray]:
+) -> tuple[list[Guest], np.ndarray]:
     """Estimate a guest for each distinct history.
 
     Args:
@@ -92,22 +115,22 @@ def estimate_guests(
         preference: stage 1.
 
     Returns:
-        The estimates, and the guest's id in `with_guests` for each history, [N]; 0, the unknown user, for an empty
+        The guests, and the guest's id in `with_guests` for each history, [N]; 0, the unknown user, for an empty
         history and -1 for None.
     """
-    number: dict[tuple[tuple[int, int], ...], int] = {}
-    estimates: list[UserEstimate] = []
+    number: dict[Any, int] = {}
+    guests: list[Guest] = []
     ids = np.full(len(histories), -1, dtype=np.int64)
     for row, entries in enumerate(histories):
         if entries is None:
             continue
         history = read_history(entries, catalog)
-        key = history.rated
-        if key and key not in number:
+        key = (history.rated, history.written)
+        if history.rated and key not in number:
             number[key] = len(number)
-            estimates.append(history.estimate(preference))
-        ids[row] = catalog.n_users + 1 + number[key] if key else 0
-    return estimates, ids
+            guests.append(Guest(history, history.estimate(preference)))
+        ids[row] = catalog.n_users + 1 + number[key] if history.rated else 0
+    return guests, ids
 
 
 def _number(value: Any) -> float | None:

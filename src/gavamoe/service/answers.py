@@ -399,7 +399,7 @@ def check_history(run: ServedRun, entries: Sequence[HistoryEntry] | None, where:
     if entries is None:
         return None
     try:
-        return UserHistory.from_entries([{"item": each.item, "rating": each.rating} for each in entries], run.catalog)
+        return UserHistory.from_entries([each.model_dump() for each in entries], run.catalog)
     except DataError as error:
         raise RefusedError(422, f"{where}: {str(error).removeprefix('history').lstrip(',: ')}") from None
 

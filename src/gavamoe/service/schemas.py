@@ -44,7 +44,7 @@ class Strict(BaseModel):
 
 
 class HistoryEntry(Strict):
-    """A rated item of a user that the run does not know; the text is not used."""
+    """A rated item of a user that the run does not know; a run with prompts in words quotes the text."""
 
     item: Name
     rating: Rating
