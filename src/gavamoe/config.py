@@ -18,6 +18,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gavamoe.errors import ConfigError
+from gavamoe.presets.auto import auto_settings
 
 # Old names of settings, by step. Files, `--set` and the run.yaml of older runs may still use them.
 RENAMED = {
@@ -301,32 +302,49 @@ class RunConfig(_Strict):
     explainer: ExplainerConfig = Field(ExplainerConfig(), description="stage 2")
 
 
+AUTO = "auto"  # the preset that depends on the data
+
+
 def preset_names() -> list[str]:
     """Return the names of the presets that come with the package, sorted."""
-    return sorted(
-        entry.name.removesuffix(".yaml") for entry in files("gavamoe.presets").iterdir() if entry.name.endswith(".yaml")
-    )
+    entries = [entry.name for entry in files("gavamoe.presets").iterdir()]
+    return sorted([AUTO, *(name.removesuffix(".yaml") for name in entries if name.endswith(".yaml"))])
 
 
-def load_config(preset: str = "small", config_file: Path | None = None, settings: list[str] | None = None) -> RunConfig:
+def load_config(
+    preset: str = "small",
+    config_file: Path | None = None,
+    settings: list[str] | None = None,
+    reviews: int | None = None,
+) -> RunConfig:
     """Return the settings of a run; later sources override earlier ones.
 
     Args:
         preset: name of a preset, the first source.
         config_file: YAML file, the second source.
         settings: `key=value` texts like `explainer.experts=16`, the last source.
+        reviews: number of training reviews with a text, which the preset auto needs.
 
     Raises:
         ConfigError: a source is invalid, or a setting is unknown or out of range.
     """
-    if preset not in preset_names():
-        raise ConfigError(f"there is no preset '{preset}'; choose one of {', '.join(preset_names())}")
-    tree = yaml.safe_load(files("gavamoe.presets").joinpath(f"{preset}.yaml").read_text("utf-8")) or {}
+    tree = preset_settings(preset, reviews)
     if config_file is not None:
         tree = merge(tree, read_yaml(config_file))
     for setting in settings or []:
         tree = merge(tree, nested(*parse_setting(setting)))
     return parse_config(tree)
+
+
+def preset_settings(preset: str, reviews: int | None = None) -> dict[str, Any]:
+    """Return what a preset changes of the defaults; arguments and errors as in `load_config`."""
+    if preset not in preset_names():
+        raise ConfigError(f"there is no preset '{preset}'; choose one of {', '.join(preset_names())}")
+    if preset != AUTO:
+        return yaml.safe_load(files("gavamoe.presets").joinpath(f"{preset}.yaml").read_text("utf-8")) or {}
+    if reviews is None:
+        raise ConfigError("the preset auto depends on the data, so only `gavamoe train` has it; choose another preset")
+    return auto_settings(reviews)
 
 
 def parse_config(tree: dict[str, Any]) -> RunConfig:

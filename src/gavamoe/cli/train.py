@@ -30,7 +30,10 @@ def train(
     out: Annotated[Path, typer.Option(help="The run directory to write.")],
     preset: Annotated[
         str | None,
-        typer.Option(help="Named configuration: small (the default), pretrained for a --base-model, or tiny."),
+        typer.Option(
+            help="Named configuration: small (the default), auto (by the size of DATA), pretrained (for --base-model), "
+            "or tiny."
+        ),
     ] = None,
     base_model: Annotated[
         str | None,
@@ -57,7 +60,7 @@ def train(
     json: Json = False,
 ) -> None:
     """Train stage 1 (taste from ratings) and stage 2 (the explaining language model)."""
-    from gavamoe.config import load_config
+    from gavamoe.config import AUTO, load_config
 
     settings = [*(set_ or []), *([f"seed={seed}"] if seed is not None else [])]
     # A stage that is resumed or added keeps the configuration of its run unless other settings are given.
@@ -65,7 +68,8 @@ def train(
     if update is not None:
         configuration = _update_settings(update, preset, config, settings)
     else:
-        configuration = None if keep_settings else load_config(preset or DEFAULT_PRESET, config, settings)
+        reviews = _training_texts(data) if preset == AUTO else None
+        configuration = None if keep_settings else load_config(preset or DEFAULT_PRESET, config, settings, reviews)
 
     from gavamoe.cli.output import emit_json, note
     from gavamoe.distributed import is_main_process
@@ -99,6 +103,13 @@ def train(
     if RunDirectory(out).has_stage_1_alone:
         print(f"      gavamoe recommend {out} --user USER")
         print(f"      gavamoe diagnose {out} --out DIR")
+
+
+def _training_texts(data: Path) -> int:
+    """Return how many training reviews of a dataset have a text."""
+    from gavamoe.data.dataset import ReviewDataset
+
+    return ReviewDataset.load(data).count_texts("train")
 
 
 def _update_settings(update: Path, preset: str | None, config: Path | None, settings: list[str]) -> RunConfig | None:

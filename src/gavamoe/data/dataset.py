@@ -138,6 +138,10 @@ class ReviewDataset:
         reviews = self.scan() if split is None else self.scan().filter(pl.col("split") == split)
         return not reviews.filter(HAS_TEXT).head(1).collect().is_empty()
 
+    def count_texts(self, split: str) -> int:
+        """Return how many reviews of a split have a text."""
+        return int(self.scan().filter(HAS_TEXT & (pl.col("split") == split)).select(pl.len()).collect().item())
+
     def __len__(self) -> int:
         return sum(self.splits.values())
 
