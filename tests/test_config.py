@@ -6,6 +6,8 @@ import torch
 import yaml
 from helpers.checkpoints import save_base
 from helpers.worlds import TINY
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gavamoe.config import (
     RENAMED,
@@ -27,6 +29,7 @@ from gavamoe.explainer.trainer import training_arguments
 from gavamoe.preference.batches import Interactions
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.trainer import PreferenceTrainer, fit_preference
+from gavamoe.presets.auto import LEAST_EPOCHS, MOST_EPOCHS
 from gavamoe.run import RunCard, RunDirectory
 
 # step, old name, current name, a value that is not the default
@@ -88,6 +91,19 @@ def test_an_old_name_works_in_the_run_card_of_an_older_run(step, old, new, value
 def test_an_old_and_a_current_name_together_are_one_clear_error(step, old, new, value):
     with pytest.raises(ConfigError, match=rf"^{step}\.{old} is the old name of {step}\.{new}; give one of them$"):
         parse_config({step: {old: value, new: value}})
+
+
+@given(few=st.integers(0, 10**7), more=st.integers(0, 10**7))
+def test_the_preset_auto_trains_fewer_reviews_for_at_least_as_many_epochs(few, more):
+    few, more = sorted((few, more))
+    epochs = [load_config("auto", reviews=reviews).explainer.epochs for reviews in (few, more)]
+    assert MOST_EPOCHS >= epochs[0] >= epochs[1] >= LEAST_EPOCHS
+
+
+def test_the_preset_auto_can_be_overridden_and_needs_data():
+    assert load_config("auto", None, ["explainer.epochs=3"], reviews=100).explainer.epochs == 3
+    with pytest.raises(ConfigError, match="auto depends on the data"):
+        load_config("auto")
 
 
 def test_every_setting_has_a_description_and_every_preset_loads():

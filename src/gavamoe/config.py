@@ -302,13 +302,14 @@ class RunConfig(_Strict):
     explainer: ExplainerConfig = Field(ExplainerConfig(), description="stage 2")
 
 
-AUTO = "auto"  # the preset that depends on the data
+AUTO = "auto"  # the preset that depends on the data (`gavamoe.presets.auto`)
 
 
 def preset_names() -> list[str]:
-    """Return the names of the presets that come with the package, sorted."""
-    entries = [entry.name for entry in files("gavamoe.presets").iterdir()]
-    return sorted([AUTO, *(name.removesuffix(".yaml") for name in entries if name.endswith(".yaml"))])
+    """Return the names of the presets that are files of the package, sorted."""
+    return sorted(
+        entry.name.removesuffix(".yaml") for entry in files("gavamoe.presets").iterdir() if entry.name.endswith(".yaml")
+    )
 
 
 def load_config(
@@ -338,13 +339,13 @@ def load_config(
 
 def preset_settings(preset: str, reviews: int | None = None) -> dict[str, Any]:
     """Return what a preset changes of the defaults; arguments and errors as in `load_config`."""
-    if preset not in preset_names():
-        raise ConfigError(f"there is no preset '{preset}'; choose one of {', '.join(preset_names())}")
-    if preset != AUTO:
-        return yaml.safe_load(files("gavamoe.presets").joinpath(f"{preset}.yaml").read_text("utf-8")) or {}
-    if reviews is None:
+    if preset == AUTO and reviews is not None:
+        return auto_settings(reviews)
+    if preset == AUTO:
         raise ConfigError("the preset auto depends on the data, so only `gavamoe train` has it; choose another preset")
-    return auto_settings(reviews)
+    if preset not in preset_names():
+        raise ConfigError(f"there is no preset '{preset}'; choose one of {', '.join([AUTO, *preset_names()])}")
+    return yaml.safe_load(files("gavamoe.presets").joinpath(f"{preset}.yaml").read_text("utf-8")) or {}
 
 
 def parse_config(tree: dict[str, Any]) -> RunConfig:

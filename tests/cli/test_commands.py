@@ -14,6 +14,7 @@ from helpers.runs import unsealed_copy
 
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.preference.model import PreferenceModel
+from gavamoe.presets.auto import auto_settings
 from gavamoe.run import RunDirectory
 
 EXPLAIN_KEYS = {"user", "item", "text", "rating", "cluster", "responsibilities", "experts", "cold_user", "cold_item"}
@@ -171,6 +172,19 @@ def test_simulate_then_prepare_then_train_from_the_command_line(gavamoe, tmp_pat
     assert code == 0
     assert json.loads(out)["preference"]["valid_rmse"] > 0
     assert "seed: 3" in (run / "run.yaml").read_text()
+
+
+def test_the_preset_auto_sets_the_epochs_by_the_size_of_the_data(gavamoe, dataset_path, tmp_path):
+    run = tmp_path / "run"
+    short = ["--set", "preference.pretrain_epochs=1", "--set", "preference.epochs=1"]
+    done = gavamoe("train", dataset_path, "--out", run, "--preset", "auto", "--stage", "preference", *short)
+    assert done.returncode == 0, done.stderr
+    card = RunDirectory(run).read_card()
+    reviews = ReviewDataset.load(dataset_path).count_texts("train")
+    assert (card.preset, card.settings.explainer.epochs) == ("auto", auto_settings(reviews)["explainer"]["epochs"])
+    assert refused(
+        gavamoe("tune", dataset_path, "--out", tmp_path / "tuned", "--preset", "auto"), "only `gavamoe train`"
+    )
 
 
 def test_bad_input_is_one_clear_line_and_exit_code_2(gavamoe, run_path, dataset_path, tmp_path):
