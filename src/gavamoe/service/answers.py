@@ -1,8 +1,8 @@
 """From a request to explanations: the store first, then the worker, within the deadline.
 
-request --resolve--> PairPlan (key, work) --store--> found
-                                          '--worker--> generated --> store
-                                               '--deadline--> template, or 504
+request --plan_pairs--> PairPlan (key, work) --store--> found
+                                             '--worker--> generated --> store
+                                                  '--deadline--> template, or 504
 """
 
 from __future__ import annotations
@@ -15,18 +15,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import polars as pl
-
-from gavamoe.conditions import Condition
-from gavamoe.errors import ConfigError, DataError, InputError
-from gavamoe.explainer.streaming import TextReader
-from gavamoe.language.decoding_config import DecodingConfig
-from gavamoe.pipeline.explanation_store import PairKey, StoredExplanation, describe_decoding
-from gavamoe.preference.history import UserHistory
-from gavamoe.service.generation import PairWork, TokensWork, pairs_frame
+from gavamoe.errors import InputError
+from gavamoe.pipeline.explanation_store import PairKey, StoredExplanation
+from gavamoe.service.generation import TokensWork, pairs_frame
 from gavamoe.service.guarded_store import GuardedStore
 from gavamoe.service.metrics import Metrics
-from gavamoe.service.schemas import ConditionModel, Decoding, ExplainRequest, HistoryEntry, Pair
+from gavamoe.service.plans import PairPlan, RefusedError, check_rating, plan_pairs
+from gavamoe.service.schemas import ExplainRequest
 from gavamoe.service.served_run import ServedRun
 from gavamoe.service.template import explain_by_template
 from gavamoe.service.worker import Job, QueueFullError, Worker
@@ -36,25 +31,8 @@ Events = AsyncGenerator[tuple[str, dict[str, Any]] | None, None]
 PING_SECONDS = 15.0
 
 
-class RefusedError(Exception):
-    """A request that is answered with an error: its status, one line, and when to try again."""
-
-    def __init__(self, status: int, line: str, retry_after: int | None = None):
-        super().__init__(line)
-        self.status, self.line, self.retry_after = status, line, retry_after
-
-
 class ClientGoneError(Exception):
     """The client left before its answer was complete."""
-
-
-@dataclass(frozen=True)
-class PairPlan:
-    """A pair of a request, ready to be looked up or generated."""
-
-    key: PairKey
-    digest: str
-    work: PairWork
 
 
 @dataclass(frozen=True)
@@ -73,60 +51,6 @@ class Answers:
     metrics: Metrics
     default_deadline: float
 
-    def plan(self, run: ServedRun, request: ExplainRequest, streamed: bool = False) -> list[PairPlan]:
-        """Check a request against the run and return its pairs ready to be explained.
-
-        Raises:
-            RefusedError: A rating or feature that the condition needs is missing or impossible, or a history is
-                invalid.
-        """
-        decoding = _decoding(run.explainer.decoding, request.decoding, streamed)
-        described = run.default_decoding if decoding is run.explainer.decoding else describe_decoding(decoding)
-        read: dict[int, UserHistory | None] = {}  # by identity: pairs of a recommendation share one history
-        plans = []
-        for number, pair in enumerate(request.pairs):
-            if id(pair.history) not in read:
-                read[id(pair.history)] = check_history(run, pair.history, f"pairs.{number}.history")
-            history = read[id(pair.history)]
-            plans.append(self._plan_pair(run, request, pair, number, decoding, described, history))
-        return plans
-
-    def _plan_pair(
-        self,
-        run: ServedRun,
-        request: ExplainRequest,
-        pair: Pair,
-        number: int,
-        decoding: DecodingConfig,
-        described: str,
-        history: UserHistory | None,
-    ) -> PairPlan:
-        condition = _condition(request.condition, pair, number)
-        try:
-            condition.with_context(run.explainer.context.most_context)
-        except ConfigError as error:
-            raise RefusedError(422, f"condition.context: {error}") from None
-        if condition.rating == "given":
-            _check_rating(run, pair.rating, f"pairs.{number}.rating")
-        work = PairWork(
-            run=run,
-            user=pair.user,
-            item=pair.item,
-            condition=condition,
-            decoding=decoding,
-            seed=request.seed,
-            evidence=request.evidence,
-            experts=request.experts,
-            reader=TextReader(),
-            rating=pair.rating,
-            feature=pair.feature,
-            history=history,
-        )
-        key = PairKey.for_pair(
-            run.digest, pair.user, pair.item, condition, described, request.seed, pair.rating, pair.feature, history
-        )
-        return PairPlan(key, key.digest(), work)
-
     async def explain(self, run: ServedRun, request: ExplainRequest, gone: Gone) -> list[dict[str, Any]]:
         """Return the explanations of a request in the order of its pairs.
 
@@ -134,7 +58,7 @@ class Answers:
             RefusedError: The request cannot be answered.
             ClientGoneError: The client left; the work for it has stopped.
         """
-        plans = self.plan(run, request)
+        plans = plan_pairs(run, request)
         known = await self._look_up(plans)
         jobs = self._submit([plan for plan in plans if plan.digest not in known])
         complete = await self._wait(list(jobs.values()), request, gone)
@@ -154,7 +78,7 @@ class Answers:
         Raises:
             RefusedError: The request cannot be answered.
         """
-        (plan,) = self.plan(run, request, streamed=True)
+        (plan,) = plan_pairs(run, request, streamed=True)
         known = await self._look_up([plan])
         if plan.digest in known:
             return self._stream_known(plan, known[plan.digest])
@@ -173,7 +97,7 @@ class Answers:
             ClientGoneError: The client left.
         """
         if work.rating is not None:
-            _check_rating(work.run, work.rating, "rating")
+            check_rating(work.run, work.rating, "rating")
         job = work.job()
         self._queue([job])
         if not await self._wait_for([job], self.default_deadline, gone):
@@ -363,49 +287,3 @@ def _result(future: Future[Any]) -> Any:
     if isinstance(error, InputError):
         raise RefusedError(422, str(error)) from None
     raise RefusedError(503, f"the text could not be generated ({type(error).__name__}); try again") from None
-
-
-def _decoding(default: DecodingConfig, asked: Decoding | None, streamed: bool) -> DecodingConfig:
-    """Return the decoding of a request; a stream has a single draft unless the request says otherwise."""
-    options = {} if asked is None else asked.model_dump(exclude_none=True)
-    if streamed:
-        options = {"candidates": 1, **options}
-    if not options:
-        return default
-    decoding = default.with_options(**options)
-    if (decoding.min_new_tokens or 0) > decoding.max_new_tokens:
-        raise RefusedError(422, f"decoding.min_new_tokens: at most max_new_tokens, which is {decoding.max_new_tokens}")
-    return decoding
-
-
-def _condition(asked: ConditionModel | None, pair: Pair, number: int) -> Condition:
-    """Return the condition of a pair: what the request says, else `given` for what the pair states."""
-    rating = (asked and asked.rating) or ("predicted" if pair.rating is None else "given")
-    feature = (asked and asked.feature) or ("predicted" if pair.feature is None else "given")
-    for name, source, value in (("rating", rating, pair.rating), ("feature", feature, pair.feature)):
-        if source == "given" and value is None:
-            raise RefusedError(
-                422, f"pairs.{number}.{name}: the condition {name}=given needs a value; choose predicted or none"
-            )
-    return Condition(rating, feature, asked.context if asked else None)
-
-
-def check_history(run: ServedRun, entries: Sequence[HistoryEntry] | None, where: str) -> UserHistory | None:
-    """Read a history of a request before its work is queued, so that an invalid one fails nobody else's work.
-
-    Raises:
-        RefusedError: The history is invalid.
-    """
-    if entries is None:
-        return None
-    try:
-        return UserHistory.from_entries([each.model_dump() for each in entries], run.catalog)
-    except DataError as error:
-        raise RefusedError(422, f"{where}: {str(error).removeprefix('history').lstrip(',: ')}") from None
-
-
-def _check_rating(run: ServedRun, rating: float | None, where: str) -> None:
-    try:
-        run.explainer.catalog.scale.to_level(pl.Series([rating], dtype=pl.Float64))
-    except InputError:
-        raise RefusedError(422, f"{where}: expected {run.explainer.catalog.scale}, the scale of the run") from None

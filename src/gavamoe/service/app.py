@@ -18,8 +18,9 @@ from starlette.staticfiles import StaticFiles
 
 from gavamoe import __version__
 from gavamoe.errors import InputError
-from gavamoe.service.answers import ClientGoneError, RefusedError
+from gavamoe.service.answers import ClientGoneError
 from gavamoe.service.gatekeeper import CLIENT_GONE, Gatekeeper
+from gavamoe.service.plans import RefusedError
 from gavamoe.service.routes_browse import browse
 from gavamoe.service.routes_explain import explaining
 from gavamoe.service.routes_operate import operating, reload_in_background

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query
 
 from gavamoe.diagnostics.latent_map import DECIMALS
-from gavamoe.service.answers import RefusedError
 from gavamoe.service.browse import about_item, about_user, find_items, find_users
 from gavamoe.service.dependencies import ERRORS, RunNow
+from gavamoe.service.plans import RefusedError
 from gavamoe.service.schemas import (
     LONGEST_NAME,
     ClusterAnswer,

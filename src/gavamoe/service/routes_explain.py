@@ -12,11 +12,11 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from gavamoe.service.answers import RefusedError, check_history
 from gavamoe.service.browse import recommend
 from gavamoe.service.dependencies import ERRORS, RunNow, ServiceNow, client_gone, run_now, service_now
 from gavamoe.service.generation import TokensWork
 from gavamoe.service.guarded_store import StoreUnavailableError
+from gavamoe.service.plans import RefusedError, check_history
 from gavamoe.service.schemas import (
     ExpertsAnswer,
     ExpertsRequest,

@@ -10,8 +10,8 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.responses import JSONResponse, Response
 
 from gavamoe.errors import InputError
-from gavamoe.service.answers import RefusedError
 from gavamoe.service.dependencies import ERRORS, ServiceNow
+from gavamoe.service.plans import RefusedError
 from gavamoe.service.schemas import ErrorAnswer, HealthAnswer, ReloadAnswer, ReloadRequest
 from gavamoe.service.service import Service
 
