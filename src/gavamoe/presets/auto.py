@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-STEPS = 3000  # optimiser steps that a training from scratch may take before early stopping
+STEPS = 1000  # optimiser steps that a training from scratch is given, if early stopping does not end it before
 LEAST_EPOCHS, MOST_EPOCHS = 7, 40
 BATCH = 16
 
