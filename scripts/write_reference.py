@@ -116,7 +116,8 @@ def settings_page() -> str:
         "## Presets",
         "A preset is a file of settings that differ from the defaults (`--preset NAME`). `gavamoe train` also has "
         f"`--preset {AUTO}`, which sets `explainer.epochs` by the number of training reviews with a text: "
-        f"{LEAST_EPOCHS} to {MOST_EPOCHS}, for about {STEPS:,} steps ([study](../studies/sizes.md)).",
+        f"{LEAST_EPOCHS} to {MOST_EPOCHS}, for about {STEPS:,} steps ([study](../studies/sizes.md)). "
+        "With `--base-model`, it is `pretrained`.",
     ]
     for preset in preset_names():
         text = files("gavamoe.presets").joinpath(f"{preset}.yaml").read_text("utf-8").strip()

@@ -63,6 +63,8 @@ def train(
     from gavamoe.config import AUTO, load_config
 
     settings = [*(set_ or []), *([f"seed={seed}"] if seed is not None else [])]
+    if preset == AUTO and base_model is not None:
+        preset = "pretrained"
     # A stage that is resumed or added keeps the configuration of its run unless other settings are given.
     keep_settings = (resume or stage == Stage.explainer) and preset is None and config is None and not settings
     if update is not None:
