@@ -117,13 +117,13 @@ SHORTEST_MODULE = 40  # lines
 SHORT_MODULES: dict[str, str] = {
     "gavamoe.__main__": "`python -m gavamoe` needs this file",
     "gavamoe._version": "the build reads the version from this file without importing the package",
-    "gavamoe.explainer.guests": "what stage 2 adds to `fold_in`; stage 1 alone must not import it",
     "gavamoe.markdown": "a helper that three folders share, and none of them is below the others",
     "gavamoe.data.sentences": "the name by which scripts import what features needs too",
     "gavamoe.evaluation.metrics.genericness": "one file per family of metrics",
     "gavamoe.evaluation.metrics.hallucination": "one file per family of metrics",
     "gavamoe.evaluation.metrics.surface": "one file per family of metrics",
     "gavamoe.service.search": "an index that the service builds once, apart from the routes that read it",
+    "gavamoe.presets.auto": "a preset, beside the files of the others",
 }
 
 
