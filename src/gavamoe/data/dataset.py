@@ -135,12 +135,15 @@ class ReviewDataset:
 
     def has_texts(self, split: str | None = None) -> bool:
         """Return whether any review of a split has a text; None is all splits."""
-        reviews = self.scan() if split is None else self.scan().filter(pl.col("split") == split)
-        return not reviews.filter(HAS_TEXT).head(1).collect().is_empty()
+        return not self._with_text(split).head(1).collect().is_empty()
 
     def count_texts(self, split: str) -> int:
         """Return how many reviews of a split have a text."""
-        return int(self.scan().filter(HAS_TEXT & (pl.col("split") == split)).select(pl.len()).collect().item())
+        return int(self._with_text(split).select(pl.len()).collect().item())
+
+    def _with_text(self, split: str | None) -> pl.LazyFrame:
+        reviews = self.scan() if split is None else self.scan().filter(pl.col("split") == split)
+        return reviews.filter(HAS_TEXT)
 
     def __len__(self) -> int:
         return sum(self.splits.values())

@@ -155,12 +155,10 @@ class EvidenceIndex:
         """
         if not count or not query.user_id:
             return []
-        if self.of_guests is not None and query.user_id in self.of_guests.authors:
-            return self.of_guests.retrieve_history(query, count)
-        rows = self._rows_of_user(query.user_id)
-        rows = rows[self._column["item_id"][rows] != query.item_id]
-        parts = self._score_parts(query, rows)
-        return self._best(rows, parts, np.zeros(len(rows), bool), count, lambda sentence: sentence.item_id)
+        index = self._index_with(query.user_id)
+        rows = index._rows_on_other_items(query.user_id, query.item_id)
+        parts = index._score_parts(query, rows)
+        return index._best(rows, parts, np.zeros(len(rows), bool), count, lambda sentence: sentence.item_id)
 
     def _best(
         self,
@@ -190,15 +188,21 @@ class EvidenceIndex:
         """Return the first `count` sentences by the user on other items, and by other users on the item."""
         users, items = self._column["user_id"], self._column["item_id"]
         on_item = np.arange(*np.searchsorted(items, [item_id, item_id + 1]))
-        by_others = self._texts(on_item[users[on_item] != user_id][:count])
-        if self.of_guests is not None and user_id in self.of_guests.authors:
-            return self.of_guests.reference_sentences(user_id, item_id, count)[0], by_others
-        by_user = self._rows_of_user(user_id)
-        return self._texts(by_user[items[by_user] != item_id][:count]), by_others
+        by_others = on_item[users[on_item] != user_id]
+        index = self._index_with(user_id)
+        by_user = index._rows_on_other_items(user_id, item_id)
+        return index._texts(by_user[:count]), self._texts(by_others[:count])
 
-    def _rows_of_user(self, user_id: int) -> np.ndarray:
+    def _index_with(self, user_id: int) -> EvidenceIndex:
+        """Return the index that has the user's sentences: that of the guests, or this one."""
+        guests = self.of_guests
+        return guests if guests is not None and user_id in guests.authors else self
+
+    def _rows_on_other_items(self, user_id: int, item_id: int) -> np.ndarray:
+        """Return the rows by a user that are about other items."""
         users = self._column["user_id"]
-        return self._rows_by_user[slice(*np.searchsorted(users, [user_id, user_id + 1], sorter=self._rows_by_user))]
+        rows = self._rows_by_user[slice(*np.searchsorted(users, [user_id, user_id + 1], sorter=self._rows_by_user))]
+        return rows[self._column["item_id"][rows] != item_id]
 
     def _texts(self, rows: np.ndarray) -> list[str]:
         return self.sentences["text"][rows.tolist()].to_list()
