@@ -4,7 +4,7 @@
     python benchmarks/speed/pretrained.py [--base-model smollm2-135m] [--threads 1] [--only training writing]
 
 training    tokens per second, prompts counted, of a step with LoRA: the base alone, GaVaMoE with the loss of whole
-            logits, and GaVaMoE with the loss in chunks; on a GPU also the peak memory
+            logits, with the loss in chunks, and on a GPU with compiled layers too; on a GPU also the peak memory
 writing     explanations per second, several drafts each: prompts encoded once for all drafts, prompts encoded for
             every draft, and the base alone by transformers.generate
 
@@ -17,6 +17,8 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,7 @@ from torch import Tensor, nn
 
 from gavamoe.config import ExplainerConfig, load_config
 from gavamoe.explainer import build, generate
+from gavamoe.explainer.compiled import compiled_layers
 from gavamoe.explainer.lora import add_lora
 from gavamoe.language.base_model import load_base
 from gavamoe.language.decoding_config import DecodingConfig
@@ -84,34 +87,36 @@ def training(setup: Setup) -> list[dict[str, Any]]:
             module.p = 0.0
     inputs = batch | setup.pair_ids(len(setup.ids))
 
-    def chunked(on: bool) -> Callable[[], float]:
-        step = _step(tuned, inputs)
+    step = _step(tuned, inputs)
 
-        def run() -> float:
-            setup.model.loss_in_chunks = on
-            return step()
-
-        return run
+    def gavamoe(in_chunks: bool, compiled: bool, run: Callable[[], float] = step) -> float:
+        setup.model.loss_in_chunks = in_chunks
+        with compiled_layers(setup.model) if compiled else nullcontext():
+            return run()
 
     ways = {
         "base alone, LoRA": _step(plain, batch | {"input_ids": setup.base_ids}),
-        "GaVaMoE, whole logits": chunked(on=False),
-        "GaVaMoE, loss in chunks": chunked(on=True),
+        "GaVaMoE, whole logits": partial(gavamoe, in_chunks=False, compiled=False),
+        "GaVaMoE, loss in chunks": partial(gavamoe, in_chunks=True, compiled=False),
     }
-    with torch.no_grad():
-        losses = []
-        for on in (False, True):
-            setup.model.loss_in_chunks = on
-            losses.append(float(tuned.train()(**inputs).loss))
-    wrong = abs(losses[0] - losses[1]) > 1e-3 * abs(losses[0])
+    if CUDA or setup.options.compile:
+        ways["GaVaMoE, loss in chunks, compiled"] = partial(gavamoe, in_chunks=True, compiled=True)
+
+    def loss() -> float:
+        with torch.no_grad(), torch.autocast(DEVICE.type, torch.bfloat16, enabled=CUDA):
+            return float(tuned.train()(**inputs).loss)
+
+    losses = {way: run(run=loss) for way, run in ways.items() if isinstance(run, partial)}
+    expected = losses["GaVaMoE, whole logits"]
+    wrong = {way for way, found in losses.items() if abs(found - expected) > 1e-3 * abs(expected)}
     memory = {way: _peak(run) for way, run in ways.items()}
-    taken = seconds(ways, setup.options.rounds)
+    taken = seconds(ways, setup.options.rounds, warm=CUDA)
     tokens = setup.ids.numel()
     rows = []
     for way, spent in taken.items():
         row = {"job": "training", "way": way, "tokens/s": tokens / spent, "times": taken["base alone, LoRA"] / spent}
         rows.append(row | ({"peak GiB": memory[way]} if CUDA else {}))
-    return _without_wrong(rows, "GaVaMoE, loss in chunks" if wrong else None)
+    return _without_wrong(rows, wrong)
 
 
 def _step(model: nn.Module, batch: dict[str, Tensor]) -> Callable[[], float]:
@@ -189,12 +194,12 @@ def writing(setup: Setup) -> list[dict[str, Any]]:
         for way, spent in taken.items()
     ]
     found[1]["same texts"] = same
-    return _without_wrong(found, "prompts encoded once" if same < 0.99 else None)  # rounding may change a rare draw
+    return _without_wrong(found, {"prompts encoded once"} if same < 0.99 else set())  # rounding may change a rare draw
 
 
-def _without_wrong(rows: list[dict[str, Any]], wrong: str | None) -> list[dict[str, Any]]:
-    """Return the rows; that of a variant with wrong outputs has no figures."""
-    return [{"job": r["job"], "way": f"{r['way']}: WRONG OUTPUTS"} if r["way"] == wrong else r for r in rows]
+def _without_wrong(rows: list[dict[str, Any]], wrong: set[str]) -> list[dict[str, Any]]:
+    """Return the rows; those of variants with wrong outputs have no figures."""
+    return [{"job": r["job"], "way": f"{r['way']}: WRONG OUTPUTS"} if r["way"] in wrong else r for r in rows]
 
 
 PARTS: dict[str, Callable[[Setup], list[dict[str, Any]]]] = {"writing": writing, "training": training}
@@ -211,6 +216,7 @@ def main() -> None:
     parser.add_argument("--drafts", type=int, default=8)
     parser.add_argument("--prompt", type=int, default=105, help="tokens of a prompt")
     parser.add_argument("--text", type=int, default=35, help="tokens of a text")
+    parser.add_argument("--compile", action="store_true", help="time compiled layers without a GPU too")
     parser.add_argument("--only", nargs="+", default=list(PARTS), choices=list(PARTS))
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()

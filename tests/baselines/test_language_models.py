@@ -11,7 +11,7 @@ from gavamoe.baselines.language_model import LanguageModel
 from gavamoe.baselines.pepler import PEPLER
 from gavamoe.baselines.pepler_discrete import DiscretePEPLER
 from gavamoe.baselines.trainer import train
-from gavamoe.baselines.xrec import XRec, attention_modules
+from gavamoe.baselines.xrec import Adapter, XRec, attention_modules
 from gavamoe.conditions import Condition
 from gavamoe.errors import ConfigError
 
@@ -121,6 +121,15 @@ def test_the_adapter_of_xrec_is_a_mixture_and_its_gate_has_no_noise_outside_trai
     )
     assert torch.allclose(adapter(x), by_hand, atol=1e-5)
     assert torch.equal(adapter(x), adapter(x))
+
+
+def test_the_adapter_of_xrec_has_the_scale_of_the_word_embeddings_and_weights_of_unit_scale(graph):
+    """Weights of the embeddings' scale were changed by 8 % a step, and the loss around a base model diverged."""
+    torch.manual_seed(0)
+    small, large = (Adapter(graph[0].shape[1], 16, 0.0, scale).eval() for scale in (0.02, 1.0))
+    small.load_state_dict(large.state_dict())
+    assert torch.allclose(small(graph[0]), 0.02 * large(graph[0]))
+    assert large.experts.std().item() == pytest.approx(graph[0].shape[1] ** -0.5, rel=0.1)
 
 
 def test_systems_start_from_a_base_model_in_a_directory(base, dataset_path, data, tiny_config, tmp_path):

@@ -121,3 +121,15 @@ def test_without_a_complete_checkpoint_there_is_none_to_resume_from(tmp_path):
 def test_a_step_takes_no_more_sequences_than_there_are(rows, accumulation, expected):
     config = ExplainerConfig(batch_size=16, accumulation=accumulation)
     assert training.with_batches_of(rows, config).batch_size == expected
+
+
+def test_parameters_without_elements_are_not_trained(trainings, tmp_path):
+    """On a GPU, the gradient of an embedding of width 0 is an illegal memory access."""
+    config = trainings(patience=1).config
+    nothing = torch.zeros(9, 0), torch.zeros(7, 0)
+    model, tokenizer = build.from_scratch(TEXTS, config.model_copy(update={"epochs": 1}), 3, nothing)
+    pairs = PairContext(np.arange(6), np.arange(6), np.arange(6) % 3, [3] * 6, [None] * 6)
+    rows = ExplanationDataset(pairs, TEXTS[:6], tokenizer, config, seed=0, hide=True)
+    training.fit_explainer(model, tokenizer, rows, rows, config, 0, tmp_path / "state")
+    assert not any(p.requires_grad for p in model.parameters() if not p.numel())
+    assert model.user_token.projection.bias.requires_grad

@@ -195,3 +195,12 @@ def test_router_losses_ignore_padding():
     other[:, 3:] = 100.0
     assert balance_loss(logits, selected, mask) == pytest.approx(balance_loss(other, selected, mask).item())
     assert z_loss(logits, mask) == pytest.approx(z_loss(other, mask).item())
+
+
+def test_router_losses_of_several_layers_at_once_are_those_of_each_layer():
+    logits_LBSE, mask_BS = torch.randn(3, 2, 5, 4), (torch.rand(2, 5) > 0.3).float()
+    selected_LBSK = torch.rand(3, 2, 5, 4).topk(2).indices
+    balance_L, z_L = balance_loss(logits_LBSE, selected_LBSK, mask_BS), z_loss(logits_LBSE, mask_BS)
+    for layer, (logits, selected) in enumerate(zip(logits_LBSE, selected_LBSK, strict=True)):
+        assert balance_L[layer] == pytest.approx(balance_loss(logits, selected, mask_BS).item())
+        assert z_L[layer] == pytest.approx(z_loss(logits, mask_BS).item())

@@ -24,16 +24,27 @@ from gavamoe.baselines.text_model import Losses, Phase, TextModel, text_loss
 from gavamoe.errors import ConfigError
 
 EXPERTS, GRAPH_WIDTH = 8, 64
+# Of the adapters. Around SmolLM2, 32 steps of 8 reviews end at a validation loss of 4.81 with 1e-3 and 5.14 with 1e-2.
+SCRATCH_LEARNING_RATE, BASE_LEARNING_RATE = 1e-2, 1e-3
 INSTRUCTION = ("The user", "would enjoy the item", "for this reason:")
 
 
 class Adapter(nn.Module):
-    """A mixture of linear experts; the gate is noisy in training (Shazeer et al. 2017)."""
+    """A mixture of linear experts; the gate is noisy in training (Shazeer et al. 2017).
 
-    def __init__(self, graph: int, hidden: int, dropout: float, std: float):
+    Args:
+        graph: width of a graph embedding, G.
+        hidden: width of the LM, H.
+        dropout: dropout probability of a graph embedding's dimensions.
+        scale: standard deviation of the LM's word embeddings. The output has this scale, and the experts' weights do
+            not: a learning rate then changes them by the same share for every LM.
+    """
+
+    def __init__(self, graph: int, hidden: int, dropout: float, scale: float):
         super().__init__()
+        self.scale = scale
         self.gate, self.noise = nn.Linear(graph, EXPERTS, bias=False), nn.Linear(graph, EXPERTS, bias=False)
-        self.experts = nn.Parameter(torch.randn(EXPERTS, graph, hidden) * std * graph**-0.5)
+        self.experts = nn.Parameter(torch.randn(EXPERTS, graph, hidden) * graph**-0.5)
         self.shift = nn.Parameter(torch.zeros(EXPERTS, graph))
         self.dropout = nn.Dropout(dropout)
         nn.init.zeros_(self.noise.weight)
@@ -44,7 +55,7 @@ class Adapter(nn.Module):
         if self.training:
             scores_BE = scores_BE + torch.randn_like(scores_BE) * nn.functional.softplus(self.noise(x_BG))
         shifted_BEG = self.dropout(x_BG)[:, None] - self.shift
-        return torch.einsum("be,beg,egh->bh", scores_BE.softmax(-1), shifted_BEG, self.experts)
+        return self.scale * torch.einsum("be,beg,egh->bh", scores_BE.softmax(-1), shifted_BEG, self.experts)
 
 
 class XRec(TextModel):
@@ -61,9 +72,10 @@ class XRec(TextModel):
         self.register_buffer("items_NG", graph[1])
         hidden, dropout = self.language.hidden, data.config.dropout
         words = self.language.lm.get_input_embeddings().weight.detach()
-        std = 1.0 if self.language.from_scratch else float(words.std())  # the scale of the word embeddings
-        self.user, self.item = (Adapter(graph[0].shape[1], hidden, dropout, std) for _ in range(2))
-        adapting = Phase("adapters", learning_rate=1e-2, prefixes=("user.", "item."))
+        scale = 1.0 if self.language.from_scratch else float(words.std())
+        self.user, self.item = (Adapter(graph[0].shape[1], hidden, dropout, scale) for _ in range(2))
+        learning_rate = SCRATCH_LEARNING_RATE if self.language.from_scratch else BASE_LEARNING_RATE
+        adapting = Phase("adapters", learning_rate, prefixes=("user.", "item."))
         self.phases = (*((LM_PRETRAINING,) if self.language.from_scratch else ()), adapting)
         encode = data.base_vocabulary.encode_words
         instruction = [encode(part) if not self.language.from_scratch else [] for part in INSTRUCTION]

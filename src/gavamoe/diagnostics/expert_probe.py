@@ -186,7 +186,7 @@ class ExpertProbe:
         """Return the experts selected in each layer, [B, S, K] each, in the order of the layers."""
         named = {name: tensor for name, tensor in batch.items() if name != "labels"}
         self.model(**{**named, "cluster_ids": cluster_B}, logits_to_keep=1)
-        return dict(sorted(self.model.routing.selected.items()))
+        return self.model.routing.selected
 
     def _inputs(self) -> list[Tensor]:
         """Return what each block's experts read at the tokens of texts, [T, H] each."""

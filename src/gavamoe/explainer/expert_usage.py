@@ -65,7 +65,7 @@ def expert_usage(model: GavamoeForCausalLM, pairs: PairContext, texts: Sequence[
             cluster_ids=torch.as_tensor(pairs.cluster[rows], device=device),
             logits_to_keep=1,  # logits are not read, and those of a whole batch would take gigabytes
         )
-        selected_by_layer = [selected for _, selected in sorted(model.routing.selected.items())]
+        selected_by_layer = list(model.routing.selected.values())
         layers = [_count_choices(selected, counted_NS, model.config.experts) for selected in selected_by_layer]
         counts.append(torch.stack(layers, dim=1))
     return torch.cat(counts).cpu()
@@ -131,7 +131,7 @@ def experts_by_token(
         cluster_ids=torch.as_tensor(pairs.cluster[:1], device=device),
         logits_to_keep=1,
     )
-    selected = [chosen[0, len(prompt) :].tolist() for _, chosen in sorted(model.routing.selected.items())]
+    selected = [chosen[0, len(prompt) :].tolist() for chosen in model.routing.selected.values()]
     pieces, sent = [], ""
     for end in range(1, len(text_ids) + 1):
         decoded = decode_text(tokenizer, text_ids[:end])

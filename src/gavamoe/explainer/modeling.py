@@ -5,7 +5,7 @@
     blocks   gate of the pair's cluster   `cluster_ids` [batch] travels through forward and generate as a plain tensor
     loss     explanation and end token    plus, in training, load balance and router z loss
 
-Shape suffixes: B batch, S sequence, H hidden, N users or items.
+Shape suffixes: B batch, S sequence, H hidden, L layers, E experts, K selected experts, N users or items.
 """
 
 from __future__ import annotations
@@ -140,6 +140,8 @@ class GavamoeForCausalLM(GavamoePreTrainedModel, GenerationMixin):
             "use_cache": use_cache,
             **kwargs,
         }
+        if labels is not None:
+            inputs["use_cache"] = False  # a loss reads no keys and values of earlier calls
         if labels is not None and self.training and self.loss_in_chunks:
             states_BSH = self.lm.get_decoder()(**inputs).last_hidden_state
             return CausalLMOutputWithPast(
@@ -203,12 +205,14 @@ class GavamoeForCausalLM(GavamoePreTrainedModel, GenerationMixin):
             mask_BS: attention mask; None counts every token.
             total: sums a statistic over processes (`gavamoe.moe.losses`).
         """
-        losses = [torch.zeros((), device=self.device)] if not self.routing.logits else []
-        for layer, logits_BSE in self.routing.logits.items():
-            mask = torch.ones_like(logits_BSE[..., 0]) if mask_BS is None else mask_BS[:, -logits_BSE.shape[1] :]
-            balance = balance_loss(logits_BSE, self.routing.selected[layer], mask, total)
-            losses.append(self.config.balance_weight * balance + self.config.z_weight * z_loss(logits_BSE, mask, total))
-        return torch.stack(losses).mean()
+        if not self.routing.logits:
+            return torch.zeros((), device=self.device)
+        # All layers at once: a loss for each would be some twenty small kernels per layer.
+        logits_LBSE = torch.stack(list(self.routing.logits.values()))
+        selected_LBSK = torch.stack(list(self.routing.selected.values()))
+        mask = torch.ones_like(logits_LBSE[0, ..., 0]) if mask_BS is None else mask_BS[:, -logits_LBSE.shape[2] :]
+        balance_L, z_L = balance_loss(logits_LBSE, selected_LBSK, mask, total), z_loss(logits_LBSE, mask, total)
+        return (self.config.balance_weight * balance_L + self.config.z_weight * z_L).mean()
 
 
 def _fields(ids_BS: Tensor, opening_ids: list[int], closing_id: int) -> tuple[Tensor, Tensor]:

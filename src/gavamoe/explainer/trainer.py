@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from gavamoe.distributed import use_bf16, world_size
 from gavamoe.errors import ConfigError, DivergenceError
 from gavamoe.explainer.callbacks import KeepBestAndLast, OnValidation, ProgressBar, StepCounter, tensorboard_callbacks
 from gavamoe.explainer.checkpoints import epochs_if_early_stopped, latest_complete_checkpoint
+from gavamoe.explainer.compiled import compiled_layers, should_compile
 from gavamoe.explainer.dataset import Collator, ExplanationDataset
 from gavamoe.explainer.validation import validation_loss
 from gavamoe.language.quiet import quiet_transformers
@@ -78,6 +80,7 @@ def fit_explainer(
         DivergenceError: A loss is not a finite number; the last checkpoint is that of the epoch before.
     """
     config = with_batches_of(len(train), config)
+    _freeze_empty(model)
     steps = -(-len(train) // config.batch_size)
     start: _Start | None = None
     while True:
@@ -98,7 +101,9 @@ def fit_explainer(
             trainer.add_callback(OnValidation(on_validation))
         if keep_start and start is None:
             start = _Start(trainer)
-        if _train(trainer, checkpoints, steps * config.epochs):
+        with compiled_layers(model) if should_compile(config, steps * config.epochs) else nullcontext():
+            finished = _train(trainer, checkpoints, steps * config.epochs)
+        if finished:
             break
         config = with_smaller_batches(config)
     gather_sharded(model)
@@ -129,6 +134,16 @@ def _train(trainer: _Trainer, checkpoints: Path, steps: int) -> bool:
     trainer.model.zero_grad(set_to_none=True)
     clear_device_cache(garbage_collection=True)
     return False
+
+
+def _freeze_empty(model: nn.Module) -> None:
+    """Train no parameter without elements, such as the vectors of soft tokens of width 0.
+
+    The gradient of an embedding of width 0 is an illegal memory access on a GPU (torch 2.11, pytorch issue 189668).
+    """
+    for parameter in model.parameters():
+        if not parameter.numel():
+            parameter.requires_grad_(False)
 
 
 def with_batches_of(rows: int, config: ExplainerConfig) -> ExplainerConfig:

@@ -92,7 +92,7 @@ class MultiGateMoE(nn.Module):
     ):
         super().__init__()
         self.shape, self.layer = shape, layer
-        self.routing = routing
+        self.routing, self.routed = routing, routing.layer(layer)
         self.gate = ClusterGate(shape.clusters, shape.experts, hidden, shape.top_k, shape.jitter)
         self.experts = FineGrainedExperts(ExpertsConfig(), shape.experts, hidden, shape.width, activation)
         self.shared = (
@@ -112,7 +112,7 @@ class MultiGateMoE(nn.Module):
             given = "no" if cluster_B is None else f"{len(cluster_B)}"
             raise ValueError(f"{given} cluster ids for a batch of {len(x_BSH)} sequences: pass cluster_ids [batch]")
         logits_BSE, selected_BSK, weight_BSK = self.gate(x_BSH, cluster_B)
-        self.routing.logits[self.layer], self.routing.selected[self.layer] = logits_BSE, selected_BSK
+        self.routed.logits_BSE, self.routed.selected_BSK = logits_BSE, selected_BSK
         weight_BSK = self.shape.scale * weight_BSK
         y_TH = self.experts(x_BSH.flatten(0, 1), selected_BSK.flatten(0, 1), weight_BSK.flatten(0, 1))
         y_BSH: Tensor = y_TH.view_as(x_BSH)
@@ -143,23 +143,52 @@ class SharedExpert(nn.Module):
 
 
 @dataclass
+class LayerRouting:
+    """What one block routed in the last forward pass.
+
+    Attributes:
+        logits_BSE: router logits; None if the block has not run.
+        selected_BSK: selected experts.
+    """
+
+    logits_BSE: Tensor | None = None
+    selected_BSK: Tensor | None = None
+
+
+@dataclass
 class RoutingState:
     """What a model and its blocks exchange in one forward pass; one object per model.
 
     The decoder layers of transformers pass only hidden states to an MLP, so the clusters travel in this object. It
-    stays valid until the next forward pass, because gradient checkpointing reads it in backward.
+    stays valid until the next forward pass, because gradient checkpointing reads it in backward. Each block writes to
+    an object of its own: a block that wrote under its layer's number could not share compiled code with other layers.
 
     Attributes:
         cluster_B: cluster of each sequence, int64.
-        logits: router logits by layer, [B, S, E] each.
-        selected: selected experts by layer, [B, S, K] each.
+        layers: what each block routed, by layer.
     """
 
     cluster_B: Tensor | None = None
-    logits: dict[int, Tensor] = field(default_factory=dict)
-    selected: dict[int, Tensor] = field(default_factory=dict)
+    layers: dict[int, LayerRouting] = field(default_factory=dict)
+
+    def layer(self, number: int) -> LayerRouting:
+        """Return the object that the block of a layer writes to."""
+        return self.layers.setdefault(number, LayerRouting())
 
     def begin(self, cluster_B: Tensor) -> None:
         """Start a forward pass: set the clusters of its sequences, and clear logits and selections."""
         self.cluster_B = cluster_B
-        self.logits, self.selected = {}, {}
+        for routed in self.layers.values():
+            routed.logits_BSE = routed.selected_BSK = None
+
+    @property
+    def logits(self) -> dict[int, Tensor]:
+        """Return the router logits by layer, [B, S, E] each, in the order of the layers."""
+        found = ((number, routed.logits_BSE) for number, routed in sorted(self.layers.items()))
+        return {number: logits_BSE for number, logits_BSE in found if logits_BSE is not None}
+
+    @property
+    def selected(self) -> dict[int, Tensor]:
+        """Return the selected experts by layer, [B, S, K] each, in the order of the layers."""
+        found = ((number, routed.selected_BSK) for number, routed in sorted(self.layers.items()))
+        return {number: selected_BSK for number, selected_BSK in found if selected_BSK is not None}

@@ -58,7 +58,7 @@ def gated_mlps(model: nn.Module) -> Iterator[tuple[nn.Module, str, Any]]:
 
     Only direct children of the text decoder's layers count, so existing experts and image encoders are left out.
     """
-    for layer in _decoder_layers(model):
+    for layer in decoder_layers(model):
         for name, child in list(layer.named_children()):
             if all(isinstance(getattr(child, projection, None), nn.Linear) for projection in PROJECTIONS):
                 yield layer, name, child
@@ -70,7 +70,8 @@ def text_decoder(model: Any) -> nn.Module:
     return decoder
 
 
-def _decoder_layers(model: nn.Module) -> Iterator[nn.Module]:
+def decoder_layers(model: nn.Module) -> Iterator[nn.Module]:
+    """Yield the layers of the text decoder, in order."""
     for part in text_decoder(model).children():
         if isinstance(part, nn.ModuleList):
             yield from part
