@@ -103,6 +103,13 @@ def test_memory_and_speed_of_an_h100_are_the_measured_ones():
     assert train["largest_batch_per_device"] < 512  # which ran out of memory
 
 
+def test_the_speed_on_an_h200_is_near_the_measured_one():
+    """32 sequences of 180 tokens took 0.317 seconds."""
+    config = load_config("pretrained", None, ["explainer.batch_size=32", "explainer.prompt_tokens=115"])
+    train = plan(SMOLLM2, config, gpus=1, memory_gib=139.0, reviews=10**5, cores=1)["train"]
+    assert train["tokens_per_second"] == pytest.approx(18_200, rel=0.25)
+
+
 def test_speeds_of_a_cpu_core_are_the_measured_ones():
     on_cpu = at_batch_64(gpus=0)
     assert 64 * 0.9 < on_cpu["train"]["tokens_per_second"] < 79 * 1.1
