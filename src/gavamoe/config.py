@@ -215,6 +215,9 @@ class ExplainerConfig(_Strict):
     mbr_references: int = Field(
         16, ge=0, le=64, description="sentences by the user, and about the item, that drafts are compared with; 0: none"
     )
+    mbr_content_words: bool = Field(
+        False, description="drafts are compared by content words: rare words weigh more, repeated ones count against"
+    )
     temperature: float = Field(0.5, ge=0, description="temperature of sampling; 0 takes the most likely token")
     top_p: float = Field(0.9, gt=0, le=1, description="share of the probability that sampling draws from")
 

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gavamoe.language.mbr import mbr_select, select_draft
+from gavamoe.language.rarity import Rarity
 
 END = 0
 
@@ -50,6 +51,35 @@ def test_a_group_of_references_counts_the_same_whatever_its_size(drafts, user, i
     assert mbr_select(drafts, user, item) == mbr_select(drafts, user * 2, item)
 
 
+FORM, CONTENT, OTHER = [1, 2], [50, 51], [60, 61]  # tokens of every sentence, of one sentence, of another one
+RARITY = Rarity.fit([[*FORM, *(CONTENT if n == 0 else OTHER if n == 1 else [n])] for n in range(100, 200)] + [CONTENT])
+
+
+def test_with_rarity_a_shared_content_word_outweighs_shared_form():
+    drafts = [[1, 2, 70, 71], [80, 81, 50, 51]]
+    references = [[[1, 2, 90, 91], [83, 84, 50, 51]]]
+    plain = [mbr_select([*order], *references) for order in (drafts, drafts[::-1])]
+    assert plain == [0, 0]  # both agree alike, and the first of equals is kept
+    by_content = [mbr_select([*order], *references, rarity=RARITY) for order in (drafts, drafts[::-1])]
+    assert by_content == [1, 0]
+
+
+def test_with_rarity_a_draft_that_repeats_a_content_word_loses():
+    drafts = [[1, 50, 2, 50], [1, 50, 2, 60]]
+    assert mbr_select(drafts) == 0
+    assert mbr_select(drafts, rarity=RARITY) == 1
+    assert RARITY.repeated_content([1, 50, 2, 50]) == 0.25
+    assert RARITY.repeated_content([1, 2, 1, 2]) == RARITY.repeated_content([]) == 0
+
+
+@given(st.lists(st.lists(st.integers(1, 9), max_size=6), max_size=8), st.integers(1, 12))
+def test_rarity_falls_with_the_number_of_sentences_and_is_never_negative(sentences, token):
+    rarity = Rarity.fit(sentences)
+    assert rarity.sentences == len(sentences)
+    assert 0 <= Rarity.fit([*sentences, [token]])(token) <= rarity(token) + 1e-9 or rarity.frequency[token] == 0
+    assert Rarity.fit([[token]] * 3)(token) == 0
+
+
 def test_an_unfinished_draft_is_kept_only_if_all_are_unfinished():
     assert select_draft([[1, 2, 3, 4], [7, END, 5]], END) == ([7], True)
     assert select_draft([[1, 2], [1, 2], [3, 4]], END) == ([1, 2], False)
@@ -63,3 +93,15 @@ def test_with_several_drafts_a_pair_gets_one_of_them_whatever_its_batch(explaine
     single = [e.text for e in explainer.explain_batch(pairs, candidates=1, **sampled)]
     assert together != single
     assert any(one == other for one, other in zip(together, single, strict=True))
+
+
+def test_with_content_words_a_text_depends_on_its_pair_alone(explainer):
+    pairs = [(f"u{i:02d}", f"i{i % 9 + 1:02d}") for i in range(1, 13)]
+    options = {"do_sample": True, "temperature": 1.0, "candidates": 5}
+    plain, content = (
+        [e.text for e in explainer.explain_batch(pairs, mbr_content_words=on, **options)] for on in (False, True)
+    )
+    alone = [explainer.explain_batch([pair], mbr_content_words=True, **options)[0].text for pair in pairs]
+    assert content == alone
+    assert content != plain
+    assert "in their content words" in explainer.decoding.with_options(mbr_content_words=True, **options).describe()

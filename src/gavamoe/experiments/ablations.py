@@ -39,7 +39,7 @@ def ablation_settings(config: ExplainerConfig) -> dict[str, dict[str, Any]]:
         "gavamoe-random-clusters": {"explainer.gate_clusters": "random"},
         "gavamoe-kmeans": {"explainer.gate_clusters": "kmeans"},
         "gavamoe-no-taste": {"explainer.use_preference_vectors": False},
-        "gavamoe-drafts-alone": {"explainer.mbr_references": 0},
+        "gavamoe-drafts-alone": {"explainer.mbr_references": 0, "explainer.mbr_content_words": False},
         "lora": {
             "explainer.moe_layers": [],
             "explainer.gate_clusters": "one",

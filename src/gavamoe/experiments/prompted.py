@@ -75,7 +75,9 @@ class PromptedSystem:
         run, base = RunDirectory(directory / "run"), self.context.base_model
         assert base is not None
         config = self.context.config.explainer.resolve_defaults(base=True)
-        config = config.model_copy(update={"moe_layers": [], "mbr_references": 0, "soft_token_width": 0})
+        config = config.model_copy(
+            update={"moe_layers": [], "mbr_references": 0, "mbr_content_words": False, "soft_token_width": 0}
+        )
         preference = load_preference(run)
         none = tuple(torch.zeros(count + 1, 0) for count in (data.users, data.items))
         model, tokenizer = build.from_base(base, config, 1, (none[0], none[1]))

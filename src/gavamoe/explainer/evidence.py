@@ -193,6 +193,10 @@ class EvidenceIndex:
         by_user = index._rows_on_other_items(user_id, item_id)
         return index._texts(by_user[:count]), self._texts(by_others[:count])
 
+    def sample_sentences(self, count: int) -> list[str]:
+        """Return between `count` and twice as many sentences, spread evenly over the items; all if there are fewer."""
+        return self.sentences["text"].gather_every(max(1, len(self.sentences) // count)).to_list()
+
     def _index_with(self, user_id: int) -> EvidenceIndex:
         """Return the index that has the user's sentences: that of the guests, or this one."""
         guests = self.of_guests

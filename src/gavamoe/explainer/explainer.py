@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Generator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +42,16 @@ from gavamoe.explainer.streaming import stream as stream_words
 from gavamoe.explainer.text_loss import text_losses
 from gavamoe.files import reading
 from gavamoe.language.decoding_config import DecodingConfig
+from gavamoe.language.encoding import encode_texts
 from gavamoe.language.quiet import quiet_transformers
+from gavamoe.language.rarity import Rarity
 from gavamoe.preference.history import History, estimate_guests
 from gavamoe.preference.recommender import Recommender
 from gavamoe.progress import Advance, track
 from gavamoe.run import CATALOG_FILES, EXPLAINER_FILES, PREFERENCE_FILES, RunCard, RunDirectory
 
 EVIDENCE = 3  # sentences returned beside the text of a single pair
+RARITY_SENTENCES, RARITY_TOKENS = 2000, 256  # training sentences that rarity is counted in; the longest, in tokens
 
 
 def _one_line(error: Exception) -> str:
@@ -233,7 +237,7 @@ class Explainer:
                 ratings alone, even if the run knows the name. A prompt in words quotes the texts as those of the user.
                 An empty history is the unknown user.
             options: single settings of the decoding to replace (`DecodingConfig.with_options`): candidates,
-                mbr_references, and any generation option of transformers (do_sample, num_beams, ...).
+                mbr_references, mbr_content_words, and any generation option of transformers (do_sample, ...).
 
         Raises:
             DataError: A column that the condition needs is missing, or a history is invalid.
@@ -245,6 +249,13 @@ class Explainer:
             return view._explain(*settings, advance, readers=readers)
         with track("explanations", len(frame)) as own_bar:
             return view._explain(*settings, own_bar, readers=readers)
+
+    @cached_property
+    def _rarity(self) -> Rarity | None:
+        """How rare tokens are in the run's training sentences; None for a run that is shared without them."""
+        sentences = self.context.sample_sentences(RARITY_SENTENCES)
+        encoded = encode_texts(self.tokenizer, sentences, RARITY_TOKENS)
+        return Rarity.fit(ids[:-1] for ids in encoded) if sentences else None
 
     def with_guests(self, histories: Sequence[History | None] | None) -> tuple[Explainer, np.ndarray | None]:
         """Return an explainer that also has a user for each history, and the user's id for each pair (-1: none)."""
@@ -275,6 +286,7 @@ class Explainer:
         conditions, template = self.context.describe(condition), self.context.template
         pairs, predicted = self.context.build(frame, condition, guest_ids)
         references = self.context.reference_sentences
+        rarity = self._rarity if decoding.mbr_content_words and decoding.num_drafts > 1 else None
         by_row: dict[int, GeneratedText] = {}
         with self._model_lock:
             for row, text in generate(
@@ -287,6 +299,7 @@ class Explainer:
                 streamer,
                 readers=readers,
                 template=template,
+                rarity=rarity,
             ):
                 by_row[row] = text
                 if readers is not None and not readers[row].abandoned.is_set():

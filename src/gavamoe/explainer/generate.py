@@ -27,6 +27,7 @@ from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.language.encoding import PromptEncoder, decode_text, encode_texts
 from gavamoe.language.mbr import select_draft
 from gavamoe.language.quiet import quiet_transformers
+from gavamoe.language.rarity import Rarity
 from gavamoe.language.sampling import PairSampling, pair_keys
 from gavamoe.language.template import PromptTemplate
 from gavamoe.language.whole_characters import TokenBytes, WholeCharacters, token_bytes
@@ -70,6 +71,7 @@ def generate(
     batch_size: int = BATCH,
     readers: Sequence[TextReader] | None = None,
     template: PromptTemplate | None = None,
+    rarity: Rarity | None = None,
 ) -> Iterator[tuple[int, GeneratedText]]:
     """Yield (row, text) for every pair, in the order of prompt lengths.
 
@@ -84,6 +86,7 @@ def generate(
         batch_size: sequences at once, each draft counted.
         readers: one per pair; each follows its text and may leave. A text whose reader left is cut short.
         template: of prompts in words; None for prompts of special tokens.
+        rarity: of tokens, by which drafts are compared; None compares them by all tokens alike.
     """
     model.eval()
     encode = PromptEncoder(tokenizer, template)
@@ -98,7 +101,7 @@ def generate(
         sequences = _generate_batch(model, tokenizer, pairs, prompts, repeated, decoding, seed, streamer, readers)
         for place, row in enumerate(rows):
             own_drafts = sequences[place * drafts : (place + 1) * drafts]
-            ids, finished = select_draft(own_drafts, end, *encode_references(row))
+            ids, finished = select_draft(own_drafts, end, *encode_references(row), rarity=rarity)
             yield row, GeneratedText(decode_text(tokenizer, ids), prompts[row], ids, finished)
 
 

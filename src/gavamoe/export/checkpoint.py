@@ -117,7 +117,7 @@ def _write_beside(explainer: Explainer, cluster: int, new_ids: list[int], direct
     explainer.tokenizer.save_pretrained(directory)
     options = {"suppress_tokens": new_ids} if new_ids else {}
     # Drafts and their choice are gavamoe's own.
-    decoding = explainer.decoding.with_options(candidates=None, mbr_references=None, **options)
+    decoding = explainer.decoding.with_options(candidates=None, mbr_references=None, mbr_content_words=None, **options)
     decoding.to_generation_config().save_pretrained(directory)
     write_soft_tokens(explainer, cluster, directory)
 

@@ -18,7 +18,7 @@ from gavamoe.config import ExplainerConfig
 from gavamoe.language.quiet import quiet_transformers
 
 # Settings of `ExplainerConfig` that only decoding reads: no trained weight depends on them.
-DECODING_SETTINGS = ("temperature", "top_p", "candidates", "mbr_references")
+DECODING_SETTINGS = ("temperature", "top_p", "candidates", "mbr_references", "mbr_content_words")
 
 NO_REPEAT_NGRAM = 3  # no trigram occurs twice in a text: a model that repeats itself explains nothing
 # From this fraction of the longest text on, each token multiplies the end token's score by the rate (transformers'
@@ -47,6 +47,7 @@ class DecodingConfig:
         top_p: probability mass of the nucleus that sampling draws from.
         candidates: sampled drafts per text, of which minimum Bayes risk keeps one (`gavamoe.language.mbr`).
         mbr_references: sentences by the user, and sentences about the item, that the drafts are compared with.
+        mbr_content_words: whether the comparison weighs words by their rarity (`gavamoe.language.rarity`).
         num_beams: beams of beam search.
         no_repeat_ngram_size: length of the n-grams that may occur only once in a text.
         exponential_decay_length_penalty: (first token, rate) of the growing preference for the end token.
@@ -62,6 +63,7 @@ class DecodingConfig:
     top_p: float | None = None
     candidates: int | None = None
     mbr_references: int | None = None
+    mbr_content_words: bool | None = None
     num_beams: int | None = None
     no_repeat_ngram_size: int | None = None
     exponential_decay_length_penalty: tuple[int, float] | None = None
@@ -76,6 +78,7 @@ class DecodingConfig:
             "top_p": config.top_p,
             "candidates": config.candidates,
             "mbr_references": config.mbr_references,
+            "mbr_content_words": config.mbr_content_words or None,
         }
         return cls(
             max_new_tokens=config.max_tokens + 1,
@@ -155,6 +158,7 @@ class DecodingConfig:
         if self.do_sample:
             sampled = f"sampled, temperature {self.temperature or 1:g}, top-p {self.top_p or 1:g}, seed 0"
             references = " and like people's sentences" if self.mbr_references else ""
-            drafts = self.num_drafts
-            return f"{sampled}, of {drafts} drafts the one most like the others{references}" if drafts > 1 else sampled
+            words = " in their content words" if self.mbr_content_words else ""
+            drafts, kept = self.num_drafts, f"the one most like the others{references}{words}"
+            return f"{sampled}, of {drafts} drafts {kept}" if drafts > 1 else sampled
         return f"{self.num_beams} beams" if self.uses_beams else "greedy"

@@ -4,17 +4,23 @@ The likeliest text may be unlike all others, and a single sample may be an outli
 other drafts is the one whose content the model is surest of. Review sentences by the user and about the item are
 references as well: sampling at a low temperature writes too little, and they show usual lengths and words.
 
+Most words that two texts share are function words, so the plain agreement prefers texts without content. With a
+`Rarity`, rare words weigh more, and a draft that repeats a content word has a lower score.
+
 Shape suffixes: D drafts, T texts, W different tokens (or bigrams).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from itertools import pairwise
 
 import numpy as np
 
+from gavamoe.language.rarity import Rarity
+
 Text = Sequence[int]  # token ids
+Units = Sequence[Hashable]  # the tokens or bigrams of a text
 # Weight of agreement with a group of references, where agreement with the other drafts has weight 1. Review sentences
 # differ more from each other than drafts do, so any draft agrees less with them.
 REFERENCE_WEIGHT = 3.0
@@ -22,9 +28,10 @@ REFERENCE_WEIGHT = 3.0
 # LENGTH_WEIGHT times |log(length / target)|, where the target is TARGET_LENGTH_RATIO times the references' mean length.
 # docs/lab-log.md has the measurements.
 LENGTH_WEIGHT, TARGET_LENGTH_RATIO = 0.5, 0.6
+REPETITION_WEIGHT = 3.0  # of the share of a draft's tokens that repeat a content word
 
 
-def mbr_select(drafts: Sequence[Text], *references: Sequence[Text]) -> int:
+def mbr_select(drafts: Sequence[Text], *references: Sequence[Text], rarity: Rarity | None = None) -> int:
     """Return the index of the draft with the highest agreement (the first one of equals).
 
     The agreement of two texts is the F1 of their tokens plus the F1 of their bigrams. A draft's score is its mean
@@ -34,20 +41,26 @@ def mbr_select(drafts: Sequence[Text], *references: Sequence[Text]) -> int:
     Args:
         drafts: D drafts as token ids.
         references: groups of texts as token ids; each group counts alike, whatever its size, and empty ones not at all.
+        rarity: weighs tokens and bigrams by their rarity, and lowers the score by REPETITION_WEIGHT times the share of
+            repeated content words; None weighs all alike.
     """
     if len(drafts) == 1:
         return 0
-    agreement_DD = _agreement(drafts, drafts)
+    agreement_DD = _agreement(drafts, drafts, rarity)
     score_D = (agreement_DD.sum(1) - agreement_DD.diagonal()) / (len(drafts) - 1)
     groups = [texts for texts in references if texts]
     for texts in groups:
-        score_D = score_D + REFERENCE_WEIGHT * _agreement(drafts, texts).mean(1)
+        score_D = score_D + REFERENCE_WEIGHT * _agreement(drafts, texts, rarity).mean(1)
     if groups:
         score_D = score_D - LENGTH_WEIGHT * _log_length_error(drafts, groups)
+    if rarity is not None:
+        score_D = score_D - REPETITION_WEIGHT * np.array([rarity.repeated_content(draft) for draft in drafts])
     return int(score_D.argmax())
 
 
-def select_draft(drafts: Sequence[list[int]], end: int, *references: Sequence[Text]) -> tuple[list[int], bool]:
+def select_draft(
+    drafts: Sequence[list[int]], end: int, *references: Sequence[Text], rarity: Rarity | None = None
+) -> tuple[list[int], bool]:
     """Return the draft to keep, cut before its end token, and whether it has one.
 
     A draft without an end token was cut off; it is kept only if no draft has one.
@@ -56,10 +69,11 @@ def select_draft(drafts: Sequence[list[int]], end: int, *references: Sequence[Te
         drafts: drafts as token ids; what follows an end token means nothing.
         end: id of the end token.
         references: groups of texts that the draft should agree with (see `mbr_select`).
+        rarity: of tokens and bigrams (see `mbr_select`).
     """
     cut = [(ids[: ids.index(end)], True) if end in ids else (ids, False) for ids in drafts]
     eligible = [draft for draft in cut if draft[1]] or cut
-    return eligible[mbr_select([ids for ids, _ in eligible], *references)]
+    return eligible[mbr_select([ids for ids, _ in eligible], *references, rarity=rarity)]
 
 
 def _log_length_error(drafts: Sequence[Text], groups: Sequence[Sequence[Text]]) -> np.ndarray:
@@ -69,17 +83,19 @@ def _log_length_error(drafts: Sequence[Text], groups: Sequence[Sequence[Text]]) 
     return np.abs(np.log(np.maximum(length_D, 1) / max(target, 1)))
 
 
-def _agreement(drafts: Sequence[Text], texts: Sequence[Text]) -> np.ndarray:
+def _agreement(drafts: Sequence[Text], texts: Sequence[Text], rarity: Rarity | None) -> np.ndarray:
     """Return F1 of tokens plus F1 of bigrams, [D, T]."""
-    bigrams = [[list(pairwise(text)) for text in group] for group in (drafts, texts)]
-    return _f1(drafts, texts) + _f1(*bigrams)
+    draft_bigrams, text_bigrams = ([list(pairwise(text)) for text in group] for group in (drafts, texts))
+    return _f1(drafts, texts, rarity) + _f1(draft_bigrams, text_bigrams, rarity)
 
 
-def _f1(drafts: Sequence[Sequence[object]], texts: Sequence[Sequence[object]]) -> np.ndarray:
-    """Return the F1 of each draft's and text's units (tokens or bigrams) counted with multiplicity, [D, T]."""
-    index: dict[object, int] = {}
+def _f1(drafts: Sequence[Units], texts: Sequence[Units], rarity: Rarity | None) -> np.ndarray:
+    """Return the F1 of each draft's and text's units counted with multiplicity, weighed by rarity if given, [D, T]."""
+    index: dict[Hashable, int] = {}
     unit_ids = [[index.setdefault(unit, len(index)) for unit in text] for text in (*drafts, *texts)]
     counts = np.array([np.bincount(ids, minlength=len(index)) if ids else np.zeros(len(index)) for ids in unit_ids])
+    if rarity is not None:
+        counts = counts * np.array([rarity(unit) for unit in index])
     draft_DW, text_TW = counts[: len(drafts)], counts[len(drafts) :]
     common_DT = np.minimum(draft_DW[:, None], text_TW[None]).sum(-1)
-    return 2 * common_DT / np.maximum(draft_DW.sum(1)[:, None] + text_TW.sum(1)[None], 1)
+    return 2 * common_DT / np.maximum(draft_DW.sum(1)[:, None] + text_TW.sum(1)[None], 1e-9)

@@ -46,7 +46,8 @@ EXPLAINER_MAY_CHANGE = frozenset(
     {"update_epochs", "epochs", "patience", "batch_size", "accumulation", "gradient_checkpointing", "learning_rate"}
     | {"weight_decay", "warmup_ratio", "precision", "tensorboard", "lora_targets", "lora_rank", "lora_alpha"}
     | {"lora_dropout", "lora_experts", "save", "load_in_4bit", "rating_dropout", "feature_dropout", "id_dropout"}
-    | {"context_dropout", "candidates", "mbr_references", "temperature", "top_p", "max_reviews", "max_tokens"}
+    | {"context_dropout", "candidates", "mbr_references", "mbr_content_words", "temperature", "top_p", "max_reviews"}
+    | {"max_tokens"}
 )
 LEARNING_RATE_SHARE = 0.5  # of explainer.learning_rate: trained weights are to move, not to be found again
 

@@ -79,6 +79,7 @@ class Decoding(Strict):
 
     candidates: Annotated[int, Field(ge=1, le=64)] | None = None
     mbr_references: Annotated[int, Field(ge=0, le=64)] | None = None
+    mbr_content_words: bool | None = None
     temperature: (
         Annotated[float, Field(ge=0, le=10, allow_inf_nan=False), AfterValidator(_usable_temperature)] | None
     ) = None
