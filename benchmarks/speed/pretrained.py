@@ -6,7 +6,8 @@
 training    tokens per second, prompts counted, of a step with LoRA: the base alone, GaVaMoE with the loss of whole
             logits, with the loss in chunks, and on a GPU with compiled layers too; on a GPU also the peak memory
 writing     explanations per second, several drafts each: prompts encoded once for all drafts, prompts encoded for
-            every draft, and the base alone by transformers.generate
+            every draft, and the base alone by transformers.generate; on a CPU also the base alone by llama.cpp, where
+            the base is a GGUF and the package xllamacpp is installed
 
 A variant whose outputs differ from those of its reference is reported as wrong, without a figure. Texts are random
 words, since the time does not depend on them. On a CPU, times are processor time.
@@ -15,10 +16,15 @@ words, since the time does not depend on them. On a CPU, times are processor tim
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
+import statistics
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,6 +40,7 @@ from gavamoe.explainer.lora import add_lora
 from gavamoe.language.base_model import load_base
 from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.language.encoding import IGNORED
+from gavamoe.language.named_bases import find_base
 from gavamoe.language.sampling import pair_keys
 from gavamoe.markdown import markdown_table
 
@@ -194,7 +201,22 @@ def writing(setup: Setup) -> list[dict[str, Any]]:
         for way, spent in taken.items()
     ]
     found[1]["same texts"] = same
+    if (spent := _llama_cpp(options)) is not None:
+        row = {"job": "writing", "way": "base alone, llama.cpp, weights of 4 bits"}
+        found.append({**row, "explanations/s": pairs / spent, "times": reference / spent})
     return _without_wrong(found, {"prompts encoded once"} if same < 0.99 else set())  # rounding may change a rare draw
+
+
+def _llama_cpp(options: argparse.Namespace) -> float | None:
+    """Return the processor seconds of llama.cpp, median of the rounds; None where it cannot run."""
+    base = find_base(options.base_model)
+    if CUDA or base.gguf_file is None or importlib.util.find_spec("xllamacpp") is None:
+        return None
+    model = str(Path(base.location) / base.gguf_file)
+    sizes = [f"--{name}={getattr(options, name)}" for name in ("pairs", "drafts", "prompt", "text", "threads")]
+    command = [sys.executable, str(Path(__file__).with_name("llama_cpp.py")), model, *sizes]
+    runs = [subprocess.run(command, check=True, capture_output=True, text=True) for _ in range(options.rounds)]
+    return statistics.median(float(run.stdout) for run in runs)
 
 
 def _without_wrong(rows: list[dict[str, Any]], wrong: set[str]) -> list[dict[str, Any]]:
