@@ -7,7 +7,8 @@
 # DATA  a prepared dataset with texts, for the comparison around the pretrained model; without it, simulated reviews
 #
 # Each part has a time limit and may fail without ending the others. The package must be importable: install it, or set
-# PYTHONPATH=src. PYTHON names the interpreter, and BASE the base model. SMALL=1 makes every part small, for a CPU.
+# PYTHONPATH=src. PYTHON names the interpreter, BASE the base model, and MODELS the systems of the comparison. SMALL=1 makes
+# every part small, for a CPU. A comparison that was cut off keeps its finished systems; `gavamoe compare --resume` goes on.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -27,8 +28,8 @@ if [ "${SMALL:-}" = 1 ]; then
 else
     rounds="--rounds 3"
     sizes=""
-    budget="--set explainer.max_reviews=20000 --set explainer.epochs=1 --set explainer.batch_size=64 --limit 500"
-    models=gavamoe,gavamoe-one-gate,gavamoe-random-clusters,gavamoe-dense,lora,pepler,xrec,few-shot,zero-shot
+    budget="--set explainer.max_reviews=4000 --set explainer.epochs=1 --set explainer.batch_size=64 --limit 300"
+    models=${MODELS:-gavamoe,lora,gavamoe-one-gate,pepler,xrec}
     world="--reviews 20000"
 fi
 
@@ -63,14 +64,14 @@ print(torch.cuda.get_device_name() if torch.cuda.is_available() else 'no GPU')" 
 # shellcheck disable=SC2086
 {
     part block 60 "$python" benchmarks/speed/explainer.py --only block $rounds
-    part writing-and-training 120 "$python" benchmarks/speed/pretrained.py --base-model "$base" $rounds $sizes
-    part training-from-scratch 60 "$python" benchmarks/speed/explainer.py --only training generation $rounds
+    part writing-and-training 170 "$python" benchmarks/speed/pretrained.py --base-model "$base" $rounds $sizes
+    part training-from-scratch 50 "$python" benchmarks/speed/explainer.py --only training generation $rounds
     if [ -z "$data" ]; then
         part simulate 30 "$python" -m gavamoe simulate --out "$out/world.csv" $world
         part prepare 60 "$python" -m gavamoe prepare "$out/world.csv" --out "$out/data"
         data=$out/data
     fi
-    part comparison 270 "$python" -m gavamoe compare "$data" --out "$out/comparison" --models "$models" --seeds 1 \
+    part comparison 200 "$python" -m gavamoe compare "$data" --out "$out/comparison" --models "$models" --seeds 1 \
         --preset pretrained --base-model "$base" --split valid $budget
 }
 cat "$summary"
