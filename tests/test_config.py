@@ -100,6 +100,12 @@ def test_the_preset_auto_trains_fewer_reviews_for_at_least_as_many_epochs(few, m
     assert MOST_EPOCHS >= epochs[0] >= epochs[1] >= LEAST_EPOCHS
 
 
+def test_the_preset_auto_counts_only_the_reviews_that_are_trained_on():
+    limited = load_config("auto", None, ["explainer.max_reviews=300"], reviews=100_000).explainer
+    assert (limited.epochs, limited.max_reviews) == (load_config("auto", reviews=300).explainer.epochs, 300)
+    assert load_config("auto", None, ["explainer.max_reviews=null"], reviews=300).explainer.epochs == limited.epochs
+
+
 def test_the_preset_auto_can_be_overridden_and_needs_data():
     assert load_config("auto", None, ["explainer.epochs=3"], reviews=100).explainer.epochs == 3
     with pytest.raises(ConfigError, match="auto depends on the data"):

@@ -335,12 +335,14 @@ def load_config(
     Raises:
         ConfigError: a source is invalid, or a setting is unknown or out of range.
     """
-    tree = preset_settings(preset, reviews)
-    if config_file is not None:
-        tree = merge(tree, read_yaml(config_file))
+    own = {} if config_file is None else read_yaml(config_file)
     for setting in settings or []:
-        tree = merge(tree, nested(*parse_setting(setting)))
-    return parse_config(tree)
+        own = merge(own, nested(*parse_setting(setting)))
+    explainer = own.get("explainer")
+    limit = explainer.get("max_reviews") if isinstance(explainer, dict) else None
+    if reviews is not None and isinstance(limit, int):
+        reviews = min(reviews, limit)
+    return parse_config(merge(preset_settings(preset, reviews), own))
 
 
 def preset_settings(preset: str, reviews: int | None = None) -> dict[str, Any]:
