@@ -83,6 +83,9 @@ def test_layers_are_compiled_on_one_gpu_for_long_trainings(monkeypatch):
     assert should_compile(config.model_copy(update={"compile": True}), 1)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert should_compile(config, compiled.MIN_STEPS)
+    with monkeypatch.context() as without_compiler:
+        without_compiler.setattr(compiled.shutil, "which", lambda name: None)
+        assert not should_compile(config, compiled.MIN_STEPS)
     assert not should_compile(config, compiled.MIN_STEPS - 1)
     assert not should_compile(config.model_copy(update={"compile": False}), compiled.MIN_STEPS)
     assert not should_compile(config.model_copy(update={"load_in_4bit": True}), compiled.MIN_STEPS)

@@ -6,6 +6,7 @@ than the GPU to run them; compiled, few are left.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -16,6 +17,7 @@ from gavamoe.config import ExplainerConfig
 from gavamoe.distributed import world_size
 from gavamoe.moe.convert import decoder_layers
 
+C_COMPILERS = ("cc", "gcc", "clang")  # one of which torch.compile needs
 # Compiling took 89 seconds on an H200, and a step of 5,760 tokens then 0.24 instead of 0.32 seconds.
 MIN_STEPS = 1000
 
@@ -24,13 +26,15 @@ def should_compile(config: ExplainerConfig, steps: int) -> bool:
     """Return whether a training compiles its layers.
 
     Args:
-        config: `compile` decides; None is yes on a GPU for long trainings in one process on a plain base.
+        config: `compile` decides; None is yes on a GPU for long trainings in one process on a plain base, where there is
+            a C compiler.
         steps: optimizer steps of the whole training.
     """
     if config.compile is not None:
         return config.compile
     plain = world_size() == 1 and not config.load_in_4bit and not config.gradient_checkpointing
-    return torch.cuda.is_available() and plain and steps >= MIN_STEPS
+    can_compile = torch.cuda.is_available() and any(map(shutil.which, C_COMPILERS))
+    return can_compile and plain and steps >= MIN_STEPS
 
 
 @contextmanager
