@@ -26,8 +26,8 @@ def should_compile(config: ExplainerConfig, steps: int) -> bool:
     """Return whether a training compiles its layers.
 
     Args:
-        config: `compile` decides; None is yes on a GPU for long trainings in one process on a plain base, where there is
-            a C compiler.
+        config: `compile` decides; None is yes on a GPU for long trainings in one process on a plain base, where
+            there is a C compiler.
         steps: optimizer steps of the whole training.
     """
     if config.compile is not None:
