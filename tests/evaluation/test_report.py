@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 
 from gavamoe.evaluation import plots
 from gavamoe.evaluation.report import Report, metric_rows, write_report
@@ -33,11 +34,14 @@ RECORDS = {
 }
 
 
+AXES = ("linear discriminant 1", "linear discriminant 2")
+
+
 def pictures() -> list[tuple[str, str, str]]:
     rng = np.random.default_rng(0)
     labels = rng.integers(3, size=60)
     figures = (
-        plots.latent_map(rng.normal(size=(60, 2)), {"clusters found": labels, "true groups": labels}),
+        plots.latent_map(rng.normal(size=(60, 2)), {"clusters found": labels, "true groups": labels}, AXES),
         plots.loss_curves(RECORDS),
         plots.expert_usage(rng.dirichlet(np.ones(4), (3, 2))),
     )
@@ -137,9 +141,22 @@ def test_figures_are_small_reproducible_svg_in_the_text_colour_of_the_page() -> 
 
 
 def test_the_latent_map_is_also_written_as_png(tmp_path: Path) -> None:
-    figure = plots.latent_map(np.zeros((3, 2)), {"clusters found": np.arange(3)})
+    figure = plots.latent_map(np.zeros((3, 2)), {"clusters found": np.arange(3)}, AXES)
     plots.save_png(figure, tmp_path / "map.png")
     assert (tmp_path / "map.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_true_group_has_the_colour_of_the_cluster_that_holds_most_of_it() -> None:
+    cluster, group = np.array([0, 0, 0, 1, 1, 2]), np.array([2, 2, 0, 0, 0, 1])
+    figure = plots.latent_map(np.zeros((6, 2)), {"clusters found": cluster, "true groups": group}, AXES)
+    colour_of = [
+        {text.get_text(): to_hex(handle.get_facecolor()[0]) for text, handle in zip(legend.texts, handles, strict=True)}
+        for legend in (axes.get_legend() for axes in figure.axes)
+        for handles in [legend.legend_handles]
+    ]
+    assert [colour_of[1][label] for label in "201"] == [colour_of[0][label] for label in "012"]
+    more = plots.latent_map(np.zeros((6, 2)), {"found": np.zeros(6, int), "true groups": group}, AXES)
+    assert len({to_hex(handle.get_facecolor()[0]) for handle in more.axes[1].get_legend().legend_handles}) == 3
 
 
 def test_expert_shares_sum_to_one_per_cluster_and_layer() -> None:

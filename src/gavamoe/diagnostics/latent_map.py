@@ -21,14 +21,19 @@ class LatentMap:
         axes: [D, 2].
         points: x and y of training pairs, [n, 2].
         clusters: their clusters, [n].
-        method: how the plane was made.
+        axis_names: how the two axes were made.
     """
 
     centre: np.ndarray
     axes: np.ndarray
     points: np.ndarray
     clusters: np.ndarray
-    method: str
+    axis_names: tuple[str, str]
+
+    @property
+    def method(self) -> str:
+        """How the plane was made."""
+        return " and ".join(self.axis_names)
 
     @classmethod
     def fit(cls, latent_ND: np.ndarray, cluster_N: np.ndarray) -> LatentMap:
@@ -45,7 +50,7 @@ class LatentMap:
         plane_N2 = (latent_ND - centre) @ axes
         axes = axes / np.maximum(plane_N2.std(0), 1e-12) if len(plane_N2) > 1 else axes
         points = ((latent_ND - centre) @ axes)[:POINTS]
-        return cls(centre, axes, points, cluster_N[:POINTS], " and ".join(names))
+        return cls(centre, axes, points, cluster_N[:POINTS], (names[0], names[1]))
 
     def place(self, latent_ND: np.ndarray) -> np.ndarray:
         """Return the points of latents in the plane, [N, 2]."""

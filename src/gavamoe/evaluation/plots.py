@@ -7,6 +7,7 @@ Shape legend: N pairs or texts, R rating levels, D latent dimensions, C clusters
 from __future__ import annotations
 
 import io
+from itertools import count, filterfalse
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from scipy.optimize import linear_sum_assignment
 
 # `to_svg` replaces this colour with the page's text colour, so that a figure suits a light and a dark page.
 INK = "#1c2430"
@@ -42,27 +44,42 @@ Records = list[dict[str, Any]]  # Any: JSON values of training.json
 
 
 @rc_context(STYLE)
-def latent_map(points: np.ndarray, labelled: dict[str, np.ndarray]) -> Figure:
+def latent_map(points: np.ndarray, labelled: dict[str, np.ndarray], axis_names: tuple[str, str]) -> Figure:
     """Draw (user, item) pairs in two dimensions, one panel per labelling.
 
     Args:
         points: coordinates, [N, 2].
-        labelled: labels of the points by panel title (clusters found; true groups), [N] each.
+        labelled: labels of the points by panel title (clusters found; true groups), [N] each. A label of a further
+            panel has the colour of the first panel's label that it shares most points with.
+        axis_names: what the two dimensions are.
     """
     figure, panels = _panels(len(labelled), width=4.8, height=4.2)
     # Points are drawn in random order: in cluster order, the last cluster would cover the others.
     order = np.random.default_rng(0).permutation(len(points))
+    first = next(iter(labelled.values()))
     for axes, (title, labels) in zip(panels, labelled.items(), strict=True):
-        colours = np.array([COLOURS[int(label) % len(COLOURS)] for label in labels])
+        colour_of = _matching_colours(labels, first)
+        colours = np.array([colour_of[label] for label in labels.tolist()])
         # Only the points are rasterized: thousands of vector points would take a megabyte.
         axes.scatter(
             points[order, 0], points[order, 1], c=colours[order], s=8, alpha=0.6, linewidths=0, rasterized=True
         )
-        for label in np.unique(labels):
-            axes.scatter([], [], s=30, color=COLOURS[int(label) % len(COLOURS)], label=str(label))
-        axes.set(title=title, xticks=[], yticks=[], xlabel="first principal axis", ylabel="second principal axis")
+        for label, colour in colour_of.items():
+            axes.scatter([], [], s=30, color=colour, label=str(label))
+        axes.set(title=title, xticks=[], yticks=[], xlabel=axis_names[0], ylabel=axis_names[1])
         axes.legend(loc="upper left", bbox_to_anchor=(1, 1), handletextpad=0.2)
     return figure
+
+
+def _matching_colours(label_N: np.ndarray, first_N: np.ndarray) -> dict[int, str]:
+    """Return the colour of each label: that of the label in `first_N` that is matched to it, by most common points."""
+    labels, others = np.unique(label_N), np.unique(first_N)
+    common = np.array([[np.sum((label_N == label) & (first_N == other)) for other in others] for label in labels])
+    rows, columns = linear_sum_assignment(-common)
+    number = dict(zip(labels[rows].tolist(), others[columns].tolist(), strict=True))
+    free = filterfalse(set(others.tolist()).__contains__, count())
+    number |= {label: next(free) for label in labels.tolist() if label not in number}
+    return {label: COLOURS[int(number[label]) % len(COLOURS)] for label in labels.tolist()}
 
 
 @rc_context(STYLE)

@@ -12,6 +12,7 @@ from gavamoe.conditions import Condition
 from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import id_arrays
 from gavamoe.diagnostics.clusters import assign_clusters, id_tensors, summarize_clusters
+from gavamoe.diagnostics.latent_map import LatentMap
 from gavamoe.evaluation import plots
 from gavamoe.evaluation.report import Report, bound_rows, write_report
 from gavamoe.explainer.expert_usage import has_experts, usage_of_texts
@@ -25,6 +26,7 @@ from gavamoe.run import RunDirectory
 MAX_MAP_POINTS = 4000
 MAX_USAGE_TEXTS = 512  # texts whose routing is measured
 NUM_EXAMPLES = 5
+MAP_WORDS = "Latents of pairs, coloured by the cluster found, in the plane in which the clusters differ most."
 
 
 def write_run_report(
@@ -42,9 +44,7 @@ def write_run_report(
     shown = reviews.train if reviews.train is not None else reviews.frame
     latent = _latent_map(explainer.preference, shown, truth)
     plots.save_png(latent, run.latent_map)
-    pictures = [
-        ("Latent map", "Latent vectors of pairs, coloured by the cluster that was found.", plots.to_svg(latent))
-    ]
+    pictures = [("Latent map", MAP_WORDS, plots.to_svg(latent))]
     config, experts = explainer.model.config, "none"
     if has_experts(explainer.model):
         experts = f"{config.experts}, {config.experts_per_token} of them per token"
@@ -92,7 +92,7 @@ def write_rating_report(run: RunDirectory, comparison: Comparison, recommender: 
     distribution = recommender.rating_distributions(*id_arrays(reviews.frame))
     reliability = plots.reliability(distribution, reviews.frame["level"].to_numpy().astype(np.int64))
     pictures = [
-        ("Latent map", "Latent vectors of pairs, coloured by the cluster that was found.", plots.to_svg(latent)),
+        ("Latent map", MAP_WORDS, plots.to_svg(latent)),
         (
             "Calibration",
             "Observed frequency of rating levels by their predicted probability; on the line, both are equal.",
@@ -167,11 +167,12 @@ def _latent_map(model: PreferenceModel, reviews: pl.DataFrame, truth: dict[str, 
     """Draw the latents of a sample of pairs by the cluster found and, where known, by the user's true group."""
     sample = reviews.sample(min(MAX_MAP_POINTS, len(reviews)), seed=0)
     user, item = id_tensors(sample)
-    points = plots.two_dimensions(model.latent(user, item).cpu().numpy())
-    labelled = {"clusters found": model.assign(user, item).cpu().numpy()}
+    latent, cluster = model.latent(user, item).cpu().numpy(), model.assign(user, item).cpu().numpy()
+    plane = LatentMap.fit(latent, cluster)
+    labelled = {"clusters found": cluster}
     if truth is not None:
         labelled["true groups"] = np.array([truth[name] for name in sample["user"].to_list()])
-    return plots.latent_map(points, labelled)
+    return plots.latent_map(plane.place(latent), labelled, plane.axis_names)
 
 
 def _usage_by_cluster(explainer: Explainer, comparison: Comparison) -> np.ndarray:
