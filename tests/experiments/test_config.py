@@ -41,7 +41,7 @@ def test_an_unknown_key_is_named(tmp_path):
 
 
 def test_an_ablation_changes_nothing_but_itself():
-    config = CompareConfig()
+    config = CompareConfig(settings={"explainer.mbr_content_words": True})  # which gavamoe-drafts-alone turns off
     base = config.run_config().model_dump()
     for changes in ablation_settings(config.run_config().explainer).values():
         changed = config.run_config(changes).model_dump()
