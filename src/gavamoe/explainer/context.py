@@ -292,10 +292,6 @@ class ContextBuilder:
         """
         return self.evidence.reference_sentences(user_id, item_id, count)
 
-    def sample_sentences(self, count: int) -> list[str]:
-        """Return up to about `count` training sentences, spread evenly over the items."""
-        return self.evidence.sample_sentences(count)
-
 
 def pair_frame(pairs: pl.DataFrame | Sequence[tuple[Any, Any]]) -> pl.DataFrame:
     """Return pairs as a frame with user and item as strings; other columns of a frame are kept.

@@ -253,7 +253,7 @@ class Explainer:
     @cached_property
     def _rarity(self) -> Rarity | None:
         """How rare tokens are in the run's training sentences; None for a run that is shared without them."""
-        sentences = self.context.sample_sentences(RARITY_SENTENCES)
+        sentences = self.context.evidence.sample_sentences(RARITY_SENTENCES)
         encoded = encode_texts(self.tokenizer, sentences, RARITY_TOKENS)
         return Rarity.fit(ids[:-1] for ids in encoded) if sentences else None
 
@@ -264,6 +264,8 @@ class Explainer:
         guests, guest_ids = estimate_guests(histories, self.catalog, self.preference)
         if not guests:
             return self, guest_ids
+        if self.decoding.mbr_content_words:
+            self._rarity  # noqa: B018 - read before the copy, which would otherwise count the sentences for each call
         view = copy.copy(self)  # with the same lock, as the model's routing state is shared
         view.context = context_with_guests(self.context, guests)
         view.preference = view.context.preference

@@ -137,11 +137,9 @@ class GavamoeForCausalLM(GavamoePreTrainedModel, GenerationMixin):
             "inputs_embeds": self.input_dropout(inputs_embeds),
             "attention_mask": attention_mask,
             "position_ids": position_ids,
-            "use_cache": use_cache,
+            "use_cache": use_cache if labels is None else False,  # a loss reads no keys and values of earlier calls
             **kwargs,
         }
-        if labels is not None:
-            inputs["use_cache"] = False  # a loss reads no keys and values of earlier calls
         if labels is not None and self.training and self.loss_in_chunks:
             states_BSH = self.lm.get_decoder()(**inputs).last_hidden_state
             return CausalLMOutputWithPast(
