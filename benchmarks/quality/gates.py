@@ -1,9 +1,10 @@
-"""When a gate per cluster pays: simulated worlds whose groups write more and more differently.
+"""When a gate per cluster pays: simulated worlds whose groups write more and more differently, and real reviews.
 
-    python benchmarks/quality/gates.py --dir DIR [--styles 0 0.5 1] [--seeds 3] [--base-model LM]
+    python benchmarks/quality/gates.py --dir DIR [--styles 0 0.5 1] [--data PREPARED ...] [--seeds 3] [--base-model LM]
 
-Each world has four groups of users; `--styles` says how strongly the groups differ in how they write. Stage 1 is
-trained once per world and seed (with `preference.reconstructs=ratings+words`), and stage 2 once per gate:
+Each world has four groups of users; `--styles` says how strongly the groups differ in how they write. `--data` names
+prepared datasets; stage 2 then trains on a fixed number of their reviews. Stage 1 is trained once per dataset and seed
+(with `preference.reconstructs=ratings+words`), and stage 2 once per gate:
 
 one      one gate for all clusters
 paper    a gate per cluster
@@ -21,12 +22,13 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+import polars as pl
 from scipy.stats import ttest_rel
 
 from gavamoe.config import load_config
@@ -51,61 +53,98 @@ SOFT_TOKENS: dict[str, dict[str, Any]] = {
     "with soft tokens": {},
     "without": {"explainer.use_preference_vectors": False, "explainer.soft_token_width": 0},
 }
-STAGE_1 = {"preference.reconstructs": "ratings+words", "preference.clusters": 4}
+READS = {"preference.reconstructs": "ratings+words"}
 
 
-def train(data: Path, out: Path, seed: int, stage: Any, base_model: str | None, settings: dict[str, Any]) -> Any:
-    """Train one stage of a run with the preset tiny, and return the figures of its stages."""
-    given = [f"{key}={json.dumps(value)}" for key, value in {**STAGE_1, **settings, "seed": seed}.items()]
-    return train_run(data, out, load_config("tiny", None, given), "tiny", base_model, stage)
+@dataclass(frozen=True)
+class Source:
+    """Where reviews come from, and how they are trained on.
+
+    Attributes:
+        name: in the table.
+        preset: of both stages.
+        settings: beside the preset.
+        style: of the simulated world; None for a prepared dataset.
+        prepared: directory of the prepared dataset; None for a simulated world.
+    """
+
+    name: str
+    preset: str
+    settings: dict[str, Any]
+    style: float | None = None
+    prepared: Path | None = None
+
+    @classmethod
+    def world(cls, style: float) -> Source:
+        """Return a simulated world whose groups differ in how they write by `style`."""
+        return cls(f"style {style:g}", "tiny", {"preference.clusters": WORLD.clusters}, style=style)
+
+    @classmethod
+    def dataset(cls, directory: Path) -> Source:
+        """Return a prepared dataset; stage 2 trains on a few thousand of its reviews, for two processor cores."""
+        budget = {"explainer.hidden": 128, "explainer.expert_width": 128, "explainer.learning_rate": 4e-3}
+        size = {"explainer.max_reviews": 4000, "explainer.epochs": 3}
+        return cls(directory.name, "small", budget | size, prepared=directory)
+
+    def data(self, directory: Path, seed: int) -> Path:
+        """Return the prepared dataset; a world is simulated in `directory`, with a seed of its own."""
+        if self.prepared is not None:
+            return self.prepared
+        data, reviews = directory / "data", directory / "reviews.csv"
+        if not data.exists():
+            write_table(simulate(replace(WORLD, style=self.style or 0.0, seed=seed)), reviews)
+            prepare([str(reviews)], data, PrepareOptions())
+        return data
+
+    def train(self, data: Path, out: Path, seed: int, stage: Any, base: str | None, more: dict[str, Any]) -> Any:
+        """Train one stage of a run, and return the figures of its stages."""
+        settings = READS | self.settings | more | {"seed": seed}
+        given = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
+        return train_run(data, out, load_config(self.preset, None, given), self.preset, base, stage)
 
 
 def information(data: Path, run: Path) -> float:
     """Return what the clusters of stage 1 say about the words of validation reviews, in nats per word."""
     dataset, model = ReviewDataset.load(data), PreferenceModel.from_pretrained(run / "preference").eval()
-    train, valid = (dataset.interactions(split) for split in ("train", "valid"))
+    train, valid = (dataset.interactions(split).filter(pl.col("text") != "") for split in ("train", "valid"))
     counts = WordCounts.of(train["text"].to_list(), valid["text"].to_list())
     assert counts is not None
     return text_gain(counts, assign_clusters(model, train), assign_clusters(model, valid)).nats
 
 
-def run_world(directory: Path, style: float, seed: int, base_model: str | None) -> dict[str, Any]:
-    """Train every gate in one world; return the losses by soft tokens and gate, and the information of the clusters."""
-    data, stage_1 = directory / "data", directory / "stage-1"
-    source = directory / "reviews.csv"
-    if not data.exists():
-        directory.mkdir(parents=True, exist_ok=True)
-        write_table(simulate(replace(WORLD, style=style, seed=seed)), source)
-        prepare([str(source)], data, PrepareOptions())
+def compare_gates(source: Source, directory: Path, seed: int, base_model: str | None) -> dict[str, Any]:
+    """Train every gate on one source; return the losses by soft tokens and gate, and what the clusters say."""
+    directory.mkdir(parents=True, exist_ok=True)
+    data, stage_1 = source.data(directory, seed), directory / "stage-1"
     if not (stage_1 / "manifest.json").exists():
         shutil.rmtree(stage_1, ignore_errors=True)
-        train(data, stage_1, seed, "preference", base_model, {})
+        source.train(data, stage_1, seed, "preference", base_model, {})
     losses: dict[str, dict[str, float]] = {}
     for (soft, without), (gate, settings) in product(SOFT_TOKENS.items(), GATES.items()):
         run = directory / "run"
         shutil.rmtree(run, ignore_errors=True)
         shutil.copytree(stage_1, run)
-        figures = train(data, run, seed, "explainer", base_model, without | settings)
+        figures = source.train(data, run, seed, "explainer", base_model, without | settings)
         losses.setdefault(soft, {})[gate] = figures["explainer"]["valid_loss"]
-        print(f"style {style}, seed {seed}, {soft}, {gate}: {losses[soft][gate]:.4f}", flush=True)
-    return {"style": style, "seed": seed, "information": information(data, stage_1), "losses": losses}
+        print(f"{source.name}, seed {seed}, {soft}, {gate}: {losses[soft][gate]:.4f}", flush=True)
+    return {"source": source.name, "seed": seed, "information": information(data, stage_1), "losses": losses}
 
 
 def table(results: list[dict[str, Any]]) -> str:
-    """Return a row per style: the information, then each gate's loss less that of one gate, mean and spread."""
+    """Return a row per source: the information, then each gate's loss less that of one gate, mean and spread."""
     rows = []
-    for style, soft in product(sorted({result["style"] for result in results}), SOFT_TOKENS):
-        of_style = [result for result in results if result["style"] == style]
-        told = mean(result["information"] for result in of_style)
-        one = [result["losses"][soft]["one"] for result in of_style]
-        row = [f"{style:g}", f"{told:.4f}", soft, f"{mean(one):.4f}"]
+    for name, soft in product(sorted({result["source"] for result in results}), SOFT_TOKENS):
+        of_source = [result for result in results if result["source"] == name]
+        told = mean(result["information"] for result in of_source)
+        one = [result["losses"][soft]["one"] for result in of_source]
+        row = [name, f"{told:.4f}", soft, f"{mean(one):.4f}"]
         for gate in list(GATES)[1:]:
-            losses = [result["losses"][soft][gate] for result in of_style]
+            losses = [result["losses"][soft][gate] for result in of_source]
             gains = [loss - base for loss, base in zip(losses, one, strict=True)]
             spread = f" ± {stdev(gains):.4f}, p {ttest_rel(losses, one).pvalue:.2f}" if len(gains) > 1 else ""
             row.append(f"{mean(gains):+.4f}{spread}")
         rows.append(row)
-    heads = ["style", "information", "soft tokens", "loss, one gate", *(f"{gate} - one" for gate in list(GATES)[1:])]
+    heads = ["reviews", "information", "soft tokens", "loss, one gate", *(f"{gate} - one" for gate in list(GATES)[1:])]
     return markdown_table(heads, rows)
 
 
@@ -113,17 +152,20 @@ def main() -> None:
     """Train what is missing and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dir", type=Path, required=True)
-    parser.add_argument("--styles", type=float, nargs="+", default=[0.0, 0.5, 1.0])
+    parser.add_argument("--styles", type=float, nargs="*", default=[0.0, 0.5, 1.0])
+    parser.add_argument("--data", type=Path, nargs="*", default=[])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--base-model")
     options = parser.parse_args()
     options.dir.mkdir(parents=True, exist_ok=True)
     kept = options.dir / "results.jsonl"
     results = [json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines()] if kept.exists() else []
-    done = {(result["style"], result["seed"]) for result in results}
-    for seed, style in product(range(options.seeds), options.styles):
-        if (style, seed) not in done:
-            results.append(run_world(options.dir / f"style-{style:g}-{seed}", style, seed, options.base_model))
+    done = {(result["source"], result["seed"]) for result in results}
+    sources = [*map(Source.world, options.styles), *map(Source.dataset, options.data)]
+    for seed, source in product(range(options.seeds), sources):
+        if (source.name, seed) not in done:
+            directory = options.dir / f"{source.name.replace(' ', '-')}-{seed}"
+            results.append(compare_gates(source, directory, seed, options.base_model))
             with kept.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(results[-1]) + "\n")
     print(table(results))

@@ -74,15 +74,17 @@ def commands(reviews_file, dataset_path, run_path, tmp_path) -> dict[str, list[o
         "explain": ["explain", run_path, "--pairs", pairs],
         "diagnose": ["diagnose", run_path],
         "export": ["export", run_path, "--cluster", 0],
+        "compare": ["compare", dataset_path, "--models", "bias,random-sentence", "--seeds", 1, "--preset", "tiny"],
+        "tune": ["tune", dataset_path, "--stage", "preference", "--trials", 2, "--config", config],
     }
 
 
-RESUMABLE = ("train", "explain")
+RESUMABLE = ("train", "explain", "compare", "tune")
 NAMES = {"simulate": "reviews.jsonl.gz", "explain": "texts.parquet"}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["simulate", "prepare", "train", "explain", "diagnose", "export"])
+@pytest.mark.parametrize("name", ["simulate", "prepare", "train", "explain", "diagnose", "export", "compare", "tune"])
 def test_a_full_disk_ends_a_command_in_one_line_and_leaves_nothing_half_written(name, commands, disk, gavamoe):
     out = disk.path / NAMES.get(name, "out")
     command = [*commands[name], "--out", out]

@@ -89,6 +89,7 @@ FULL = "No space left on device (os error 28)"
         OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "some/file"),
         RuntimeError(f"I/O error: {FULL}"),
         RuntimeError("PytorchStreamWriter failed writing file data/3"),
+        RuntimeError("(sqlite3.OperationalError) database or disk is full"),
         MemoryError(),
     ],
 )

@@ -44,6 +44,7 @@ MEMORY_TEXTS = ("OutOfMemoryError", "can't allocate memory")  # of a GPU and of 
 FULL_TEXTS = (
     "No space left on device",
     "Disk quota exceeded",
+    "database or disk is full",  # SQLite
     "PytorchStreamWriter failed writing",
     "unexpected pos ",  # torch.save: the file is shorter than what was written
 )

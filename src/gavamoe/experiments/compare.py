@@ -5,24 +5,22 @@ CompareConfig -> SystemSpecs -> trials (train, evaluate) -> a Table per conditio
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from gavamoe.baselines.data import TextData
 from gavamoe.conditions import Condition
 from gavamoe.data.dataset import ReviewDataset
-from gavamoe.errors import ConfigError, RunError
+from gavamoe.errors import ConfigError
 from gavamoe.experiments.aggregate import Table, make_table
 from gavamoe.experiments.config import CompareConfig
+from gavamoe.experiments.directory import DATA, earlier_card, only_experiment, write_card
 from gavamoe.experiments.gavamoe import count_parameters
 from gavamoe.experiments.systems import SystemSpec, check_systems, check_texts, resolve_systems
 from gavamoe.experiments.tables import write_tables
 from gavamoe.experiments.trial import Trial, complete_trial
-from gavamoe.files import is_temporary, only_one_process, reading, remove_abandoned, staged_file
+from gavamoe.files import reading
 from gavamoe.pipeline.eval_set import EvalSet
 
 CARD, VARIANTS = "compare.yaml", "variants"
@@ -65,26 +63,9 @@ def run(
     text_data = TextData.from_dataset(dataset, run_config.explainer, config.base_model)
     # Networks for texts are as large as GaVaMoE; without texts there is no such network, and no vocabulary to count.
     parameters = count_parameters(text_data, run_config) if dataset.has_texts("train") else 0
-    with _only_comparison(out):
+    with only_experiment(out, "comparing in"):
         _open(out, dataset, config, resume)
         return _complete(out, config, specs, parameters, text_data, eval_set, conditions, on_note)
-
-
-@contextmanager
-def _only_comparison(out: Path) -> Iterator[None]:
-    """Hold the lock of a comparison, and delete what killed comparisons left; a new directory is removed if empty."""
-    if out.exists() and not out.is_dir():
-        raise RunError(f"{out} is a file; choose another --out")
-    is_new = not out.exists()
-    out.mkdir(parents=True, exist_ok=True)
-    try:
-        with only_one_process(out, "comparing in"):
-            remove_abandoned(out)
-            yield
-    finally:
-        if is_new:
-            with suppress(OSError):
-                out.rmdir()
 
 
 def _complete(
@@ -118,33 +99,24 @@ def _complete(
 def _open(out: Path, dataset: ReviewDataset, config: CompareConfig, resume: bool) -> None:
     """Write the card of a new comparison, or check that the directory holds this one; `InputError` says why not."""
     card = {
-        "data": str(dataset.path.resolve()),
+        DATA: str(dataset.path.resolve()),
         "digest of the data": dataset.digest,
         **config.model_dump(include={"preset", "base_model", "settings", "limit"}),
     }
     variants = {name: dict(variant.set) for name, variant in config.variants.items() if name in config.models}
-    if not all(is_temporary(path) for path in out.iterdir()):
-        if not resume:
-            raise RunError(f"{out} already holds files; go on with --resume, or choose another --out")
-        variants = {**_earlier_variants(out, card, variants), **variants}
-    elif resume:
-        raise RunError(f"there is no comparison at {out} to resume; leave out --resume")
-    with staged_file(out / CARD) as staged:
-        content = {**card, VARIANTS: variants}
-        staged.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    earlier = earlier_card(out / CARD, card, resume, "comparison")
+    if earlier is not None:
+        variants = {**_earlier_variants(out / CARD, earlier, variants), **variants}
+    write_card(out / CARD, {**card, VARIANTS: variants})
 
 
-def _earlier_variants(out: Path, card: dict[str, Any], variants: dict[str, Any]) -> dict[str, Any]:
-    """Check that `out` holds the comparison that `card` and `variants` describe; return its variants."""
-    if not (out / CARD).is_file():
-        raise RunError(f"{out} holds no comparison to resume: {CARD} is missing; choose another --out")
-    with reading(out / CARD):
-        earlier = {"limit": None, **yaml.safe_load((out / CARD).read_text(encoding="utf-8"))}
+def _earlier_variants(path: Path, earlier: dict[str, Any], variants: dict[str, Any]) -> dict[str, Any]:
+    """Return the variants of an earlier card; check that those of the same name are the same."""
+    with reading(path):
         earlier_variants: dict[str, Any] = dict(earlier[VARIANTS])
-        differing = [key for key in card if earlier[key] != card[key]]
-    if differing:
-        raise ConfigError(f"{out} was begun with another {differing[0]}; choose another --out for it")
     for name in variants.keys() & earlier_variants.keys():
         if variants[name] != earlier_variants[name]:
-            raise ConfigError(f"{out} was begun with another variant '{name}'; give the new one a name of its own")
+            raise ConfigError(
+                f"{path.parent} was begun with another variant '{name}'; give the new one a name of its own"
+            )
     return earlier_variants

@@ -20,11 +20,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import yaml
-
 from gavamoe.config import RunConfig
 from gavamoe.data.dataset import ReviewDataset
-from gavamoe.errors import ConfigError, DataError, DivergenceError, RunError
+from gavamoe.errors import ConfigError, DataError, DivergenceError
+from gavamoe.experiments.directory import DATA, earlier_card, only_experiment, write_card
 from gavamoe.experiments.tune_report import StageResult, summarize_study, write_results
 from gavamoe.experiments.tune_space import (
     Dimension,
@@ -41,10 +40,10 @@ from gavamoe.experiments.tune_trials import (
     stage_1_with,
 )
 from gavamoe.explainer import build
-from gavamoe.files import only_one_process, remove_abandoned, staged_file
 from gavamoe.language.named_bases import base_id
 
 if TYPE_CHECKING:
+    from optuna.storages import RDBStorage
     from optuna.study import Study
     from optuna.trial import Trial
 
@@ -108,17 +107,30 @@ def tune(
     """
     dataset = ReviewDataset.load(data)
     _check(dataset, request)
-    _open(out, dataset, request, resume)
-    with only_one_process(out, "tuning in"), _quiet_optuna():
-        remove_abandoned(out)
-        search = _Search(out, dataset, request, on_note)
-        try:
-            search.run()
-        finally:
-            results = search.results()
-            if results:
-                write_results(out, search.config, results, data, request.preset, request.base_model)
+    with only_experiment(out, "tuning in"), _quiet_optuna():
+        _open(out, dataset, request, resume)
+        with _open_storage(out / DATABASE) as storage:
+            search = _Search(out, storage, dataset, request, on_note)
+            try:
+                search.run()
+            finally:
+                results = search.results()
+                if results:
+                    write_results(out, search.config, results, data, request.preset, request.base_model)
     return results
+
+
+@contextmanager
+def _open_storage(path: Path) -> Iterator[RDBStorage]:
+    """Yield the database of the trials; its file is closed afterwards."""
+    from optuna.storages import RDBStorage
+
+    storage = RDBStorage(f"sqlite:///{path}")
+    try:
+        yield storage
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 class _Search:
@@ -126,13 +138,21 @@ class _Search:
 
     Args:
         out: directory of the search.
+        storage: the database of the trials.
         dataset: the prepared dataset.
         request: what to search.
         say: receives a line per trial.
     """
 
-    def __init__(self, out: Path, dataset: ReviewDataset, request: TuneRequest, say: Callable[[str], None]):
-        self.out, self.request, self.say = out, request, say
+    def __init__(
+        self,
+        out: Path,
+        storage: RDBStorage,
+        dataset: ReviewDataset,
+        request: TuneRequest,
+        say: Callable[[str], None],
+    ):
+        self.out, self.storage, self.request, self.say = out, storage, request, say
         self.base = None if request.base_model is None else base_id(request.base_model)
         self.data = TrialData(dataset, request.limit, request.config.seed)
         self.users = dataset.catalog.n_users
@@ -170,7 +190,7 @@ class _Search:
 
         return optuna.create_study(
             study_name=name,
-            storage=f"sqlite:///{self.out / DATABASE}",
+            storage=self.storage,
             pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
             load_if_exists=True,
         )
@@ -314,11 +334,9 @@ def _check(dataset: ReviewDataset, request: TuneRequest) -> None:
 
 
 def _open(out: Path, dataset: ReviewDataset, request: TuneRequest, resume: bool) -> None:
-    """Create the directory of a new search, or check that it holds this one."""
-    if out.exists() and not out.is_dir():
-        raise RunError(f"{out} is a file; choose another --out")
+    """Write the card of a new search, or check that the directory holds this one; `InputError` says why not."""
     card = {
-        "data": str(dataset.path.resolve()),
+        DATA: str(dataset.path.resolve()),
         "digest of the data": dataset.digest,
         "preset": request.preset,
         "base model": request.base_model,
@@ -326,25 +344,5 @@ def _open(out: Path, dataset: ReviewDataset, request: TuneRequest, resume: bool)
         "limit": request.limit,
         "settings": request.config.model_dump(mode="json"),
     }
-    if out.is_dir() and any(out.iterdir()):
-        if not resume:
-            raise RunError(f"{out} already holds files; go on with --resume, or choose another --out")
-        _check_same(out, card)
-        return
-    if resume:
-        raise RunError(f"there is no search at {out} to resume; leave out --resume")
-    with staged_file(out / CARD) as staged:
-        staged.write_text(yaml.safe_dump(card, sort_keys=False, allow_unicode=True), encoding="utf-8")
-
-
-def _check_same(out: Path, card: dict[str, Any]) -> None:
-    """Raise `InputError` unless a directory holds the search that a card describes."""
-    if not (out / CARD).is_file():
-        raise RunError(f"{out} holds no search to resume: {CARD} is missing; choose another --out")
-    try:
-        earlier = yaml.safe_load((out / CARD).read_text(encoding="utf-8"))
-        differing = [key for key in card if key != "data" and earlier.get(key) != card[key]]
-    except (yaml.YAMLError, UnicodeDecodeError, AttributeError):
-        raise RunError(f"{out / CARD} is damaged; choose another --out") from None
-    if differing:
-        raise ConfigError(f"{out} was begun with another {differing[0]}; choose another --out, or the same settings")
+    if earlier_card(out / CARD, card, resume, "search") is None:
+        write_card(out / CARD, card)
