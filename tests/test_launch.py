@@ -13,11 +13,13 @@ from helpers.worlds import TINY
 from yaml import safe_dump
 
 from gavamoe.config import parse_config
+from gavamoe.errors import RunError
 from gavamoe.pipeline.train import train_run
 
 ROOT = Path(__file__).parents[1]
 LAUNCH = ROOT / "launch"
-SETTINGS = {**TINY, "explainer": {**TINY["explainer"], "epochs": 1, "dropout": 0.0}}
+SETTINGS = {**TINY, "explainer": {**TINY["explainer"], "epochs": 2, "patience": 2, "dropout": 0.0}}
+ON_CPU = ROOT / "tests" / "helpers" / "fsdp2_on_cpu.py"
 
 
 @pytest.fixture
@@ -101,22 +103,48 @@ def one(dataset_path, tmp_path_factory):
     return run
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["ddp", "fsdp2"])
-def test_two_processes_of_accelerate_take_the_steps_of_one(name, dataset_path, one, tmp_path):
-    two, config = tmp_path / "two", tmp_path / "config.yaml"
-    config.write_text(safe_dump(SETTINGS))
+def launch(name, processes, *program):
+    """Run a program with the configuration file of that name, and return the finished launcher."""
     launcher = ["-m", "accelerate.commands.launch", "--config_file", str(LAUNCH / f"accelerate-{name}.yaml")]
-    machine = ["--num_processes", "2", "--main_process_port", "0", "--mixed_precision", "no"]
-    program = ["-m", "gavamoe", "train", dataset_path, "--out", two, "--config", config]
-    if name == "fsdp2":
-        program = [ROOT / "tests" / "helpers" / "fsdp2_on_cpu.py", dataset_path, two, config]
+    machine = ["--num_processes", str(processes), "--main_process_port", "0", "--mixed_precision", "no"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, *launcher, *machine, *map(str, program)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+def losses(run, name):
+    records = json.loads((run / "training.json").read_text())["explainer"]
+    return [record[name] for record in records if name in record]
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(safe_dump(SETTINGS))
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ddp", "fsdp2"])
+def test_two_processes_of_accelerate_take_the_steps_of_one(name, dataset_path, one, config, tmp_path):
+    two = tmp_path / "two"
+    program = ["-m", "gavamoe", "train", dataset_path, "--out", two, "--config", config]
+    if name == "fsdp2":
+        program = [ON_CPU, dataset_path, two, config, "nowhere"]
+    done = launch(name, 2, *program)
     assert done.returncode == 0, done.stderr
-    records = [json.loads((path / "training.json").read_text())["explainer"] for path in (one, two)]
     for loss in ("loss", "eval_loss"):
-        expected, found = ([record[loss] for record in each if loss in record] for each in records)
+        expected = losses(one, loss)
         assert len(expected)
-        assert found == pytest.approx(expected, rel=1e-5)
+        assert losses(two, loss) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.slow
+def test_a_sharded_training_that_died_is_resumed_by_another_number_of_processes(dataset_path, one, config, tmp_path):
+    run = tmp_path / "run"
+    assert launch("fsdp2", 2, ON_CPU, dataset_path, run, config, "explainer").returncode != 0
+    with pytest.raises(RunError, match="begun with FSDP and cannot be resumed without it"):
+        train_run(dataset_path, run, parse_config(SETTINGS), resume=True)
+    done = launch("fsdp2", 1, ON_CPU, dataset_path, run, config, "nowhere")
+    assert done.returncode == 0, done.stderr
+    assert losses(run, "eval_loss") == pytest.approx(losses(one, "eval_loss"), rel=1e-4)

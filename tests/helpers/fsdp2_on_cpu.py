@@ -1,13 +1,16 @@
 """Run by processes of `accelerate launch` with FSDP2 (test_launch.py): train a run on CPUs, sharded.
 
-    accelerate launch --config_file launch/accelerate-fsdp2.yaml fsdp2_on_cpu.py DATA RUN CONFIG
+    accelerate launch --config_file launch/accelerate-fsdp2.yaml fsdp2_on_cpu.py DATA RUN CONFIG [nowhere|explainer]
 
-accelerate enables FSDP only for processes with accelerators, so its state is changed here.
+accelerate enables FSDP only for processes with accelerators, so its state is changed here. With `explainer`, the
+processes die after the first epoch of stage 2.
 """
 
+import os
 import sys
 from pathlib import Path
 
+import torch
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 from torch.distributed.tensor import DTensor
@@ -33,5 +36,14 @@ def gather_and_check(model):
 
 
 AcceleratorState.__init__, trainer.gather_sharded = initialise_sharded, gather_and_check
-data, run, config = sys.argv[1:]
-train_run(Path(data), Path(run), parse_config(safe_load(Path(config).read_text())))
+data, run, config, stop = sys.argv[1:]
+if stop == "explainer":
+    save = trainer.KeepBestAndLast.on_save
+
+    def save_and_die(*args, **kwargs):
+        save(*args, **kwargs)
+        torch.distributed.barrier()
+        os._exit(3)
+
+    trainer.KeepBestAndLast.on_save = save_and_die
+train_run(Path(data), Path(run), parse_config(safe_load(Path(config).read_text())), resume=Path(run).exists())

@@ -12,6 +12,7 @@ from gavamoe.errors import RunError
 from gavamoe.files import remove_directory, write_json
 from gavamoe.seal import MANIFEST, check_seal, is_sealed, write_seal
 
+SHARDED = "pytorch_model_fsdp.bin"  # accelerate writes it in a training that FSDP divides
 STATE = "trainer_state.json"  # the Trainer writes it last, so a checkpoint with a readable state is complete
 PREFIX = "checkpoint-"
 
@@ -37,6 +38,24 @@ def latest_complete_checkpoint(directory: Path) -> Path | None:
                 _check(last)
                 _find_best_again(last)
     return last
+
+
+def check_sharding(checkpoint: Path, is_sharded: bool) -> None:
+    """Check that a training may resume from a checkpoint.
+
+    Args:
+        checkpoint: a complete checkpoint.
+        is_sharded: whether this training divides the model among processes (FSDP).
+
+    Raises:
+        RunError: only one of the two trainings is sharded: the files of their optimizers differ.
+    """
+    if (checkpoint / SHARDED).exists() != is_sharded:
+        was, now = ("without", "with") if is_sharded else ("with", "without")
+        raise RunError(
+            f"stage 2 was begun {was} FSDP and cannot be resumed {now} it; resume it as it was begun, with any number "
+            f"of processes, or delete {checkpoint.parent} to start stage 2 anew"
+        )
 
 
 def seal(checkpoint: Path) -> None:

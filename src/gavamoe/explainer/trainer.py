@@ -34,7 +34,7 @@ from gavamoe.config import ExplainerConfig
 from gavamoe.distributed import use_bf16, world_size
 from gavamoe.errors import ConfigError, DivergenceError
 from gavamoe.explainer.callbacks import KeepBestAndLast, OnValidation, ProgressBar, StepCounter, tensorboard_callbacks
-from gavamoe.explainer.checkpoints import epochs_if_early_stopped, latest_complete_checkpoint
+from gavamoe.explainer.checkpoints import check_sharding, epochs_if_early_stopped, latest_complete_checkpoint
 from gavamoe.explainer.compiled import compiled_layers, should_compile
 from gavamoe.explainer.dataset import Collator, ExplanationDataset
 from gavamoe.explainer.validation import validation_loss
@@ -118,6 +118,8 @@ def _train(trainer: _Trainer, checkpoints: Path, steps: int) -> bool:
     weights are then unchanged.
     """
     last = latest_complete_checkpoint(checkpoints)
+    if last:
+        check_sharding(last, trainer.is_fsdp_enabled)
     if last and (epochs := epochs_if_early_stopped(last)):
         trainer.args.num_train_epochs = epochs
     counter = StepCounter()
