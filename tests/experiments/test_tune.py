@@ -12,7 +12,7 @@ from gavamoe.errors import ConfigError, DataError, DivergenceError, RunError
 from gavamoe.experiments import tune as tuning
 from gavamoe.experiments.tune import TuneRequest, tune
 from gavamoe.experiments.tune_space import explainer_space, preference_space, start_parameters, with_parameters
-from gavamoe.experiments.tune_trials import TrialData
+from gavamoe.experiments.tune_trials import TrialData, preference_trial, stage_1_with
 
 
 @pytest.fixture(scope="module")
@@ -224,10 +224,31 @@ def test_ratings_alone_are_searched_with_the_number_of_clusters(ratings_path, sm
 
 def test_the_limit_draws_reviews_of_both_splits(dataset_path):
     dataset = ReviewDataset.load(dataset_path)
-    data = TrialData(dataset, 50, 0)
-    assert len(data.arrays["train"]) == 50
-    assert len(data.arrays["valid"]) == 10
-    assert data.arrays["train"].user_id.max() <= dataset.catalog.n_users
+    data = TrialData(dataset, RunConfig(), 50)
+    assert len(data.train) == 50
+    assert len(data.valid) == 10
+    assert data.train.user_id.max() <= dataset.catalog.n_users
+
+
+def test_trials_reconstruct_what_the_settings_say(dataset_path, small_config):
+    preference = small_config.preference.model_copy(update={"reconstructs": "ratings+words"})
+    config = small_config.model_copy(update={"preference": preference})
+    data = TrialData(ReviewDataset.load(dataset_path), config, 120)
+    model, _ = preference_trial(data, config, lambda epoch, loss: None)
+    assert model.vocabulary == data.vocabulary > 0
+    assert len(data.train.units) == 120
+
+
+def test_trials_of_stage_2_share_a_stage_1_only_if_its_settings_are_equal(dataset_path, small_config, tmp_path):
+    data = TrialData(ReviewDataset.load(dataset_path), small_config, 120)
+    preference = small_config.preference.model_copy(update={"beta": 0.5})
+    other = small_config.model_copy(update={"preference": preference})
+    weights = [
+        stage_1_with(data, config, tmp_path).state_dict()["decoder.left.weight"]
+        for config in (small_config, other, small_config)
+    ]
+    assert weights[0].equal(weights[2])
+    assert not weights[0].equal(weights[1])
 
 
 shapes = st.tuples(

@@ -142,9 +142,11 @@ def test_a_guest_has_a_row_in_the_tables_of_both_blocks(trained):
 
 def test_the_likelihood_of_texts_chooses_as_many_clusters_as_there_are_topics():
     config = READS.model_copy(update={"cluster_range": (1, 3)})
-    found = choose_clusters(
-        topic_reviews(0, 800), topic_reviews(1, 300), USERS, ITEMS, 5, config, "text", vocabulary=UNITS
-    )
+
+    def untrained(settings):
+        return PreferenceModel.from_config(USERS, ITEMS, 5, settings, vocabulary=UNITS)
+
+    found = choose_clusters(topic_reviews(0, 800), topic_reviews(1, 300), config, "text", 0, untrained)
     by_k = {candidate.clusters: candidate.cost for candidate in found}
     assert by_k[1] - by_k[2] > 0.6
     assert by_k[3] == pytest.approx(by_k[2], abs=0.05)

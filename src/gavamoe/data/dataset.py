@@ -56,6 +56,12 @@ class InteractionArrays:
         units = None if self.units is None else self.units[index]
         return InteractionArrays(self.user_id[index], self.item_id[index], self.level[index], units)
 
+    def sample(self, at_most: int | None, seed: int) -> InteractionArrays:
+        """Return a random sample of the interactions in their order; all of them for None."""
+        if at_most is None or len(self) <= at_most:
+            return self
+        return self.rows(np.sort(np.random.default_rng(seed).choice(len(self), at_most, replace=False)))
+
     def __len__(self) -> int:
         return len(self.level)
 

@@ -69,7 +69,7 @@ def cluster_users(
     """
     seen = np.unique(train.user_id)
     clusters = min(model.clusters, len(seen))
-    sample, valid = _sample(train, seed), _sample(valid, seed)
+    sample, valid = train.sample(MAX_REVIEWS, seed), valid.sample(MAX_REVIEWS, seed)
     latent_UD = model.latent_means()[0].cpu().numpy()
     own = UserClustering(RUN, latent_UD, run_labels(model, train), _mixture(latent_UD, clusters))
     autoencoder_UD = _autoencoder(model, sample, valid, config, seed)
@@ -133,10 +133,3 @@ def _autoencoder(
     pretrain(autoencoder, train, valid, config, seed)
     latent_UD: np.ndarray = autoencoder.latent_means()[0].cpu().numpy()
     return latent_UD
-
-
-def _sample(reviews: InteractionArrays, seed: int) -> InteractionArrays:
-    if len(reviews) <= MAX_REVIEWS:
-        return reviews
-    rows = np.sort(np.random.default_rng(seed).choice(len(reviews), MAX_REVIEWS, replace=False))
-    return InteractionArrays(reviews.user_id[rows], reviews.item_id[rows], reviews.level[rows])

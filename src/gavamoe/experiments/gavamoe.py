@@ -6,7 +6,6 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -18,6 +17,7 @@ from gavamoe.baselines.data import TextData
 from gavamoe.conditions import Condition
 from gavamoe.config import PreferenceConfig, RunConfig
 from gavamoe.data.dataset import InteractionArrays
+from gavamoe.distributed import default_device
 from gavamoe.experiments.training_timer import TrainingTimer
 from gavamoe.explainer import build
 from gavamoe.explainer.explainer import Explainer
@@ -25,6 +25,7 @@ from gavamoe.files import staged_directory
 from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.pipeline.train import train_run
 from gavamoe.preference.model import PreferenceModel
+from gavamoe.preference.text_target import TextTarget
 from gavamoe.preference.trainer import fit_preference
 from gavamoe.run import RunDirectory
 
@@ -123,13 +124,14 @@ class PreferenceRatings:
     def fit(self, train: InteractionArrays, valid: InteractionArrays) -> PreferenceRatings:
         """Train stage 1 as a run does."""
         levels = int(max(train.level.max(), valid.level.max()))
-        self.model_ = PreferenceModel.from_config(self.users, self.items, levels, self.config, self.seed)
+        model = PreferenceModel.from_config(self.users, self.items, levels, self.config, self.seed)
+        self.model_ = model.to(default_device())
         fit_preference(self.model_, train, valid, self.config, self.seed)
         return self
 
     def predict(self, user_id: np.ndarray, item_id: np.ndarray) -> np.ndarray:
         """Return the expected level of each pair, [N]."""
-        return self.model_.predict_rating(torch.from_numpy(user_id), torch.from_numpy(item_id)).numpy()
+        return self.model_.predict_rating(torch.from_numpy(user_id), torch.from_numpy(item_id)).cpu().numpy()
 
 
 def count_parameters(data: TextData, config: RunConfig) -> int:
@@ -138,10 +140,12 @@ def count_parameters(data: TextData, config: RunConfig) -> int:
     # Settings for a base model do not apply to a model from scratch.
     from_scratch = {"initialisation": None, "tuning": None, "save": "merged", "load_in_4bit": False}
     explainer = config.explainer.model_copy(update=from_scratch)
-    sizes: dict[str, Any] = preference.model_dump(include={"clusters", "latent", "embedding", "hidden"})
+    vocabulary = len(TextTarget.fit(preference.text_kind, data.train).units) if preference.text_kind else 0
+    stage1 = PreferenceModel.from_config(data.users, data.items, data.levels, preference, vocabulary=vocabulary)
     with torch.random.fork_rng():
-        stage1 = PreferenceModel(data.users, data.items, data.levels, **sizes)
-        width = preference.embedding + explainer.soft_token_width
+        width = explainer.soft_token_width
+        if explainer.use_preference_vectors:
+            width += stage1.embedding_tables()[0].shape[1]
         vectors = torch.zeros(data.users + 1, width), torch.zeros(data.items + 1, width)
         texts = data.train_texts["text"].to_list()
         stage2, _ = build.from_scratch(texts, explainer, preference.clusters, vectors)

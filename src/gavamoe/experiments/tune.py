@@ -154,7 +154,7 @@ class _Search:
     ):
         self.out, self.storage, self.request, self.say = out, storage, request, say
         self.base = None if request.base_model is None else base_id(request.base_model)
-        self.data = TrialData(dataset, request.limit, request.config.seed)
+        self.data = TrialData(dataset, request.config, request.limit)
         self.users = dataset.catalog.n_users
         self.config = request.config  # with the best settings so far
         self.begun = time.monotonic()

@@ -8,21 +8,19 @@ A trial reports its loss after every epoch; the receiver may raise to end a tria
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
-from gavamoe.config import RunConfig
-from gavamoe.data.dataset import HAS_TEXT, InteractionArrays, ReviewDataset
-from gavamoe.distributed import default_device
+from gavamoe.config import VALIDATION_PART, RunConfig
+from gavamoe.data.dataset import HAS_TEXT, ReviewDataset
 from gavamoe.explainer.train import train_explainer
 from gavamoe.files import remove_directory, staged_directory
-from gavamoe.preference.item_features import ItemText
+from gavamoe.preference.build import read_texts, untrained_model
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.trainer import PreferenceTrainer, fit_preference
 
@@ -44,47 +42,34 @@ class _ReportingTrainer(PreferenceTrainer):
         return record
 
 
-@dataclass
 class TrialData:
     """The data that trials train on, read once.
 
     Args:
         dataset: the prepared dataset.
+        config: settings of the search; trials do not change what stage 1 reconstructs.
         limit: largest number of training reviews of a trial; validation takes a fifth of it; None: all.
-        seed: of the reviews that are drawn.
     """
 
-    dataset: ReviewDataset
-    limit: int | None
-    seed: int
-    arrays: dict[str, InteractionArrays] = field(init=False)
-
-    def __post_init__(self) -> None:
-        limits = {"train": self.limit, "valid": None if self.limit is None else -(-self.limit // 5)}
-        self.arrays = {split: self._drawn(self.dataset.arrays(split), limit) for split, limit in limits.items()}
+    def __init__(self, dataset: ReviewDataset, config: RunConfig, limit: int | None):
+        self.dataset, self.limit = dataset, limit
+        arrays = {split: dataset.arrays(split) for split in ("train", "valid")}
+        arrays, target = read_texts(dataset, arrays, config.preference)
+        valid_limit = None if limit is None else -(-limit // VALIDATION_PART)
+        self.train = arrays["train"].sample(limit, config.seed)
+        self.valid = arrays["valid"].sample(valid_limit, config.seed)
+        self.vocabulary = len(target.units) if target else 0
 
     def texts(self, split: str) -> pl.DataFrame:
         """Return the reviews of a split that have a text."""
         return self.dataset.interactions(split).filter(HAS_TEXT)
 
-    def _drawn(self, arrays: InteractionArrays, limit: int | None) -> InteractionArrays:
-        if limit is None or len(arrays) <= limit:
-            return arrays
-        rows = np.sort(np.random.default_rng(self.seed).choice(len(arrays), limit, replace=False))
-        return InteractionArrays(arrays.user_id[rows], arrays.item_id[rows], arrays.level[rows])
-
 
 def preference_trial(data: TrialData, config: RunConfig, report: Report) -> tuple[PreferenceModel, float]:
     """Train stage 1 and return it with its rating loss on the validation reviews, in nats."""
-    catalog, settings = data.dataset.catalog, config.preference
-    model = PreferenceModel.from_config(catalog.n_users, catalog.n_items, catalog.scale.levels, settings, config.seed)
-    if settings.item_features:
-        text = ItemText(catalog.items, settings.item_features, config.seed)
-        model.set_item_features(text.vectors(catalog.items))
-    train, valid = data.arrays["train"], data.arrays["valid"]
-    model = model.to(default_device())
+    model = untrained_model(data.dataset.catalog, config.preference, config.seed, data.vocabulary)
     trainer = partial(_ReportingTrainer, report=report)
-    history = fit_preference(model, train, valid, settings, config.seed, trainer=trainer)
+    history = fit_preference(model, data.train, data.valid, config.preference, config.seed, trainer=trainer)
     return model.eval(), float(history[-1]["valid_nll"])
 
 
@@ -123,8 +108,9 @@ def explainer_trial(
 
 
 def stage_1_with(data: TrialData, config: RunConfig, out: Path) -> PreferenceModel:
-    """Return stage 1 with the K of the settings, trained once for all trials of stage 2 with this K."""
-    directory = out / "preference" / f"K-{config.preference.clusters}"
+    """Return stage 1 with the settings, trained once for all trials of stage 2 that have the same."""
+    digest = hashlib.sha256(config.preference.model_dump_json().encode()).hexdigest()[:8]
+    directory = out / "preference" / f"K-{config.preference.clusters}-{digest}"
     if not (directory / "model.safetensors").is_file():
         model, _ = preference_trial(data, config, lambda epoch, loss: None)
         with staged_directory(directory) as staged:

@@ -14,7 +14,6 @@ from typing import Any
 import polars as pl
 
 from gavamoe.config import PreferenceConfig, RunConfig
-from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import HAS_TEXT, InteractionArrays, ReviewDataset
 from gavamoe.distributed import default_device, is_main_process, main_process_first
 from gavamoe.errors import DataError
@@ -25,11 +24,10 @@ from gavamoe.language.named_bases import base_id, describe_base
 from gavamoe.pipeline.model_card import write_model_card
 from gavamoe.pipeline.run_setup import Stage, finished_files, open_run
 from gavamoe.pipeline.update import UpdateSource, describe_update, explainer_settings, with_source
+from gavamoe.preference.build import read_texts, untrained_model
 from gavamoe.preference.choose_k import choose_clusters
-from gavamoe.preference.item_features import ItemText
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.recommender import load_preference
-from gavamoe.preference.text_target import COLUMNS, TextTarget
 from gavamoe.preference.trainer import best_record, fit_preference
 from gavamoe.run import EXPLAINER_FILES, PREFERENCE_FILES, RunCard, RunDirectory
 from gavamoe.seal import is_sealed
@@ -177,14 +175,14 @@ def _train_preference(
             remove_directory(run.interactions)
         arrays = dataset.mapped_arrays(run.interactions)
     preference, checkpoint, trainer = config.preference, run.preference_checkpoint, None
-    arrays, target = _read_texts(dataset, arrays, preference)
+    arrays, target = read_texts(dataset, arrays, preference)
     vocabulary = len(target.units) if target else 0
     if started_from is None:
         preference = _with_chosen_clusters(run, dataset, arrays, config, vocabulary, say)
-        model = _untrained_preference(dataset.catalog, preference, config.seed, vocabulary)
+        model = untrained_model(dataset.catalog, preference, config.seed, vocabulary)
     else:
         model, trainer = started_from.preference_model(arrays["train"]), started_from.preference_trainer
-    model = model.to(default_device())
+        model = model.to(default_device())
     history = fit_preference(model, arrays["train"], arrays["valid"], preference, config.seed, checkpoint, trainer)
     with main_process_first() as is_first:
         if is_first:
@@ -194,37 +192,6 @@ def _train_preference(
                 if target is not None:
                     target.save(staged)
             run.discard_checkpoints()
-
-
-def _read_texts(
-    dataset: ReviewDataset, arrays: dict[str, InteractionArrays], config: PreferenceConfig
-) -> tuple[dict[str, InteractionArrays], TextTarget | None]:
-    """Add to the interactions what stage 1 reads of their texts; unchanged and None if it reconstructs ratings only.
-
-    Raises:
-        DataError: the dataset has no texts or no features to read.
-    """
-    kind = config.text_kind
-    if kind is None:
-        return arrays, None
-    missing = set(COLUMNS[kind]) - set(dataset.scan().collect_schema().names())
-    if missing:
-        raise DataError(
-            f"preference.reconstructs={config.reconstructs}: {dataset.path} has no column {min(missing)}; prepare data "
-            "with texts, or use preference.reconstructs=ratings"
-        )
-    reviews = {split: dataset.interactions(split, COLUMNS[kind]) for split in ("train", "valid")}
-    target = TextTarget.fit(kind, reviews["train"])
-    return {split: target.with_units(arrays[split], reviews[split]) for split in reviews}, target
-
-
-def _untrained_preference(catalog: Catalog, config: PreferenceConfig, seed: int, vocabulary: int) -> PreferenceModel:
-    """Return stage 1 with random weights, and with description features of the items if the settings say so."""
-    sizes = catalog.n_users, catalog.n_items, catalog.scale.levels
-    model = PreferenceModel.from_config(*sizes, config, seed, vocabulary)
-    if config.item_features:
-        model.set_item_features(ItemText(catalog.items, config.item_features, seed).vectors(catalog.items))
-    return model
 
 
 def _with_chosen_clusters(
@@ -239,14 +206,17 @@ def _with_chosen_clusters(
 
     All candidates are recorded, for a resumed training.
     """
-    criterion, catalog = config.preference.choose_clusters, dataset.catalog
+    criterion = config.preference.choose_clusters
     if criterion is None:
         return config.preference
     records = run.read_training().get("clusters")
     if records is None:
-        sizes = catalog.n_users, catalog.n_items, catalog.scale.levels
+
+        def untrained(settings: PreferenceConfig) -> PreferenceModel:
+            return untrained_model(dataset.catalog, settings, config.seed, vocabulary)
+
         splits = arrays["train"], arrays["valid"]
-        tried = choose_clusters(*splits, *sizes, config.preference, criterion, config.seed, vocabulary)
+        tried = choose_clusters(*splits, config.preference, criterion, config.seed, untrained)
         records = [{"clusters": c.clusters, criterion: c.cost} for c in tried]
         with main_process_first() as is_first:
             if is_first:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,13 +27,10 @@ class Candidate:
 def choose_clusters(
     train: InteractionArrays,
     valid: InteractionArrays,
-    users: int,
-    items: int,
-    levels: int,
     config: PreferenceConfig,
     criterion: Literal["bic", "elbo", "text"],
-    seed: int = 0,
-    vocabulary: int = 0,
+    seed: int,
+    untrained: Callable[[PreferenceConfig], PreferenceModel],
 ) -> list[Candidate]:
     """Return every K of `config.cluster_range` with its cost, the best first.
 
@@ -45,30 +43,24 @@ def choose_clusters(
     Args:
         train: training interactions.
         valid: validation interactions.
-        users: number of users, without the unknown.
-        items: number of items, without the unknown.
-        levels: R, number of rating levels.
         config: settings of stage 1; `clusters` is not used.
         criterion: `bic`, `elbo` or `text`.
-        seed: of initialisation and training.
-        vocabulary: V, units of the texts; 0 if stage 1 reconstructs ratings only.
+        seed: of training.
+        untrained: returns stage 1 with random weights, for settings that differ in `clusters`.
     """
     smallest, largest = config.cluster_range
     candidates = range(smallest, largest + 1)
 
-    def untrained(clusters: int) -> tuple[PreferenceModel, PreferenceConfig]:
-        changed = config.model_copy(update={"clusters": clusters})
-        return PreferenceModel.from_config(users, items, levels, changed, seed, vocabulary), changed
-
+    settings = {clusters: config.model_copy(update={"clusters": clusters}) for clusters in candidates}
+    first = settings[smallest]
     if criterion == "bic":
-        costs = _bic(train, valid, *untrained(smallest), candidates, seed)
+        costs = _bic(train, valid, untrained(first), first, candidates, seed)
     elif criterion == "text":
-        costs = _text_loss(train, valid, *untrained(smallest), candidates, seed)
+        costs = _text_loss(train, valid, untrained(first), first, candidates, seed)
     else:
         costs = []
         for clusters in candidates:
-            model, changed = untrained(clusters)
-            history = fit_preference(model, train, valid, changed, seed)
+            history = fit_preference(untrained(settings[clusters]), train, valid, settings[clusters], seed)
             costs.append(Candidate(clusters, best_record(history)["valid_objective"]))
     return sorted(costs, key=lambda candidate: candidate.cost)
 
