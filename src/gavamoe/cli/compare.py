@@ -26,11 +26,14 @@ def compare(
         "test"
     ),
     config: Annotated[Path | None, typer.Option(help="A YAML file as in configs/compare/.")] = None,
-    preset: Annotated[str | None, typer.Option(help="Named configuration: small (the default) or tiny.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Named configuration: small (the default), pretrained or tiny.")
+    ] = None,
     base_model: Annotated[
         str | None,
         typer.Option(
-            help="LM that gavamoe, pepler and xrec start from: smollm2-135m, a hub id, a directory or a .gguf file."
+            help="LM that gavamoe, its ablations, lora, pepler, pepler-d, xrec, zero-shot and few-shot start from: "
+            "smollm2-135m, a hub id, a directory or a .gguf file."
         ),
     ] = None,
     limit: Annotated[

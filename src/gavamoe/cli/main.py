@@ -84,7 +84,7 @@ def gavamoe(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)] = False,
 ) -> None:
-    """Explainable recommendation: learn taste from reviews, and write why an item suits a user."""
+    """Explainable recommendation: learn preferences from reviews, and write why an item suits a user."""
     if version:
         from gavamoe import __version__
 

@@ -43,7 +43,7 @@ def score(
     records: Records = None,
     json: Json = False,
 ) -> None:
-    """Score texts, and ratings if the file has them, with the metrics of the field's tables."""
+    """Score texts, and ratings if the file has them, with BLEU, ROUGE, USR, FMR, FCR, DIV, RMSE and MAE."""
     from gavamoe.cli.output import emit_json
     from gavamoe.data.scale import RatingScale
     from gavamoe.evaluation.score_file import score_file

@@ -59,7 +59,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     json: Json = False,
 ) -> None:
-    """Train stage 1 (taste from ratings) and stage 2 (the explaining language model)."""
+    """Train stage 1 (preferences from ratings) and stage 2 (the explaining language model)."""
     from gavamoe.config import AUTO, load_config
 
     settings = [*(set_ or []), *([f"seed={seed}"] if seed is not None else [])]

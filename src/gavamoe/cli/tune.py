@@ -36,9 +36,12 @@ def tune(
     stage: Annotated[TuneStage, typer.Option(help="preference tunes stage 1 alone, and needs no texts.")] = (
         TuneStage.all
     ),
-    preset: Annotated[str | None, typer.Option(help="Named configuration to start from: small or tiny.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(help="Named configuration to start from: small (the default), pretrained or tiny.")
+    ] = None,
     base_model: Annotated[
-        str | None, typer.Option(help="Pretrained causal LM of stage 2: smollm2-135m, a hub id, a directory.")
+        str | None,
+        typer.Option(help="Pretrained causal LM of stage 2: smollm2-135m, a hub id, a directory or a .gguf file."),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file with settings to start from.")] = None,
     set_: Annotated[

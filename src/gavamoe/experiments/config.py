@@ -49,7 +49,11 @@ class CompareConfig(_Strict):
     models: tuple[str, ...] = Field(DEFAULT_MODELS, description="names, or FILE.py:CLASS or MODULE:CLASS of your own")
     seeds: int = Field(3, ge=1, description="seeds 0 .. seeds - 1")
     preset: str = "small"
-    base_model: str | None = Field(None, description="LM that gavamoe, pepler and xrec start from; none: from scratch")
+    base_model: str | None = Field(
+        None,
+        description="LM that gavamoe, its ablations, lora, pepler, pepler-d, xrec, zero-shot and few-shot start from; "
+        "none: from scratch",
+    )
     settings: dict[str, Any] = Field({}, description="settings of all systems by their dotted names")
     conditions: tuple[ConditionConfig, ...] = Field((ConditionConfig(),), min_length=1)
     variants: dict[str, Variant] = {}
