@@ -84,16 +84,26 @@ def neighbour_disagreement(latent_ND: np.ndarray, user_N: np.ndarray, gate_N: np
     return float(differs_N[found_N].mean() / by_chance)
 
 
-def changed_share(one_N: np.ndarray, other_N: np.ndarray) -> float:
-    """Return the share of pairs whose gate differs between two trainings after the gates are matched one to one.
+def match_gates(one_N: np.ndarray, other_N: np.ndarray, gates: int = 0) -> np.ndarray:
+    """Return the gate of one training that each gate of another training is matched with, [K].
 
-    The matching (Hungarian algorithm) is the one that leaves the fewest pairs different.
+    The matching is one to one (Hungarian algorithm), and leaves the fewest pairs with different gates.
+
+    Args:
+        one_N: gates of the pairs in one training.
+        other_N: their gates in another training.
+        gates: K; more if a pair has a higher one.
     """
-    gates = int(max(one_N.max(initial=0), other_N.max(initial=0))) + 1
+    gates = max(gates, int(max(one_N.max(initial=0), other_N.max(initial=0))) + 1)
     both_KK = np.zeros((gates, gates))
-    np.add.at(both_KK, (one_N, other_N), 1)
-    rows, columns = linear_sum_assignment(both_KK, maximize=True)
-    return float(1 - both_KK[rows, columns].sum() / max(len(one_N), 1))
+    np.add.at(both_KK, (other_N, one_N), 1)
+    matched_K: np.ndarray = linear_sum_assignment(both_KK, maximize=True)[1]
+    return matched_K
+
+
+def changed_share(one_N: np.ndarray, other_N: np.ndarray) -> float:
+    """Return the share of pairs whose gate differs between two trainings after the gates are matched."""
+    return float((match_gates(one_N, other_N)[other_N] != one_N).mean()) if len(one_N) else 0.0
 
 
 def jitter(reviews: InteractionArrays, kind: str, levels: int, seed: int) -> InteractionArrays:

@@ -58,6 +58,11 @@ def mbr_select(drafts: Sequence[Text], *references: Sequence[Text], rarity: Rari
     return int(score_D.argmax())
 
 
+def likeness(one: Text, other: Text) -> float:
+    """Return the mean of the F1 of the tokens and of the bigrams of two texts, from 0 to 1."""
+    return float(_agreement([one], [other], None)[0, 0]) / 2
+
+
 def select_draft(
     drafts: Sequence[list[int]], end: int, *references: Sequence[Text], rarity: Rarity | None = None
 ) -> tuple[list[int], bool]:

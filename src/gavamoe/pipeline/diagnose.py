@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from gavamoe.diagnostics.checks import NO_STAGE_2, run_checks
-from gavamoe.diagnostics.clusters import silhouette, stability
+from gavamoe.diagnostics.clusters import assign_clusters, silhouette, stability
 from gavamoe.diagnostics.experts import ExpertFigures
 from gavamoe.diagnostics.page import markdown, write_page
-from gavamoe.diagnostics.routing import JITTER
+from gavamoe.diagnostics.routing import JITTER, changed_share
 from gavamoe.files import staged_files, write_json
-from gavamoe.pipeline.diagnosis_subject import Subject
+from gavamoe.pipeline.diagnosis_subject import ANOTHER_SEED, Subject
 from gavamoe.pipeline.drift import diagnose_drift, is_own_data
 from gavamoe.run import CATALOG_FILES, PREFERENCE_FILES, RunDirectory
 
@@ -80,7 +80,9 @@ def diagnosis_of(
     clusters, comparison = subject.describe_clusters(), subject.compare()
     on_note("routing: pairs near a boundary" + (f", {3 * seeds} more trainings of stage 1" if seeds else ""))
     boundary = subject.boundary()
-    changes, assignments = subject.retrain(seeds)
+    retrained = subject.retrain(seeds)
+    clusters_of = {kind: [assign_clusters(model, subject.train) for model in retrained[kind]] for kind in retrained}
+    changes = {kind: [changed_share(subject.cluster_N, each) for each in clusters_of[kind]] for kind in retrained}
     experts: ExpertFigures | str = NO_STAGE_2
     if subject.explainer is not None:
         on_note("experts: specialisation and redundancy on validation texts")
@@ -91,11 +93,16 @@ def diagnosis_of(
         "run": str(subject.run.path),
         "n": len(subject.train),
         "silhouette": silhouette(subject.model, subject.train),
-        "stability": stability([subject.cluster_N, *assignments]),
+        "stability": stability([subject.cluster_N, *clusters_of.get(ANOTHER_SEED, [])]),
         "seeds": seeds,
         "clusters": clusters,
         "comparison": [asdict(row) for row in comparison],
-        "routing": {"boundary": asdict(boundary) if boundary else None, "jitter": JITTER, "changes": changes},
+        "routing": {
+            "boundary": asdict(boundary) if boundary else None,
+            "jitter": JITTER,
+            "changes": changes,
+            "texts": {kind: asdict(change) for kind, change in subject.text_changes(retrained).items()},
+        },
         "experts": {"skipped": experts} if isinstance(experts, str) else experts.to_dict(),
         "texts": {"skipped": texts} if isinstance(texts, str) else asdict(texts),
         "checks": [check.to_dict() for check in checks],

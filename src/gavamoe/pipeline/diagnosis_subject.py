@@ -23,8 +23,9 @@ from gavamoe.diagnostics.clusters import assign_clusters, id_tensors, posterior_
 from gavamoe.diagnostics.comparison import ClusteringFigures, TextPairs, compare_clusterings
 from gavamoe.diagnostics.expert_probe import ExpertProbe, model_parameters
 from gavamoe.diagnostics.experts import ExpertFigures, examine_experts
-from gavamoe.diagnostics.routing import JITTER, JITTERS, BoundaryFigures, boundary_figures, changed_share, jitter
+from gavamoe.diagnostics.routing import JITTER, JITTERS, BoundaryFigures, boundary_figures, jitter, match_gates
 from gavamoe.diagnostics.text_checks import TextFigures, text_figures
+from gavamoe.diagnostics.text_stability import TextChange, TextStability
 from gavamoe.diagnostics.writing import writing_by_cluster
 from gavamoe.errors import DataError
 from gavamoe.explainer.expert_usage import has_experts
@@ -40,6 +41,8 @@ from gavamoe.run import CATALOG_FILES, EXPLAINER_FILES, PREFERENCE_FILES, RunCar
 MAX_TRAIN_TEXTS, MAX_VALID_TEXTS = 20_000, 10_000  # texts whose words are counted
 MAX_PAIRS = 20_000  # validation pairs whose routing is examined
 PROBED_TEXTS, PROBED_TEXTS_OF_LARGE, LARGE = 256, 64, 50_000_000  # texts that stage 2 reads, by its weights
+WRITTEN_TEXTS, WRITTEN_TEXTS_OF_LARGE = 100, 10  # pairs whose texts are written with other gates
+ANOTHER_SEED = "another seed"
 PREDICTIONS = "predictions.jsonl"
 
 
@@ -142,34 +145,49 @@ class Subject:
         """Return how many nats the latent of a pair's user says about the user."""
         return posterior_information(self.model, self.arrays("train").user_id)
 
-    def retrain(self, seeds: int) -> tuple[dict[str, list[float]], list[np.ndarray]]:
-        """Train stage 1 with other seeds, and on jittered ratings.
-
-        Returns:
-            The share of training pairs whose matched gate changes, by what was changed; and the clusters of the
-            trainings with other seeds.
-        """
-        changes: dict[str, list[float]] = {}
-        assignments = []
+    def retrain(self, seeds: int) -> dict[str, list[PreferenceModel]]:
+        """Train stage 1 with other seeds, and on jittered ratings; return the models by what was changed."""
+        models: dict[str, list[PreferenceModel]] = {}
         for number in range(1, seeds + 1):
             other = self._train_again(self.arrays("train"), self.seed + number)
-            assignments.append(other)
-            changes.setdefault("another seed", []).append(changed_share(self.cluster_N, other))
+            models.setdefault(ANOTHER_SEED, []).append(other)
             for kind in JITTERS:
                 reviews = jitter(self.arrays("train"), kind, self.model.levels, self.seed + number)
-                changed = changed_share(self.cluster_N, self._train_again(reviews, self.seed))
-                changes.setdefault(f"{JITTER:.0%} of ratings {kind}ped", []).append(changed)
-        return changes, assignments
+                models.setdefault(f"{JITTER:.0%} of ratings {kind}ped", []).append(
+                    self._train_again(reviews, self.seed)
+                )
+        return models
 
-    def _train_again(self, reviews: InteractionArrays, seed: int) -> np.ndarray:
-        """Train stage 1 with the run's settings on other reviews or with another seed; return the pairs' clusters."""
+    def text_changes(self, models: dict[str, list[PreferenceModel]]) -> dict[str, TextChange]:
+        """Return how the texts of some validation pairs change with the gates of other trainings of stage 1.
+
+        `another draw` has the run's own gates and another seed of decoding, for comparison. Empty without stage 2, or
+        if its gates are not stage 1's clusters.
+        """
+        explainer = self.explainer
+        if not models or explainer is None or explainer.context.clusters.source != "model":
+            return {}
+        count = WRITTEN_TEXTS_OF_LARGE if model_parameters(explainer.model) > LARGE else WRITTEN_TEXTS
+        pairs = sample_rows(self.valid.unique(["user_id", "item_id"], maintain_order=True), count)
+        stability = TextStability(explainer, pairs, self.seed)
+
+        def gates(model: PreferenceModel) -> np.ndarray:
+            matched_K = match_gates(self.cluster_N, assign_clusters(model, self.train), model.clusters)
+            return matched_K[assign_clusters(model, pairs)]
+
+        changes = {"another draw": stability.with_another_draw()}
+        return changes | {kind: stability.with_gates(map(gates, trained)) for kind, trained in models.items()}
+
+    def _train_again(self, reviews: InteractionArrays, seed: int) -> PreferenceModel:
+        """Train stage 1 with the run's settings on other reviews or with another seed."""
         catalog, config = self.dataset.catalog, self.config.model_copy(update={"clusters": self.model.clusters})
         sizes = catalog.n_users, catalog.n_items, catalog.scale.levels
         model = PreferenceModel.from_config(*sizes, config, seed, self.model.vocabulary)
         if config.item_features:
             model.set_item_features(self.model.encoder.item.description_NF[1:].detach())
+        model = model.to(self.model.device)
         fit_preference(model, reviews, self.arrays("valid"), config, seed)
-        return assign_clusters(model.eval(), self.train)
+        return model.eval()
 
     def examine_experts(self, explainer: Explainer) -> ExpertFigures | str:
         """Return what the experts do on a sample of validation texts, or why that cannot be measured."""
