@@ -11,7 +11,6 @@ from gavamoe.cli.options import (
     Context,
     Encoding,
     Feature,
-    FieldSource,
     Fluency,
     Json,
     Rating,
@@ -30,8 +29,8 @@ def evaluate(
         Path | None, typer.Option(help="Another prepared dataset, or a file of reviews (user, item, rating, text).")
     ] = None,
     split: Annotated[str, typer.Option(help="Which split, if the data has splits.")] = "test",
-    rating: Rating = FieldSource.predicted,
-    feature: Feature = FieldSource.predicted,
+    rating: Rating = "predicted",
+    feature: Feature = "predicted",
     context: Context = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Evaluate on this many reviews, drawn at random.")] = None,
     fluency: Fluency = None,
@@ -54,7 +53,7 @@ def evaluate(
     from gavamoe.run import RunDirectory
 
     directory = RunDirectory(run)
-    condition = Condition(rating.value, feature.value, context.value if context else None)
+    condition = Condition(rating, feature, context)
     read = ReadOptions(encoding=encoding, records=records)
     if directory.has_stage_1_alone:
         refuse_prompt_facts(condition)

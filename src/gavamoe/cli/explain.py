@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,7 +11,6 @@ from gavamoe.cli.options import (
     Context,
     Encoding,
     Feature,
-    FieldSource,
     History,
     Json,
     Rating,
@@ -25,13 +23,6 @@ if TYPE_CHECKING:
     from gavamoe.conditions import Condition
     from gavamoe.language.decoding_config import DecodingConfig
     from gavamoe.pipeline.explain_file import Keep
-
-
-class ExplainEngine(StrEnum):
-    """Where a file of pairs is explained, as an option's value."""
-
-    local = "local"
-    ray = "ray"
 
 
 EXAMPLE = "Example: gavamoe explain runs/first --user u17 --item i4"
@@ -52,12 +43,12 @@ def explain(
         typer.Option(help="Where to write with --pairs: .parquet, .jsonl or .csv; no suffix: a directory of Parquet."),
     ] = None,
     engine: Annotated[
-        ExplainEngine,
+        Literal["local", "ray"],
         typer.Option(help="With --pairs: ray explains on the cluster of RAY_ADDRESS, or on all processors here."),
-    ] = ExplainEngine.local,
+    ] = "local",
     history: History = None,
-    rating: Rating = FieldSource.predicted,
-    feature: Feature = FieldSource.predicted,
+    rating: Rating = "predicted",
+    feature: Feature = "predicted",
     context: Context = None,
     evidence: Annotated[
         int | None,
@@ -88,9 +79,9 @@ def explain(
         raise InputError("explain takes either --user and --item, or --pairs and --out; --history can stand for --user")
     if one and store is not None:
         raise InputError("--store is filled from a file of pairs: use --pairs and --out")
-    if one and engine is ExplainEngine.ray:
+    if one and engine == "ray":
         raise InputError("--engine ray explains a file of pairs: use --pairs and --out")
-    if one and FieldSource.given in (rating, feature):
+    if one and "given" in (rating, feature):
         raise InputError("--rating given and --feature given need a file with those columns: use --pairs")
     from gavamoe.cli.output import emit_json, note
     from gavamoe.conditions import Condition
@@ -99,9 +90,9 @@ def explain(
     from gavamoe.pipeline.history_file import read_history_file
     from gavamoe.run import RunDirectory
 
-    condition = Condition(rating.value, feature.value, context.value if context else None)
+    condition = Condition(rating, feature, context)
     run_windows, device = None, None
-    if engine is ExplainEngine.ray:
+    if engine == "ray":
         from gavamoe.pipeline.ray_engine import ray_engine
 
         run_windows, device = ray_engine(run), "cpu"  # the GPUs are the workers'

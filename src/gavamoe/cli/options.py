@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from gavamoe.conditions import Context as ContextName
+from gavamoe.conditions import Source
 
-class ContextSource(StrEnum):
-    """What else a prompt in words may state, as an option's value; each includes those before it."""
-
-    none = "none"
-    item = "item"
-    evidence = "evidence"
-    history = "history"
-
-
-class FieldSource(StrEnum):
-    """Where the rating or the feature in the prompt comes from, as an option's value.
-
-    `given` is ground truth: the result is an oracle. See `gavamoe.conditions.Condition`.
-    """
-
-    none = "none"
-    predicted = "predicted"
-    given = "given"
-
-
-Rating = Annotated[FieldSource, typer.Option(help="Rating in the prompt; given is the true one, an oracle.")]
-Feature = Annotated[FieldSource, typer.Option(help="Feature in the prompt; given is the true one, an oracle.")]
+Rating = Annotated[Source, typer.Option(help="Rating in the prompt; given is the true one, an oracle.")]
+Feature = Annotated[Source, typer.Option(help="Feature in the prompt; given is the true one, an oracle.")]
 Context = Annotated[
-    ContextSource | None,
+    ContextName | None,
     typer.Option(help="What else a prompt in words states; each includes those before it; default: all there is."),
 ]
 Encoding = Annotated[

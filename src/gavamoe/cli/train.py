@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -15,14 +14,6 @@ if TYPE_CHECKING:
 
 DEFAULT_PRESET = "small"
 EXAMPLE = "Example: gavamoe train data/reviews --out runs/first --set explainer.epochs=4"
-
-
-class Stage(StrEnum):
-    """Which stages to train."""
-
-    preference = "preference"
-    explainer = "explainer"
-    all = "all"
 
 
 def train(
@@ -43,8 +34,9 @@ def train(
         bool, typer.Option("--trust-remote-code", help="Run code that comes with the base model; only if you trust it.")
     ] = False,
     stage: Annotated[
-        Stage, typer.Option(help="Which stages to train; preference predicts ratings and needs no texts.")
-    ] = Stage.all,
+        Literal["preference", "explainer", "all"],
+        typer.Option(help="Which stages to train; preference predicts ratings and needs no texts."),
+    ] = "all",
     config: Annotated[Path | None, typer.Option(help="YAML file with settings that override the preset.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, such as explainer.experts=16.")
@@ -66,7 +58,7 @@ def train(
     if preset == AUTO and base_model is not None:
         preset = "pretrained"
     # A stage that is resumed or added keeps the configuration of its run unless other settings are given.
-    keep_settings = (resume or stage == Stage.explainer) and preset is None and config is None and not settings
+    keep_settings = (resume or stage == "explainer") and preset is None and config is None and not settings
     if update is not None:
         configuration = _update_settings(update, preset, config, settings)
     else:
@@ -84,7 +76,7 @@ def train(
         configuration,
         preset or DEFAULT_PRESET,
         base_model,
-        stage.value,
+        stage,
         resume,
         on_note=note,
         trust_remote_code=trust_remote_code,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,13 +11,6 @@ from gavamoe.cli.options import Json
 from gavamoe.cli.train import DEFAULT_PRESET
 
 EXAMPLE = "Example: gavamoe tune data/reviews --out search --trials 20 --limit 5000"
-
-
-class TuneStage(StrEnum):
-    """Which stages to tune."""
-
-    preference = "preference"
-    all = "all"
 
 
 def tune(
@@ -33,9 +25,9 @@ def tune(
     limit: Annotated[
         int | None, typer.Option(min=1, help="Train each trial on so many reviews, drawn at random; default: all.")
     ] = None,
-    stage: Annotated[TuneStage, typer.Option(help="preference tunes stage 1 alone, and needs no texts.")] = (
-        TuneStage.all
-    ),
+    stage: Annotated[
+        Literal["preference", "all"], typer.Option(help="preference tunes stage 1 alone, and needs no texts.")
+    ] = "all",
     preset: Annotated[
         str | None, typer.Option(help="Named configuration to start from: small (the default), pretrained or tiny.")
     ] = None,
@@ -61,7 +53,7 @@ def tune(
     from gavamoe.experiments.tune import TuneRequest
     from gavamoe.experiments.tune import tune as search
 
-    request = TuneRequest(configuration, preset or DEFAULT_PRESET, base_model, stage.value, trials, timeout, limit)
+    request = TuneRequest(configuration, preset or DEFAULT_PRESET, base_model, stage, trials, timeout, limit)
     results = search(data, out, request, resume, on_note=note)
     if json:
         best = {name: value for result in results for name, value in result.best.items()}
