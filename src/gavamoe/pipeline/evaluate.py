@@ -189,10 +189,10 @@ def load_reviews(
             raise DataError(f"{source} has no rows of split '{split}'; its split column has {', '.join(found)}")
     try:
         encoded = catalog.encode(frame)
-        train = _training_reviews(run, catalog)
-        return Reviews(encoded, source, split if has_splits else "all rows", train, read_as=read_as)
     except DataError as error:
         raise DataError(f"{source}, {error}, the scale this run was trained on") from None
+    train = _training_reviews(run, catalog)
+    return Reviews(encoded, source, split if has_splits else "all rows", train, read_as=read_as)
 
 
 def _prepared(catalog: Catalog, dataset: ReviewDataset, split: str) -> Reviews:
