@@ -37,7 +37,7 @@ from gavamoe.explainer.guests import context_with_guests, model_with_guests
 from gavamoe.explainer.hub import find_run, push_run, save_run
 from gavamoe.explainer.lora import load_model
 from gavamoe.explainer.modeling import GavamoeForCausalLM
-from gavamoe.explainer.streaming import TextReader, WordStreamer
+from gavamoe.explainer.streaming import TextReader
 from gavamoe.explainer.streaming import stream as stream_words
 from gavamoe.explainer.text_loss import text_losses
 from gavamoe.files import reading
@@ -191,18 +191,13 @@ class Explainer:
         decoding = (decoding or self.decoding).with_options(**{"candidates": 1, **options})
         explanations: list[Explanation] = []
 
-        def explain(streamer: WordStreamer | None) -> None:
+        def explain(reader: TextReader) -> None:
             view, guest_ids = self.with_guests(None if history is None else [history])
             explanations.extend(
-                view._explain(frame, condition, decoding, seed, True, evidence, guest_ids, streamer=streamer)
+                view._explain(frame, condition, decoding, seed, True, evidence, guest_ids, readers=[reader])
             )
 
-        if decoding.uses_beams or decoding.num_drafts > 1:
-            explain(None)
-            yield explanations[0].text
-        else:
-            streamer = WordStreamer(self.tokenizer)
-            yield from stream_words(streamer, lambda: explain(streamer))
+        yield from stream_words(explain)
         return explanations[0]
 
     def explain_batch(
@@ -282,7 +277,6 @@ class Explainer:
         evidence: int,
         guest_ids: np.ndarray | None = None,
         advance: Advance = lambda steps, text: None,
-        streamer: WordStreamer | None = None,
         readers: Sequence[TextReader] | None = None,
     ) -> list[Explanation]:
         conditions, template = self.context.describe(condition), self.context.template
@@ -298,7 +292,6 @@ class Explainer:
                 decoding,
                 seed,
                 references,
-                streamer,
                 readers=readers,
                 template=template,
                 rarity=rarity,
