@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gavamoe.conditions import Condition
+from gavamoe.errors import ConfigError
 from gavamoe.explainer.streaming import TextReader, stream
 from gavamoe.language.encoding import decode_text
 from gavamoe.language.tokenizer import train_tokenizer
@@ -100,6 +101,20 @@ def test_a_streamed_text_is_the_text_of_explain(explainer, decoding):
         assert all(piece.startswith(" ") for piece in pieces[1:])  # whole words
     if not decoding:
         assert len(pieces) > 2
+
+
+def test_a_stream_takes_the_arguments_of_explain(explainer):
+    steps = []
+    arguments = {"condition": Condition("none", "none"), "seed": 3, "evidence": 1}
+    pieces, returned = consume(
+        explainer.stream("u01", "i03", advance=lambda step, text: steps.append(step), **arguments)
+    )
+    assert "".join(pieces) == returned.text
+    assert returned == explainer.explain("u01", "i03", candidates=1, **arguments)
+    assert (returned.conditions["rating"], returned.conditions["feature"], steps) == ("none", "none", [1])
+    for call in (explainer.explain, lambda *pair, **options: list(explainer.stream(*pair, **options))):
+        with pytest.raises(ConfigError, match="no decoding option 'temperatur'; did you mean temperature"):
+            call("u01", "i03", temperatur=0.7)
 
 
 def test_closing_a_stream_early_ends_its_thread(explainer):

@@ -149,6 +149,7 @@ class Explainer:
         feature: str | None = None,
         evidence: int = EVIDENCE,
         history: History | None = None,
+        condition: Condition | None = None,
         **options: Any,
     ) -> Explanation:
         """Explain one pair.
@@ -160,11 +161,12 @@ class Explainer:
             feature: feature to state in the prompt (condition `given`); None states the predicted one.
             evidence: how many sentences by other users to return.
             history: rated items of the user, as in `explain_batch`.
+            condition: where the prompt's rating and feature come from; None: those passed are given, others predicted.
             options: further arguments of `explain_batch`.
         """
-        frame, condition = single_pair(user, item, rating, feature)
+        frame, implied = single_pair(user, item, rating, feature)
         options |= {"experts": True, "evidence": evidence, "histories": None if history is None else [history]}
-        return self.explain_batch(frame, condition, **options)[0]
+        return self.explain_batch(frame, condition or implied, **options)[0]
 
     def stream(
         self,
@@ -176,25 +178,24 @@ class Explainer:
         evidence: int = EVIDENCE,
         decoding: DecodingConfig | None = None,
         history: History | None = None,
+        condition: Condition | None = None,
         **options: Any,
     ) -> Generator[str, None, Explanation]:
         """Yield the words of `explain(..., candidates=1)` as they are generated.
 
         Joined, the words are exactly its text. With beams or several drafts, the text is known only at the end and
-        comes in one piece. Closing the generator stops generation. The arguments are those of `explain` and
-        `explain_batch`.
+        comes in one piece. Closing the generator stops generation. The arguments are those of `explain`.
 
         Returns:
             The explanation, as the generator's return value.
         """
-        frame, condition = single_pair(user, item, rating, feature)
-        decoding = (decoding or self.decoding).with_options(**{"candidates": 1, **options})
+        options = {"candidates": 1, "advance": lambda steps, text: None, **options}
+        options |= {"seed": seed, "decoding": decoding}
         explanations: list[Explanation] = []
 
         def explain(reader: TextReader) -> None:
-            view, guest_ids = self.with_guests(None if history is None else [history])
-            explanations.extend(
-                view._explain(frame, condition, decoding, seed, True, evidence, guest_ids, readers=[reader])
+            explanations.append(
+                self.explain(user, item, rating, feature, evidence, history, condition, readers=[reader], **options)
             )
 
         yield from stream_words(explain)
