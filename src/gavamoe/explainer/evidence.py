@@ -138,7 +138,7 @@ class EvidenceIndex:
         """
         if not count or not query.item_id:
             return []
-        rows = np.arange(*np.searchsorted(self._column["item_id"], [query.item_id, query.item_id + 1]))
+        rows = self._rows_about(query.item_id)
         rows = rows[self._column["user_id"][rows] != query.user_id]
         if not other_clusters:
             rows = rows[self._column["cluster"][rows] == query.cluster]
@@ -186,12 +186,15 @@ class EvidenceIndex:
 
     def reference_sentences(self, user_id: int, item_id: int, count: int) -> tuple[list[str], list[str]]:
         """Return the first `count` sentences by the user on other items, and by other users on the item."""
-        users, items = self._column["user_id"], self._column["item_id"]
-        on_item = np.arange(*np.searchsorted(items, [item_id, item_id + 1]))
-        by_others = on_item[users[on_item] != user_id]
+        on_item = self._rows_about(item_id)
+        by_others = on_item[self._column["user_id"][on_item] != user_id]
         index = self._index_with(user_id)
         by_user = index._rows_on_other_items(user_id, item_id)
         return index._texts(by_user[:count]), self._texts(by_others[:count])
+
+    def sentences_about(self, item_id: int) -> pl.DataFrame:
+        """Return all sentences about an item (COLUMNS)."""
+        return self.sentences[self._rows_about(item_id)]
 
     def sample_sentences(self, count: int) -> list[str]:
         """Return between `count` and twice as many sentences, spread evenly over the items; all if there are fewer."""
@@ -201,6 +204,10 @@ class EvidenceIndex:
         """Return the index that has the user's sentences: that of the guests, or this one."""
         guests = self.of_guests
         return guests if guests is not None and user_id in guests.authors else self
+
+    def _rows_about(self, item_id: int) -> np.ndarray:
+        """Return the rows about an item."""
+        return np.arange(*np.searchsorted(self._column["item_id"], [item_id, item_id + 1]))
 
     def _rows_on_other_items(self, user_id: int, item_id: int) -> np.ndarray:
         """Return the rows by a user that are about other items."""
