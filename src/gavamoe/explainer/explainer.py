@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Generator, Sequence
-from functools import cached_property
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from gavamoe.conditions import Condition, given_column
 from gavamoe.distributed import default_device
 from gavamoe.errors import DataError, InputError, RunError
 from gavamoe.explainer.context import ContextBuilder, PreferenceOutput, pair_frame, single_pair
+from gavamoe.explainer.evidence import EvidenceIndex
 from gavamoe.explainer.expert_usage import (
     ExpertReport,
     TokenExperts,
@@ -58,6 +59,13 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
+def _training_rarity(tokenizer: PreTrainedTokenizerBase, evidence: EvidenceIndex) -> Rarity | None:
+    """Return how rare tokens are in the run's training sentences; None for a run that is shared without them."""
+    sentences = evidence.sample_sentences(RARITY_SENTENCES)
+    encoded = encode_texts(tokenizer, sentences, RARITY_TOKENS)
+    return Rarity.fit(ids[:-1] for ids in encoded) if sentences else None
+
+
 class Explainer:
     """Both stages of a run, with the names of its users and items.
 
@@ -80,6 +88,7 @@ class Explainer:
         self.preference, self.catalog = context.preference.eval(), context.catalog
         self.decoding = DecodingConfig.from_generation_config(model.generation_config)
         self._model_lock = threading.Lock()  # the model's routing state serves one batch at a time
+        self._rarity = cache(partial(_training_rarity, tokenizer, context.evidence))  # counted on first use
 
     @classmethod
     @quiet_transformers()
@@ -246,13 +255,6 @@ class Explainer:
         with track("explanations", len(frame)) as own_bar:
             return view._explain(*settings, own_bar, readers=readers)
 
-    @cached_property
-    def _rarity(self) -> Rarity | None:
-        """How rare tokens are in the run's training sentences; None for a run that is shared without them."""
-        sentences = self.context.evidence.sample_sentences(RARITY_SENTENCES)
-        encoded = encode_texts(self.tokenizer, sentences, RARITY_TOKENS)
-        return Rarity.fit(ids[:-1] for ids in encoded) if sentences else None
-
     def with_guests(self, histories: Sequence[History | None] | None) -> tuple[Explainer, np.ndarray | None]:
         """Return an explainer that also has a user for each history, and the user's id for each pair (-1: none)."""
         if histories is None or all(history is None for history in histories):
@@ -260,9 +262,7 @@ class Explainer:
         guests, guest_ids = estimate_guests(histories, self.catalog, self.preference)
         if not guests:
             return self, guest_ids
-        if self.decoding.mbr_content_words:
-            self._rarity  # noqa: B018 - read before the copy, which would otherwise count the sentences for each call
-        view = copy.copy(self)  # with the same lock, as the model's routing state is shared
+        view = copy.copy(self)  # with the same lock, as the model's routing state is shared, and the same rarity
         view.context = context_with_guests(self.context, guests)
         view.preference = view.context.preference
         view.model = model_with_guests(self.model, [guest.estimate for guest in guests])
@@ -283,7 +283,7 @@ class Explainer:
         conditions, template = self.context.describe(condition), self.context.template
         pairs, predicted = self.context.build(frame, condition, guest_ids)
         references = self.context.reference_sentences
-        rarity = self._rarity if decoding.mbr_content_words and decoding.num_drafts > 1 else None
+        rarity = self._rarity() if decoding.mbr_content_words and decoding.num_drafts > 1 else None
         by_row: dict[int, GeneratedText] = {}
         with self._model_lock:
             for row, text in generate(
