@@ -74,6 +74,16 @@ def test_a_mixed_user_has_the_weighted_mean_of_the_counts():
     assert predictor.of_guests is None
 
 
+def test_the_strongest_features_of_a_pair_begin_with_the_predicted_one():
+    predictor = FeaturePredictor.fit(simulate_features(2000, by_user=False, seed=0))
+    for user, item in ((1, 1), (7, 3), (0, 5), (0, 0)):
+        strongest = predictor.strongest(user, item, 3)
+        assert strongest[:1] == predictor.predict(np.array([user]), np.array([item]))
+        assert len(set(strongest)) == 3
+    nothing = FeaturePredictor.fit(simulate_features(9, True, 0).with_columns(feature=pl.lit(None, pl.String)))
+    assert nothing.strongest(1, 1, 3) == []
+
+
 def test_saved_predictor_is_loaded_unchanged(tmp_path):
     predictor = FeaturePredictor.fit(simulate_features(500, by_user=True, seed=0))
     predictor.save(tmp_path)

@@ -146,9 +146,20 @@ class FeaturePredictor:
         predicted: list[str | None] = []
         for start in range(0, len(user_id), PAIRS_PER_CHUNK):
             chunk = slice(start, start + PAIRS_PER_CHUNK)
-            gain_NF = self.probabilities(user_id[chunk], item_id[chunk]) - BACKGROUND_WEIGHT * self._share_F
-            predicted += features.gather(gain_NF.argmax(1)).to_list()
+            predicted += features.gather(self._gains(user_id[chunk], item_id[chunk]).argmax(1)).to_list()
         return predicted
+
+    def strongest(self, user_id: int, item_id: int, count: int) -> list[str]:
+        """Return up to `count` features of a pair that exceed their share of the background most, strongest first."""
+        if self._share_F.size == 0:
+            return []
+        gain_F = self._gains(np.array([user_id]), np.array([item_id]))[0]
+        best = (-gain_F).argsort(kind="stable")[:count]
+        return self.background["feature"].gather(best[gain_F[best] > 0]).to_list()
+
+    def _gains(self, user_id: np.ndarray, item_id: np.ndarray) -> np.ndarray:
+        """Return p(f | u, i) - BACKGROUND_WEIGHT p(f) for [N] pairs and each feature of `background`, [N, F]."""
+        return self.probabilities(user_id, item_id) - BACKGROUND_WEIGHT * self._share_F
 
     def probabilities(self, user_id: np.ndarray, item_id: np.ndarray) -> np.ndarray:
         """Return p(f | u, i) for [N] pairs and each feature of `background`, [N, F]; the rows sum to 1."""
