@@ -17,20 +17,20 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
-from transformers import GenerationConfig, LogitsProcessorList, PreTrainedTokenizerBase, StoppingCriteriaList
-from transformers.generation import NoRepeatNGramLogitsProcessor
+from transformers import GenerationConfig, PreTrainedTokenizerBase, StoppingCriteriaList
 
 from gavamoe.explainer.context import PairContext
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.explainer.streaming import ReaderCriteria, TextReader
+from gavamoe.language.decoding import logits_processors
 from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.language.encoding import PromptEncoder, decode_text, encode_texts
 from gavamoe.language.mbr import select_draft
 from gavamoe.language.quiet import quiet_transformers
 from gavamoe.language.rarity import Rarity
-from gavamoe.language.sampling import PairSampling, pair_keys
+from gavamoe.language.sampling import pair_keys
 from gavamoe.language.template import PromptTemplate
-from gavamoe.language.whole_characters import TokenBytes, WholeCharacters, token_bytes
+from gavamoe.language.whole_characters import TokenBytes, token_bytes
 
 BATCH = 256  # sequences
 CHUNK_TOKENS = 8  # tokens between two checks for ended sequences; each chunk has a fixed cost
@@ -224,7 +224,7 @@ def decode(
             attention_mask=mask_BS,
             cache=cache,
             generation_config=_chunk_config(decoding, written, chunk),
-            logits_processor=_logits_processors(decoding, key_B, width, tokens),
+            logits_processor=logits_processors(decoding, key_B, width, tokens),
             stopping_criteria=StoppingCriteriaList([] if readers is None else [readers]),
             return_dict_in_generate=True,
             logits_to_keep=logits_to_keep,
@@ -247,22 +247,6 @@ def decode(
     return [finished[row] for row in sorted(finished)]
 
 
-def _logits_processors(
-    decoding: DecodingConfig, key_B: Tensor, prompt_width: int, tokens: TokenBytes | None
-) -> LogitsProcessorList:
-    processors = LogitsProcessorList()
-    if decoding.no_repeat_ngram_size:
-        processors.append(NoRepeatInText(decoding.no_repeat_ngram_size, prompt_width))
-    sampling = None
-    if decoding.do_sample and not decoding.uses_beams:
-        sampling = PairSampling(key_B, prompt_width, decoding.temperature or 1.0, decoding.top_p or 1.0)
-    if tokens is not None:
-        processors.append(WholeCharacters(tokens, prompt_width, sampling, decoding.uses_beams))
-    elif sampling is not None:
-        processors.append(sampling)
-    return processors
-
-
 def _chunk_config(decoding: DecodingConfig, written: int, tokens: int) -> GenerationConfig:
     """Return the configuration of the next `tokens`; lengths count from here instead of from the prompt.
 
@@ -279,20 +263,3 @@ def _chunk_config(decoding: DecodingConfig, written: int, tokens: int) -> Genera
     # could not depend on the pair alone.
     chunk.do_sample, chunk.temperature, chunk.top_p = False, None, None
     return chunk
-
-
-class NoRepeatInText(NoRepeatNGramLogitsProcessor):
-    """Forbids an n-gram to occur twice in the text; one that the prompt has (a feature, evidence) may occur once.
-
-    Args:
-        size: n.
-        prompt_width: tokens of the padded prompt.
-    """
-
-    def __init__(self, size: int, prompt_width: int):
-        super().__init__(size)
-        self.prompt_width = prompt_width
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Return logits [B, V], -inf where a token would repeat an n-gram of the text."""
-        return super().__call__(input_ids[:, self.prompt_width :], scores)
