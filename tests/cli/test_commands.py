@@ -54,6 +54,16 @@ def test_explain_reports_an_unknown_user_and_still_writes_a_text(gavamoe, run_pa
     assert "user 'nobody' has no training review" in err
 
 
+def test_explain_says_that_drafts_of_a_greedy_run_are_equal(gavamoe, explainer, run_path, monkeypatch):
+    monkeypatch.setattr(explainer, "decoding", explainer.decoding.with_options(temperature=0))
+    monkeypatch.setattr("gavamoe.explainer.explainer.Explainer.from_pretrained", lambda *arguments: explainer)
+    one = ("explain", run_path, "--user", "u01", "--item", "i01", "--json")
+    (code, many, err), alone = gavamoe(*one, "--candidates", 8), gavamoe(*one, "--candidates", 1)
+    assert (code, json.loads(many)) == (0, json.loads(alone.stdout))
+    assert "--candidates 8 has no effect: the run does not sample" in err
+    assert alone.stderr == ""
+
+
 @pytest.mark.parametrize("suffix", ["parquet", "jsonl", "csv"])
 def test_explain_writes_a_file_in_the_order_of_its_pairs(gavamoe, run_path, tmp_path, suffix):
     pairs = pl.DataFrame({"user": ["u03", "u01", "new"], "item": ["i02", "i01", "i05"]})

@@ -8,6 +8,7 @@ from transformers import Gemma2Config
 
 from gavamoe.config import ExplainerConfig
 from gavamoe.explainer import build, generate
+from gavamoe.language.decoding import NoRepeatInText
 from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.language.sampling import pair_keys
 
@@ -52,9 +53,9 @@ def test_chunks_change_no_token_whatever_the_cache(model, monkeypatch):
 
 def test_an_ngram_of_the_prompt_may_occur_once_and_one_of_the_text_not_again():
     ids = torch.tensor([[7, 8, 9, 1, 7, 8], [1, 7, 8, 9, 7, 8]])  # a prompt of four tokens, a text of two
-    banned = generate.NoRepeatInText(3, 4)(ids, torch.zeros(2, 20))
+    banned = NoRepeatInText(3, 4)(ids, torch.zeros(2, 20))
     assert banned.isfinite().all()
-    banned = generate.NoRepeatInText(3, 1)(ids, torch.zeros(2, 20))
+    banned = NoRepeatInText(3, 1)(ids, torch.zeros(2, 20))
     assert not banned[1, 9].isfinite()
     assert banned.isfinite().sum() == 39
 

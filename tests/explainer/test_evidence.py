@@ -95,7 +95,9 @@ def test_the_best_sentences_come_first_and_the_score_is_the_mean_of_its_parts(ex
 
 def test_sentences_that_mention_the_requested_feature_are_preferred():
     rows = [(1, 2, 4, 0, "pace", 0.9, "a breathless pace"), (1, 3, 4, 0, "music", 0.5, "what music")]
-    index = EvidenceIndex(pl.DataFrame(rows, schema=EMPTY.schema, orient="row").lazy(), np.zeros((4, 2)), 5)
+    index = EvidenceIndex.from_sentences(
+        pl.DataFrame(rows, schema=EMPTY.schema, orient="row").lazy(), np.zeros((4, 2)), 5
+    )
     assert [sentence.feature for sentence in index.retrieve(Query(1, 1, 0, 4.0), 2)] == ["pace", "music"]
     best = index.retrieve(Query(1, 1, 0, 4.0, "music"), 2)
     assert [sentence.parts["feature"] for sentence in best] == [1, 0]
@@ -103,7 +105,9 @@ def test_sentences_that_mention_the_requested_feature_are_preferred():
 
 def test_a_sentence_by_two_users_is_retrieved_once():
     rows = [(1, 2, 4, 0, None, 0.5, "a fine pace"), (1, 3, 4, 0, None, 0.5, "a fine pace")]
-    index = EvidenceIndex(pl.DataFrame(rows, schema=EMPTY.schema, orient="row").lazy(), np.zeros((4, 2)), 5)
+    index = EvidenceIndex.from_sentences(
+        pl.DataFrame(rows, schema=EMPTY.schema, orient="row").lazy(), np.zeros((4, 2)), 5
+    )
     assert [sentence.user_id for sentence in index.retrieve(Query(1, 1, 0, 4.0), 2)] == [2]
 
 
@@ -125,7 +129,7 @@ def test_a_query_retrieves_only_sentences_of_its_item_and_cluster_by_others(rows
         schema=EMPTY.schema,
         orient="row",
     )
-    index = EvidenceIndex(frame.lazy(), np.arange(10.0).reshape(5, 2), 5)
+    index = EvidenceIndex.from_sentences(frame.lazy(), np.arange(10.0).reshape(5, 2), 5)
     found = index.retrieve(Query(user, item, 1, 3.0), count)
     expected = {u for i, u, c, _ in rows if (i, c) == (item, 1) and u != user}
     assert len(found) == min(count, len(expected))
@@ -142,7 +146,7 @@ def test_a_query_retrieves_only_sentences_of_its_item_and_cluster_by_others(rows
 def test_references_are_by_the_user_on_other_items_and_by_others_on_the_item(rows, user, item, count):
     written = [(i, u, f"{n} {i} {u}") for n, (i, u) in enumerate(sorted(rows))]
     frame = pl.DataFrame([(i, u, 3, 0, None, 0.5, text) for i, u, text in written], schema=EMPTY.schema, orient="row")
-    index = EvidenceIndex(frame.lazy(), np.zeros((5, 2)), 5)
+    index = EvidenceIndex.from_sentences(frame.lazy(), np.zeros((5, 2)), 5)
     elsewhere = [text for i, u, text in written if u == user and i != item]
     others = [text for i, u, text in written if i == item and u != user]
     assert index.reference_sentences(user, item, count) == (elsewhere[:count], others[:count])

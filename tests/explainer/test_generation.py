@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gavamoe.conditions import Condition
-from gavamoe.explainer.streaming import WordStreamer, stream
+from gavamoe.errors import ConfigError
+from gavamoe.explainer.streaming import TextReader, stream
 from gavamoe.language.encoding import decode_text
 from gavamoe.language.tokenizer import train_tokenizer
 
@@ -102,6 +103,20 @@ def test_a_streamed_text_is_the_text_of_explain(explainer, decoding):
         assert len(pieces) > 2
 
 
+def test_a_stream_takes_the_arguments_of_explain(explainer):
+    steps = []
+    arguments = {"condition": Condition("none", "none"), "seed": 3, "evidence": 1}
+    pieces, returned = consume(
+        explainer.stream("u01", "i03", advance=lambda step, text: steps.append(step), **arguments)
+    )
+    assert "".join(pieces) == returned.text
+    assert returned == explainer.explain("u01", "i03", candidates=1, **arguments)
+    assert (returned.conditions["rating"], returned.conditions["feature"], steps) == ("none", "none", [1])
+    for call in (explainer.explain, lambda *pair, **options: list(explainer.stream(*pair, **options))):
+        with pytest.raises(ConfigError, match="no decoding option 'temperatur'; did you mean temperature"):
+            call("u01", "i03", temperatur=0.7)
+
+
 def test_closing_a_stream_early_ends_its_thread(explainer):
     before = threading.active_count()
     words = explainer.stream("u01", "i03", max_new_tokens=400, min_new_tokens=400)
@@ -112,33 +127,36 @@ def test_closing_a_stream_early_ends_its_thread(explainer):
     assert explainer.explain("u01", "i03").text  # the model is available again
 
 
-def test_an_exception_while_generating_reaches_the_reader(explainer):
-    streamer = WordStreamer(explainer.tokenizer)
+def test_an_exception_while_generating_reaches_the_reader():
     with pytest.raises(ZeroDivisionError):
-        list(stream(streamer, lambda: 1 // 0))
+        list(stream(lambda reader: 1 // 0))
 
 
-TOKENIZER = train_tokenizer(["a fine film , café crème"] * 3, 300)
+TOKENIZER = train_tokenizer(["a fine film , café crème", "很好看推荐"] * 3, 300)
+
+
+def read_pieces(text):
+    """Return the pieces that a text is sent in, how many of them come before its end, and the decoded text."""
+    ids, pieces = TOKENIZER(text, add_special_tokens=False)["input_ids"], []
+    reader = TextReader(send=pieces.append)
+    for count in range(1, len(ids) + 1):
+        reader.read(TOKENIZER, ids[:count])
+    sent_early, decoded = len(pieces), decode_text(TOKENIZER, ids)
+    reader.finish(decoded)
+    return pieces, sent_early, decoded
 
 
 @given(text=st.text(max_size=30))
 def test_streamed_words_join_to_the_text_for_any_characters(text):
-    ids = TOKENIZER(text, add_special_tokens=False)["input_ids"]
-    streamer = WordStreamer(TOKENIZER)
-    streamer.put(_tensor([1, 2, 3]))  # the prompt
-    for token in ids:
-        streamer.put(_tensor([token]))
-    streamer.end()
-    pieces = []
-    while not streamer.pieces.empty():
-        pieces.append(streamer.pieces.get())
-    assert "".join(pieces) == decode_text(TOKENIZER, ids)
+    pieces, _, decoded = read_pieces(text)
+    assert "".join(pieces) == decoded
 
 
-def _tensor(ids):
-    import torch
-
-    return torch.tensor(ids)
+@pytest.mark.parametrize("text", ["很好看。推荐！", "料理がとても", "ที่นี่ดีมาก", "a fine film"])
+def test_a_reader_receives_words_before_the_end_in_every_script(text):
+    pieces, sent_early, decoded = read_pieces(text)
+    assert "".join(pieces) == decoded == text
+    assert sent_early > 1
 
 
 def test_the_rule_of_transformers_that_counts_ngrams_of_the_prompt_is_never_used(explainer, pairs, monkeypatch):

@@ -14,6 +14,7 @@ from transformers import Trainer
 from gavamoe.checkpoint import check_finite, load_state
 from gavamoe.config import RunConfig, load_config
 from gavamoe.errors import ConfigError, DivergenceError, RunError
+from gavamoe.explainer.checkpoints import find_complete_checkpoint
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.pipeline.train import train_run
 from gavamoe.preference.trainer import PreferenceTrainer
@@ -61,6 +62,32 @@ def test_stage_2_stops_and_keeps_the_last_good_checkpoint(dataset_path, tiny_con
     assert str(kept) in str(raised.value)
     check_finite(load_file(kept / "model.safetensors").items(), kept)
     assert not (run / "explainer").exists()
+
+
+def test_stage_2_stops_when_the_loss_of_another_process_diverges(dataset_path, tiny_config, tmp_path, monkeypatch):
+    summed = []
+
+    def with_another(loss: torch.Tensor) -> torch.Tensor:
+        summed.append(float(loss))
+        return loss + math.nan if len(summed) == 3 else loss
+
+    monkeypatch.setattr("gavamoe.explainer.trainer.all_reduce_sum", with_another)
+    with pytest.raises(DivergenceError, match=r"stage 2 diverged: the loss of step 3 is nan; no epoch was finished"):
+        train_run(dataset_path, tmp_path / "run", tiny_config)
+    assert all(map(math.isfinite, summed))  # this process's own
+
+
+def test_naming_the_last_good_checkpoint_changes_no_file(tmp_path):
+    for name, state in (
+        ("checkpoint-2", '{"best_model_checkpoint": "/elsewhere/checkpoint-2"}'),
+        ("checkpoint-4", "{"),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "trainer_state.json").write_text(state)
+    before = {path: path.is_file() and path.read_text() for path in tmp_path.rglob("*")}
+    assert find_complete_checkpoint(tmp_path) == tmp_path / "checkpoint-2"
+    assert {path: path.is_file() and path.read_text() for path in tmp_path.rglob("*")} == before
+    assert find_complete_checkpoint(tmp_path / "none") is None
 
 
 @pytest.mark.parametrize("value", [".inf", ".nan", "-.inf"])

@@ -52,6 +52,38 @@ def test_texts_that_name_a_feature_as_whole_words_count_as_mentions():
     assert named == [(3, "front desk", 1), (4, "bar", 1), (4, "front desk", 1)]
 
 
+def test_the_rows_of_ids_are_those_of_a_scan():
+    predictor = FeaturePredictor.fit(simulate_features(500, by_user=True, seed=0))
+    for side, ids in (("user", [3, 900, 0, 7, USERS + 1]), ("item", [ITEMS, 1]), ("item", [])):
+        counts = predictor.counts.filter((pl.col("side") == side) & (pl.col("id") > 0)).drop("side")
+        scanned = pl.concat([counts.filter(pl.col("id") == each) for each in ids] or [counts.head(0)])
+        rows, owner = predictor.by_side[side].rows_of(np.array(ids, dtype=np.int64))
+        assert rows.equals(scanned)
+        assert np.array(ids, dtype=np.int64)[owner].tolist() == rows["id"].to_list()
+
+
+def test_a_mixed_user_has_the_weighted_mean_of_the_counts():
+    predictor = FeaturePredictor.fit(simulate_features(2000, by_user=True, seed=0))
+    first, second = np.array([7, 3]), np.array([5])
+    mixed = predictor.with_mixed_users(USERS + 1, [(first, np.array([0.25, 0.75])), (second, np.array([1.0]))])
+    item = np.array([1])
+    seven, three, five = (predictor._gather_counts("user", np.array([user])) for user in (7, 3, 5))
+    assert np.array_equal(mixed._gather_counts("user", np.array([USERS + 1])), 0.25 * seven + 0.75 * three)
+    assert np.array_equal(mixed._gather_counts("user", np.array([USERS + 2])), five)
+    assert np.array_equal(mixed.probabilities(np.array([7]), item), predictor.probabilities(np.array([7]), item))
+    assert predictor.of_guests is None
+
+
+def test_the_strongest_features_of_a_pair_begin_with_the_predicted_one():
+    predictor = FeaturePredictor.fit(simulate_features(2000, by_user=False, seed=0))
+    for user, item in ((1, 1), (7, 3), (0, 5), (0, 0)):
+        strongest = predictor.strongest(user, item, 3)
+        assert strongest[:1] == predictor.predict(np.array([user]), np.array([item]))
+        assert len(set(strongest)) == 3
+    nothing = FeaturePredictor.fit(simulate_features(9, True, 0).with_columns(feature=pl.lit(None, pl.String)))
+    assert nothing.strongest(1, 1, 3) == []
+
+
 def test_saved_predictor_is_loaded_unchanged(tmp_path):
     predictor = FeaturePredictor.fit(simulate_features(500, by_user=True, seed=0))
     predictor.save(tmp_path)

@@ -10,6 +10,7 @@ from transformers import GenerationConfig
 from transformers.utils import logging as transformers_logging
 
 from gavamoe.config import ExplainerConfig
+from gavamoe.errors import ConfigError
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.language.quiet import quiet_transformers
@@ -71,6 +72,31 @@ def test_only_sampling_without_beams_has_several_drafts():
     assert settings(candidates=4).with_options(num_beams=2).num_drafts == 1
     assert settings(candidates=4).with_options(temperature=0).num_drafts == 1
     assert settings(candidates=4, temperature=0).num_drafts == 1
+
+
+def test_a_temperature_above_0_turns_sampling_on_and_0_turns_it_off():
+    greedy = settings(temperature=0)
+    assert greedy.with_options(temperature=0.7) == greedy.with_options(temperature=0.7, do_sample=True)
+    assert greedy.with_options(temperature=0.7).do_sample
+    assert greedy.with_options(temperature=0.7, candidates=4).num_drafts == 4
+    assert greedy.with_options(temperature=0.7, do_sample=False).do_sample is False
+    assert settings().with_options(temperature=0).do_sample is False
+    assert greedy.with_options(temperature=None) == greedy
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("temperatur", "did you mean temperature"),
+        ("num_beam", "did you mean num_beams"),
+        ("drafts of a text", "see DecodingConfig"),
+        ("options", "see DecodingConfig"),
+        ("transformers_version", "see DecodingConfig"),
+    ],
+)
+def test_an_option_that_nothing_reads_is_refused(name, advice):
+    with pytest.raises(ConfigError, match=f"no decoding option '{name}'; {advice}"):
+        settings().with_options(**{name: None})
 
 
 def test_the_description_is_the_one_of_earlier_evaluations():

@@ -10,7 +10,7 @@ from helpers.streams import change_tastes, prepare_splits
 from gavamoe.config import parse_config
 from gavamoe.data.simulate import World, simulate
 from gavamoe.data.tables import write_table
-from gavamoe.errors import DataError
+from gavamoe.errors import DataError, RunError
 from gavamoe.pipeline.diagnose import diagnose_run
 from gavamoe.pipeline.drift import drift_checks
 from gavamoe.pipeline.train import train_run
@@ -150,6 +150,14 @@ def test_diagnose_writes_drift_for_other_data_and_clusters_for_its_own(run, repo
     own = diagnose_run(run.path, tmp_path / "own", tmp_path.__class__(run.read_card().data))
     assert "clusters" in own
     assert not (tmp_path / "own" / "drift.json").exists()
+
+
+def test_a_run_without_records_of_its_training_is_refused_by_name(explainer, reviews_file, tmp_path):
+    explainer.save_pretrained(tmp_path / "shared")
+    with pytest.raises(
+        RunError, match=r"shared has no records of its training \(training.json\).*diagnose the run that was trained"
+    ):
+        drift_checks(RunDirectory(tmp_path / "shared"), reviews_file)
 
 
 def test_data_that_says_nothing_is_one_line(run, stream, tmp_path):

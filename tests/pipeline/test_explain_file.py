@@ -87,6 +87,32 @@ def test_unfinished_work_is_not_overwritten_and_not_mixed_with_other_settings(ex
     assert len(pl.read_ndjson(out)) == COUNT
 
 
+def test_windows_that_were_finished_without_a_store_are_not_resumed_with_one(explainer, pairs, tmp_path):
+    out, kept = tmp_path / "texts.jsonl", []
+
+    def keep(rows, explanations, evidence, histories):
+        kept.extend(explanations)
+        if len(kept) > WINDOW:
+            raise KeyboardInterrupt
+
+    def two_windows(windows, request, advance):
+        yield from ((window, request.explain(explainer, window, advance)) for window in windows[:2])
+        raise KeyboardInterrupt
+
+    pl.read_csv(pairs)[: 3 * WINDOW].write_csv(pairs)
+    with pytest.raises(KeyboardInterrupt):
+        explain(explainer, pairs, out, engine=two_windows)
+    with pytest.raises(RunError, match="other use of --store; delete it"):
+        explain(explainer, pairs, out, resume=True, keep=keep)
+    explain(explainer, pairs, out, resume=True)
+    with pytest.raises(KeyboardInterrupt):
+        explain(explainer, pairs, out, keep=keep)
+    with pytest.raises(RunError, match="other use of --store; delete it"):
+        explain(explainer, pairs, out, resume=True)
+    explain(explainer, pairs, out, resume=True, keep=lambda rows, explanations, *_: kept.extend(explanations))
+    assert {(each.user, each.item) for each in kept} == set(pl.read_csv(pairs).rows())
+
+
 def test_a_directory_of_files_is_explained_into_a_directory_of_parquet(explainer, pairs, tmp_path):
     whole, source, out = tmp_path / "whole.parquet", tmp_path / "pairs", tmp_path / "texts"
     rows = pl.read_csv(pairs)[: 3 * WINDOW]

@@ -15,12 +15,14 @@ from helpers.weights import assert_same_weights
 from safetensors.torch import load_file
 from transformers import Trainer
 
+from gavamoe.config import ExplainerConfig, PreferenceConfig
 from gavamoe.data.dataset import ReviewDataset, id_arrays
 from gavamoe.data.scale import RatingScale
 from gavamoe.errors import ConfigError, DataError, InputError, RunError
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.files import sha256_of_file
 from gavamoe.pipeline.train import train_run
+from gavamoe.pipeline.update import EXPLAINER_MAY_CHANGE, PREFERENCE_MAY_CHANGE
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.trainer import PreferenceTrainer, best_record
 from gavamoe.run import RunDirectory
@@ -175,6 +177,21 @@ def test_resuming_refuses_a_source_that_has_changed_or_gone(grown_path, run_path
 
 def _interrupt(*arguments, **options):
     raise KeyboardInterrupt
+
+
+def test_every_setting_either_may_change_in_an_update_or_describes_the_model():
+    preference = {"clusters", "choose_clusters", "latent", "embedding", "hidden", "item_features", "reconstructs"}
+    preference |= {"text_latent", "dropout"}
+    explainer = {"hidden", "layers", "heads", "vocabulary", "dropout", "initialisation", "partition", "experts"}
+    explainer |= {"expert_width", "expert_rank", "top_k", "granularity", "shared_experts", "moe_layers", "tuning"}
+    explainer |= {"gate_clusters", "gate", "router_jitter", "balance_weight", "z_weight", "soft_token_width", "history"}
+    explainer |= {"use_preference_vectors", "prompt_template", "prompt_tokens", "chat_template", "evidence"}
+    for config, model, may_change in (
+        (PreferenceConfig, preference, PREFERENCE_MAY_CHANGE),
+        (ExplainerConfig, explainer, EXPLAINER_MAY_CHANGE),
+    ):
+        assert not model & may_change
+        assert model | may_change == config.model_fields.keys()
 
 
 @pytest.mark.parametrize(

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
-from transformers import LogitsProcessorList
-from transformers.generation import ExponentialDecayLengthPenalty, NoRepeatNGramLogitsProcessor
+from transformers.generation import ExponentialDecayLengthPenalty
 
 from gavamoe.baselines.data import TextBatch, Vocabulary
 from gavamoe.baselines.text_model import TextModel
+from gavamoe.language.decoding import logits_processors
 from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.language.encoding import decode_text
 from gavamoe.language.mbr import select_draft
-from gavamoe.language.sampling import PairSampling, pair_keys
-from gavamoe.language.whole_characters import TokenBytes, WholeCharacters, token_bytes
+from gavamoe.language.sampling import pair_keys
+from gavamoe.language.whole_characters import token_bytes
 
 
 @torch.inference_mode()
@@ -40,7 +39,9 @@ def _generate_draft(
 ) -> list[list[int]]:
     """Return the token ids of one draft of each text, padded with the end token."""
     keys_B = pair_keys(batch.user_B, batch.item_B, seed, draft)
-    processors = _processors(batch, vocabulary.end, decoding, keys_B, token_bytes(vocabulary.tokenizer))
+    penalty = decoding.exponential_decay_length_penalty
+    length = [] if penalty is None else [ExponentialDecayLengthPenalty(penalty, vocabulary.end, 0)]
+    processors = logits_processors(decoding, keys_B, 0, token_bytes(vocabulary.tokenizer), length)
     tokens_BS = batch.user_B.new_zeros(len(batch), 0)
     ended_B = torch.zeros_like(batch.user_B, dtype=torch.bool)
     logits_BV, state = model.prefill(batch)
@@ -52,21 +53,3 @@ def _generate_draft(
             break
         logits_BV, state = model.decode_step(token_B, state)
     return tokens_BS.tolist()
-
-
-def _processors(
-    batch: TextBatch, end: int, decoding: DecodingConfig, keys_B: Tensor, tokens: TokenBytes | None
-) -> LogitsProcessorList:
-    processors = LogitsProcessorList()
-    if decoding.no_repeat_ngram_size:
-        processors.append(NoRepeatNGramLogitsProcessor(decoding.no_repeat_ngram_size))
-    if decoding.exponential_decay_length_penalty is not None:
-        processors.append(ExponentialDecayLengthPenalty(decoding.exponential_decay_length_penalty, end, 0))
-    sampling = None
-    if decoding.do_sample:
-        sampling = PairSampling(keys_B, 0, decoding.temperature or 1.0, decoding.top_p or 1.0)
-    if tokens is not None:
-        processors.append(WholeCharacters(tokens, 0, sampling))
-    elif sampling is not None:
-        processors.append(sampling)
-    return processors

@@ -14,11 +14,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, LlamaConfig
+from transformers import AutoModelForCausalLM
 
 from gavamoe.baselines.data import TextBatch, TextData
 from gavamoe.baselines.text_model import Losses, Phase, shift_right, text_loss
-from gavamoe.language.base_model import extend_vocabulary, load_base
+from gavamoe.language.base_model import extend_vocabulary, load_base, small_llama
 
 LM_PRETRAINING = Phase("language", learning_rate=2e-3, prefixes=("language.",))
 
@@ -47,19 +47,14 @@ class LanguageModel(nn.Module):
         if data.base_model is None:
             self.lm = AutoModelForCausalLM.from_config(
                 trust_remote_code=False,
-                config=LlamaConfig(
-                    vocab_size=vocabulary.size,
-                    hidden_size=width,
-                    intermediate_size=3 * width,
-                    num_hidden_layers=config.layers,
-                    num_attention_heads=config.heads,
-                    num_key_value_heads=config.heads,
-                    max_position_embeddings=1024,
-                    tie_word_embeddings=True,
-                    initializer_range=width**-0.5,
-                    pad_token_id=vocabulary.pad,
-                    bos_token_id=None,
-                    eos_token_id=vocabulary.end,
+                config=small_llama(
+                    vocabulary=vocabulary.size,
+                    hidden=width,
+                    intermediate=3 * width,
+                    layers=config.layers,
+                    heads=config.heads,
+                    pad=vocabulary.pad,
+                    end=vocabulary.end,
                 ),
             )
         else:

@@ -102,6 +102,8 @@ def explain(
     decoding = explainer.decoding
     if candidates is not None:
         decoding = decoding.with_options(candidates=candidates)
+        if decoding.num_drafts < candidates:
+            note(f"gavamoe: --candidates {candidates} has no effect: the run does not sample, so all drafts are equal")
     rated = None if history is None else read_history_file(history, explainer.catalog, encoding, records, note)
     if pairs is not None and out is not None:
         keep = None if store is None else _open_keeper(store, run, condition, decoding)

@@ -11,7 +11,6 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     GenerationConfig,
-    LlamaConfig,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -29,6 +28,7 @@ from gavamoe.language.base_model import (
     load_base,
     load_pretrained,
     load_tokenizer,
+    small_llama,
 )
 from gavamoe.language.prompt import EXPLAIN, FIELD_TOKENS, ITEM, USER
 from gavamoe.language.quiet import quiet_transformers
@@ -55,19 +55,14 @@ def from_scratch(
     """
     config = config.resolve_defaults(base=False)
     tokenizer = train_tokenizer(texts, config.vocabulary)
-    text_config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=config.hidden,
-        intermediate_size=config.experts * config.expert_width,
-        num_hidden_layers=config.layers,
-        num_attention_heads=config.heads,
-        num_key_value_heads=config.heads,
-        max_position_embeddings=1024,
-        tie_word_embeddings=True,
-        initializer_range=config.hidden**-0.5,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
+    text_config = small_llama(
+        vocabulary=len(tokenizer),
+        hidden=config.hidden,
+        intermediate=config.experts * config.expert_width,
+        layers=config.layers,
+        heads=config.heads,
+        pad=tokenizer.pad_token_id,
+        end=tokenizer.eos_token_id,
     )
     gavamoe_config = model_config(config, text_config, tokenizer, clusters, soft_token_vectors)
     gavamoe_config.fact_token_ids = [special_token_id(tokenizer, token) for token in FIELD_TOKENS]

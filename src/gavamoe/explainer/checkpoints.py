@@ -17,8 +17,13 @@ STATE = "trainer_state.json"  # the Trainer writes it last, so a checkpoint with
 PREFIX = "checkpoint-"
 
 
+def find_complete_checkpoint(directory: Path) -> Path | None:
+    """Return the newest complete checkpoint in `directory`, or None, without checking or changing a file."""
+    return next((path for path in reversed(_checkpoints(directory)) if _is_complete(path)), None)
+
+
 def latest_complete_checkpoint(directory: Path) -> Path | None:
-    """Return the newest complete checkpoint in `directory`, or None; every process must call it.
+    """Return the newest complete checkpoint in `directory`, ready to resume from, or None; every process must call it.
 
     Checkpoints that an interruption cut off are deleted. The state of the newest one then names the best checkpoint
     where it is now, because a run may have been moved since.
@@ -28,11 +33,10 @@ def latest_complete_checkpoint(directory: Path) -> Path | None:
             end with the best weights.
     """
     with main_process_first() as is_first:
-        complete = [path for path in _checkpoints(directory) if _is_complete(path)]
-        last = complete[-1] if complete else None
+        last = find_complete_checkpoint(directory)
         if is_first:
             for checkpoint in _checkpoints(directory):
-                if checkpoint not in complete:
+                if not _is_complete(checkpoint):
                     remove_directory(checkpoint)
             if last is not None:
                 _check(last)

@@ -16,9 +16,8 @@ U users, D latent dimensions.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -87,20 +86,78 @@ class EvidenceSentence:
 
 
 @dataclass(frozen=True)
-class EvidenceIndex:
-    """Training sentences sorted by item.
+class SentenceTable:
+    """Training sentences sorted by item, read on first use.
 
     Args:
-        source: the sentences (COLUMNS), read on first use.
-        users_UD: latent mean of each user; row 0 is the unknown user.
-        levels: R, the number of rating levels.
-        of_guests: sentences by users whom the run does not know. Only their own prompts quote them.
+        source: the sentences (COLUMNS).
     """
 
     source: pl.LazyFrame
+
+    @cached_property
+    def frame(self) -> pl.DataFrame:
+        """All sentences (COLUMNS)."""
+        with reading(Path(FILE)):
+            return self.source.collect()
+
+    @cached_property
+    def column(self) -> dict[str, np.ndarray]:
+        """The columns without the texts, each [N]."""
+        return {name: self.frame[name].to_numpy() for name in COLUMNS if name != "text"}
+
+    @cached_property
+    def authors(self) -> frozenset[int]:
+        """Ids of the users who wrote a sentence."""
+        return frozenset(self.column["user_id"].tolist())
+
+    @cached_property
+    def _rows_by_user(self) -> np.ndarray:
+        return np.argsort(self.column["user_id"], kind="stable")
+
+    def rows_about(self, item_id: int) -> np.ndarray:
+        """Return the rows about an item."""
+        return np.arange(*np.searchsorted(self.column["item_id"], [item_id, item_id + 1]))
+
+    def rows_on_other_items(self, user_id: int, item_id: int) -> np.ndarray:
+        """Return the rows by a user that are about other items."""
+        users = self.column["user_id"]
+        rows = self._rows_by_user[slice(*np.searchsorted(users, [user_id, user_id + 1], sorter=self._rows_by_user))]
+        return rows[self.column["item_id"][rows] != item_id]
+
+    def texts(self, rows: np.ndarray) -> list[str]:
+        """Return the texts of rows."""
+        return self.frame["text"][rows.tolist()].to_list()
+
+    def sentence(self, row: int, parts: dict[str, float]) -> EvidenceSentence:
+        """Return a row with the parts of its score."""
+        values = self.frame.row(int(row), named=True)
+        names = ("text", "user_id", "item_id", "level", "cluster", "feature")
+        return EvidenceSentence(**{name: values[name] for name in names}, parts=parts)
+
+
+@dataclass(frozen=True)
+class EvidenceIndex:
+    """Training sentences by item, and the users' latents that they are ranked by.
+
+    Args:
+        table: the sentences.
+        users_UD: latent mean of each user; row 0 is the unknown user.
+        levels: R, the number of rating levels.
+        mean_squared_distance: of two users of the run.
+        of_guests: sentences by users whom the run does not know. Only their own prompts quote them.
+    """
+
+    table: SentenceTable
     users_UD: np.ndarray
     levels: int
-    of_guests: EvidenceIndex | None = None
+    mean_squared_distance: float
+    of_guests: SentenceTable | None = None
+
+    @classmethod
+    def from_sentences(cls, source: pl.LazyFrame, users_UD: np.ndarray, levels: int) -> EvidenceIndex:
+        """Return the index of sentences (COLUMNS), sorted by item."""
+        return cls(SentenceTable(source), users_UD, levels, _mean_squared_distance(users_UD))
 
     @classmethod
     def fit(
@@ -112,7 +169,7 @@ class EvidenceIndex:
         extractor: FeatureExtractor | None,
     ) -> EvidenceIndex:
         """Index training reviews (user_id, item_id, level, text, feature) with the cluster of each review."""
-        return cls(sentence_table(train, cluster_N, extractor).lazy(), users_UD, levels)
+        return cls.from_sentences(sentence_table(train, cluster_N, extractor).lazy(), users_UD, levels)
 
     def with_users(self, latents_MD: np.ndarray, sentences: pl.DataFrame = EMPTY) -> EvidenceIndex:
         """Return an index that knows M further users; their ids continue after the last user.
@@ -121,12 +178,13 @@ class EvidenceIndex:
             latents_MD: their latent means.
             sentences: what they wrote (COLUMNS), sorted by item.
         """
-        self._column, self._mean_squared_distance  # noqa: B018 - read before the copy, which then has them too
-        view = copy.copy(self)
         users_UD = np.concatenate([self.users_UD, latents_MD.astype(self.users_UD.dtype)])
-        object.__setattr__(view, "users_UD", users_UD)
-        object.__setattr__(view, "of_guests", EvidenceIndex(sentences.lazy(), users_UD, self.levels))
-        return view
+        return replace(self, users_UD=users_UD, of_guests=SentenceTable(sentences.lazy()))
+
+    @property
+    def sentences(self) -> pl.DataFrame:
+        """All sentences of the index (COLUMNS), without those of guests."""
+        return self.table.frame
 
     def retrieve(self, query: Query, count: int, other_clusters: bool = False) -> list[EvidenceSentence]:
         """Return up to `count` sentences by others about the item, best first, with no author and no text twice.
@@ -138,15 +196,15 @@ class EvidenceIndex:
         """
         if not count or not query.item_id:
             return []
-        rows = np.arange(*np.searchsorted(self._column["item_id"], [query.item_id, query.item_id + 1]))
-        rows = rows[self._column["user_id"][rows] != query.user_id]
+        rows, column = self.table.rows_about(query.item_id), self.table.column
+        rows = rows[column["user_id"][rows] != query.user_id]
         if not other_clusters:
-            rows = rows[self._column["cluster"][rows] == query.cluster]
-        parts = self._score_parts(query, rows)
-        difference_ND = self.users_UD[self._column["user_id"][rows]] - self.users_UD[query.user_id]
-        taste = np.exp(-(difference_ND**2).sum(1) / self._mean_squared_distance)
-        elsewhere = self._column["cluster"][rows] != query.cluster
-        return self._best(rows, {"taste": taste, **parts}, elsewhere, count, lambda sentence: sentence.user_id)
+            rows = rows[column["cluster"][rows] == query.cluster]
+        parts = self._score_parts(self.table, query, rows)
+        difference_ND = self.users_UD[column["user_id"][rows]] - self.users_UD[query.user_id]
+        taste = np.exp(-(difference_ND**2).sum(1) / self.mean_squared_distance)
+        parts, elsewhere = {"taste": taste, **parts}, column["cluster"][rows] != query.cluster
+        return _best_sentences(self.table, rows, parts, elsewhere, count, lambda sentence: sentence.user_id)
 
     def retrieve_history(self, query: Query, count: int) -> list[EvidenceSentence]:
         """Return up to `count` sentences by the user about other items, best first, with no item and no text twice.
@@ -155,98 +213,39 @@ class EvidenceIndex:
         """
         if not count or not query.user_id:
             return []
-        index = self._index_with(query.user_id)
-        rows = index._rows_on_other_items(query.user_id, query.item_id)
-        parts = index._score_parts(query, rows)
-        return index._best(rows, parts, np.zeros(len(rows), bool), count, lambda sentence: sentence.item_id)
-
-    def _best(
-        self,
-        rows: np.ndarray,
-        parts: dict[str, np.ndarray],
-        last: np.ndarray,
-        count: int,
-        once: Callable[[EvidenceSentence], int],
-    ) -> list[EvidenceSentence]:
-        """Return the sentences with the best mean of parts, those marked `last` after the others.
-
-        No text occurs twice, nor an author or item that `once` returns.
-        """
-        order = np.lexsort((rows, -np.mean(list(parts.values()), axis=0), last))  # ties in the order of the table
-        best: list[EvidenceSentence] = []
-        used: set[int | str] = set()
-        for place in order:
-            sentence = self._sentence(rows[place], {name: float(part[place]) for name, part in parts.items()})
-            if used.isdisjoint((once(sentence), sentence.text)):
-                best.append(sentence)
-                used |= {once(sentence), sentence.text}
-            if len(best) == count:
-                break
-        return best
+        table = self._table_with(query.user_id)
+        rows = table.rows_on_other_items(query.user_id, query.item_id)
+        parts, last = self._score_parts(table, query, rows), np.zeros(len(rows), bool)
+        return _best_sentences(table, rows, parts, last, count, lambda sentence: sentence.item_id)
 
     def reference_sentences(self, user_id: int, item_id: int, count: int) -> tuple[list[str], list[str]]:
         """Return the first `count` sentences by the user on other items, and by other users on the item."""
-        users, items = self._column["user_id"], self._column["item_id"]
-        on_item = np.arange(*np.searchsorted(items, [item_id, item_id + 1]))
-        by_others = on_item[users[on_item] != user_id]
-        index = self._index_with(user_id)
-        by_user = index._rows_on_other_items(user_id, item_id)
-        return index._texts(by_user[:count]), self._texts(by_others[:count])
+        on_item = self.table.rows_about(item_id)
+        by_others = on_item[self.table.column["user_id"][on_item] != user_id]
+        table = self._table_with(user_id)
+        by_user = table.rows_on_other_items(user_id, item_id)
+        return table.texts(by_user[:count]), self.table.texts(by_others[:count])
+
+    def sentences_about(self, item_id: int) -> pl.DataFrame:
+        """Return all sentences about an item (COLUMNS)."""
+        return self.sentences[self.table.rows_about(item_id)]
 
     def sample_sentences(self, count: int) -> list[str]:
         """Return between `count` and twice as many sentences, spread evenly over the items; all if there are fewer."""
         return self.sentences["text"].gather_every(max(1, len(self.sentences) // count)).to_list()
 
-    def _index_with(self, user_id: int) -> EvidenceIndex:
-        """Return the index that has the user's sentences: that of the guests, or this one."""
+    def _table_with(self, user_id: int) -> SentenceTable:
+        """Return the table that has the user's sentences: that of the guests, or that of training."""
         guests = self.of_guests
-        return guests if guests is not None and user_id in guests.authors else self
+        return guests if guests is not None and user_id in guests.authors else self.table
 
-    def _rows_on_other_items(self, user_id: int, item_id: int) -> np.ndarray:
-        """Return the rows by a user that are about other items."""
-        users = self._column["user_id"]
-        rows = self._rows_by_user[slice(*np.searchsorted(users, [user_id, user_id + 1], sorter=self._rows_by_user))]
-        return rows[self._column["item_id"][rows] != item_id]
-
-    def _texts(self, rows: np.ndarray) -> list[str]:
-        return self.sentences["text"][rows.tolist()].to_list()
-
-    def _sentence(self, row: int, parts: dict[str, float]) -> EvidenceSentence:
-        values = self.sentences.row(int(row), named=True)
-        names = ("text", "user_id", "item_id", "level", "cluster", "feature")
-        return EvidenceSentence(**{name: values[name] for name in names}, parts=parts)
-
-    def _score_parts(self, query: Query, rows: np.ndarray) -> dict[str, np.ndarray]:
+    def _score_parts(self, table: SentenceTable, query: Query, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Return the parts of the score that need no author for each row (see the top of the file)."""
-        gap = np.abs(self._column["level"][rows] - query.level) / max(self.levels - 1, 1)
+        gap = np.abs(table.column["level"][rows] - query.level) / max(self.levels - 1, 1)
         parts = {"rating": 1 - np.clip(gap, 0, 1)}
         if query.feature:
-            parts["feature"] = (self._column["feature"][rows] == query.feature).astype(float)
-        return {**parts, "information": self._column["information"][rows]}
-
-    @cached_property
-    def sentences(self) -> pl.DataFrame:
-        """All sentences of the index (COLUMNS)."""
-        with reading(Path(FILE)):
-            return self.source.collect()
-
-    @cached_property
-    def authors(self) -> frozenset[int]:
-        """Ids of the users who wrote a sentence of the index."""
-        return frozenset(self._column["user_id"].tolist())
-
-    @cached_property
-    def _column(self) -> dict[str, np.ndarray]:
-        return {name: self.sentences[name].to_numpy() for name in COLUMNS if name != "text"}
-
-    @cached_property
-    def _rows_by_user(self) -> np.ndarray:
-        return np.argsort(self._column["user_id"], kind="stable")
-
-    @cached_property
-    def _mean_squared_distance(self) -> float:
-        """Mean squared distance of two users: twice the variance, summed over dimensions."""
-        return max(2 * float(self.users_UD[1:].var(0).sum()), 1e-12) if len(self.users_UD) > 1 else 1.0
+            parts["feature"] = (table.column["feature"][rows] == query.feature).astype(float)
+        return {**parts, "information": table.column["information"][rows]}
 
     def save(self, directory: Path) -> None:
         """Write evidence.parquet."""
@@ -263,14 +262,44 @@ class EvidenceIndex:
         """
         path = directory / FILE
         if not path.is_file():
-            return cls(EMPTY.lazy(), users_UD, levels)
+            return cls.from_sentences(EMPTY.lazy(), users_UD, levels)
         try:
             readable = pl.scan_parquet(path, glob=False).collect_schema() == EMPTY.schema
         except (pl.exceptions.PolarsError, OSError):
             readable = False
         if not readable:
             raise RunError(f"{path} is damaged or of another version; copy it again, or delete it to have no evidence")
-        return cls(pl.scan_parquet(path, glob=False), users_UD, levels)
+        return cls.from_sentences(pl.scan_parquet(path, glob=False), users_UD, levels)
+
+
+def _mean_squared_distance(users_UD: np.ndarray) -> float:
+    """Return the mean squared distance of two users: twice the variance, summed over dimensions."""
+    return max(2 * float(users_UD[1:].var(0).sum()), 1e-12) if len(users_UD) > 1 else 1.0
+
+
+def _best_sentences(
+    table: SentenceTable,
+    rows: np.ndarray,
+    parts: dict[str, np.ndarray],
+    last: np.ndarray,
+    count: int,
+    once: Callable[[EvidenceSentence], int],
+) -> list[EvidenceSentence]:
+    """Return the sentences with the best mean of parts, those marked `last` after the others.
+
+    No text occurs twice, nor an author or item that `once` returns.
+    """
+    order = np.lexsort((rows, -np.mean(list(parts.values()), axis=0), last))  # ties in the order of the table
+    best: list[EvidenceSentence] = []
+    used: set[int | str] = set()
+    for place in order:
+        sentence = table.sentence(rows[place], {name: float(part[place]) for name, part in parts.items()})
+        if used.isdisjoint((once(sentence), sentence.text)):
+            best.append(sentence)
+            used |= {once(sentence), sentence.text}
+        if len(best) == count:
+            break
+    return best
 
 
 @dataclass(frozen=True)

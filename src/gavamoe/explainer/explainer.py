@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Generator, Sequence
-from functools import cached_property
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from gavamoe.conditions import Condition, given_column
 from gavamoe.distributed import default_device
 from gavamoe.errors import DataError, InputError, RunError
 from gavamoe.explainer.context import ContextBuilder, PreferenceOutput, pair_frame, single_pair
+from gavamoe.explainer.evidence import EvidenceIndex
 from gavamoe.explainer.expert_usage import (
     ExpertReport,
     TokenExperts,
@@ -37,7 +38,7 @@ from gavamoe.explainer.guests import context_with_guests, model_with_guests
 from gavamoe.explainer.hub import find_run, push_run, save_run
 from gavamoe.explainer.lora import load_model
 from gavamoe.explainer.modeling import GavamoeForCausalLM
-from gavamoe.explainer.streaming import TextReader, WordStreamer
+from gavamoe.explainer.streaming import TextReader
 from gavamoe.explainer.streaming import stream as stream_words
 from gavamoe.explainer.text_loss import text_losses
 from gavamoe.files import reading
@@ -56,6 +57,13 @@ RARITY_SENTENCES, RARITY_TOKENS = 2000, 256  # training sentences that rarity is
 
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
+
+
+def _training_rarity(tokenizer: PreTrainedTokenizerBase, evidence: EvidenceIndex) -> Rarity | None:
+    """Return how rare tokens are in the run's training sentences; None for a run that is shared without them."""
+    sentences = evidence.sample_sentences(RARITY_SENTENCES)
+    encoded = encode_texts(tokenizer, sentences, RARITY_TOKENS)
+    return Rarity.fit(ids[:-1] for ids in encoded) if sentences else None
 
 
 class Explainer:
@@ -80,6 +88,7 @@ class Explainer:
         self.preference, self.catalog = context.preference.eval(), context.catalog
         self.decoding = DecodingConfig.from_generation_config(model.generation_config)
         self._model_lock = threading.Lock()  # the model's routing state serves one batch at a time
+        self._rarity = cache(partial(_training_rarity, tokenizer, context.evidence))  # counted on first use
 
     @classmethod
     @quiet_transformers()
@@ -149,6 +158,7 @@ class Explainer:
         feature: str | None = None,
         evidence: int = EVIDENCE,
         history: History | None = None,
+        condition: Condition | None = None,
         **options: Any,
     ) -> Explanation:
         """Explain one pair.
@@ -160,11 +170,12 @@ class Explainer:
             feature: feature to state in the prompt (condition `given`); None states the predicted one.
             evidence: how many sentences by other users to return.
             history: rated items of the user, as in `explain_batch`.
+            condition: where the prompt's rating and feature come from; None: those passed are given, others predicted.
             options: further arguments of `explain_batch`.
         """
-        frame, condition = single_pair(user, item, rating, feature)
+        frame, implied = single_pair(user, item, rating, feature)
         options |= {"experts": True, "evidence": evidence, "histories": None if history is None else [history]}
-        return self.explain_batch(frame, condition, **options)[0]
+        return self.explain_batch(frame, condition or implied, **options)[0]
 
     def stream(
         self,
@@ -176,33 +187,27 @@ class Explainer:
         evidence: int = EVIDENCE,
         decoding: DecodingConfig | None = None,
         history: History | None = None,
+        condition: Condition | None = None,
         **options: Any,
     ) -> Generator[str, None, Explanation]:
         """Yield the words of `explain(..., candidates=1)` as they are generated.
 
         Joined, the words are exactly its text. With beams or several drafts, the text is known only at the end and
-        comes in one piece. Closing the generator stops generation. The arguments are those of `explain` and
-        `explain_batch`.
+        comes in one piece. Closing the generator stops generation. The arguments are those of `explain`.
 
         Returns:
             The explanation, as the generator's return value.
         """
-        frame, condition = single_pair(user, item, rating, feature)
-        decoding = (decoding or self.decoding).with_options(**{"candidates": 1, **options})
+        options = {"candidates": 1, "advance": lambda steps, text: None, **options}
+        options |= {"seed": seed, "decoding": decoding}
         explanations: list[Explanation] = []
 
-        def explain(streamer: WordStreamer | None) -> None:
-            view, guest_ids = self.with_guests(None if history is None else [history])
-            explanations.extend(
-                view._explain(frame, condition, decoding, seed, True, evidence, guest_ids, streamer=streamer)
+        def explain(reader: TextReader) -> None:
+            explanations.append(
+                self.explain(user, item, rating, feature, evidence, history, condition, readers=[reader], **options)
             )
 
-        if decoding.uses_beams or decoding.num_drafts > 1:
-            explain(None)
-            yield explanations[0].text
-        else:
-            streamer = WordStreamer(self.tokenizer)
-            yield from stream_words(streamer, lambda: explain(streamer))
+        yield from stream_words(explain)
         return explanations[0]
 
     def explain_batch(
@@ -250,13 +255,6 @@ class Explainer:
         with track("explanations", len(frame)) as own_bar:
             return view._explain(*settings, own_bar, readers=readers)
 
-    @cached_property
-    def _rarity(self) -> Rarity | None:
-        """How rare tokens are in the run's training sentences; None for a run that is shared without them."""
-        sentences = self.context.evidence.sample_sentences(RARITY_SENTENCES)
-        encoded = encode_texts(self.tokenizer, sentences, RARITY_TOKENS)
-        return Rarity.fit(ids[:-1] for ids in encoded) if sentences else None
-
     def with_guests(self, histories: Sequence[History | None] | None) -> tuple[Explainer, np.ndarray | None]:
         """Return an explainer that also has a user for each history, and the user's id for each pair (-1: none)."""
         if histories is None or all(history is None for history in histories):
@@ -264,9 +262,7 @@ class Explainer:
         guests, guest_ids = estimate_guests(histories, self.catalog, self.preference)
         if not guests:
             return self, guest_ids
-        if self.decoding.mbr_content_words:
-            self._rarity  # noqa: B018 - read before the copy, which would otherwise count the sentences for each call
-        view = copy.copy(self)  # with the same lock, as the model's routing state is shared
+        view = copy.copy(self)  # with the same lock, as the model's routing state is shared, and the same rarity
         view.context = context_with_guests(self.context, guests)
         view.preference = view.context.preference
         view.model = model_with_guests(self.model, [guest.estimate for guest in guests])
@@ -282,13 +278,12 @@ class Explainer:
         evidence: int,
         guest_ids: np.ndarray | None = None,
         advance: Advance = lambda steps, text: None,
-        streamer: WordStreamer | None = None,
         readers: Sequence[TextReader] | None = None,
     ) -> list[Explanation]:
         conditions, template = self.context.describe(condition), self.context.template
         pairs, predicted = self.context.build(frame, condition, guest_ids)
         references = self.context.reference_sentences
-        rarity = self._rarity if decoding.mbr_content_words and decoding.num_drafts > 1 else None
+        rarity = self._rarity() if decoding.mbr_content_words and decoding.num_drafts > 1 else None
         by_row: dict[int, GeneratedText] = {}
         with self._model_lock:
             for row, text in generate(
@@ -298,7 +293,6 @@ class Explainer:
                 decoding,
                 seed,
                 references,
-                streamer,
                 readers=readers,
                 template=template,
                 rarity=rarity,

@@ -17,20 +17,20 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
-from transformers import GenerationConfig, LogitsProcessorList, PreTrainedTokenizerBase, StoppingCriteriaList
-from transformers.generation import NoRepeatNGramLogitsProcessor
+from transformers import GenerationConfig, PreTrainedTokenizerBase, StoppingCriteriaList
 
 from gavamoe.explainer.context import PairContext
 from gavamoe.explainer.modeling import GavamoeForCausalLM
-from gavamoe.explainer.streaming import ReaderCriteria, TextReader, WordStreamer
+from gavamoe.explainer.streaming import ReaderCriteria, TextReader
+from gavamoe.language.decoding import logits_processors
 from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.language.encoding import PromptEncoder, decode_text, encode_texts
 from gavamoe.language.mbr import select_draft
 from gavamoe.language.quiet import quiet_transformers
 from gavamoe.language.rarity import Rarity
-from gavamoe.language.sampling import PairSampling, pair_keys
+from gavamoe.language.sampling import pair_keys
 from gavamoe.language.template import PromptTemplate
-from gavamoe.language.whole_characters import TokenBytes, WholeCharacters, token_bytes
+from gavamoe.language.whole_characters import TokenBytes, token_bytes
 
 BATCH = 256  # sequences
 CHUNK_TOKENS = 8  # tokens between two checks for ended sequences; each chunk has a fixed cost
@@ -67,7 +67,6 @@ def generate(
     decoding: DecodingConfig,
     seed: int = 0,
     references: ReferenceSentences | None = None,
-    streamer: WordStreamer | None = None,
     batch_size: int = BATCH,
     readers: Sequence[TextReader] | None = None,
     template: PromptTemplate | None = None,
@@ -82,7 +81,6 @@ def generate(
         decoding: how to decode. With several drafts, `select_draft` keeps one.
         seed: of sampling (see `PairSampling`).
         references: looks up the sentences that drafts are compared with; called only while a pair's batch is generated.
-        streamer: receives the tokens of a single pair with a single draft as they are generated.
         batch_size: sequences at once, each draft counted.
         readers: one per pair; each follows its text and may leave. A text whose reader left is cut short.
         template: of prompts in words; None for prompts of special tokens.
@@ -98,7 +96,7 @@ def generate(
     for start in range(0, len(by_length), step):
         rows = by_length[start : start + step]
         repeated = [row for row in rows for _ in range(drafts)]
-        sequences = _generate_batch(model, tokenizer, pairs, prompts, repeated, decoding, seed, streamer, readers)
+        sequences = _generate_batch(model, tokenizer, pairs, prompts, repeated, decoding, seed, readers)
         for place, row in enumerate(rows):
             own_drafts = sequences[place * drafts : (place + 1) * drafts]
             ids, finished = select_draft(own_drafts, end, *encode_references(row), rarity=rarity)
@@ -134,7 +132,6 @@ def _generate_batch(
     rows: list[int],
     decoding: DecodingConfig,
     seed: int,
-    streamer: WordStreamer | None,
     readers: Sequence[TextReader] | None,
 ) -> list[list[int]]:
     """Return a sequence for each of `rows`, in which a pair's drafts follow each other; prompts are left-padded."""
@@ -152,7 +149,7 @@ def _generate_batch(
     if readers is not None and not decoding.uses_beams:
         criteria = ReaderCriteria([readers[row] for row in rows], tokenizer, width, words=decoding.num_drafts == 1)
     cache = prompt_cache(model, input_ids, mask, pair_ids, decoding.num_drafts)
-    return decode(model, input_ids, mask, pair_ids, decoding, key_B, streamer, criteria, token_bytes(tokenizer), cache)
+    return decode(model, input_ids, mask, pair_ids, decoding, key_B, criteria, token_bytes(tokenizer), cache)
 
 
 @torch.inference_mode()
@@ -196,7 +193,6 @@ def decode(
     pair_ids: dict[str, Tensor],
     decoding: DecodingConfig,
     key_B: Tensor,
-    streamer: WordStreamer | None = None,
     readers: ReaderCriteria | None = None,
     tokens: TokenBytes | None = None,
     cache: Any = None,
@@ -210,14 +206,13 @@ def decode(
         pair_ids: user_ids, item_ids and cluster_ids, each [B].
         decoding: how to decode.
         key_B: keys of the sampling noise (`pair_keys`); used if `decoding` samples without beams.
-        streamer: receives the tokens of a single sequence.
         readers: follow the sequences of a batch.
         tokens: the bytes of the tokenizer's tokens, of which texts are made that consist of whole characters.
         cache: keys and values of the first prompt tokens (`prompt_cache`); None computes them.
     """
     width = input_ids_BS.shape[1]
     logits_to_keep = 0 if model.config.vocabulary <= MAX_VOCABULARY_FOR_PROMPT_LOGITS else 1
-    in_one_chunk = decoding.uses_beams or streamer is not None or len(input_ids_BS) == 1
+    in_one_chunk = decoding.uses_beams or len(input_ids_BS) == 1
     chunk = decoding.max_new_tokens if in_one_chunk else CHUNK_TOKENS
     end = -1 if decoding.eos_token_id is None else decoding.eos_token_id  # no token has the id -1
     row_B, written = torch.arange(len(input_ids_BS), device=input_ids_BS.device), 0
@@ -229,9 +224,8 @@ def decode(
             attention_mask=mask_BS,
             cache=cache,
             generation_config=_chunk_config(decoding, written, chunk),
-            logits_processor=_logits_processors(decoding, key_B, width, tokens),
-            streamer=streamer,
-            stopping_criteria=StoppingCriteriaList([each for each in (streamer, readers) if each is not None]),
+            logits_processor=logits_processors(decoding, key_B, width, tokens),
+            stopping_criteria=StoppingCriteriaList([] if readers is None else [readers]),
             return_dict_in_generate=True,
             logits_to_keep=logits_to_keep,
             **pair_ids,
@@ -253,22 +247,6 @@ def decode(
     return [finished[row] for row in sorted(finished)]
 
 
-def _logits_processors(
-    decoding: DecodingConfig, key_B: Tensor, prompt_width: int, tokens: TokenBytes | None
-) -> LogitsProcessorList:
-    processors = LogitsProcessorList()
-    if decoding.no_repeat_ngram_size:
-        processors.append(NoRepeatInText(decoding.no_repeat_ngram_size, prompt_width))
-    sampling = None
-    if decoding.do_sample and not decoding.uses_beams:
-        sampling = PairSampling(key_B, prompt_width, decoding.temperature or 1.0, decoding.top_p or 1.0)
-    if tokens is not None:
-        processors.append(WholeCharacters(tokens, prompt_width, sampling, decoding.uses_beams))
-    elif sampling is not None:
-        processors.append(sampling)
-    return processors
-
-
 def _chunk_config(decoding: DecodingConfig, written: int, tokens: int) -> GenerationConfig:
     """Return the configuration of the next `tokens`; lengths count from here instead of from the prompt.
 
@@ -285,20 +263,3 @@ def _chunk_config(decoding: DecodingConfig, written: int, tokens: int) -> Genera
     # could not depend on the pair alone.
     chunk.do_sample, chunk.temperature, chunk.top_p = False, None, None
     return chunk
-
-
-class NoRepeatInText(NoRepeatNGramLogitsProcessor):
-    """Forbids an n-gram to occur twice in the text; one that the prompt has (a feature, evidence) may occur once.
-
-    Args:
-        size: n.
-        prompt_width: tokens of the padded prompt.
-    """
-
-    def __init__(self, size: int, prompt_width: int):
-        super().__init__(size)
-        self.prompt_width = prompt_width
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Return logits [B, V], -inf where a token would repeat an n-gram of the text."""
-        return super().__call__(input_ids[:, self.prompt_width :], scores)

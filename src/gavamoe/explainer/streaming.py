@@ -1,9 +1,10 @@
 """A text while it is generated: whole words that joined are exactly the finished text.
 
-In scripts without blanks each character is a word (`gavamoe.words`), so such a text is sent on before its end too.
+    token ids so far --ReaderCriteria, after each token--> TextReader, one per text of a batch --send--> words
 
-`generate` of transformers passes tokens to a streamer. It runs in a thread here, and the words come through a queue. If
-the reader stops early, the thread stops at the next token. `TextReader` does the same for each text of a batch.
+In scripts without blanks each character is a word (`gavamoe.words`), so such a text is sent on before its end too.
+`stream` generates in a thread, and the words come through a queue. If the reader stops early, the thread stops at the
+next token.
 """
 
 from __future__ import annotations
@@ -16,54 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, StoppingCriteria
-from transformers.generation.streamers import BaseStreamer
 
 from gavamoe.language.encoding import decode_text
 from gavamoe.words import settled_length
-
-
-class WordStreamer(BaseStreamer, StoppingCriteria):
-    """Turns generated tokens into words; as a stopping criterion, it ends a text whose reader has left.
-
-    Args:
-        tokenizer: decodes the tokens.
-    """
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase):
-        self.tokenizer = tokenizer
-        # Words, then None at the end of the text, or the exception that ended it.
-        self.pieces: queue.SimpleQueue[str | BaseException | None] = queue.SimpleQueue()
-        self.abandoned = threading.Event()
-        self._ids: list[int] = []
-        self._sent = ""
-        self._prompt_is_next, self._ended = True, False
-
-    def put(self, value: Tensor) -> None:
-        """Take tokens: `generate` calls it with the prompt, then with each new token."""
-        if self._prompt_is_next:
-            self._prompt_is_next = False
-            return
-        for token in value.flatten().tolist():
-            self._ended = self._ended or token == self.tokenizer.eos_token_id
-            if not self._ended:
-                self._ids.append(token)
-        # The last word may still grow, so it is not sent yet.
-        text = decode_text(self.tokenizer, self._ids)
-        self._send(text[: settled_length(text)])
-
-    def end(self) -> None:
-        """Send the rest: `generate` calls it when the text is complete."""
-        self._send(decode_text(self.tokenizer, self._ids))
-
-    def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: Any) -> Tensor:
-        """Return whether each sequence must stop, bool [B]."""
-        return input_ids.new_full((len(input_ids),), int(self.abandoned.is_set())).bool()
-
-    def _send(self, text: str) -> None:
-        """Queue what `text` has beyond what was sent."""
-        if len(text) > len(self._sent):
-            self.pieces.put(text[len(self._sent) :])
-            self._sent = text
 
 
 class TextReader:
@@ -85,7 +41,8 @@ class TextReader:
         """Send the words that the token ids of the text so far add, without the last word, which may still grow."""
         if tokenizer.eos_token_id in ids:
             ids = ids[: ids.index(tokenizer.eos_token_id)]
-        self._send_rest(decode_text(tokenizer, ids).rpartition(" ")[0])
+        text = decode_text(tokenizer, ids)
+        self._send_rest(text[: settled_length(text)])
 
     def finish(self, text: str) -> None:
         """Send what is left of the finished text."""
@@ -125,26 +82,29 @@ class ReaderCriteria(StoppingCriteria):
         return torch.tensor(self.stopped(), device=input_ids.device)
 
 
-def stream(streamer: WordStreamer, generate: Callable[[], Any]) -> Iterator[str]:
-    """Run `generate`, which feeds `streamer`, in a thread and yield the words; re-raise its exceptions.
+def stream(generate: Callable[[TextReader], Any]) -> Iterator[str]:
+    """Run `generate` in a thread with a reader of its text and yield the words; re-raise its exceptions.
 
     The thread has ended when the iterator is exhausted or closed.
     """
+    # Words, then None at the end of the text, or the exception that ended it.
+    pieces: queue.SimpleQueue[str | BaseException | None] = queue.SimpleQueue()
+    reader = TextReader(send=pieces.put)
 
     def work() -> None:
         try:
-            generate()
-            streamer.pieces.put(None)
+            generate(reader)
+            pieces.put(None)
         except BaseException as error:  # re-raised in the reader's thread
-            streamer.pieces.put(error)
+            pieces.put(error)
 
     thread = threading.Thread(target=work, name="gavamoe-stream")
     thread.start()
     try:
-        while (piece := streamer.pieces.get()) is not None:
+        while (piece := pieces.get()) is not None:
             if isinstance(piece, BaseException):
                 raise piece
             yield piece
     finally:
-        streamer.abandoned.set()
+        reader.abandoned.set()
         thread.join()

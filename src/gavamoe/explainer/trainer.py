@@ -31,10 +31,15 @@ from transformers.trainer_utils import EvalLoopOutput
 
 from gavamoe.checkpoint import copy_tensors
 from gavamoe.config import ExplainerConfig
-from gavamoe.distributed import use_bf16, world_size
+from gavamoe.distributed import all_reduce_sum, use_bf16, world_size
 from gavamoe.errors import ConfigError, DivergenceError
 from gavamoe.explainer.callbacks import KeepBestAndLast, OnValidation, ProgressBar, StepCounter, tensorboard_callbacks
-from gavamoe.explainer.checkpoints import check_sharding, epochs_if_early_stopped, latest_complete_checkpoint
+from gavamoe.explainer.checkpoints import (
+    check_sharding,
+    epochs_if_early_stopped,
+    find_complete_checkpoint,
+    latest_complete_checkpoint,
+)
 from gavamoe.explainer.compiled import compiled_layers, should_compile
 from gavamoe.explainer.dataset import Collator, ExplanationDataset
 from gavamoe.explainer.validation import validation_loss
@@ -278,9 +283,9 @@ class _Trainer(Trainer):
         return GroupedByLength(train_dataset or self.train_dataset, size, self.args.seed)
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Take a step; a loss that is not a finite number ends the training."""
+        """Take a step; a loss of any process that is not a finite number ends the training of all of them."""
         loss: torch.Tensor = super().training_step(*args, **kwargs)
-        self._check_finite(float(loss), f"the loss of step {self.state.global_step + 1}")
+        self._check_finite(float(all_reduce_sum(loss)), f"the loss of step {self.state.global_step + 1}")
         return loss
 
     def floating_point_ops(self, inputs: Any) -> int:
@@ -288,10 +293,11 @@ class _Trainer(Trainer):
         return 0
 
     def _check_finite(self, loss: float, what: str) -> None:
+        """Raise `DivergenceError` if a loss that all processes agree on is not a finite number."""
         if math.isfinite(loss):
             return
         checkpoints = Path(self.args.output_dir)
-        last = latest_complete_checkpoint(checkpoints)
+        last = find_complete_checkpoint(checkpoints)
         kept = f"{last} is the last good state" if last else "no epoch was finished"
         raise DivergenceError(
             f"stage 2 diverged: {what} is {loss}; {kept}; delete {checkpoints.parent} and train stage 2 again "

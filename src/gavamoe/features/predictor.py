@@ -16,10 +16,9 @@ Array suffixes: N pairs, F features (in the order of the background), U distinct
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -42,6 +41,35 @@ BACKGROUND_WEIGHT = 0.8
 
 
 @dataclass(frozen=True)
+class FeatureCounts:
+    """Feature counts of the users or of the items, sorted by id, so that the rows of an id are found without a scan.
+
+    Args:
+        table: id, feature, count; sorted by id.
+    """
+
+    table: pl.DataFrame
+
+    @classmethod
+    def of_side(cls, counts: pl.DataFrame, side: str) -> FeatureCounts:
+        """Return the counts of the known users or items, as `FeaturePredictor.counts` has them for both."""
+        known = counts.filter((pl.col("side") == side) & (pl.col("id") > 0))
+        return cls(known.sort("id", maintain_order=True).select("id", "feature", "count"))
+
+    @cached_property
+    def _id(self) -> np.ndarray:
+        return self.table["id"].to_numpy()
+
+    def rows_of(self, ids: np.ndarray) -> tuple[pl.DataFrame, np.ndarray]:
+        """Return the rows of distinct ids [U], one id after the other, and the place in `ids` of the id of each row."""
+        start_U, end_U = (np.searchsorted(self._id, ids, side) for side in ("left", "right"))
+        length_U = end_U - start_U
+        owner = np.repeat(np.arange(len(ids)), length_U)
+        rows = np.arange(len(owner)) + np.repeat(start_U - (length_U.cumsum() - length_U), length_U)
+        return self.table[rows], owner
+
+
+@dataclass(frozen=True)
 class FeaturePredictor:
     """Feature counts of the users and items of the training split, and the prior that smooths them.
 
@@ -50,11 +78,22 @@ class FeaturePredictor:
             in their feature column, plus how often their texts name it.
         background: feature, share: the background distribution, over the reviews that have a feature; sorted by name.
         pseudo_counts: by side, the weight of the background distribution, as a number of mentions.
+        by_side: the counts of the known users and of the known items.
+        of_guests: the counts of users whom training does not know (`with_mixed_users`).
     """
 
     counts: pl.DataFrame
     background: pl.DataFrame
     pseudo_counts: dict[str, float]
+    by_side: dict[str, FeatureCounts]
+    of_guests: FeatureCounts | None = None
+
+    @classmethod
+    def from_counts(
+        cls, counts: pl.DataFrame, background: pl.DataFrame, pseudo_counts: dict[str, float]
+    ) -> FeaturePredictor:
+        """Return the predictor of counts for both sides."""
+        return cls(counts, background, pseudo_counts, {side: FeatureCounts.of_side(counts, side) for side in SIDES})
 
     @classmethod
     def fit(cls, train: pl.DataFrame) -> FeaturePredictor:
@@ -70,7 +109,7 @@ class FeaturePredictor:
         mentions = pl.concat([known, named.select(known.columns)])
         counts = pl.concat([_count_features(mentions, side) for side in SIDES]).sort("side", "id", "feature")
         pseudo_counts = {side: _choose_pseudo_count(mentions, known, background, side) for side in SIDES}
-        return cls(counts, background, pseudo_counts)
+        return cls.from_counts(counts, background, pseudo_counts)
 
     def with_mixed_users(self, first_id: int, mixtures: Sequence[tuple[np.ndarray, np.ndarray]]) -> FeaturePredictor:
         """Return a predictor that knows further users, whose counts are weighted means of known users' counts.
@@ -79,15 +118,14 @@ class FeaturePredictor:
             first_id: id of the first further user; the others follow.
             mixtures: for each further user, ids of known users [U] and their weights [U], which sum to 1.
         """
-        mixed = [self._by_side["user"].select("id", "feature", pl.col("count").cast(pl.Float64))]
+        mixed = []
         for number, (ids, weights) in enumerate(mixtures):
-            table = pl.DataFrame({"id": ids.astype(np.int64), "weight": weights.astype(np.float64)})
-            counts = mixed[0].join(table, on="id").sort("id").group_by("feature", maintain_order=True)
-            mean = counts.agg(count=(pl.col("count") * pl.col("weight")).sum()).sort("feature")
+            order = np.argsort(ids)
+            rows, owner = self.by_side["user"].rows_of(ids[order])
+            weighted = rows.with_columns(pl.col("count") * pl.Series(weights[order].astype(np.float64)[owner]))
+            mean = weighted.group_by("feature", maintain_order=True).agg(pl.col("count").sum()).sort("feature")
             mixed.append(mean.select(pl.lit(first_id + number, dtype=pl.Int64).alias("id"), "feature", "count"))
-        view = copy.copy(self)
-        view.__dict__["_by_side"] = {**self._by_side, "user": pl.concat(mixed)}
-        return view
+        return replace(self, of_guests=FeatureCounts(pl.concat(mixed)))
 
     def predict(self, user_id: np.ndarray, item_id: np.ndarray) -> list[str | None]:
         """Predict the feature of each pair: argmax over f of p(f | u, i) - BACKGROUND_WEIGHT p(f).
@@ -108,9 +146,20 @@ class FeaturePredictor:
         predicted: list[str | None] = []
         for start in range(0, len(user_id), PAIRS_PER_CHUNK):
             chunk = slice(start, start + PAIRS_PER_CHUNK)
-            gain_NF = self.probabilities(user_id[chunk], item_id[chunk]) - BACKGROUND_WEIGHT * self._share_F
-            predicted += features.gather(gain_NF.argmax(1)).to_list()
+            predicted += features.gather(self._gains(user_id[chunk], item_id[chunk]).argmax(1)).to_list()
         return predicted
+
+    def strongest(self, user_id: int, item_id: int, count: int) -> list[str]:
+        """Return up to `count` features of a pair that exceed their share of the background most, strongest first."""
+        if self._share_F.size == 0:
+            return []
+        gain_F = self._gains(np.array([user_id]), np.array([item_id]))[0]
+        best = (-gain_F).argsort(kind="stable")[:count]
+        return self.background["feature"].gather(best[gain_F[best] > 0]).to_list()
+
+    def _gains(self, user_id: np.ndarray, item_id: np.ndarray) -> np.ndarray:
+        """Return p(f | u, i) - BACKGROUND_WEIGHT p(f) for [N] pairs and each feature of `background`, [N, F]."""
+        return self.probabilities(user_id, item_id) - BACKGROUND_WEIGHT * self._share_F
 
     def probabilities(self, user_id: np.ndarray, item_id: np.ndarray) -> np.ndarray:
         """Return p(f | u, i) for [N] pairs and each feature of `background`, [N, F]; the rows sum to 1."""
@@ -125,18 +174,15 @@ class FeaturePredictor:
     def _share_F(self) -> np.ndarray:
         return self.background["share"].to_numpy()
 
-    @cached_property
-    def _by_side(self) -> dict[str, pl.DataFrame]:
-        known = self.counts.filter(pl.col("id") > 0).sort("id")
-        return {side: known.filter(pl.col("side") == side) for side in SIDES}
-
     def _gather_counts(self, side: str, ids: np.ndarray) -> np.ndarray:
         """Return the counts of users or items, [len(ids), F]; all 0 for the unknown id 0."""
         unique, position = np.unique(ids, return_inverse=True)
-        rows = self._by_side[side].filter(pl.col("id").is_in(unique.tolist()))
-        column = self.background["feature"].search_sorted(rows["feature"]).to_numpy()
         count_UF = np.zeros((len(unique), len(self.background)))
-        count_UF[np.searchsorted(unique, rows["id"].to_numpy()), column] = rows["count"].to_numpy()
+        guests = [self.of_guests] if side == "user" and self.of_guests is not None else []
+        for counts in (self.by_side[side], *guests):
+            rows, owner = counts.rows_of(unique)
+            column = self.background["feature"].search_sorted(rows["feature"]).to_numpy()
+            count_UF[owner, column] = rows["count"].to_numpy()
         return count_UF[position]
 
     def save(self, directory: Path) -> None:
@@ -163,7 +209,7 @@ class FeaturePredictor:
             pseudo_counts = {side: float(kept["mixed_in"][side]) for side in SIDES}
         with reading(directory / COUNTS):
             counts = pl.read_parquet(directory / COUNTS, glob=False).select("side", "id", "feature", "count")
-        return cls(counts, background, pseudo_counts)
+        return cls.from_counts(counts, background, pseudo_counts)
 
 
 def _named_features(train: pl.DataFrame, features: list[str]) -> pl.DataFrame:

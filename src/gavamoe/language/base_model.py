@@ -1,7 +1,7 @@
-"""Pretrained base models: loading, new tokens, and one-line errors that say what to do.
+"""Base models: a small one from scratch, and pretrained ones with new tokens and one-line errors that say what to do.
 
-A base is a name, a hub id, a directory or a GGUF file (`gavamoe.language.named_bases`). Code that comes with a base
-runs only with `trust_remote_code`.
+A pretrained base is a name, a hub id, a directory or a GGUF file (`gavamoe.language.named_bases`). Code that comes with
+it runs only with `trust_remote_code`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,42 @@ from typing import Any
 import torch
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from gavamoe.errors import ConfigError, InputError
 from gavamoe.language.named_bases import NAMED_BASES, find_base
 from gavamoe.language.quiet import quiet_transformers
 from gavamoe.language.tokenizer import add_special_tokens
+
+
+def small_llama(
+    vocabulary: int, hidden: int, intermediate: int, layers: int, heads: int, pad: int, end: int
+) -> LlamaConfig:
+    """Return the configuration of a Llama that is trained from scratch, with tied embeddings.
+
+    Args:
+        vocabulary: tokens of the vocabulary.
+        hidden: width.
+        intermediate: width of the feed-forward networks.
+        layers: decoder layers.
+        heads: attention heads.
+        pad: id of the padding token.
+        end: id of the end token.
+    """
+    return LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=hidden,
+        intermediate_size=intermediate,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=heads,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
+        initializer_range=hidden**-0.5,
+        pad_token_id=pad,
+        bos_token_id=None,
+        eos_token_id=end,
+    )
 
 
 def load_base(base: str, dtype: torch.dtype, in_4bit: bool = False, trust_remote_code: bool = False) -> PreTrainedModel:

@@ -7,14 +7,16 @@ ExplainerConfig --from_settings--> DecodingConfig --to_generation_config--> gene
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from gavamoe.config import ExplainerConfig
+from gavamoe.errors import ConfigError
 from gavamoe.language.quiet import quiet_transformers
 
 # Settings of `ExplainerConfig` that only decoding reads: no trained weight depends on them.
@@ -134,13 +136,19 @@ class DecodingConfig:
 
         Args:
             options: fields of this class or any option of transformers' GenerationConfig; None unsets an option.
-                A temperature of 0 turns sampling off.
+                A temperature of 0 turns sampling off, and one above 0 turns it on unless `do_sample` is given.
+
+        Raises:
+            ConfigError: An option has a name that neither has.
         """
         if not options:
             return self
+        _check_names(options)
         changed: dict[str, Any] = {**self._to_dict(), **options}
         if options.get("temperature") == 0:
             changed |= {"do_sample": False, "temperature": None}
+        elif options.get("temperature") is not None:
+            changed |= {"do_sample": options.get("do_sample", True)}
         return self._from_dict(changed)
 
     @property
@@ -162,3 +170,18 @@ class DecodingConfig:
             drafts, kept = self.num_drafts, f"the one most like the others{references}{words}"
             return f"{sampled}, of {drafts} drafts {kept}" if drafts > 1 else sampled
         return f"{self.num_beams} beams" if self.uses_beams else "greedy"
+
+
+def _check_names(options: Iterable[str]) -> None:
+    """Check that every name is a decoding option.
+
+    Raises:
+        ConfigError: A name is not; the message has the names like it.
+    """
+    own = {each.name for each in fields(DecodingConfig)} - {"options"}
+    known = (own | set(PERSISTED_NAMES.values()) | vars(GenerationConfig()).keys()) - set(FILE_ATTRIBUTES)
+    for name in options:
+        if name not in known:
+            similar = " or ".join(get_close_matches(name, sorted(known)))
+            advice = f"did you mean {similar}?" if similar else "see DecodingConfig and transformers' GenerationConfig"
+            raise ConfigError(f"there is no decoding option '{name}'; {advice}")

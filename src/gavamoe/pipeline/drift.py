@@ -29,7 +29,7 @@ from gavamoe.diagnostics.drift import (
     onset,
     skipped,
 )
-from gavamoe.errors import DataError
+from gavamoe.errors import DataError, RunError
 from gavamoe.explainer.dataset import Collator, ExplanationDataset
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.explainer.validation import validation_loss
@@ -82,7 +82,7 @@ def diagnose_drift(path: Path, out: Path, data: Path, verify: bool = False) -> d
         The content of drift.json: run, data, n, known, checks, windows and onset.
 
     Raises:
-        RunError: there is no run at `path`, or it lacks stage 1.
+        RunError: there is no run at `path`, or it lacks stage 1 or the records of its training.
         DataError: the data cannot be read, has another rating scale, or has too few newer reviews.
     """
     result = drift_checks(RunDirectory(path), data, verify)
@@ -112,8 +112,18 @@ def drift_checks(run: RunDirectory, data: Path, verify: bool = False) -> dict[st
 
 
 def _own_data(run: RunDirectory, catalog: Catalog) -> OwnData:
-    """Return what the run's directory, and its data if it is still there, say of the time before."""
-    record, path = run.read_training()["preference"][-1], Path(run.read_card().data)
+    """Return what the run's directory, and its data if it is still there, say of the time before.
+
+    Raises:
+        RunError: the run lacks the records of its training.
+    """
+    records, path = run.read_training().get("preference"), Path(run.read_card().data)
+    if not records:
+        raise RunError(
+            f"{run.path} has no records of its training ({run.training.name}), which newer reviews are compared with, "
+            "because export, save_pretrained and push_to_hub leave them out; diagnose the run that was trained"
+        )
+    record = records[-1]
     figures = float(record["valid_nll"]), float(record["valid_rmse"])
     if is_own_data(run, path):
         rows = ReviewDataset.load(path).interactions()

@@ -34,6 +34,7 @@ from gavamoe.progress import track
 
 WINDOW = 8192  # pairs per part: an interruption loses at most this many
 PLAN = "plan.json"  # inputs and settings of the unfinished work
+WORDED = {"store": "use of --store"}  # keys of the plan that a message calls otherwise
 EVIDENCE_KEPT = 3  # sentences in a store, as many as the service shows unless a request says otherwise
 
 # Takes the pairs of a window, their explanations, how many sentences were requested for each, and the histories.
@@ -94,6 +95,7 @@ def explain_file(
         "window": window,
         "evidence": evidence,
         "history": None if history is None else history.sha256,
+        "store": keep is not None,  # windows that were finished without a store are not in it
     }
     windows = split_into_windows(table, None if history is None else history.of_pairs(table["user"]), window)
     parts = FinishedWindows(out.with_name(f".{out.name}.parts"))
@@ -160,7 +162,7 @@ class FinishedWindows:
         if not resume:
             raise RunError(f"{self.path} holds unfinished explanations; continue with --resume, or delete it")
         started = json.loads((self.path / PLAN).read_text(encoding="utf-8"))
-        differing = [name for name in plan if started.get(name) != plan[name]]
+        differing = [WORDED.get(name, name) for name in plan if started.get(name) != plan[name]]
         if differing:
             raise RunError(f"{self.path} was started with other {', '.join(differing)}; delete it to start again")
 

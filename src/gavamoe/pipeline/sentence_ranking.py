@@ -137,8 +137,8 @@ class ItemSentences:
     @classmethod
     def of_item(cls, explainer: Explainer, item_id: int) -> ItemSentences:
         """Read the sentences of an item from the run's evidence index."""
-        index = explainer.context.evidence.sentences
-        rows = index.filter(pl.col("item_id") == item_id).select("text", "user_id").unique(maintain_order=True)
+        about = explainer.context.evidence.sentences_about(item_id)
+        rows = about.select("text", "user_id").unique(maintain_order=True)
         rows = rows.sort(pl.col("text").map_elements(_hash, return_dtype=pl.Int64), "text", "user_id")
         texts, users = rows["text"].to_list(), rows["user_id"].to_list()
         statements = find_statements(explainer.catalog.extractor, [_normalize(text) for text in texts])

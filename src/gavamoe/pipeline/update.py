@@ -29,6 +29,7 @@ from gavamoe.data.dataset import InteractionArrays, ReviewDataset
 from gavamoe.data.id_map import IdMap, count_known_pairs
 from gavamoe.errors import ConfigError, DataError, RunError
 from gavamoe.explainer.warm_start import WarmStart
+from gavamoe.language.decoding_config import DECODING_SETTINGS
 from gavamoe.preference.item_features import ItemText
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.recommender import load_preference
@@ -37,7 +38,8 @@ from gavamoe.preference.update import PreferenceUpdate
 from gavamoe.preference.warm_start import align_features, user_clusters, warm_model
 from gavamoe.run import CATALOG_FILES, EXPLAINER_FILES, PREFERENCE_FILES, RunCard, RunDirectory
 
-# Settings that an update may change: how it trains, and how texts are decoded. All others describe the model.
+# Settings that an update may change: how it trains, and how texts are decoded. All others describe the model, or are
+# kept in its configuration (dropout, weights of the router's losses).
 PREFERENCE_MAY_CHANGE = frozenset(
     {"beta", "update_epochs", "epochs", "pretrain_epochs", "warmup_epochs", "patience", "batch_size", "learning_rate"}
     | {"weight_decay", "embedding_learning_rate", "id_dropout", "precision", "restarts", "cluster_range"}
@@ -46,8 +48,7 @@ EXPLAINER_MAY_CHANGE = frozenset(
     {"update_epochs", "epochs", "patience", "batch_size", "accumulation", "gradient_checkpointing", "learning_rate"}
     | {"weight_decay", "warmup_ratio", "precision", "tensorboard", "lora_targets", "lora_rank", "lora_alpha"}
     | {"lora_dropout", "lora_experts", "save", "load_in_4bit", "rating_dropout", "feature_dropout", "id_dropout"}
-    | {"context_dropout", "candidates", "mbr_references", "mbr_content_words", "temperature", "top_p", "max_reviews"}
-    | {"max_tokens"}
+    | {"context_dropout", "compile", "max_reviews", "max_tokens", *DECODING_SETTINGS}
 )
 LEARNING_RATE_SHARE = 0.5  # of explainer.learning_rate: trained weights are to move, not to be found again
 

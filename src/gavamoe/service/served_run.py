@@ -211,7 +211,7 @@ class ServedRun:
         """Return how often training reviews of an item mention each feature: feature and count, most frequent first."""
         if self.stage_2 is None:
             return pl.DataFrame(schema={"feature": pl.String, "count": pl.Int64})
-        counts = self.stage_2.context.features.counts.filter((pl.col("side") == "item") & (pl.col("id") == item_id))
+        counts, _ = self.stage_2.context.features.by_side["item"].rows_of(np.array([item_id]))
         return counts.sort("count", "feature", descending=[True, False]).select("feature", "count")
 
     def _about_texts(self, explainer: Explainer) -> dict[str, Any]:

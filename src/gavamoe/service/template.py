@@ -6,14 +6,13 @@ A request may ask for it in case its deadline passes. It is marked with `"source
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import polars as pl
 
 from gavamoe.conditions import Condition
 from gavamoe.explainer.explainer import Explainer
-from gavamoe.features.predictor import BACKGROUND_WEIGHT
+from gavamoe.explainer.explanation import Explanation
 from gavamoe.preference.history import History
 
 FEATURES = 3
@@ -38,39 +37,28 @@ def explain_by_template(
     low, high = explainer.catalog.scale.bounds
     answers = []
     for row, (user, item) in enumerate(frame.select("user", "item").iter_rows()):
-        features = strongest_features(explainer, int(pairs.user_id[row]), int(pairs.item_id[row]))
+        user_id, item_id = int(pairs.user_id[row]), int(pairs.item_id[row])
+        features = explainer.context.features.strongest(user_id, item_id, FEATURES)
         stated = pairs.feature[row]
         features = [stated, *(name for name in features if name != stated)][:FEATURES] if stated else features
         text = f"Predicted rating {ratings[row]:.1f} on a scale of {low:g} to {high:g}."
         if features:
             text += f" What counts most for this user and item: {', '.join(features)}."
-        answers.append(
-            {
-                "user": user,
-                "item": item,
-                "text": text,
-                "rating": float(ratings[row]),
-                "cluster": int(predicted.cluster[row]),
-                "responsibilities": [float(gamma) for gamma in predicted.responsibilities[row]],
-                "cold_user": explainer.user_source(int(pairs.user_id[row])) != "training",
-                "user_source": explainer.user_source(int(pairs.user_id[row])),
-                "cold_item": bool(pairs.item_id[row] == 0),
-                "finished": True,
-                "feature": stated,
-                "conditions": explainer.context.describe(condition),
-                "experts": None,
-                "evidence": [asdict(sentence) for sentence in best[row]],
-            }
+        source = explainer.user_source(user_id)
+        answer = Explanation(
+            user=user,
+            item=item,
+            text=text,
+            rating=float(ratings[row]),
+            cluster=int(predicted.cluster[row]),
+            responsibilities=[float(gamma) for gamma in predicted.responsibilities[row]],
+            cold_user=source != "training",
+            user_source=source,
+            cold_item=item_id == 0,
+            finished=True,
+            feature=stated,
+            conditions=explainer.context.describe(condition),
+            evidence=best[row],
         )
+        answers.append(answer.to_dict())
     return answers
-
-
-def strongest_features(explainer: Explainer, user_id: int, item_id: int) -> list[str]:
-    """Return the features that the pair raises most above their background, strongest first."""
-    predictor = explainer.context.features
-    if predictor.background.is_empty():
-        return []
-    ids = pl.Series([user_id]).to_numpy(), pl.Series([item_id]).to_numpy()
-    gain_F = predictor.probabilities(*ids)[0] - BACKGROUND_WEIGHT * predictor.background["share"].to_numpy()
-    best = (-gain_F).argsort(kind="stable")[:FEATURES]
-    return [predictor.background["feature"][int(place)] for place in best if gain_F[place] > 0]
