@@ -112,7 +112,7 @@ class Subject:
         gates = assign_clusters(self.model, self.texts_by_split[0])
         writing = writing_by_cluster(self.counts, gates, self.dataset.catalog, profile_UK)
         return [
-            asdict(summary) | asdict(writing[summary.cluster])
+            asdict(summary) | asdict(writing[summary.cluster]) | {"words": list(writing[summary.cluster].words)}
             for summary in summarize_clusters(self.cluster_N, self.train, self.dataset.catalog)
         ]
 
