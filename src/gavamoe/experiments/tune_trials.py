@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gavamoe.config import RunConfig
+from gavamoe.config import VALIDATION_PART, RunConfig
 from gavamoe.data.dataset import HAS_TEXT, InteractionArrays, ReviewDataset
 from gavamoe.distributed import default_device
 from gavamoe.explainer.train import train_explainer
@@ -50,7 +50,7 @@ class TrialData:
 
     Args:
         dataset: the prepared dataset.
-        limit: largest number of training reviews of a trial; validation takes a fifth of it; None: all.
+        limit: largest number of training reviews of a trial; validation takes its `VALIDATION_PART`-th part; None: all.
         seed: of the reviews that are drawn.
     """
 
@@ -60,7 +60,7 @@ class TrialData:
     arrays: dict[str, InteractionArrays] = field(init=False)
 
     def __post_init__(self) -> None:
-        limits = {"train": self.limit, "valid": None if self.limit is None else -(-self.limit // 5)}
+        limits = {"train": self.limit, "valid": None if self.limit is None else -(-self.limit // VALIDATION_PART)}
         self.arrays = {split: self._drawn(self.dataset.arrays(split), limit) for split, limit in limits.items()}
 
     def texts(self, split: str) -> pl.DataFrame:
