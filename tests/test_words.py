@@ -16,6 +16,7 @@ from gavamoe.words import (
     choose_splitter,
     first_words,
     has_unspaced,
+    hash_text,
     join_words,
     normalized_words,
     separate,
@@ -124,3 +125,8 @@ def test_counting_words_of_english_texts_takes_microseconds():
     began = time.process_time()
     count_words(texts)
     assert time.process_time() - began < 2  # 0.05 s on an idle core
+
+
+def test_the_hash_of_a_text_is_the_same_everywhere_and_exists_for_a_lone_surrogate():
+    assert hash_text("good soup") == 3235277680
+    assert hash_text("\ud83d") != hash_text("\ud83e")

@@ -4,6 +4,9 @@
                          --normalized_words-->  it | ' | s | 2.5 | stars      (the field's tables)
     "很好看。wifi快"     --either-->             很 | 好 | 看 | 。 | wifi | 快
 
+`normalize_text` gives the normalized words as one text, `hash_text` a number of a text for an order that depends on
+contents alone.
+
 Scripts that write no blanks between words (Chinese, Japanese, Thai, Lao, Khmer, Burmese) have no words that a program
 can read off. There each character is a word, as in sacrebleu's tokenizer for Chinese. Elsewhere a word is a run of
 letters with their combining marks and joiners, after Unicode Standard Annex 29 (rules WB3c to WB5), composed (NFC).
@@ -15,6 +18,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
+from zlib import crc32
 
 import polars as pl
 import regex
@@ -86,6 +90,23 @@ def normalized_words(text: str) -> list[str]:
     # Lowered twice: a few letters become a letter and a combining mark.
     lowered = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).lower().lower())
     return [word for part in lowered.split() for word in _TOKEN.findall(part)]
+
+
+def normalize_text(text: str) -> str:
+    """Lowercase a text and split punctuation from words: "It's fun, 2.5 stars" -> "it ' s fun , 2.5 stars".
+
+    In scripts without blanks each character becomes a word. Letters are composed (NFC). The function is idempotent.
+    """
+    return " ".join(normalized_words(text))
+
+
+def hash_text(text: str) -> int:
+    """Return a number that looks random and is the same for equal texts on every machine, 0 .. 2^32 - 1.
+
+    Rows that are sorted or divided by it are in the same order or part wherever they come from. A text that is no valid
+    Unicode (a lone surrogate) has a number too.
+    """
+    return crc32(text.encode("utf-8", "surrogatepass"))
 
 
 def join_words(words: Sequence[str]) -> str:

@@ -24,7 +24,7 @@ TRAIN = pl.DataFrame(
         (3, 1, 3, "warm soup"),
         (1, 2, 2, "good bread"),
         (2, 2, 1, ""),
-        (3, 3, 3, ""),
+        (3, 3, 3, " \t"),
     ],
     schema=["user_id", "item_id", "level", "text"],
     orient="row",

@@ -80,7 +80,7 @@ def test_equal_posteriors_have_no_information_and_distant_ones_have_some():
 def test_words_of_a_cluster_are_those_that_it_uses_more():
     users = pl.DataFrame({"user_id": [1, 2, 3], "user": ["ann", "bob", "cem"], "n_train": [20, 30, 1]})
     catalog = Catalog(users, pl.DataFrame(), pl.DataFrame(), RatingScale(5, (1.0, 2.0, 3.0, 4.0, 5.0)))
-    texts = ["lol so good"] * 40 + ["one may argue at length"] * 40 + ["lol rareword"]
+    texts = ["lol so good!!"] * 40 + ["one may argue at length"] * 40 + ["lol rareword"]
     counts = WordCounts.of(texts, ["so"])
     profile = np.array([[0.5, 0.5], [0.9, 0.1], [0.2, 0.8], [1.0, 0.0]])
     first, second = writing_by_cluster(counts, np.array([0] * 40 + [1] * 40 + [0]), catalog, profile)

@@ -17,9 +17,10 @@ from gavamoe.preference import text_trainer
 from gavamoe.preference.choose_k import choose_clusters
 from gavamoe.preference.fold_in import infer_user, with_guests
 from gavamoe.preference.model import PreferenceModel
+from gavamoe.preference.posterior import user_log_likelihoods
 from gavamoe.preference.text_target import TextTarget
 from gavamoe.preference.trainer import fit_preference
-from gavamoe.preference.warm_start import user_log_likelihoods, user_responsibilities
+from gavamoe.preference.warm_start import user_responsibilities
 from gavamoe.preference.word_gain import WordCounts, text_gain
 
 USERS, ITEMS, UNITS = 30, 20, 40

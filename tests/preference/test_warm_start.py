@@ -14,6 +14,8 @@ from gavamoe.data.dataset import InteractionArrays
 from gavamoe.data.id_map import IdMap, count_known_pairs
 from gavamoe.data.scale import RatingScale
 from gavamoe.data.simulate import World, simulate
+from gavamoe.preference import posterior
+from gavamoe.preference.fold_in import infer_user
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.trainer import best_record, fit_preference
 from gavamoe.preference.update import PreferenceUpdate
@@ -110,6 +112,19 @@ def test_new_ids_start_far_better_than_the_unknown_id(stream, warm):
     test = stream.new["test"]
     frozen = rmse(stream.trained, test, stream.ids.user, stream.ids.item)
     assert rmse(warm, test) < 0.85 * frozen
+
+
+@pytest.mark.parametrize("prior", [20, 4_096])
+def test_a_new_user_of_an_update_starts_as_a_guest_with_the_same_ratings(stream, prior, monkeypatch):
+    monkeypatch.setattr(posterior, "PRIOR_IDS", prior)
+    warm, train = warm_model(stream.trained, stream.ids, stream.new["train"]), stream.new["train"]
+    new = [user for user in np.unique(train.user_id) if stream.ids.user[user] == 0]
+    assert len(new) > 20
+    for user in new:
+        item, level = stream.ids.item[train.item_id[train.user_id == user]], train.level[train.user_id == user]
+        guest = infer_user(stream.trained, item.tolist(), level.tolist())
+        expected = guest.mean_row(stream.trained.encoder.user.offset.weight)
+        torch.testing.assert_close(warm.encoder.user.offset.weight[user], expected, rtol=1e-3, atol=1e-4)
 
 
 def test_a_new_id_without_a_rating_of_a_known_one_starts_as_unknown(stream):

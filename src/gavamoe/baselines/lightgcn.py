@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gavamoe.checkpoint import copy_tensors
+from gavamoe.checkpoint import TrainingProgress, copy_tensors
 from gavamoe.data.dataset import InteractionArrays
 
 Objective = Literal["ranking", "rating"]
@@ -142,8 +142,8 @@ def fit(
         # Drawn once: with new negative items every epoch, the validation loss would fluctuate by chance.
         negatives = model.unreviewed(valid_columns[0]) if objective == "ranking" else None
         optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=LEARNING_RATE)
-        best, best_weights, stale = np.inf, copy_tensors(model.state_dict().items()), 0
-        for _ in range(epochs):
+        progress, best_weights = TrainingProgress(phase=objective), copy_tensors(model.state_dict().items())
+        while not progress.phase_is_over(epochs, PATIENCE):
             model.train()
             for chosen in torch.randperm(len(train)).split(BATCH_SIZE):
                 optimizer.zero_grad(set_to_none=True)
@@ -151,11 +151,9 @@ def fit(
                 optimizer.step()
             with torch.no_grad():
                 loss = float(model.loss(objective, *valid_columns, negatives))
-            stale = 0 if loss < best else stale + 1
-            if stale == 0:
-                best, best_weights = loss, copy_tensors(model.state_dict().items())
-            if stale >= PATIENCE:
-                break
+            progress.epoch += 1
+            if progress.improves(loss):
+                best_weights = copy_tensors(model.state_dict().items())
         model.load_state_dict(best_weights)
     return model.eval()
 

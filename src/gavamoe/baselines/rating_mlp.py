@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gavamoe.checkpoint import TrainingProgress, copy_tensors
 from gavamoe.data.dataset import InteractionArrays
 
 WIDTHS, DROPOUTS, DECAYS = (8, 32), (0.2, 0.5), (1e-4, 1e-2)  # a grid search on the validation reviews
@@ -73,8 +74,8 @@ class MLPRatings:
             for arrays in (train, valid)
         )
         optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=decay)
-        best, stale, weights = np.inf, 0, model.state_dict()
-        for _ in range(EPOCHS):
+        progress, best_weights = TrainingProgress(phase="ratings"), copy_tensors(model.state_dict().items())
+        while not progress.phase_is_over(EPOCHS, PATIENCE):
             model.train()
             for index_B in torch.randperm(len(train)).split(BATCH_SIZE):
                 user_B, item_B, level_B = (column[index_B] for column in columns)
@@ -84,13 +85,11 @@ class MLPRatings:
                 optimizer.step()
             with torch.no_grad():
                 error = float((_expected(model.eval()(*valid_columns[:2])) - valid_columns[2]).square().mean())
-            stale = 0 if error < best else stale + 1
-            if error < best:
-                best, weights = error, {name: tensor.clone() for name, tensor in model.state_dict().items()}
-            if stale == PATIENCE:
-                break
-        model.load_state_dict(weights)
-        return best
+            progress.epoch += 1
+            if progress.improves(error):
+                best_weights = copy_tensors(model.state_dict().items())
+        model.load_state_dict(best_weights)
+        return progress.best
 
 
 def _expected(logits_BR: Tensor) -> Tensor:

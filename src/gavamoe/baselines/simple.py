@@ -14,6 +14,7 @@ import polars as pl
 from gavamoe.baselines.base import Predictions, RefittedSystem
 from gavamoe.baselines.data import TextData
 from gavamoe.conditions import Condition
+from gavamoe.data.dataset import HAS_TEXT
 from gavamoe.data.scale import RatingScale
 
 BIAS_DAMPING = 3  # pseudo-count that shrinks a bias towards 0; on real reviews 2 to 4 predict equally well
@@ -25,7 +26,7 @@ class ItemMode(RefittedSystem):
 
     def train(self, data: TextData, seed: int) -> None:
         """Count the sentences of each item; ties go to the sentence that sorts first."""
-        reviews = data.train.filter(pl.col("text") != "")
+        reviews = data.train.filter(HAS_TEXT)
         ranked = (
             reviews.group_by("item_id", "text").len().sort(["item_id", "len", "text"], descending=[False, True, False])
         )
@@ -46,7 +47,7 @@ class RandomSentence(RefittedSystem):
 
     def train(self, data: TextData, seed: int) -> None:
         """Collect the sentences of each item."""
-        reviews = data.train.filter(pl.col("text") != "")
+        reviews = data.train.filter(HAS_TEXT)
         texts = dict(reviews.group_by("item_id", maintain_order=True).agg("text").iter_rows())
         texts[0] = reviews["text"].to_list() or [""]
         self.texts_: dict[int, list[str]] = texts

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,23 +22,12 @@ from torch import Tensor
 
 from gavamoe.baselines.data import Vocabulary
 from gavamoe.baselines.text_model import Phase, TextModel
-from gavamoe.checkpoint import copy_tensors, load_state, save_state
+from gavamoe.checkpoint import TrainingProgress, copy_tensors, load_state, save_state
 from gavamoe.errors import DivergenceError
 from gavamoe.progress import track
 
 VALIDATION_BATCH = 128
 CLIP = 1.0
-
-
-@dataclass
-class TrainerState:
-    """The state of a training besides weights and optimizer; saved in the checkpoint under these names."""
-
-    phase: int = 0
-    epoch: int = 0  # epochs finished in this phase
-    best: float = math.inf
-    stale: int = 0  # epochs since the best
-    history: list[dict[str, Any]] = field(default_factory=list)
 
 
 def train(model: TextModel, vocabulary: Vocabulary, seed: int, name: str, checkpoint: Path) -> list[dict[str, Any]]:
@@ -66,7 +55,7 @@ class _Trainer:
         self.model, self.vocabulary, self.seed, self.checkpoint = model, vocabulary, seed, checkpoint
         self.config = vocabulary.data.config
         self.device = next(model.parameters()).device
-        self.progress = TrainerState()
+        self.progress = TrainingProgress(phase=0)
         self.steps = -(-len(vocabulary.train) // self.config.batch_size)
         self._start_phase()
 
@@ -80,7 +69,7 @@ class _Trainer:
             while progress.phase < len(phases):
                 record = self._run_epoch(phases[progress.phase])
                 advance(1, f"{record['phase']}, validation loss {record['valid_text']:.3f}")
-                if progress.epoch >= self.config.epochs or progress.stale >= self.config.patience:
+                if progress.phase_is_over(self.config.epochs, self.config.patience):
                     self._end_phase()
                 save_state(self.checkpoint, self._state())
         return progress.history
@@ -105,9 +94,8 @@ class _Trainer:
         objective, text = self._validate(phase)
         self._check_finite(objective, "the validation loss")
         progress.epoch += 1
-        progress.stale = 0 if objective < progress.best else progress.stale + 1
-        if progress.stale == 0:
-            progress.best, self.best = objective, copy_tensors(self.model.saved_tensors())
+        if progress.improves(objective):
+            self.best = copy_tensors(self.model.saved_tensors())
         record = {
             "phase": phase.name,
             "epoch": progress.epoch,
@@ -177,22 +165,21 @@ class _Trainer:
 
     def _end_phase(self) -> None:
         self._load(self.best)
-        self.progress.phase += 1
-        self.progress.epoch, self.progress.best, self.progress.stale = 0, math.inf, 0
+        self.progress.start_phase(self.progress.phase + 1)
         if self.progress.phase < len(self.model.phases):
             self._start_phase()
 
     def _state(self) -> dict[str, Any]:
         optimizer = self.optimizer.state_dict() if self.progress.phase < len(self.model.phases) else {}
         return {
-            "progress": vars(self.progress),
+            "progress": asdict(self.progress),
             "weights": copy_tensors(self.model.saved_tensors()),
             "best": self.best,
             "optimizer": optimizer,
         }
 
     def _restore(self, state: dict[str, Any]) -> None:
-        self.progress = TrainerState(**state["progress"])
+        self.progress = TrainingProgress(**state["progress"])
         self._load(state["weights"])
         if self.progress.phase < len(self.model.phases):
             self._start_phase()

@@ -1,4 +1,4 @@
-"""Write tables (JSON lines, CSV or Parquet files chosen by the suffix, and Markdown), and draw rows of one."""
+"""Write tables as JSON lines, CSV or Parquet, chosen by the suffix, and draw rows of one."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ rating_error             RMSE of all newer ratings, cold ones included, against 
 text_loss                nats per token of newer texts, against validation
 
 A model that is frozen gives a pair the same responsibilities for ever, so `cluster_mix` cannot see that tastes change.
-`moved_users` can: it estimates users again from their newer ratings (`fold_in`).
+`moved_users` can: it estimates users again from their newer ratings (`posterior`).
 Every shift has a null distribution. Rows of one user are alike, so users are resampled, not rows.
 Shape suffixes: N rows, K clusters, R rating levels, G groups (a user in one period), C categories, M users, P prior.
 """
@@ -24,12 +24,13 @@ import torch
 
 from gavamoe.diagnostics.named_check import Check, Rule
 from gavamoe.preference.model import PreferenceModel
-from gavamoe.preference.warm_start import user_log_likelihoods, user_responsibilities
+from gavamoe.preference.posterior import prior_ids, user_log_likelihoods
+from gavamoe.preference.warm_start import user_responsibilities
 
 DRAWS = 500  # of a null distribution or a bootstrap
 SMALLEST_SHARE = 1e-4  # of a category, so that the PSI is finite
 RATINGS_PER_USER = 5  # ratings that a user is estimated again from
-MOST_USERS, PRIOR_USERS = 500, 2048  # users that are estimated again, and users of their prior
+MOST_USERS = 500  # users that are estimated again
 MIN_USERS = 20  # fewer users say nothing about a share
 UPDATE = "update the run with `gavamoe train DATA --out NEW --update RUN`"
 REFIT = "train a new run on all reviews; an update may not be enough"
@@ -242,7 +243,7 @@ def check_moved_users(model: PreferenceModel, own: np.ndarray, newer: np.ndarray
         )
     users = np.sort(rng.choice(users, min(MOST_USERS, len(users)), replace=False))
     gamma_UK = user_responsibilities(model)
-    prior_P = torch.arange(1, model.users + 1, -(-model.users // PRIOR_USERS))
+    prior_P = prior_ids(torch.arange(1, model.users + 1))
     moved = []
     for ratings in (own, newer):
         drawn = _draw_ratings(ratings, users, rng)

@@ -22,6 +22,7 @@ from gavamoe.explainer.expert_usage import ExpertReport
 
 PERMUTATIONS = 100  # of the clusters over the texts, for the floor of the information
 MAX_REMOVALS = 64  # experts that are removed in turn
+OTHER_GATES = 3  # other clusters whose gates each text is read with, at most
 REMOVAL_BATCHES = 2  # batches of texts that the loss without an expert is measured on
 ALIKE = 0.95  # two experts whose outputs have this mean cosine do the same
 
@@ -63,9 +64,10 @@ class ExpertFigures:
         texts: number of texts.
         layers: figures of each layer with experts.
         loss: nats per token with each text's own gate.
-        loss_other_gates: nats per token with another cluster's gate, mean over the other clusters; None with one.
+        loss_other_gates: nats per token with another cluster's gate, mean over up to OTHER_GATES others; None with one
+            cluster.
         loss_soft_gates: nats per token with gates mixed by responsibilities; None if gates are not stage 1's clusters.
-        selections_changed: share of selected experts that another cluster's gate replaces.
+        selections_changed: share of selected experts that such a gate replaces, mean over the same others.
         removal: rise of the loss when an expert is never selected: layer, expert, rise.
         removal_texts: number of texts of that measurement.
         use: share of selections by cluster, layer and expert, lists of shape [C, L, E].
@@ -100,7 +102,7 @@ def examine_experts(probe: ExpertProbe, soft: bool, seed: int) -> ExpertFigures:
     top_k = probe.blocks[0].shape.top_k
     loss, other, changed = probe.loss(), None, None
     if probe.gates > 1:
-        shifts = [lambda c, by=by: (c + by) % probe.gates for by in range(1, min(probe.gates, 4))]
+        shifts = [lambda c, by=by: (c + by) % probe.gates for by in range(1, min(probe.gates, OTHER_GATES + 1))]
         other = float(np.mean([probe.loss(gates=shift) for shift in shifts]))
         changed = float(np.mean([probe.selections_changed(shift) for shift in shifts]))
     removal = _removals(probe, top_k)

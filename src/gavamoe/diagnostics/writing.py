@@ -20,12 +20,12 @@ class Writing:
     """How a cluster writes.
 
     Args:
-        words: over-represented words, by descending z-score of their log odds.
-        length: mean number of words of a training text; None without texts.
+        words: z-scores of the log odds of over-represented words, in descending order.
+        length: mean number of words of a training text, without punctuation marks; None without texts.
         typical_users: names of the users with the largest responsibilities, among those with a few reviews.
     """
 
-    words: list[str]
+    words: dict[str, float]
     length: float | None
     typical_users: list[str]
 
@@ -44,20 +44,22 @@ def writing_by_cluster(
     clusters = profile_UK.shape[1]
     users = [typical_users(catalog, profile_UK[:, cluster]) for cluster in range(clusters)]
     if counts is None:
-        return [Writing([], None, names) for names in users]
+        return [Writing({}, None, names) for names in users]
     count_GV = counts.group_counts(gate_N, clusters)[:, :-1]
     texts_G = np.maximum(np.bincount(gate_N, minlength=clusters), 1)
     frequent_V = np.asarray((counts.train > 0).sum(0)).ravel() >= FEWEST_TEXTS
     score_GV = log_odds_z_scores(count_GV)
-    score_GV[:, ~frequent_V] = 0
+    is_word_V = np.array([any(map(str.isalnum, word)) for word in counts.words])
+    score_GV[:, ~(frequent_V & is_word_V)] = 0
+    length_G = count_GV[:, is_word_V].sum(1) / texts_G
     order_GV = np.argsort(-score_GV, axis=1, kind="stable")[:, :WORDS]
     return [
         Writing(
-            [str(counts.words[place]) for place in order if score[place] > Z_THRESHOLD],
-            float(count.sum() / texts) if count.sum() else None,
+            {str(counts.words[place]): float(score[place]) for place in order if score[place] > Z_THRESHOLD},
+            float(length) if length else None,
             names,
         )
-        for order, score, count, texts, names in zip(order_GV, score_GV, count_GV, texts_G, users, strict=True)
+        for order, score, length, names in zip(order_GV, score_GV, length_G, users, strict=True)
     ]
 
 

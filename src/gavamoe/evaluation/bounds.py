@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 
@@ -25,6 +24,7 @@ from gavamoe.evaluation.metrics.metric import Metric
 from gavamoe.evaluation.outputs import Outputs
 from gavamoe.evaluation.row_scores import Metrics, RowScores
 from gavamoe.evaluation.score import PAIR_METRICS
+from gavamoe.words import hash_text
 
 ITEM_METRICS = (identifiability.METRICS[0], *statements.METRICS)
 USER_METRICS = (identifiability.METRICS[1],)
@@ -134,7 +134,7 @@ def partners(groups: Sequence[Hashable | None], labels: Sequence[Hashable | None
             rows_of.setdefault(group, []).append(row)
     found = np.full(len(groups), -1)
     for rows in rows_of.values():
-        rows.sort(key=lambda row: (_hash(str(labels[row])), str(labels[row]), _hash(keys[row]), keys[row]))
+        rows.sort(key=lambda row: (hash_text(str(labels[row])), str(labels[row]), hash_text(keys[row]), keys[row]))
         _, sizes = np.unique([str(labels[row]) for row in rows], return_counts=True)
         shift = int(sizes.max())
         for place, row in enumerate(rows):
@@ -158,7 +158,3 @@ def _most_generic(own: Outputs) -> float | None:
 
 def _where(known: np.ndarray, values: Sequence[str | None]) -> list[str | None]:
     return [value if is_known else None for value, is_known in zip(values, known, strict=True)]
-
-
-def _hash(text: str) -> int:
-    return crc32(text.encode("utf-8", "surrogatepass"))

@@ -1,7 +1,7 @@
 """Make the outputs of different systems comparable: the same rows, words, text length and features for all.
 
-`normalize` lowercases a text and splits punctuation from words, `truncate` cuts it; both are applied to predictions and
-references of every system before scoring. `gavamoe.words` says what a word is in each script.
+`normalize_text` lowercases a text and splits punctuation from words, `truncate` cuts it; both are applied to
+predictions and references of every system before scoring. `gavamoe.words` says what a word is in each script.
 """
 
 from __future__ import annotations
@@ -15,19 +15,11 @@ from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import HAS_TEXT
 from gavamoe.evaluation.outputs import Outputs
 from gavamoe.evaluation.training_texts import TrainingTexts, name_of
-from gavamoe.words import CHARACTERS_ARE_WORDS, normalized_words
+from gavamoe.words import CHARACTERS_ARE_WORDS, normalize_text
 
 TRUNCATE_WORDS = 20  # as in the published figures on the field's short-text datasets
 NORMALIZATION = "lowercase, punctuation split from words"
 CHUNK_ROWS = 50_000  # training texts that are searched for features at once
-
-
-def normalize(text: str) -> str:
-    """Lowercase a text and split punctuation from words: "It's fun, 2.5 stars" -> "it ' s fun , 2.5 stars".
-
-    In scripts without blanks each character becomes a word. Letters are composed (NFC). The function is idempotent.
-    """
-    return " ".join(normalized_words(text))
 
 
 def describe_normalization(outputs: Outputs) -> str:
@@ -42,7 +34,7 @@ def truncate(text: str, words: int) -> str:
 
 def normalize_and_truncate(text: str) -> str:
     """Return a text as it is scored: normalized, then cut to `TRUNCATE_WORDS` words."""
-    return truncate(normalize(text), TRUNCATE_WORDS)
+    return truncate(normalize_text(text), TRUNCATE_WORDS)
 
 
 def comparable_outputs(
@@ -67,8 +59,8 @@ def comparable_outputs(
     return Outputs(
         [normalize_and_truncate(text).split() for text in texts] if texts is not None else [[]] * len(reviews),
         [normalize_and_truncate(text).split() for text in reviews["text"].fill_null("").to_list()],
-        features and [None if feature is None else normalize(feature) for feature in features],
-        {normalize(feature) for feature in catalog.features},
+        features and [None if feature is None else normalize_text(feature) for feature in features],
+        {normalize_text(feature) for feature in catalog.features},
         predicted=ratings,
         true=reviews["rating"].to_numpy(),
         scale=catalog.scale.bounds,
@@ -100,12 +92,12 @@ def features_of_items(
     """
     if not features:
         return None
-    known_features = {normalize(feature) for feature in features}
+    known_features = {normalize_text(feature) for feature in features}
     wanted = set(reviews["item_id"].unique().to_list()) - {0}
     known = train.filter(pl.col("item_id").is_in(list(wanted)) & has_text(train)).select("item_id", "text")
     by_item: dict[int, set[str]] = {item: set() for item in wanted}
     for rows in known.iter_slices(CHUNK_ROWS):
-        texts = [normalize(text) for text in rows["text"].to_list()]
+        texts = [normalize_text(text) for text in rows["text"].to_list()]
         named = Outputs.from_texts(texts, texts, feature_set=known_features).named_features
         for item, features_of_text in zip(rows["item_id"].to_list(), named, strict=True):
             by_item[item] |= features_of_text

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from gavamoe.data.dataset import ReviewDataset
+from gavamoe.data.dataset import HAS_TEXT, ReviewDataset
 from gavamoe.data.readers.open import ReadOptions, read_reviews
 from gavamoe.errors import DataError
 from gavamoe.evaluation.training_texts import TrainingTexts, name_of
@@ -86,7 +86,7 @@ def _extractor(train: pl.DataFrame) -> FeatureExtractor | None:
     given = [feature for feature in given if feature.strip()]
     if given:
         return FeatureExtractor(dict.fromkeys(given, 1.0), SEED_OPINIONS)
-    texts = train.filter(pl.col("text").fill_null("").str.strip_chars() != "") if "text" in train.columns else train[:0]
+    texts = train.filter(HAS_TEXT) if "text" in train.columns else train[:0]
     rated = texts.filter(pl.col("rating").is_not_null()) if "rating" in texts.columns else texts[:0]
     if rated.is_empty() or not detect_language(rated["text"]).has_english:
         return None

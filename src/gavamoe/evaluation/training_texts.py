@@ -21,9 +21,10 @@ import polars as pl
 from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer
 
+from gavamoe.data.dataset import HAS_TEXT
 from gavamoe.evaluation.profiles import Profiles
 from gavamoe.features.extractor import FeatureExtractor
-from gavamoe.words import join_words, normalized_words
+from gavamoe.words import join_words, normalize_text
 
 MAX_TEXTS = 200_000  # more training texts, evenly spaced ones are read
 GENERIC_SHARE, GENERIC_ITEMS = 0.01, 2  # a bigram is generic if this share of the items, and so many, have it
@@ -35,7 +36,7 @@ _APOSTROPHE = re.compile(r"(?<=\w) (['’]) (?=\w)")
 
 def plain_text(words: Sequence[str]) -> str:
     """Return words, split in whatever way, as a normalized text with single blanks."""
-    return " ".join(normalized_words(join_words(words)))
+    return normalize_text(join_words(words))
 
 
 def name_of(value: object) -> str | None:
@@ -86,12 +87,12 @@ class TrainingTexts:
         """
         if "text" not in reviews.columns:
             return None
-        found = reviews.select("user", "item", "text").filter(pl.col("text").fill_null("").str.strip_chars() != "")
+        found = reviews.select("user", "item", "text").filter(HAS_TEXT)
         if found.is_empty():
             return None
         rows = found.gather_every(max(1, -(-len(found) // MAX_TEXTS)))
         users, items = ([name_of(name) for name in rows[column].to_list()] for column in ("user", "item"))
-        texts = [" ".join(normalized_words(text)) for text in rows["text"].to_list()]
+        texts = [normalize_text(text) for text in rows["text"].to_list()]
         return cls(users, items, texts, extractor, len(found))
 
     def describe(self) -> str:

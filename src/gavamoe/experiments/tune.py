@@ -24,7 +24,7 @@ from gavamoe.config import RunConfig
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.errors import ConfigError, DataError, DivergenceError
 from gavamoe.experiments.directory import DATA, earlier_card, only_experiment, write_card
-from gavamoe.experiments.tune_report import StageResult, summarize_study, write_results
+from gavamoe.experiments.tune_report import FAILED, StageResult, summarize_study, write_results
 from gavamoe.experiments.tune_space import (
     Dimension,
     explainer_space,
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 TuneStage = Literal["preference", "all"]
 CARD, DATABASE = "tune.yaml", "study.db"
 RANDOM_TRIALS = 6  # trials with random settings before the sampler (TPE) models what is good
-FAILED = "error"  # attribute of a trial whose settings made training impossible
 STAGE_1_SHARE = 0.3  # largest share of the time limit that stage 1 gets
 
 

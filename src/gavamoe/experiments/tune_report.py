@@ -21,6 +21,7 @@ from gavamoe.markdown import markdown_table
 if TYPE_CHECKING:
     from optuna.study import Study
 
+FAILED = "error"  # attribute of a trial whose settings made training impossible: the message
 FEWEST_FOR_IMPORTANCE = 8  # complete trials; the importance of fewer is noise
 TITLES = {
     "preference": ("Stage 1", "rating loss on the validation reviews, nats per rating"),
@@ -79,7 +80,7 @@ def _row(stage: str, trial: Any) -> dict[str, Any]:
     """Return the row of a trial in trials.csv."""
     state = trial.state.name.lower()
     if state == "fail":
-        state = "failed" if "error" in trial.user_attrs else "interrupted"
+        state = "failed" if FAILED in trial.user_attrs else "interrupted"
     last = trial.intermediate_values[max(trial.intermediate_values)] if trial.intermediate_values else None
     return {
         "stage": stage,
@@ -88,7 +89,7 @@ def _row(stage: str, trial: Any) -> dict[str, Any]:
         "loss": trial.value if trial.value is not None and state == "complete" else last,
         "epochs": max(trial.intermediate_values, default=0),
         "seconds": round(trial.duration.total_seconds(), 1) if trial.duration else None,
-        "error": trial.user_attrs.get("error"),
+        "error": trial.user_attrs.get(FAILED),
         **trial.params,
     }
 

@@ -48,7 +48,8 @@ class TrialData:
     Args:
         dataset: the prepared dataset.
         config: settings of the search; trials do not change what stage 1 reconstructs.
-        limit: largest number of training reviews of a trial; validation takes a fifth of it; None: all.
+        limit: largest number of training reviews of a trial; validation takes a part
+            of it (`VALIDATION_PART`); None: all.
     """
 
     def __init__(self, dataset: ReviewDataset, config: RunConfig, limit: int | None):

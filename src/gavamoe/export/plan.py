@@ -20,6 +20,7 @@ from torch import nn
 from gavamoe.config import ExplainerConfig, RunConfig
 from gavamoe.errors import ConfigError
 from gavamoe.explainer.build import load_skeleton, model_config
+from gavamoe.explainer.generate import BATCH as DECODING_BATCH
 from gavamoe.explainer.lora import ATTENTION, FEED_FORWARD
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.language.named_bases import find_base
@@ -37,7 +38,6 @@ FORWARD_LAUNCHES = 0.0053  # the part of these that a forward takes
 GPU_FLOPS = 3e14  # FLOP/s that an H100 reaches in bf16: a guess, a third of its peak
 CPU_TRAINING, CPU_WRITING = 45e9, 30e9  # FLOP/s per core in float32, as measured
 STAGE_1_CPU = 44_000  # interactions per second of stage 1 on two cores
-DECODING_BATCH = 256  # sequences that are decoded at once (`gavamoe.explainer.generate`)
 TABLE_SHARE = 0.1  # users and items together, per interaction: a guess
 
 

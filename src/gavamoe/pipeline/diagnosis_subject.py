@@ -61,6 +61,7 @@ class Subject:
         self.seed, self.config = card.settings.seed, card.settings.preference
         self.train, self.valid = dataset.interactions("train"), dataset.interactions("valid")
         self.cluster_N = assign_clusters(model, self.train)
+        self._arrays: dict[str, InteractionArrays] = {}
 
     @classmethod
     def open(cls, path: Path, data: Path | None = None, verify: bool = False) -> Subject:
@@ -98,11 +99,13 @@ class Subject:
         return WordCounts.of(train["text"].to_list(), valid["text"].to_list())
 
     def arrays(self, split: str) -> InteractionArrays:
-        """Return ids and levels of a split, and what stage 1 reads of the texts if it reads them."""
-        arrays, target = self.dataset.arrays(split), TextTarget.load(self.run.preference)
-        if target is None:
-            return arrays
-        return target.with_units(arrays, self.dataset.interactions(split, target.columns))
+        """Return ids and levels of a split, and what stage 1 reads of the texts if it reads them; read once."""
+        if split not in self._arrays:
+            arrays, target = self.dataset.arrays(split), TextTarget.load(self.run.preference)
+            if target is not None:
+                arrays = target.with_units(arrays, self.dataset.interactions(split, target.columns))
+            self._arrays[split] = arrays
+        return self._arrays[split]
 
     def latent(self, reviews: pl.DataFrame) -> np.ndarray:
         """Return the latent means of the pairs of reviews, [N, D]."""
@@ -115,7 +118,7 @@ class Subject:
         gates = assign_clusters(self.model, self.texts_by_split[0])
         writing = writing_by_cluster(self.counts, gates, self.dataset.catalog, profile_UK)
         return [
-            asdict(summary) | asdict(writing[summary.cluster])
+            asdict(summary) | asdict(writing[summary.cluster]) | {"words": list(writing[summary.cluster].words)}
             for summary in summarize_clusters(self.cluster_N, self.train, self.dataset.catalog)
         ]
 

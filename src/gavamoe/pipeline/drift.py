@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
 
-from gavamoe.config import ExplainerConfig
+from gavamoe.conditions import Condition
 from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import FILES as DATASET_FILES
 from gavamoe.data.dataset import HAS_TEXT, ReviewDataset, id_arrays
@@ -30,9 +29,7 @@ from gavamoe.diagnostics.drift import (
     skipped,
 )
 from gavamoe.errors import DataError, RunError
-from gavamoe.explainer.dataset import Collator, ExplanationDataset
 from gavamoe.explainer.explainer import Explainer
-from gavamoe.explainer.validation import validation_loss
 from gavamoe.files import staged_files, write_json
 from gavamoe.markdown import markdown_table
 from gavamoe.preference.recommender import Recommender
@@ -232,26 +229,22 @@ def _text_check(run: RunDirectory, own: OwnData, newer: pl.DataFrame) -> DriftCh
             "text_loss", "the data that the run was trained on is not where the run says, and its texts are needed"
         )
     explainer = Explainer.from_pretrained(run.path)
-    config = run.read_card().settings.explainer
-    losses = [_text_losses(explainer, rows.filter(HAS_TEXT), config) for rows in (newer, own.valid)]
+    losses = [_text_losses(explainer, rows.filter(HAS_TEXT)) for rows in (newer, own.valid)]
     groups = [np.arange(1, len(loss) + 1) for loss in losses]
     return check_ratio("text_loss", losses[0], groups[0], losses[1], groups[1], float(losses[1].mean()))
 
 
-def _text_losses(explainer: Explainer, reviews: pl.DataFrame, config: ExplainerConfig) -> np.ndarray:
+def _text_losses(explainer: Explainer, reviews: pl.DataFrame) -> np.ndarray:
     """Return the loss in nats per token of groups of texts, told their rating and, where known, their feature, [G]."""
     if len(reviews) > MOST_TEXTS:
         reviews = reviews.sample(MOST_TEXTS, seed=0)
-    collate, device = Collator(explainer.tokenizer.pad_token_id), torch.device(explainer.model.device)
-    size, losses = max(1, len(reviews) // TEXT_GROUPS), []
-    for start in range(0, len(reviews) - size + 1, size):
-        rows = reviews[start : start + size]
-        pairs, predicted = explainer.context.from_reviews(rows)
-        facts = explainer.context.facts(pairs, predicted, rows["item"].to_list())
-        texts, template = rows["text"].to_list(), explainer.context.template
-        dataset = ExplanationDataset(pairs, texts, explainer.tokenizer, config, 0, False, facts, template)
-        losses.append(validation_loss(explainer.model, dataset, collate, device))
-    return np.array(losses)
+    condition = Condition("given", "given" if reviews["feature"].count() else "none")
+    losses = explainer.text_losses(reviews, reviews["text"].to_list(), condition)
+    size = max(1, len(reviews) // TEXT_GROUPS)
+    groups = len(reviews) // size
+    nats_G, tokens_G = (values[: groups * size].reshape(groups, size).sum(1) for values in losses)
+    mean_G: np.ndarray = nats_G / tokens_G
+    return mean_G
 
 
 def _windows(recommender: Recommender, newer: pl.DataFrame, own: OwnData) -> list[dict[str, Any]]:

@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from math import comb
-from zlib import crc32
 
 import numpy as np
 import polars as pl
@@ -26,7 +25,7 @@ from gavamoe.evaluation.metrics.metric import Metric
 from gavamoe.evaluation.training_texts import Statement, find_statements
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.pipeline.swap_gap import by_content, precomputed
-from gavamoe.words import normalized_words
+from gavamoe.words import hash_text, normalize_text
 
 # Share of the rows that are ranked, least and greatest number of them, and the most candidates of one row.
 ROWS_SHARE, MIN_ROWS, MAX_ROWS, MAX_CANDIDATES = 1 / 32, 8, 64, 16
@@ -101,7 +100,7 @@ def find_candidates(explainer: Explainer, reviews: pl.DataFrame) -> list[Candida
     """Return the candidates of a sample of rows that have a relevant and an irrelevant one."""
     wanted = min(max(int(ROWS_SHARE * len(reviews)), MIN_ROWS), MAX_ROWS)
     extractor = explainer.catalog.extractor
-    stated = find_statements(extractor, [_normalize(text) for text in reviews["text"].fill_null("").to_list()])
+    stated = find_statements(extractor, [normalize_text(text) for text in reviews["text"].fill_null("").to_list()])
     items, users = reviews["item_id"].to_list(), reviews["user_id"].to_list()
     eligible = [row for row, item in enumerate(items) if item and stated[row]]
     sentences: dict[int, ItemSentences] = {}
@@ -139,9 +138,9 @@ class ItemSentences:
         """Read the sentences of an item from the run's evidence index."""
         about = explainer.context.evidence.sentences_about(item_id)
         rows = about.select("text", "user_id").unique(maintain_order=True)
-        rows = rows.sort(pl.col("text").map_elements(_hash, return_dtype=pl.Int64), "text", "user_id")
+        rows = rows.sort(pl.col("text").map_elements(hash_text, return_dtype=pl.Int64), "text", "user_id")
         texts, users = rows["text"].to_list(), rows["user_id"].to_list()
-        statements = find_statements(explainer.catalog.extractor, [_normalize(text) for text in texts])
+        statements = find_statements(explainer.catalog.extractor, [normalize_text(text) for text in texts])
         kept = [place for place, made in enumerate(statements) if made]
         counts = Counter(statement for place in kept for statement in statements[place])
         return cls(
@@ -185,11 +184,3 @@ def reciprocal_rank(scores: np.ndarray, relevant: np.ndarray) -> float:
     return sum(
         comb(size - place, hits - 1) / comb(size, hits) / (before + place) for place in range(1, size - hits + 2)
     )
-
-
-def _normalize(text: str) -> str:
-    return " ".join(normalized_words(text))
-
-
-def _hash(text: str) -> int:
-    return crc32(text.encode("utf-8", "surrogatepass"))

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from zlib import crc32
 
 import numpy as np
 import polars as pl
@@ -26,7 +25,7 @@ from gavamoe.evaluation.row_scores import Metrics
 from gavamoe.evaluation.training_texts import TrainingTexts, name_of
 from gavamoe.evaluation.word_models import WordModels
 from gavamoe.explainer.explainer import Explainer
-from gavamoe.words import normalized_words
+from gavamoe.words import hash_text, normalize_text
 
 # Share of the rows that are scored, and least and greatest number of them: each takes three passes of the model.
 ROWS_SHARE, MIN_ROWS, MAX_ROWS = 1 / 4, 16, 256
@@ -90,7 +89,7 @@ def _word_gap(
 ) -> float | None:
     """Return the gap of word frequencies: what the training texts of a name alone tell about its other texts."""
     models = WordModels(training.users if column == "user" else training.items, training.texts)
-    plain = [" ".join(normalized_words(text)) for text in texts]
+    plain = [normalize_text(text) for text in texts]
     return models.gap(plain, *([name_of(name) for name in names.to_list()] for names in (own, others)))
 
 
@@ -109,7 +108,5 @@ def row_keys(reviews: pl.DataFrame) -> list[str]:
 def by_content(reviews: pl.DataFrame, candidates: Sequence[int]) -> list[int]:
     """Return candidate rows in an arbitrary order that depends on their contents, not on the order of the rows."""
     keys = row_keys(reviews[list(candidates)])
-    order = sorted(
-        range(len(keys)), key=lambda place: (crc32(keys[place].encode("utf-8", "surrogatepass")), keys[place])
-    )
+    order = sorted(range(len(keys)), key=lambda place: (hash_text(keys[place]), keys[place]))
     return [candidates[place] for place in order]

@@ -3,7 +3,7 @@
 networks, prior, losses, model         the model: encoder and decoder, mixture prior, ELBO, public methods
 svd_init, mixture_fit                  where training starts: SVD of the ratings, mixture fitted to the latents
 batches, epoch_trainer, trainer, validation  training: `trainer.fit_preference` is the entry point
-fold_in, history                       estimate of an unknown user from rated items
+posterior, fold_in, history            estimate of an unknown user from rated items
 text_target, text_block, text_trainer  stage 1 that also reads: what it reconstructs of texts, the block, its training
 choose_k, word_gain                    choice of the number of clusters, what clusters tell about words
 item_features                          LSA vectors of item descriptions

@@ -5,8 +5,9 @@ The trained users are the prior: each is as likely as any other before a rating 
     w_u = softmax_u  sum_i log p(r_i | z = [mu_user(u), mu_item(i)])    posterior of the trained users u
     e   = sum_u w_u e_u                                                 posterior mean of their embeddings
 
-The weights of the model do not change. A guest is an estimated user who gets an id above those of the trained users.
-Shape suffixes: N rated items, B pairs, E embedding, D latent, U users of the prior, M guests, W width of a table.
+The likelihoods are those of `posterior`. The weights of the model do not change. A guest is an estimated user who gets
+an id above those of the trained users.
+Shape suffixes: B pairs, P users of the prior, U users of an estimate, M guests, W width of a table.
 """
 
 from __future__ import annotations
@@ -16,15 +17,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from gavamoe.errors import DataError
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.networks import UNKNOWN, PairEncoder
+from gavamoe.preference.posterior import prior_ids, user_log_likelihoods
 
-MOST_USERS = 16_384  # of the prior; of more trained users, every k-th is taken
-PAIRS_PER_CHUNK = 65_536  # (user, item) pairs that are decoded at once
 SMALLEST_WEIGHT = 1e-6  # users with a smaller posterior are left out of the mean
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -69,31 +70,16 @@ def infer_user(model: PreferenceModel, item_ids: Sequence[int], levels: Sequence
         if not 0 <= item <= model.items or not 1 <= level <= model.levels:
             raise DataError(f"item id {item}, level {level}: expected ids 0..{model.items}, levels 1..{model.levels}")
     ignored = tuple(place for place, item in enumerate(item_ids) if item == UNKNOWN)
-    # Sorted, so that the order of the sums, and with it the last bit, does not depend on the caller's order.
-    known = sorted((int(i), int(r) - 1) for i, r in zip(item_ids, levels, strict=True) if i != UNKNOWN)
+    known = [(UNKNOWN, int(i), int(r)) for i, r in zip(item_ids, levels, strict=True) if i != UNKNOWN]
     if not known:
         return UserEstimate(torch.tensor([UNKNOWN]), torch.ones(1), 0, ignored)
     model.eval()
-    user_U = torch.arange(1, model.users + 1, -(-model.users // MOST_USERS), device=model.device)
-    item_N, level_N = torch.tensor(known, dtype=torch.int64, device=model.device).T
-    weight_U = _log_likelihood(model, user_U, item_N, level_N).softmax(0)
-    (kept_U,) = (weight_U >= min(SMALLEST_WEIGHT, float(weight_U.max()))).nonzero(as_tuple=True)
-    weight_U = weight_U[kept_U] / weight_U[kept_U].sum()
-    return UserEstimate(user_U[kept_U], weight_U, len(known), ignored)
-
-
-def _log_likelihood(model: PreferenceModel, user_U: Tensor, item_N: Tensor, level_N: Tensor) -> Tensor:
-    """Return the log likelihood of all ratings under each user at z = mu, [U]; levels count from 0."""
-    mu_UD, mu_ND = model.encoder.user(user_U)[0], model.encoder.item(item_N)[0]
-    total_U = torch.zeros(len(user_U), device=model.device)
-    step = max(PAIRS_PER_CHUNK // len(user_U), 1)
-    for start in range(0, len(mu_ND), step):
-        mu_BD, level_B = mu_ND[start : start + step], level_N[start : start + step]
-        users, items = len(user_U), len(mu_BD)
-        z_UBD = torch.cat([mu_UD[:, None].expand(-1, items, -1), mu_BD[None].expand(users, -1, -1)], dim=-1)
-        log_p_UBR = model.decoder(z_UBD.flatten(0, 1)).log_softmax(-1).view(users, items, -1)
-        total_U += log_p_UBR[:, torch.arange(items, device=model.device), level_B].sum(1)
-    return total_U
+    prior_P = prior_ids(torch.arange(1, model.users + 1))
+    log_p_1P = user_log_likelihoods(model, np.array(known), np.array([UNKNOWN]), prior_P)
+    weight_P = log_p_1P[0].softmax(-1)
+    (kept_U,) = (weight_P >= min(SMALLEST_WEIGHT, float(weight_P.max()))).nonzero(as_tuple=True)
+    weight_U = weight_P[kept_U] / weight_P[kept_U].sum()
+    return UserEstimate(prior_P[kept_U], weight_U, len(known), ignored)
 
 
 class GuestTable(nn.Module):

@@ -6,12 +6,13 @@ new item                         posterior mean of the trained items' rows, give
 new item, model with features    its description features and no offset, as in `PreferenceModel.with_new_items`
 
 Without a rating of (by) a known id, the posterior is the prior: such a new id starts as the unknown one.
-Shape suffixes: N interactions, M new ids, P ids of the prior, R rating levels, E embedding, F features.
+Shape suffixes: N interactions, M new ids, P ids of the prior, E embedding, F features.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -20,9 +21,9 @@ from torch import Tensor
 from gavamoe.data.dataset import InteractionArrays
 from gavamoe.data.id_map import IdMap
 from gavamoe.preference.model import PreferenceModel
+from gavamoe.preference.posterior import item_log_likelihoods, prior_ids, user_log_likelihoods
 
-PRIOR_IDS = 2048  # of the posterior; of more trained ids, every k-th is taken
-NEW_IDS = 8192  # new ids whose posterior is computed at once
+NEW_IDS = 4096  # new ids whose posterior is computed at once: 64 MiB with the largest prior
 
 
 @torch.no_grad()
@@ -88,56 +89,22 @@ def align_features(trained_NF: Tensor, same_NF: Tensor, new_MF: Tensor) -> Tenso
     return mapped_MF
 
 
-@torch.no_grad()
-def user_log_likelihoods(model: PreferenceModel, ratings: np.ndarray, users: np.ndarray, prior_P: Tensor) -> Tensor:
-    """Return the log likelihood of the ratings of some users under each user of the prior, [M, P].
-
-    Args:
-        model: a trained model.
-        ratings: columns user id, item id, level from 1; the user ids may be unknown to the model, [N, 3].
-        users: the M user ids, ascending.
-        prior_P: user ids of the model.
-    """
-    mu_UD, mu_ID = model.encoder.latent_means()  # ratings depend on no other dimensions
-    return _log_likelihoods(
-        ratings, users, len(prior_P), lambda item: _log_p(model, mu_UD[prior_P], mu_ID[item].expand(len(prior_P), -1))
-    )
-
-
 def _estimate_users(model: PreferenceModel, ids: IdMap, train: InteractionArrays) -> None:
     """Set the offsets of new users to their posterior means."""
-    rated, prior_P = _ratings(train, ids, "user"), _prior(ids.user)
-    _set_posterior_means(
-        model.encoder.user.offset.weight,
-        rated,
-        prior_P,
-        lambda part, new: user_log_likelihoods(model, part, new, prior_P),
-    )
+    ratings, offset_NE = _ratings(train, ids, "user"), model.encoder.user.offset.weight
+    _set_posterior_means(offset_NE, ratings, _prior(ids.user), partial(user_log_likelihoods, model))
 
 
 def _estimate_items(model: PreferenceModel, ids: IdMap, train: InteractionArrays) -> None:
     """Set the offsets of new items to their posterior means."""
-    mu_UD, mu_ID = model.encoder.latent_means()  # ratings depend on no other dimensions
-    rated, prior_P = _ratings(train, ids, "item"), _prior(ids.item)
-
-    def log_likelihoods(part: np.ndarray, new: np.ndarray) -> Tensor:
-        return _log_likelihoods(
-            part, new, len(prior_P), lambda user: _log_p(model, mu_UD[user].expand(len(prior_P), -1), mu_ID[prior_P])
-        )
-
-    _set_posterior_means(model.encoder.item.offset.weight, rated, prior_P, log_likelihoods)
+    ratings, offset_NE = _ratings(train, ids, "item"), model.encoder.item.offset.weight
+    _set_posterior_means(offset_NE, ratings, _prior(ids.item), partial(item_log_likelihoods, model))
 
 
 def _prior(old_N: np.ndarray) -> Tensor:
-    """Return the known ids, or every k-th of them."""
+    """Return the newer ids of the prior, in the order of the older ones: the prior of a guest of the trained model."""
     known = np.flatnonzero(old_N > 0)
-    return torch.from_numpy(known[:: -(-len(known) // PRIOR_IDS)])
-
-
-def _log_p(model: PreferenceModel, user_PD: Tensor, item_PD: Tensor) -> Tensor:
-    """Return log p(r | z) at given latent means of users and items, [P, R]."""
-    log_p_PR: Tensor = model.decoder(torch.cat([user_PD, item_PD], dim=-1)).log_softmax(-1)
-    return log_p_PR
+    return prior_ids(torch.from_numpy(known[np.argsort(old_N[known], kind="stable")]))
 
 
 def _ratings(train: InteractionArrays, ids: IdMap, side: str) -> np.ndarray:
@@ -151,7 +118,10 @@ def _ratings(train: InteractionArrays, ids: IdMap, side: str) -> np.ndarray:
 
 
 def _set_posterior_means(
-    row_NE: Tensor, ratings: np.ndarray, prior_P: Tensor, log_likelihoods: Callable[[np.ndarray, np.ndarray], Tensor]
+    row_NE: Tensor,
+    ratings: np.ndarray,
+    prior_P: Tensor,
+    log_likelihoods: Callable[[np.ndarray, np.ndarray, Tensor], Tensor],
 ) -> None:
     """Set the rows of new ids with ratings to the posterior mean of the prior's rows, in place.
 
@@ -159,31 +129,10 @@ def _set_posterior_means(
         row_NE: rows by id.
         ratings: columns new id, id of the other side, level from 1.
         prior_P: the known ids of the posterior.
-        log_likelihoods: returns [M, P] for the ratings of M new ids, and these ids.
+        log_likelihoods: returns [M, P] for the ratings of M new ids, these ids, and the prior.
     """
     new = np.unique(ratings[:, 0])
     for start in range(0, len(new), NEW_IDS):
         chunk_M = new[start : start + NEW_IDS]
-        weight_MP = log_likelihoods(ratings[np.isin(ratings[:, 0], chunk_M)], chunk_M).softmax(-1)
+        weight_MP = log_likelihoods(ratings[np.isin(ratings[:, 0], chunk_M)], chunk_M, prior_P).softmax(-1)
         row_NE[torch.from_numpy(chunk_M)] = weight_MP @ row_NE[prior_P]
-
-
-def _log_likelihoods(ratings: np.ndarray, ids_M: np.ndarray, prior: int, log_p: Callable[[int], Tensor]) -> Tensor:
-    """Return the summed log likelihood of the ratings of each id under each id of the prior, [M, P].
-
-    Each id of the other side is decoded once, whatever the number of its ratings.
-
-    Args:
-        ratings: columns id, id of the other side, level from 1, [N, 3].
-        ids_M: the ids, ascending.
-        prior: P, number of ids in the prior.
-        log_p: returns log p(r) of the prior's ids with one id of the other side, [P, R].
-    """
-    ratings = ratings[np.argsort(ratings[:, 1], kind="stable")]
-    others, starts = np.unique(ratings[:, 1], return_index=True)
-    total_MP = torch.zeros(len(ids_M), prior)
-    for other, part in zip(others, np.split(ratings, starts[1:]), strict=True):
-        place_N = torch.from_numpy(np.searchsorted(ids_M, part[:, 0]))
-        log_p_PR = log_p(int(other)).cpu()
-        total_MP.index_add_(0, place_N, log_p_PR[:, torch.from_numpy(part[:, 2] - 1)].T)
-    return total_MP

@@ -54,6 +54,15 @@ class WordCounts:
         return cls(counter.get_feature_names_out(), train_NV.tocsr(), held_out_MV)
 
     @classmethod
+    def of_training(cls, train: Sequence[str]) -> WordCounts | None:
+        """Count the words of training texts as `of` does, without held-out ones; None if they have no word."""
+        if not any(text.strip() for text in train):
+            return None
+        counter = CountVectorizer(analyzer=normalized_words)
+        train_NV = counter.fit_transform(train).tocsr()
+        return cls(counter.get_feature_names_out(), train_NV, sparse.csr_matrix((0, train_NV.shape[1] + 1)))
+
+    @classmethod
     def of_units(cls, train_NT: np.ndarray, held_out_MT: np.ndarray) -> WordCounts:
         """Count the units of texts (`text_target`) instead of their words.
 

@@ -24,7 +24,7 @@ from gavamoe.service.plans import PairPlan, RefusedError, check_rating, plan_pai
 from gavamoe.service.schemas import ExplainRequest
 from gavamoe.service.served_run import ServedRun
 from gavamoe.service.template import explain_by_template
-from gavamoe.service.worker import Job, QueueFullError, Worker
+from gavamoe.service.worker import Job, QueueFullError, Worker, WorkerDeadError
 
 Gone = Callable[[], Awaitable[None]]  # returns when the client has left
 Events = AsyncGenerator[tuple[str, dict[str, Any]] | None, None]
@@ -134,7 +134,7 @@ class Answers:
         except QueueFullError as error:
             self.metrics.refused.labels("queue_full").inc()
             raise RefusedError(429, str(error), error.retry_after) from None
-        except Exception as error:  # WorkerDeadError
+        except WorkerDeadError as error:
             raise RefusedError(503, str(error)) from None
 
     def _keep(self, key: PairKey, job: Job, future: Future[Any]) -> None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from gavamoe.data.catalog import Catalog
-from gavamoe.diagnostics.clusters import log_odds_z_scores, summarize_clusters
-from gavamoe.diagnostics.writing import typical_users
+from gavamoe.diagnostics.clusters import summarize_clusters
+from gavamoe.diagnostics.writing import Writing, writing_by_cluster
 from gavamoe.preference.recommender import Recommender
+from gavamoe.preference.word_gain import WordCounts
 
-WORDS, COMMONEST_WORDS, CERTAIN = 12, 2_000, 1.96
-SENTENCES = 100_000  # sentences of evidence that are read for words and lengths
+TEXTS = 50_000  # texts that are read for words and lengths
 # The sentences of evidence of a run without texts.
 NO_SENTENCES = pl.DataFrame(
     schema={
@@ -64,64 +65,29 @@ def describe_clusters(
     """
     if reviews.is_empty():
         return []
-    style = _style(sentences)
+    texts = _texts(sentences)
+    counts = WordCounts.of_training(texts["text"].to_list())
+    writing = writing_by_cluster(counts, texts["cluster"].to_numpy(), catalog, profile_UK)
     return [
-        {
-            "cluster": cluster.cluster,
-            "pairs": cluster.pairs,
-            "users": cluster.users,
-            "share": cluster.share,
-            "rating": cluster.rating,
-            "above": cluster.above,
-            "genres": cluster.genres,
-            "features": cluster.features,
-            "likes": cluster.likes,
-            "dislikes": cluster.dislikes,
-            "typical_users": typical_users(catalog, profile_UK[:, cluster.cluster]),
-            **style.get(cluster.cluster, {"words": [], "length": None}),
-        }
-        for cluster in summarize_clusters(cluster_N, reviews, catalog)
+        asdict(summary) | _style(writing[summary.cluster])
+        for summary in summarize_clusters(cluster_N, reviews, catalog)
     ]
 
 
-def _style(sentences: pl.DataFrame) -> dict[int, dict[str, Any]]:
-    """Return for each cluster the words that its reviews use more often than others, and their mean number of words."""
-    if sentences.is_empty():
-        return {}
-    sample = sentences.sample(min(SENTENCES, len(sentences)), seed=0) if len(sentences) > SENTENCES else sentences
-    words = sample.select(
-        "cluster", "user_id", "item_id", word=pl.col("text").str.to_lowercase().str.extract_all(r"\p{L}[\p{L}'’]+")
+def _texts(sentences: pl.DataFrame) -> pl.DataFrame:
+    """Join the sentences of each pair; return cluster and text of the pairs, or of a sample of `TEXTS` of them.
+
+    Pairs are drawn, not sentences: a text that lacks sentences would be too short.
+    """
+    pairs = sentences.select("user_id", "item_id").unique(maintain_order=True)
+    if len(pairs) > TEXTS:
+        pairs = pairs.sample(TEXTS, seed=0)
+    found = sentences.join(pairs, on=["user_id", "item_id"], how="semi", maintain_order="left")
+    return found.group_by("user_id", "item_id", maintain_order=True).agg(
+        pl.col("cluster").first().cast(pl.Int64), pl.col("text").str.join(" ")
     )
-    lengths = (
-        words.group_by("cluster", "user_id", "item_id")
-        .agg(words=pl.col("word").list.len().sum())
-        .group_by("cluster")
-        .agg(pl.col("words").mean())
-    )
-    counts = (
-        words.select("cluster", "word")
-        .explode("word", empty_as_null=True)
-        .drop_nulls()
-        .group_by("cluster", "word")
-        .len()
-    )
-    common = counts.group_by("word").agg(pl.col("len").sum()).sort("len", "word", descending=[True, False])
-    common = common.head(COMMONEST_WORDS)
-    clusters = sorted(sentences["cluster"].unique().to_list())
-    place = {word: column for column, word in enumerate(common["word"].to_list())}
-    count_GL = np.zeros((len(clusters), len(place)))
-    for cluster, word, count in counts.join(common.select("word"), on="word").iter_rows():
-        count_GL[clusters.index(cluster), place[word]] = count
-    score_GL = log_odds_z_scores(count_GL) if len(place) else count_GL
-    vocabulary, mean = list(place), dict(lengths.iter_rows())
-    return {
-        cluster: {
-            "words": [
-                {"word": vocabulary[column], "log_odds": round(float(score_L[column]), 2)}
-                for column in np.argsort(-score_L, kind="stable")[:WORDS]
-                if score_L[column] > CERTAIN
-            ],
-            "length": mean.get(cluster),
-        }
-        for cluster, score_L in zip(clusters, score_GL, strict=True)
-    }
+
+
+def _style(writing: Writing) -> dict[str, Any]:
+    words = [{"word": word, "log_odds": round(score, 2)} for word, score in writing.words.items()]
+    return asdict(writing) | {"words": words}

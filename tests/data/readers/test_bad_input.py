@@ -16,7 +16,7 @@ import pytest
 
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.data.prepare import PrepareOptions, prepare
-from gavamoe.data.readers.open import ReadOptions, open_reviews, read_reviews
+from gavamoe.data.readers.open import ReadOptions, open_sources, read_reviews
 from gavamoe.data.readers.rows import BadLines
 from gavamoe.data.scale import RatingScale
 from gavamoe.errors import DataError
@@ -174,4 +174,12 @@ def test_unknown_format_and_mismatched_format_are_data_errors(write_lines: Calla
     with pytest.raises(DataError, match="format 'netflix' is unknown: expected auto, amazon"):
         ReadOptions(format="netflix")
     with pytest.raises(DataError, match=r"not in the yelp format: .* columns user_id\+business_id\+stars\+text"):
-        open_reviews(write_lines("r.jsonl", reviews), ReadOptions(format="yelp"), BadLines())
+        open_sources([write_lines("r.jsonl", reviews)], ReadOptions(format="yelp"), BadLines())
+
+
+def test_a_file_with_thousands_of_columns_is_refused_with_the_advice_that_follows_them(write_lines) -> None:
+    wide = write_lines("r.jsonl", [{f"column {n}": n for n in range(5_000)}])
+    advice = "found column 0, column 1, .*column 39 and 4,960 more; name it with --user-col"
+    with pytest.raises(DataError, match=advice) as refused:
+        open_sources([wide], ReadOptions(), BadLines())
+    assert len(str(refused.value)) < 1_500

@@ -13,10 +13,12 @@ from gavamoe.data.readers.headers import (
     pick,
     pick_known,
 )
+from gavamoe.data.readers.reading import shorten_list
 from gavamoe.data.scale import RatingScale
 from gavamoe.errors import DataError
 
 REQUIRED = ("user", "item", "rating")
+SHOWN_COLUMNS = 40  # of a file, in a message; a file may have thousands
 # Column names of gavamoe itself, which a file of any format may have in addition.
 OPTIONAL_COLUMNS = ("feature", "opinion", "sentiment", "split")
 STARS = RatingScale.between(1, 5)
@@ -162,7 +164,9 @@ def find_layout(
     named = {column: source for column, source in named.items() if column not in absent}
     for column, source in named.items():
         if source not in found:
-            raise DataError(f"{place} has no column {source} (named as {column}); found {', '.join(found)}")
+            raise DataError(
+                f"{place} has no column {source} (named as {column}); found {shorten_list(found, SHOWN_COLUMNS)}"
+            )
     absent |= {"item"} if item_from_file else set()
     layout = _match(found, wanted, place) if not named and not absent and wanted != "table" else None
     layout = layout or _guess(found, named, absent, place, prepares)
@@ -197,7 +201,9 @@ def _match(found: list[str], wanted: str, place: str) -> Layout | None:
             optional: dict[str, str] = {name: name for name in OPTIONAL_COLUMNS if name in found}
             return replace(layout, columns={**optional, **layout.columns})
     if wanted != "auto":
-        raise DataError(f"{place} is not in the {wanted} format: {_expected(wanted)}; found {', '.join(found)}")
+        raise DataError(
+            f"{place} is not in the {wanted} format: {_expected(wanted)}; found {shorten_list(found, SHOWN_COLUMNS)}"
+        )
     return None
 
 
@@ -233,7 +239,7 @@ def _guess(found: list[str], named: Mapping[str, str], absent: set[str], place: 
 
 def _describe_missing(column: str, found: list[str], place: str, prepares: bool) -> str:
     """Describe a column that no name fits, and what to do."""
-    message = f"{place} has no column that could be the {column}; found {', '.join(found)}; "
+    message = f"{place} has no column that could be the {column}; found {shorten_list(found, SHOWN_COLUMNS)}; "
     if not prepares:
         return message + f"name the columns as `prepare` was told, or rename that column to {column}"
     further = {

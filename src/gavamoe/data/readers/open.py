@@ -26,7 +26,6 @@ __all__ = ["ReadOptions", "ReviewSource", "Sources", "expand_sources", "open_row
 DIRECTORIES = (("reviews.pickle",), ("trn.pkl", "val.pkl", "tst.pkl"))
 # Spark and Hadoop write a table as a directory of parts.
 PART, DONE = "part-*", "_SUCCESS"
-LONGEST_LAYOUT_ERROR = 1_500
 YES_AMONG_NUMBERS = "rating '{}' is not a number"
 KNOWN_SUFFIXES = (
     *(".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet", ".dat", ".xlsx", ".xls", ".ods", ".inter"),
@@ -257,27 +256,15 @@ def _classify(
 
 def _with_layout(reader: RowReader, options: ReadOptions) -> ReviewSource:
     """Find the layout of a table."""
-    try:
-        layout = find_layout(
-            reader.columns,
-            options.columns,
-            options.format,
-            str(reader.path),
-            item_from_file=options.item_from_file,
-            prepares=options.prepares,
-        )
-    except DataError as error:  # names all columns, of which a file may have thousands
-        raise DataError(printable(error, LONGEST_LAYOUT_ERROR)) from None
+    layout = find_layout(
+        reader.columns,
+        options.columns,
+        options.format,
+        printable(reader.path),
+        item_from_file=options.item_from_file,
+        prepares=options.prepares,
+    )
     return ReviewSource(reader, layout, options)
-
-
-def open_reviews(path: Path, options: ReadOptions, bad: BadLines) -> ReviewSource:
-    """Open one file of reviews.
-
-    Raises:
-        DataError: the file cannot be read, or its columns are not those of reviews.
-    """
-    return open_sources([path], options, bad).reviews[0]
 
 
 def read_reviews(

@@ -75,8 +75,8 @@ def printable(text: object, longest: int = LONGEST_MESSAGE) -> str:
     return f"{shown[: longest // 2]} ... {str(text)[-1] if str(text)[-1].isprintable() else ''}"
 
 
-def shorten_list(names: Iterable[str]) -> str:
+def shorten_list(names: Iterable[str], most: int = SHOWN_MEMBERS) -> str:
     """Return the first names, and how many more there are."""
     names = list(names)
-    more = f" and {len(names) - SHOWN_MEMBERS:,} more" if len(names) > SHOWN_MEMBERS else ""
-    return ", ".join(printable(name, 80) for name in names[:SHOWN_MEMBERS]) + more
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(printable(name, 80) for name in names[:most]) + more

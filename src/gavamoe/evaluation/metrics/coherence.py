@@ -8,7 +8,6 @@ its own reference (cross-fitting). A general lexicon would not know that "deriva
 from __future__ import annotations
 
 from collections.abc import Sequence
-from zlib import crc32
 
 import numpy as np
 from scipy import sparse
@@ -17,6 +16,7 @@ from sklearn.linear_model import Ridge
 
 from gavamoe.evaluation.metrics.metric import Metric, ratio
 from gavamoe.evaluation.outputs import Outputs, Words
+from gavamoe.words import hash_text
 
 FOLDS = 5
 MIN_RATED = 100  # rated texts needed to fit the sentiment model
@@ -67,7 +67,7 @@ def predict_sentiment(texts: Sequence[Words], references: Sequence[Words], ratin
         return None
     scored = vectorizer.transform([" ".join(words) for words in texts])
     # Folds are a function of the text, so that equal references are never in both the fitted and the scored part.
-    fold = np.array([crc32(text.encode("utf-8", "surrogatepass")) % FOLDS for text in reference_texts])
+    fold = np.array([hash_text(text) % FOLDS for text in reference_texts])
     return _cross_predict(scored, fold, fitted, fold[rated], ratings[rated])
 
 

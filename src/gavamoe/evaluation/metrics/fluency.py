@@ -16,13 +16,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 
 from gavamoe.evaluation.metrics.metric import Metric, ratio
 from gavamoe.evaluation.outputs import Outputs, Words
-from gavamoe.words import join_words
+from gavamoe.words import hash_text, join_words
 
 NAME = "fluency"
 MAX_ROWS = 200  # rows that are measured; others do not count
@@ -115,14 +114,10 @@ def _chosen(outputs: Outputs) -> list[int]:
     known = [True] * len(outputs) if outputs.has_reference is None else outputs.has_reference
     texts = [" ".join(words) for words in outputs.references]
     rows = [row for row in range(len(outputs)) if known[row]]
-    return sorted(sorted(rows, key=lambda row: (_hash(texts[row]), texts[row]))[:MAX_ROWS])
+    return sorted(sorted(rows, key=lambda row: (hash_text(texts[row]), texts[row]))[:MAX_ROWS])
 
 
 def _shuffled(words: Words) -> Words:
     """Return the words in an order that is random but the same for the same text."""
-    order = np.random.default_rng(_hash(" ".join(words))).permutation(len(words))
+    order = np.random.default_rng(hash_text(" ".join(words))).permutation(len(words))
     return [words[place] for place in order.tolist()]
-
-
-def _hash(text: str) -> int:
-    return crc32(text.encode("utf-8", "surrogatepass"))
