@@ -105,7 +105,7 @@ def explainer_trial(
         )
     finally:
         remove_directory(state)
-    return min(float(record["eval_loss"]) for record in trained.history if "eval_loss" in record)
+    return min(float(record["eval_loss"]) for record in trained.records if "eval_loss" in record)
 
 
 def stage_1_with(data: TrialData, config: RunConfig, out: Path) -> PreferenceModel:

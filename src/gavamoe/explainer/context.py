@@ -112,9 +112,9 @@ class ContextBuilder:
         clusters: assigns gates to pairs.
         features: predicts the feature of a pair.
         evidence: training sentences by item.
-        quoted: how many sentences of evidence each prompt quotes.
+        evidence_quotes: how many sentences of evidence each prompt quotes.
         template: of prompts in words; None for prompts of special tokens.
-        history: how many sentences by the user a prompt in words quotes.
+        history_quotes: how many sentences by the user a prompt in words quotes.
     """
 
     preference: PreferenceModel
@@ -122,9 +122,9 @@ class ContextBuilder:
     clusters: GateAssignment
     features: FeaturePredictor
     evidence: EvidenceIndex
-    quoted: int = 0
+    evidence_quotes: int = 0
     template: PromptTemplate | None = None
-    history: int = 0
+    history_quotes: int = 0
 
     @classmethod
     def fit(
@@ -133,15 +133,16 @@ class ContextBuilder:
         catalog: Catalog,
         preference: PreferenceModel,
         clusters: GateAssignment,
-        quoted: int = 0,
+        evidence_quotes: int = 0,
         template: PromptTemplate | None = None,
-        history: int = 0,
+        history_quotes: int = 0,
     ) -> ContextBuilder:
         """Fit the feature predictor and the evidence index on prepared training reviews with text."""
         users_UD = preference.latent_means()[0].cpu().numpy()
         cluster_N = clusters.assign(preference, *id_arrays(train))
         evidence = EvidenceIndex.fit(train, cluster_N, users_UD, catalog.scale.levels, catalog.extractor)
-        return cls(preference, catalog, clusters, FeaturePredictor.fit(train), evidence, quoted, template, history)
+        features = FeaturePredictor.fit(train)
+        return cls(preference, catalog, clusters, features, evidence, evidence_quotes, template, history_quotes)
 
     def save(self, directory: Path) -> None:
         """Write what belongs to stage 2; stage 1 and the catalog are saved elsewhere in the run."""
@@ -154,7 +155,12 @@ class ContextBuilder:
 
     @classmethod
     def load(
-        cls, directory: Path, preference: PreferenceModel, catalog: Catalog, quoted: int, history: int = 0
+        cls,
+        directory: Path,
+        preference: PreferenceModel,
+        catalog: Catalog,
+        evidence_quotes: int,
+        history_quotes: int = 0,
     ) -> ContextBuilder:
         """Read what `save` wrote and combine it with the run's stage 1 and catalog."""
         return cls(
@@ -163,9 +169,9 @@ class ContextBuilder:
             GateAssignment.load(directory, preference),
             FeaturePredictor.load(directory),
             EvidenceIndex.load(directory, preference.latent_means()[0].cpu().numpy(), catalog.scale.levels),
-            quoted,
+            evidence_quotes,
             PromptTemplate.load(directory),
-            history,
+            history_quotes,
         )
 
     @property
@@ -181,7 +187,7 @@ class ContextBuilder:
         """
         decided = condition.with_context(self.most_context)
         quotes = self.template is None or decided.states("evidence")
-        return decided.to_dict() | {"evidence": self.quoted if quotes else 0}
+        return decided.to_dict() | {"evidence": self.evidence_quotes if quotes else 0}
 
     def predict_preference(self, user_id: np.ndarray, item_id: np.ndarray) -> PreferenceOutput:
         """Predict rating level, responsibilities and gate of pairs, ids int64 [N]."""
@@ -246,8 +252,8 @@ class ContextBuilder:
             names: each item's name in the reviews.
         """
         if self.template is not None:
-            return PairFacts(self._pair_evidence(pairs, predicted, self.quoted), self._item_texts, names)
-        return PairFacts(self._pair_evidence(pairs, predicted, self.quoted)) if self.quoted else None
+            return PairFacts(self._pair_evidence(pairs, predicted, self.evidence_quotes), self._item_texts, names)
+        return PairFacts(self._pair_evidence(pairs, predicted, self.evidence_quotes)) if self.evidence_quotes else None
 
     @cached_property
     def _item_texts(self) -> ItemTexts:
@@ -281,7 +287,7 @@ class ContextBuilder:
             *ids,
             predicted.level,
             count,
-            history=self.history if in_words else 0,
+            history=self.history_quotes if in_words else 0,
             other_clusters=in_words,
         )
 

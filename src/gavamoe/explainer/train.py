@@ -49,14 +49,14 @@ class TrainedExplainer:
         model: the language model; with LoRA its PEFT model.
         tokenizer: the model's.
         context: everything else that stage 2 needs to explain a pair.
-        history: the loss records of `fit_explainer`.
+        records: the loss records of `fit_explainer`.
         adapter_base: the base model that an adapter is saved beside; None to save the whole model.
     """
 
     model: nn.Module
     tokenizer: PreTrainedTokenizerBase
     context: ContextBuilder
-    history: list[dict[str, Any]]
+    records: list[dict[str, Any]]
     adapter_base: str | None
 
     @quiet_transformers()
@@ -131,7 +131,7 @@ def train_explainer(
     model.loss_in_chunks = can_chunk_loss(model)
     trained = add_lora(model, tokenizer, config) if config.tuning == "lora" else model
     logs = tensorboard if config.tensorboard else None
-    history = fit_explainer(
+    records = fit_explainer(
         trained,
         tokenizer,
         train_set,
@@ -146,8 +146,8 @@ def train_explainer(
     for gate in cluster_gates(trained):
         gate.merge()
     truth = TRUTH.with_context(context.most_context).to_dict()
-    history = [record | ({"conditions": truth} if "eval_loss" in record else {}) for record in history]
-    return TrainedExplainer(trained, tokenizer, context, history, base_model if config.save == "adapter" else None)
+    records = [record | ({"conditions": truth} if "eval_loss" in record else {}) for record in records]
+    return TrainedExplainer(trained, tokenizer, context, records, base_model if config.save == "adapter" else None)
 
 
 def soft_token_vectors(

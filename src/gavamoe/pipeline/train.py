@@ -250,7 +250,7 @@ def _train_explainer(
     )
     if not is_main_process():
         return
-    _record(run, "explainer", trained.history)
+    _record(run, "explainer", trained.records)
     with staged_directory(run.explainer) as staged:
         trained.save(staged)
     run.discard_checkpoints()
