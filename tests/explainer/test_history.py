@@ -116,7 +116,7 @@ def prompts(explainer, pairs, histories):
     """Return what prompts in words quote of each pair's user."""
     view, guest_ids = explainer.with_guests(histories)
     template = PromptTemplate.from_setting("natural", ("1", "2", "3", "4", "5"), 192, chat=False)
-    context = replace(view.context, template=template, history=3)
+    context = replace(view.context, template=template, history_quotes=3)
     frame = pl.DataFrame(pairs, schema=["user", "item"], orient="row")
     return [list(map(tuple, quotations)) for quotations in context.build(frame, Condition(), guest_ids)[0].history]
 
