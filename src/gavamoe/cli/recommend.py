@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gavamoe.cli.options import Encoding, History, Json, Records, RunArgument, Verify
+
+if TYPE_CHECKING:
+    from gavamoe.explainer.explainer import Explainer
 
 EXAMPLE = "Example: gavamoe recommend runs/first --user u17 --top 5 --explain"
 
@@ -31,7 +35,8 @@ def recommend(
     from gavamoe.pipeline.history_file import read_history_file
     from gavamoe.preference.recommender import Recommender
 
-    recommender = Recommender.from_pretrained(run, verify=verify)
+    explainer = _load_explainer(run, verify) if explain else None
+    recommender = explainer or Recommender.from_pretrained(run, verify=verify)
     own = None
     if history is not None:
         user, own = read_history_file(history, recommender.catalog, encoding, records, note).of_user(user)
@@ -41,10 +46,7 @@ def recommend(
             "state ratings of the user with --history FILE"
         )
     rows = recommender.recommend(user, top, own).to_dicts()
-    if explain:
-        from gavamoe.explainer.explainer import Explainer
-
-        explainer = Explainer.from_pretrained(run)
+    if explainer is not None:
         explanations = explainer.explain_batch(
             [("" if user is None else user, row["item"]) for row in rows], histories=[own] * len(rows)
         )
@@ -57,6 +59,12 @@ def recommend(
         columns = ["item", "title", "rating", *(["text"] if explain else [])]
         cells = [[_cell(row.get(column)) for column in columns] for row in rows]
         table(columns, cells)
+
+
+def _load_explainer(run: Path, verify: bool) -> Explainer:
+    from gavamoe.explainer.explainer import Explainer  # slow to import, and ratings need no stage 2
+
+    return Explainer.from_pretrained(run, verify=verify)
 
 
 def _cell(value: object) -> str:

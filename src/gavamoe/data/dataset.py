@@ -114,6 +114,18 @@ class ReviewDataset:
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"{path / 'card.json'} cannot be read ({error!r}): run `gavamoe prepare` again") from error
 
+    @classmethod
+    def find(cls, path: Path, catalog: Catalog) -> ReviewDataset | None:
+        """Return the dataset at `path` if it has the users, items and training reviews of a catalog, else None.
+
+        Raises:
+            DataError: there is a dataset, and it is damaged.
+        """
+        if not all((path / name).is_file() for name in FILES):
+            return None
+        dataset = cls.load(path)
+        return dataset if catalog.same_data_as(dataset.catalog) else None
+
     @cached_property
     def catalog(self) -> Catalog:
         """The users, items, scale, features and training history."""

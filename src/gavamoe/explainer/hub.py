@@ -19,6 +19,7 @@ from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
 from gavamoe.errors import RunError
+from gavamoe.explainer.expert_usage import has_experts
 from gavamoe.files import staged_directory, staged_file
 from gavamoe.language.quiet import quiet_transformers
 from gavamoe.run import RunCard, RunDirectory
@@ -48,8 +49,7 @@ print(explainer.explain(user="...", item="...").text)
 ```
 
 - `preference/`: stage 1, a variational autoencoder of ratings with a mixture prior of {clusters} clusters
-- `explainer/`: stage 2, a causal language model with {experts} experts per layer, {top_k} of them per token, and one
-  gate per cluster. Where gavamoe is imported, transformers loads it too:
+- `explainer/`: stage 2, a causal language model {experts}. Where gavamoe is imported, transformers loads it too:
   `AutoModelForCausalLM.from_pretrained("{name}", subfolder="explainer")`. Its `forward` and `generate` take
   `cluster_ids`, `user_ids` and `item_ids`.
 - `catalog/`: names of users and items, the rating scale, and which items each user reviewed in training
@@ -146,6 +146,10 @@ def _public_card(card: RunCard) -> RunCard:
 def _model_card(explainer: Explainer, name: str) -> str:
     card, catalog, config = _public_card(explainer.card), explainer.catalog, explainer.model.config
     values = catalog.scale.values
+    experts = (
+        f"with {config.experts} experts per layer, {config.experts_per_token} of them per token, and one\n"
+        "  gate per cluster"
+    )
     return CARD.format(
         preset=card.preset,
         base=f"base model `{card.base_model}`" if card.base_model else "language model from scratch",
@@ -154,7 +158,6 @@ def _model_card(explainer: Explainer, name: str) -> str:
         low=values[0],
         high=values[-1],
         clusters=explainer.preference.clusters,
-        experts=config.experts,
-        top_k=config.experts_per_token,
+        experts=experts if has_experts(explainer.model) else "without experts",
         name=name,
     )

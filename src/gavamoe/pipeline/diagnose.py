@@ -10,6 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from gavamoe.data.catalog import Catalog
+from gavamoe.data.dataset import ReviewDataset
 from gavamoe.diagnostics.checks import NO_STAGE_2, run_checks
 from gavamoe.diagnostics.clusters import assign_clusters, silhouette, stability
 from gavamoe.diagnostics.experts import ExpertFigures
@@ -17,7 +19,7 @@ from gavamoe.diagnostics.page import markdown, write_page
 from gavamoe.diagnostics.routing import JITTER, changed_share
 from gavamoe.files import staged_files, write_json
 from gavamoe.pipeline.diagnosis_subject import ANOTHER_SEED, Subject
-from gavamoe.pipeline.drift import diagnose_drift, is_own_data
+from gavamoe.pipeline.drift import diagnose_drift
 from gavamoe.run import CATALOG_FILES, PREFERENCE_FILES, RunDirectory
 
 CLUSTER_KEYS = ("run", "n", "silhouette", "stability", "seeds", "clusters")  # content of clusters.json
@@ -53,7 +55,7 @@ def diagnose_run(
     if data is not None:
         run = RunDirectory(path)
         run.require(*PREFERENCE_FILES, *CATALOG_FILES)
-        if not is_own_data(run, data):
+        if ReviewDataset.find(data, Catalog.load(run.catalog)) is None:
             return diagnose_drift(path, out, data, verify)
     subject = Subject.open(path, data, verify)
     diagnosis = diagnosis_of(subject, seeds, on_note)

@@ -14,7 +14,6 @@ import polars as pl
 
 from gavamoe.conditions import Condition
 from gavamoe.data.catalog import Catalog
-from gavamoe.data.dataset import FILES as DATASET_FILES
 from gavamoe.data.dataset import HAS_TEXT, ReviewDataset, id_arrays
 from gavamoe.data.readers.open import read_reviews
 from gavamoe.data.tables import sample_rows
@@ -57,13 +56,6 @@ class OwnData:
     everything: pl.DataFrame
     loss: float
     rmse: float
-
-
-def is_own_data(run: RunDirectory, data: Path) -> bool:
-    """Return whether `data` is the prepared dataset that a run was trained on, perhaps moved."""
-    if not all((data / name).is_file() for name in DATASET_FILES):
-        return False
-    return Catalog.load(run.catalog).same_data_as(ReviewDataset.load(data).catalog)
 
 
 def diagnose_drift(path: Path, out: Path, data: Path, verify: bool = False) -> dict[str, Any]:
@@ -122,8 +114,9 @@ def _own_data(run: RunDirectory, catalog: Catalog) -> OwnData:
         )
     record = records[-1]
     figures = float(record["valid_nll"]), float(record["valid_rmse"])
-    if is_own_data(run, path):
-        rows = ReviewDataset.load(path).interactions()
+    own = ReviewDataset.find(path, catalog)
+    if own is not None:
+        rows = own.interactions()
         return OwnData(catalog.history, rows.filter(pl.col("split") == "valid"), rows, *figures)
     return OwnData(catalog.history, None, catalog.history, *figures)
 

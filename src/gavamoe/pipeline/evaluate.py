@@ -14,7 +14,6 @@ from gavamoe.baselines.data import TextData
 from gavamoe.baselines.simple import ItemMode, RandomSentence
 from gavamoe.conditions import Condition
 from gavamoe.data.catalog import Catalog
-from gavamoe.data.dataset import FILES as DATASET_FILES
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.data.readers.open import ReadOptions, read_reviews
 from gavamoe.data.readers.reading import Reading
@@ -191,7 +190,8 @@ def load_reviews(
         encoded = catalog.encode(frame)
     except DataError as error:
         raise DataError(f"{source}, {error}, the scale this run was trained on") from None
-    train = _training_reviews(run, catalog)
+    own = ReviewDataset.find(Path(run.read_card().data), catalog)
+    train = None if own is None else own.interactions("train")
     return Reviews(encoded, source, split if has_splits else "all rows", train, read_as=read_as)
 
 
@@ -203,15 +203,6 @@ def _prepared(catalog: Catalog, dataset: ReviewDataset, split: str) -> Reviews:
     encoded = catalog.encode(frame.drop("user_id", "item_id", "level"))
     train = catalog.encode(dataset.interactions("train").drop("user_id", "item_id", "level"))
     return Reviews(encoded, dataset.path, split, train)
-
-
-def _training_reviews(run: RunDirectory, catalog: Catalog) -> pl.DataFrame | None:
-    """Return the training reviews of the run; None if its data has been moved, removed or prepared again."""
-    path = Path(run.read_card().data)
-    if not all((path / name).is_file() for name in DATASET_FILES):
-        return None
-    dataset = ReviewDataset.load(path)
-    return dataset.interactions("train") if catalog.same_data_as(dataset.catalog) else None
 
 
 def write_evaluation(

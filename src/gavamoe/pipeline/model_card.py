@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gavamoe.config import ExplainerConfig
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.files import staged_file
 from gavamoe.pipeline.update import describe_update
@@ -27,8 +28,7 @@ print(explainer.explain(user="...", item="...").text)
 ```
 
 - `preference/`: stage 1, a variational autoencoder of ratings with a mixture prior of {clusters} clusters
-- `explainer/`: stage 2, a causal language model whose feed-forward networks {experts}, {top_k} of them per
-  token, with one gate per cluster{needs}
+- `explainer/`: stage 2, a causal language model whose feed-forward networks {experts}{needs}
 - `catalog/`: names of users and items, the rating scale, and which items each user reviewed in training
 - `run.yaml`: the whole configuration; `training.json`: losses
 - written by `gavamoe evaluate`: `metrics.json`, `predictions.jsonl` and `report.html` of the latest evaluation;
@@ -75,8 +75,6 @@ def write_model_card(run: RunDirectory, dataset: ReviewDataset, card: RunCard) -
     """
     config, catalog = card.settings, dataset.catalog
     explainer = config.explainer
-    experts = f"{explainer.experts * explainer.granularity} experts"
-    keeps_ffn = card.base_model is not None and explainer.initialisation in (None, "adapter")
     values = catalog.scale.values
     candidates = run.read_training().get("clusters")  # the numbers of clusters that were tried, best first
     template = RATINGS_TEXT if run.has_stage_1_alone else TEXT
@@ -93,11 +91,20 @@ def write_model_card(run: RunDirectory, dataset: ReviewDataset, card: RunCard) -
         levels=catalog.scale.levels,
         clusters=candidates[0]["clusters"] if candidates else config.preference.clusters,
         needs="; an adapter, which needs that base model" if explainer.save == "adapter" else "",
-        experts=f"are kept, with {experts} added" if keeps_ffn else f"are {experts}",
-        top_k=config.explainer.top_k * config.explainer.granularity,
+        experts=_describe_experts(explainer, card.base_model is not None),
     )
     with staged_file(run.model_card) as staged:
         staged.write_text(text, encoding="utf-8")
+
+
+def _describe_experts(config: ExplainerConfig, base: bool) -> str:
+    """Return what stands in the place of the feed-forward networks, after "whose feed-forward networks"."""
+    if config.moe_layers == []:
+        return "are dense, without experts"
+    experts, top_k = config.experts * config.granularity, config.top_k * config.granularity
+    keeps_ffn = base and config.initialisation in (None, "adapter")
+    what = f"are kept, with {experts} experts added" if keeps_ffn else f"are {experts} experts"
+    return f"{what},\n  {top_k} of them per token, with one gate per cluster"
 
 
 def _update_lines(card: RunCard) -> str:
