@@ -159,6 +159,26 @@ def test_the_output_of_an_expert_equals_itself(probe):
     assert (np.abs(cosine_LEE) <= 1 + 1e-4).all()
 
 
+def test_merged_experts_do_the_work_of_both_and_leave_the_model_as_it_was(probe):
+    layer, whole = probe.blocks[0].layer, probe.loss()
+    assert probe.loss_with_merged(layer, 1, 1) == pytest.approx(whole, abs=1e-6)
+    assert probe.loss_with_merged(layer, 0, 1) != pytest.approx(whole, abs=1e-6)
+    assert probe.loss() == whole
+
+
+def test_two_equal_experts_can_be_merged_at_no_cost(run_path, dataset_path, tiny_config):
+    reviews = ReviewDataset.load(dataset_path).interactions("valid").filter(HAS_TEXT)
+    twins = ExpertProbe(Explainer.from_pretrained(run_path), reviews, tiny_config.explainer.resolve_defaults(False), 0)
+    with torch.no_grad():
+        for weights in (twins.blocks[0].experts.gate_up_proj, twins.blocks[0].experts.down_proj):
+            weights[2] = weights[1]
+    found = examine_experts(twins, soft=True, seed=0)
+    assert [merge["layer"] for merge in found.merges] == [block.layer for block in twins.blocks]
+    assert sorted(found.merges[0]["experts"]) == [1, 2]
+    assert found.merges[0]["cosine"] == pytest.approx(1, abs=1e-4)
+    assert found.merges[0]["rise"] == pytest.approx(0, abs=1e-5)
+
+
 @pytest.mark.slow
 def test_experts_specialise_where_groups_write_differently_and_only_there(tmp_path, tiny_config):
     same = examine_world(tmp_path / "same", tiny_config, style=0.0, separation=0.0)

@@ -1,7 +1,7 @@
-"""Run stage 2 over validation texts with gates exchanged, mixed or without one expert, and record what the experts do.
+"""Run stage 2 over validation texts with gates exchanged or mixed and experts removed or merged; record what they do.
 
 The texts are read with the true rating and feature in the prompt, as in the validation loss of the training. The model
-itself is never changed: a hook on each gate replaces its choice while a measurement lasts.
+itself is never changed: hooks on gates and experts replace the choices while a measurement lasts.
 
 Shape suffixes: B batch, S sequence, T tokens, H hidden, E experts, K selected experts, C clusters, L layers, N texts.
 """
@@ -129,6 +129,20 @@ class ExpertProbe:
 
         with rerouted(self.blocks, remove):
             return self.loss(batches)
+
+    def loss_with_merged(self, layer: int, kept: int, merged: int, batches: int | None = None) -> float:
+        """Return `loss` when one expert of a layer also computes what another one is selected for."""
+        [block] = [block for block in self.blocks if block.layer == layer]
+
+        def merge(experts: torch.nn.Module, args: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+            x_TH, selected_TK, weight_TK = args
+            return x_TH, selected_TK.masked_fill(selected_TK == merged, kept), weight_TK
+
+        hook = block.experts.register_forward_pre_hook(merge)
+        try:
+            return self.loss(batches)
+        finally:
+            hook.remove()
 
     def loss_with_soft_gates(self) -> float:
         """Return `loss` when each text's gate is the mean of all gates, weighted by its responsibilities."""

@@ -23,7 +23,8 @@ from gavamoe.explainer.expert_usage import ExpertReport
 PERMUTATIONS = 100  # of the clusters over the texts, for the floor of the information
 MAX_REMOVALS = 64  # experts that are removed in turn
 OTHER_GATES = 3  # other clusters whose gates each text is read with, at most
-REMOVAL_BATCHES = 2  # batches of texts that the loss without an expert is measured on
+MAX_MERGES = 16  # layers whose two most alike experts are merged
+REMOVAL_BATCHES = 2  # batches of texts that the loss without an expert, or with two merged, is measured on
 ALIKE = 0.95  # two experts whose outputs have this mean cosine do the same
 
 
@@ -69,7 +70,9 @@ class ExpertFigures:
         loss_soft_gates: nats per token with gates mixed by responsibilities; None if gates are not stage 1's clusters.
         selections_changed: share of selected experts that such a gate replaces, mean over the same others.
         removal: rise of the loss when an expert is never selected: layer, expert, rise.
-        removal_texts: number of texts of that measurement.
+        merges: rise of the loss when one of the two most alike experts of a layer does the work of both: layer,
+            experts (the kept one first), cosine, rise.
+        removal_texts: number of texts of these two measurements.
         use: share of selections by cluster, layer and expert, lists of shape [C, L, E].
         use_by_kind: the same by kind of token.
     """
@@ -81,6 +84,7 @@ class ExpertFigures:
     loss_soft_gates: float | None
     selections_changed: float | None
     removal: list[dict[str, Any]]
+    merges: list[dict[str, Any]]
     removal_texts: int
     use: list[list[list[float]]]
     use_by_kind: dict[str, list[list[float]]] = field(default_factory=dict)
@@ -117,6 +121,7 @@ def examine_experts(probe: ExpertProbe, soft: bool, seed: int) -> ExpertFigures:
         loss_soft_gates=probe.loss_with_soft_gates() if soft and probe.gates > 1 else None,
         selections_changed=changed,
         removal=removal,
+        merges=_merges(probe, cosines),
         removal_texts=sum(map(len, probe.rows[:REMOVAL_BATCHES])),
         use=_shares(np.stack([use.by_text[probe.gate_N == c].sum(0) for c in range(probe.gates)])).tolist(),
         use_by_kind=dict(zip(KINDS, _shares(use.by_kind).tolist(), strict=True)),
@@ -205,6 +210,23 @@ def _removals(probe: ExpertProbe, top_k: int) -> list[dict[str, Any]]:
         {"layer": layer, "expert": expert, "rise": probe.loss_without(layer, expert, REMOVAL_BATCHES) - whole}
         for layer, expert in chosen
     ]
+
+
+def _merges(probe: ExpertProbe, cosine_LEE: np.ndarray) -> list[dict[str, Any]]:
+    """Return the rise of the loss when the two most alike experts of each layer are merged, for up to `MAX_MERGES`."""
+    experts = cosine_LEE.shape[1]
+    if experts < 2:
+        return []
+    whole = probe.loss(REMOVAL_BATCHES)
+    layers = np.unique(np.linspace(0, len(probe.blocks) - 1, min(len(probe.blocks), MAX_MERGES)).astype(int))
+    found = []
+    for at in layers:
+        others_EE = np.where(np.eye(experts, dtype=bool), -np.inf, cosine_LEE[at])
+        kept, merged = (int(place) for place in np.unravel_index(others_EE.argmax(), others_EE.shape))
+        layer = probe.blocks[at].layer
+        rise = probe.loss_with_merged(layer, kept, merged, REMOVAL_BATCHES) - whole
+        found.append({"layer": layer, "experts": [kept, merged], "cosine": float(others_EE.max()), "rise": rise})
+    return found
 
 
 def _shares(count_CLE: np.ndarray) -> np.ndarray:
