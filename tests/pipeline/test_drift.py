@@ -1,10 +1,12 @@
 """`diagnose RUN --data NEWER`: simulated drift of known onset is reported, and its absence is not."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 import pytest
+from helpers.runs import unsealed_copy
 from helpers.streams import change_tastes, prepare_splits
 
 from gavamoe.config import parse_config
@@ -117,11 +119,12 @@ def test_reviews_of_the_own_data_are_left_out_and_a_dataset_may_be_named(run, st
     assert result["n"] + result["left_out"] == len(everything)
 
 
-def test_a_run_whose_data_is_gone_is_compared_with_its_recorded_figures(run, reports, stream, tmp_path, monkeypatch):
+def test_a_run_whose_data_is_gone_is_compared_with_its_recorded_figures(run, reports, stream, tmp_path):
     reviews, _, onset = stream
     write_table(reviews.filter(pl.col("timestamp") >= onset), tmp_path / "newer.jsonl")
-    monkeypatch.setattr("gavamoe.pipeline.drift.is_own_data", lambda run, data: False)
-    result = drift_checks(run, tmp_path / "newer.jsonl")
+    alone = RunDirectory(unsealed_copy(run.path, tmp_path / "run"))
+    alone.write_card(replace(alone.read_card(), data=str(tmp_path / "gone")))
+    result = drift_checks(alone, tmp_path / "newer.jsonl")
     assert statuses(result)["rating_error"] == statuses(result)["moved_users"] == "fail"
     assert statuses(result)["text_loss"] == "skipped"
 
