@@ -3,7 +3,8 @@
     main ──> prepare, train, evaluate, ...   one plain function per command module
                      └──> options, output    what the commands share
 
-Exit codes: 0 done; 2 bad input or usage, with one plain line on stderr; 130 and 143 interrupted; 1 anything else.
+Exit codes: 0 done; 2 bad input or usage, with one plain line on stderr; 3 a failed check (`diagnose --check`); 130 and
+143 interrupted; 1 anything else.
 A command imports the modules that it needs inside its function, so that `gavamoe --help` stays fast.
 """
 
