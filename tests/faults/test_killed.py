@@ -29,11 +29,11 @@ SHORT = {
     "explainer": {**TINY["explainer"], "epochs": 2, "max_reviews": 64},
 }
 STEPS = {  # every so many events, for the time that a test may take
-    "prepare": 1,
-    "stage 1": 3,
-    "stage 2": 10,
-    "update": 37,
-    "compare": 9,
+    "prepare": 2,
+    "stage 1": 13,
+    "stage 2": 23,
+    "update": 73,
+    "compare": 17,
     "tune": 11,
     "explain": 9,
     "evaluate": 9,
