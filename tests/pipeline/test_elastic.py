@@ -64,13 +64,10 @@ def test_a_killed_training_is_resumed_by_another_number_of_processes(dataset_pat
     for name in ("train_loss", "valid_nll", "valid_kl"):
         expected = records(uninterrupted, "preference", name)
         assert records(run, "preference", name) == pytest.approx(expected, rel=1e-4)
-    expected, resumed = records(uninterrupted, "explainer", "loss"), records(run, "explainer", "loss")
-    # A logged loss is a mean over steps; the first one after a resume lacks the steps of the epoch before.
-    first = len([None for record in read(run, "explainer") if "loss" in record and record["epoch"] <= 1])
-    assert len(resumed) > first + 1
-    assert resumed[:first] + resumed[first + 1 :] == pytest.approx(expected[:first] + expected[first + 1 :], rel=1e-4)
-    expected = records(uninterrupted, "explainer", "eval_loss")
-    assert records(run, "explainer", "eval_loss") == pytest.approx(expected, rel=1e-4)
+    for name in ("loss", "eval_loss"):
+        expected = records(uninterrupted, "explainer", name)
+        assert len(expected) > 1
+        assert records(run, "explainer", name) == pytest.approx(expected, rel=1e-4)
 
     before, after = visited[1:]
     assert not visited[0]  # killed in stage 1

@@ -42,6 +42,16 @@ class KeepBestAndLast(TrainerCallback):
             keep_best_and_last(Path(args.output_dir), state)
 
 
+class LogAtEpochEnd(TrainerCallback):
+    """Ends the mean of logged losses with the epoch, so that it does not depend on where a training was interrupted."""
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Log the mean loss of the last steps of the epoch."""
+        control.should_log = True
+
+
 class OnValidation(TrainerCallback):
     """Reports each epoch's validation loss."""
 

@@ -33,7 +33,14 @@ from gavamoe.checkpoint import copy_tensors
 from gavamoe.config import ExplainerConfig
 from gavamoe.distributed import all_reduce_sum, use_bf16, world_size
 from gavamoe.errors import ConfigError, DivergenceError
-from gavamoe.explainer.callbacks import KeepBestAndLast, OnValidation, ProgressBar, StepCounter, tensorboard_callbacks
+from gavamoe.explainer.callbacks import (
+    KeepBestAndLast,
+    LogAtEpochEnd,
+    OnValidation,
+    ProgressBar,
+    StepCounter,
+    tensorboard_callbacks,
+)
 from gavamoe.explainer.checkpoints import (
     check_sharding,
     epochs_if_early_stopped,
@@ -102,6 +109,7 @@ def fit_explainer(
         )
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(KeepBestAndLast())
+        trainer.add_callback(LogAtEpochEnd())
         if on_validation is not None:
             trainer.add_callback(OnValidation(on_validation))
         if keep_start and start is None:
