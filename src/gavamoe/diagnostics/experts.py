@@ -109,7 +109,7 @@ def examine_experts(probe: ExpertProbe, soft: bool, seed: int) -> ExpertFigures:
         shifts = [lambda c, by=by: (c + by) % probe.gates for by in range(1, min(probe.gates, OTHER_GATES + 1))]
         other = float(np.mean([probe.loss(gates=shift) for shift in shifts]))
         changed = float(np.mean([probe.selections_changed(shift) for shift in shifts]))
-    removal = _removals(probe, top_k)
+    part = probe.loss(REMOVAL_BATCHES)
     return ExpertFigures(
         texts=len(probe.pairs),
         layers=[
@@ -120,8 +120,8 @@ def examine_experts(probe: ExpertProbe, soft: bool, seed: int) -> ExpertFigures:
         loss_other_gates=other,
         loss_soft_gates=probe.loss_with_soft_gates() if soft and probe.gates > 1 else None,
         selections_changed=changed,
-        removal=removal,
-        merges=_merges(probe, cosines),
+        removal=_removals(probe, top_k, part),
+        merges=_merges(probe, cosines, part),
         removal_texts=sum(map(len, probe.rows[:REMOVAL_BATCHES])),
         use=_shares(np.stack([use.by_text[probe.gate_N == c].sum(0) for c in range(probe.gates)])).tolist(),
         use_by_kind=dict(zip(KINDS, _shares(use.by_kind).tolist(), strict=True)),
@@ -198,26 +198,24 @@ def _with_floor(statistic: Any, count_NE: np.ndarray, cluster_N: np.ndarray, see
     return of(cluster_N), float(np.quantile(permuted, 0.95))
 
 
-def _removals(probe: ExpertProbe, top_k: int) -> list[dict[str, Any]]:
+def _removals(probe: ExpertProbe, top_k: int, whole: float) -> list[dict[str, Any]]:
     """Return the rise of the loss without each expert, or without `MAX_REMOVALS` of them, spread over the layers."""
     experts = probe.blocks[0].shape.experts
     if experts <= top_k:
         return []
     every = [(block.layer, expert) for block in probe.blocks for expert in range(experts)]
     chosen = [every[i] for i in np.unique(np.linspace(0, len(every) - 1, min(len(every), MAX_REMOVALS)).astype(int))]
-    whole = probe.loss(REMOVAL_BATCHES)
     return [
         {"layer": layer, "expert": expert, "rise": probe.loss_without(layer, expert, REMOVAL_BATCHES) - whole}
         for layer, expert in chosen
     ]
 
 
-def _merges(probe: ExpertProbe, cosine_LEE: np.ndarray) -> list[dict[str, Any]]:
+def _merges(probe: ExpertProbe, cosine_LEE: np.ndarray, whole: float) -> list[dict[str, Any]]:
     """Return the rise of the loss when the two most alike experts of each layer are merged, for up to `MAX_MERGES`."""
     experts = cosine_LEE.shape[1]
     if experts < 2:
         return []
-    whole = probe.loss(REMOVAL_BATCHES)
     layers = np.unique(np.linspace(0, len(probe.blocks) - 1, min(len(probe.blocks), MAX_MERGES)).astype(int))
     found = []
     for at in layers:

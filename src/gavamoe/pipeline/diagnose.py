@@ -103,7 +103,7 @@ def diagnosis_of(
             "boundary": asdict(boundary) if boundary else None,
             "jitter": JITTER,
             "changes": changes,
-            "texts": {kind: asdict(change) for kind, change in subject.text_changes(retrained).items()},
+            "texts": {kind: asdict(change) for kind, change in subject.text_changes(retrained, clusters_of).items()},
         },
         "experts": {"skipped": experts} if isinstance(experts, str) else experts.to_dict(),
         "texts": {"skipped": texts} if isinstance(texts, str) else asdict(texts),

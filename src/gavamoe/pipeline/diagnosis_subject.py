@@ -161,11 +161,17 @@ class Subject:
                 )
         return models
 
-    def text_changes(self, models: dict[str, list[PreferenceModel]]) -> dict[str, TextChange]:
+    def text_changes(
+        self, models: dict[str, list[PreferenceModel]], clusters: dict[str, list[np.ndarray]]
+    ) -> dict[str, TextChange]:
         """Return how the texts of some validation pairs change with the gates of other trainings of stage 1.
 
         `another draw` has the run's own gates and another seed of decoding, for comparison. Empty without stage 2, or
         if its gates are not stage 1's clusters.
+
+        Args:
+            models: other trainings of stage 1, by what was changed (`retrain`).
+            clusters: the clusters of the training pairs in each, in the same order.
         """
         explainer = self.explainer
         if not models or explainer is None or explainer.context.clusters.source != "model":
@@ -174,12 +180,11 @@ class Subject:
         pairs = sample_rows(self.valid.unique(["user_id", "item_id"], maintain_order=True), count)
         stability = TextStability(explainer, pairs, self.seed)
 
-        def gates(model: PreferenceModel) -> np.ndarray:
-            matched_K = match_gates(self.cluster_N, assign_clusters(model, self.train), model.clusters)
-            return matched_K[assign_clusters(model, pairs)]
+        def gates(model: PreferenceModel, cluster_N: np.ndarray) -> np.ndarray:
+            return match_gates(self.cluster_N, cluster_N, model.clusters)[assign_clusters(model, pairs)]
 
         changes = {"another draw": stability.with_another_draw()}
-        return changes | {kind: stability.with_gates(map(gates, trained)) for kind, trained in models.items()}
+        return changes | {kind: stability.with_gates(map(gates, models[kind], clusters[kind])) for kind in models}
 
     def _train_again(self, reviews: InteractionArrays, seed: int) -> PreferenceModel:
         """Train stage 1 with the run's settings on other reviews or with another seed."""
