@@ -218,6 +218,26 @@ def test_router_losses_count_with_their_weights():
     assert min(losses[1.0, 0.0], losses[0.0, 1.0]) > base
 
 
+@pytest.mark.parametrize(
+    ("instructions", "precision", "width", "expected"),
+    [
+        ({"avx512_bf16": True}, "auto", 576, True),
+        ({"amx_bf16": True}, "auto", 576, True),
+        ({"avx512_bf16": True}, "auto", 192, False),
+        ({"avx2": True}, "auto", 576, False),
+        ({"avx2": True}, "bf16", 192, True),
+        ({"avx512_bf16": True}, "fp32", 576, False),
+    ],
+)
+def test_on_a_cpu_bf16_is_for_wide_models_where_there_are_instructions_for_it(
+    instructions, precision, width, expected, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions, raising=False)
+    config = explainer_config(precision=precision).resolve_defaults(base=False)
+    assert training_arguments(config, seed=0, checkpoints=tmp_path, steps=100, width=width).bf16 == expected
+
+
 def test_weight_decay_and_warmup_reach_the_trainer(tmp_path):
     config = explainer_config(weight_decay=0.3, warmup_ratio=0.25).resolve_defaults(base=False)
     arguments = training_arguments(config, seed=0, checkpoints=tmp_path, steps=100)

@@ -8,6 +8,7 @@ training    tokens per second, prompts counted, of a step with LoRA: the base al
 writing     explanations per second, several drafts each: prompts encoded once for all drafts, prompts encoded for
             every draft, and the base alone by transformers.generate; on a CPU also the base alone by llama.cpp, where
             the base is a GGUF and the package xllamacpp is installed
+precision   both jobs in float32 and in bf16, on a GPU or a CPU with instructions for bf16
 
 A variant whose outputs differ from those of its reference is reported as wrong, without a figure. Texts are random
 words, since the time does not depend on them. On a CPU, times are processor time.
@@ -56,14 +57,18 @@ class Setup:
         options: of the command line.
     """
 
-    def __init__(self, options: argparse.Namespace):
+    def __init__(self, options: argparse.Namespace, precision: str = "auto"):
         torch.manual_seed(0)
         self.options = options
-        self.config: ExplainerConfig = load_config("pretrained").explainer.resolve_defaults(base=True)
+        settings = [f"explainer.precision={precision}"]
+        self.config: ExplainerConfig = load_config("pretrained", settings=settings).explainer.resolve_defaults(
+            base=True
+        )
         width = 32 + self.config.soft_token_width
         vectors = torch.randn(IDS + 1, width), torch.randn(IDS + 1, width)
         self.model, self.tokenizer = build.from_base(options.base_model, self.config, CLUSTERS, vectors)
         self.model.to(DEVICE)
+        self.model.suit_cpu()
         rng = torch.Generator().manual_seed(0)
         shape = options.batch, options.prompt + options.text
         last = len(self.tokenizer) - NEW_TOKENS
@@ -74,6 +79,12 @@ class Setup:
             len(self.tokenizer) - 100
         )  # the base alone has no tokens of its own for a pair
 
+    def batch(self) -> dict[str, Tensor]:
+        """Return the inputs of a training step, without the ids of pairs."""
+        labels = self.ids.clone()
+        labels[:, : self.options.prompt] = IGNORED
+        return {"input_ids": self.ids, "attention_mask": torch.ones_like(self.ids), "labels": labels}
+
     def pair_ids(self, rows: int) -> dict[str, Tensor]:
         """Return ids of users, items and clusters, [rows] each."""
         number = torch.arange(rows, device=DEVICE)
@@ -82,20 +93,10 @@ class Setup:
 
 def training(setup: Setup) -> list[dict[str, Any]]:
     """Return a row per way of taking a step."""
-    labels = setup.ids.clone()
-    labels[:, : setup.options.prompt] = IGNORED
-    batch = {"input_ids": setup.ids, "attention_mask": torch.ones_like(setup.ids), "labels": labels}
+    batch = setup.batch()
     base = load_base(setup.options.base_model, setup.model.dtype).to(DEVICE)
     plain = get_peft_model(base, LoraConfig(r=setup.config.lora_rank, target_modules=LINEAR, task_type="CAUSAL_LM"))
-    tuned = add_lora(setup.model, setup.tokenizer, setup.config)
-    tuned.config.dropout = 0.0
-    for module in tuned.modules():
-        if isinstance(module, nn.Dropout):
-            module.p = 0.0
-    inputs = batch | setup.pair_ids(len(setup.ids))
-
-    tuned.train()
-    step = _step(tuned, inputs)
+    step = _gavamoe_step(setup)
 
     def gavamoe(in_chunks: bool, compiled: bool) -> float:
         setup.model.loss_in_chunks = in_chunks
@@ -125,14 +126,24 @@ def training(setup: Setup) -> list[dict[str, Any]]:
     return _without_wrong(rows, wrong)
 
 
+def _gavamoe_step(setup: Setup) -> Callable[[], float]:
+    """Add LoRA to the model of a setup, without dropout, and return a function that trains it by one step."""
+    tuned = add_lora(setup.model, setup.tokenizer, setup.config)
+    for module in tuned.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return _step(tuned, setup.batch() | setup.pair_ids(len(setup.ids)))
+
+
 def _step(model: nn.Module, batch: dict[str, Tensor]) -> Callable[[], float]:
-    """Return a function that takes one optimizer step and returns the loss."""
+    """Return a function that takes one optimizer step and returns the loss; a base in bf16 trains under autocast."""
+    autocast = any(parameter.dtype == torch.bfloat16 for parameter in model.parameters())
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=1e-6)
 
     def run() -> float:
         model.train()
-        with torch.autocast(DEVICE.type, torch.bfloat16, enabled=CUDA):
+        with torch.autocast(DEVICE.type, torch.bfloat16, enabled=autocast):
             loss = model(**batch).loss
         loss.backward()
         optimizer.step()
@@ -151,32 +162,42 @@ def _peak(run: Callable[[], object]) -> float:
     return torch.cuda.max_memory_allocated() / 2**30
 
 
+class Writer:
+    """Writes several drafts for each pair with the model of a setup.
+
+    Args:
+        setup: model and sequences.
+    """
+
+    def __init__(self, setup: Setup):
+        options = setup.options
+        self.model, self.drafts, pairs = setup.model.eval(), options.drafts, options.pairs
+        prompts = setup.ids[:1, : options.prompt].repeat(pairs, 1)
+        prompts[:, 2] = torch.arange(pairs, device=DEVICE)  # each pair has a prompt of its own
+        self.rows = prompts.repeat_interleave(self.drafts, 0)
+        self.mask = torch.ones_like(self.rows)
+        self.pair = {name: ids.repeat_interleave(self.drafts) for name, ids in setup.pair_ids(pairs).items()}
+        # No end token: every text has the same length, so that only the way of writing differs.
+        self.decoding = DecodingConfig(options.text, pad_token_id=0, do_sample=True, temperature=0.5, top_p=0.9)
+        draft = torch.arange(len(self.rows), device=DEVICE) % self.drafts
+        self.keys = pair_keys(self.pair["user_ids"], self.pair["item_ids"], 0, draft)
+
+    def __call__(self, once: bool = True) -> list[list[int]]:
+        """Write; with `once`, the prompt is encoded once for all drafts of a pair."""
+        cache = generate.prompt_cache(self.model, self.rows, self.mask, self.pair, self.drafts if once else 1)
+        return generate.decode(self.model, self.rows, self.mask, self.pair, self.decoding, self.keys, cache=cache)
+
+
 def writing(setup: Setup) -> list[dict[str, Any]]:
     """Return a row per way of writing several drafts for each pair."""
-    options, model = setup.options, setup.model.eval()
-    drafts, pairs = options.drafts, options.pairs
-    prompts = setup.ids[:1, : options.prompt].repeat(pairs, 1)
-    prompts[:, 2] = torch.arange(pairs, device=DEVICE)  # each pair has a prompt of its own
-    rows = prompts.repeat_interleave(drafts, 0)
-    mask, pair = torch.ones_like(rows), setup.pair_ids(pairs)
-    repeated = {name: ids.repeat_interleave(drafts) for name, ids in pair.items()}
-    # No end token: every text has the same length, so that only the way of writing differs.
-    decoding = DecodingConfig(options.text, pad_token_id=0, do_sample=True, temperature=0.5, top_p=0.9)
-    keys = pair_keys(repeated["user_ids"], repeated["item_ids"], 0, torch.arange(len(rows), device=DEVICE) % drafts)
-    base = load_base(options.base_model, model.dtype).to(DEVICE).eval()
-
-    def write(once: bool) -> Callable[[], list[list[int]]]:
-        def run() -> list[list[int]]:
-            cache = generate.prompt_cache(model, rows, mask, repeated, drafts if once else 1)
-            return generate.decode(model, rows, mask, repeated, decoding, keys, cache=cache)
-
-        return run
+    options, write = setup.options, Writer(setup)
+    base = load_base(options.base_model, setup.model.dtype).to(DEVICE).eval()
 
     def by_transformers() -> object:
         with torch.inference_mode():
             return base.generate(
-                rows.clamp_max(len(setup.tokenizer) - NEW_TOKENS),
-                attention_mask=mask,
+                write.rows.clamp_max(len(setup.tokenizer) - NEW_TOKENS),
+                attention_mask=write.mask,
                 max_new_tokens=options.text,
                 min_new_tokens=options.text,
                 do_sample=True,
@@ -187,23 +208,48 @@ def writing(setup: Setup) -> list[dict[str, Any]]:
             )
 
     ways: dict[str, Callable[[], object]] = {
-        "prompts encoded for every draft": write(once=False),
-        "prompts encoded once": write(once=True),
+        "prompts encoded for every draft": partial(write, once=False),
+        "prompts encoded once": write,
         "base alone, transformers.generate": by_transformers,
     }
-    texts = [write(once=once)() for once in (False, True)]
-    same = float(np.mean([left == right for left, right in zip(*texts, strict=True)]))
+    same = _share_of_same(write(once=False), write())
     taken = seconds(ways, options.rounds, warm=CUDA)
     reference = taken["prompts encoded for every draft"]
     found = [
-        {"job": "writing", "way": way, "explanations/s": pairs / spent, "times": reference / spent}
+        {"job": "writing", "way": way, "explanations/s": options.pairs / spent, "times": reference / spent}
         for way, spent in taken.items()
     ]
     found[1]["same texts"] = same
     if (spent := _llama_cpp(options)) is not None:
         row = {"job": "writing", "way": "base alone, llama.cpp, weights of 4 bits"}
-        found.append({**row, "explanations/s": pairs / spent, "times": reference / spent})
+        found.append({**row, "explanations/s": options.pairs / spent, "times": reference / spent})
     return _without_wrong(found, {"prompts encoded once"} if same < 0.99 else set())  # rounding may change a rare draw
+
+
+def _share_of_same(left: list[list[int]], right: list[list[int]]) -> float:
+    return float(np.mean([one == other for one, other in zip(left, right, strict=True)]))
+
+
+def precision(setup: Setup) -> list[dict[str, Any]]:
+    """Return a row per job and precision; bf16 is wrong if it changes a loss by more than a hundredth."""
+    options, rows = setup.options, []
+    setups = {name: Setup(options, name) for name in ("fp32", "bf16")}
+    if setups["bf16"].model.dtype != torch.bfloat16:
+        return [{"job": "precision", "way": "this CPU has no instructions for bf16"}]
+    writers = {name: Writer(each) for name, each in setups.items()}
+    texts = [write() for write in writers.values()]
+    spent = {"writing": seconds(writers, options.rounds, warm=CUDA)}
+    steps = {name: _gavamoe_step(each) for name, each in setups.items()}
+    losses = [step() for step in steps.values()]
+    spent["training"] = seconds(steps, options.rounds, warm=CUDA)
+    units = {"writing": ("explanations/s", options.pairs), "training": ("tokens/s", setup.ids.numel())}
+    for job, (unit, count) in units.items():
+        for name, taken in spent[job].items():
+            figures = {unit: count / taken, "times": spent[job]["fp32"] / taken}
+            rows.append({"job": "precision", "way": f"{job}, {name}", **figures})
+    rows[1]["same texts"] = _share_of_same(*texts)
+    wrong = {"writing, bf16", "training, bf16"} if abs(losses[1] - losses[0]) > 0.01 * losses[0] else set()
+    return _without_wrong(rows, wrong)
 
 
 def _llama_cpp(options: argparse.Namespace) -> float | None:
@@ -223,7 +269,11 @@ def _without_wrong(rows: list[dict[str, Any]], wrong: set[str]) -> list[dict[str
     return [{"job": r["job"], "way": f"{r['way']}: WRONG OUTPUTS"} if r["way"] in wrong else r for r in rows]
 
 
-PARTS: dict[str, Callable[[Setup], list[dict[str, Any]]]] = {"writing": writing, "training": training}
+PARTS: dict[str, Callable[[Setup], list[dict[str, Any]]]] = {
+    "writing": writing,
+    "precision": precision,
+    "training": training,
+}
 
 
 def main() -> None:

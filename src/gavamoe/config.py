@@ -204,7 +204,10 @@ class ExplainerConfig(_Strict):
     epochs: int = Field(7, ge=1, description="largest number of epochs")
     update_epochs: int = Field(2, ge=1, description="largest number of epochs of an update (train --update)")
     patience: int = Field(2, ge=1, description="epochs without a better validation loss before stopping")
-    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 on a GPU that supports it")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto",
+        description="auto: bf16 on a GPU that supports it, and on a CPU with instructions for it at widths from 512",
+    )
     compile: bool | None = Field(
         None, description="compile the layers for training (torch.compile); null: on one GPU, for 1,000 steps or more"
     )

@@ -1,6 +1,6 @@
 """How training uses the machine: device and precision, the processes that train together, and what they exchange.
 
-device and precision    default_device, use_bf16
+device and precision    default_device, use_bf16, cpu_prefers_bf16
 process topology        world_size, rank, is_main_process, main_process_first
 all-reduce              all_reduce_sum, all_reduce_value, sum_gradients, broadcast_model
 
@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 
 import torch
 from accelerate import PartialState
@@ -22,6 +23,8 @@ from torch import Tensor, distributed, nn
 
 # Other processes wait while the main process trains stage 1. A collective's default limit is half an hour.
 WAIT_LIMIT = timedelta(days=7)
+# On a CPU. Measured at 192, where bf16 is slower than float32, and at 576, where it is faster.
+MIN_BF16_WIDTH = 512
 
 
 def default_device() -> str:
@@ -29,18 +32,29 @@ def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def use_bf16(precision: str) -> bool:
+def use_bf16(precision: str, width: int = 0) -> bool:
     """Return whether to train in bf16.
 
-    Measured on CPUs with AVX512-bf16: products are faster, but casts and the layouts of backward cost as much again
-    at these model sizes.
-
     Args:
-        precision: `bf16`, `fp32`, or `auto`: bf16 on a GPU that supports it, and never on a CPU.
+        precision: `bf16`, `fp32`, or `auto`: bf16 on a GPU that supports it, and on a CPU with instructions for it if
+            the model is wide. The products of a narrow model cost less than the casts between the precisions.
+        width: H, the model's; 0 is too narrow for bf16 on a CPU.
     """
     if precision != "auto":
         return precision == "bf16"
-    return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    return cpu_prefers_bf16(width)
+
+
+def cpu_prefers_bf16(width: int) -> bool:
+    """Return whether a model of this width is faster on the CPU in bf16 than in float32: only with instructions for it.
+
+    Args:
+        width: H, the model's.
+    """
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # newer than torch 2.11
+    return width >= MIN_BF16_WIDTH and any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def world_size() -> int:

@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM
 
 from gavamoe.config import ExplainerConfig
-from gavamoe.explainer import build, generate, validation
+from gavamoe.explainer import build, generate, modeling, validation
 from gavamoe.explainer.context import PairContext
 from gavamoe.explainer.dataset import Collator, ExplanationDataset
 from gavamoe.explainer.expert_usage import expert_usage
@@ -17,6 +17,7 @@ from gavamoe.explainer.generate import GeneratedText
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.language.encoding import IGNORED
+from gavamoe.language.grouped_attention import GROUPED_PRODUCTS
 
 TEXTS = [
     f"a {adjective} film with a {noun}" for adjective in ("fine", "dull", "bold") for noun in ("heart", "hole", "plot")
@@ -47,6 +48,32 @@ def test_the_auto_class_loads_what_was_saved(model, tmp_path):
         "generation_config.json",
         "model.safetensors",
     ]
+
+
+@pytest.mark.parametrize("has_bf16", [True, False])
+def test_a_cpu_runs_a_bf16_model_in_the_precision_that_is_fast_there_and_keeps_its_weights(
+    model, has_bf16, monkeypatch
+):
+    monkeypatch.setattr(modeling, "cpu_prefers_bf16", lambda width: has_bf16)
+    model.to(torch.bfloat16)
+    weights = {name: weight.clone() for name, weight in model.state_dict().items()}
+    ids = torch.randint(7, 60, (4, 6))
+    mask = torch.tensor([[1] * 6, [0] * 2 + [1] * 4] * 2)
+    with torch.no_grad():
+        expected = model(ids, attention_mask=mask, **pair_ids(4)).logits
+        model.suit_cpu()
+        found = model(ids, attention_mask=mask, **pair_ids(4)).logits
+    assert model.dtype == (torch.bfloat16 if has_bf16 else torch.float32)
+    assert all(torch.equal(weight.to(torch.bfloat16), weights[name]) for name, weight in model.state_dict().items())
+    assert (model.lm.config._attn_implementation == GROUPED_PRODUCTS) == has_bf16
+    torch.testing.assert_close(found[mask == 1].float(), expected[mask == 1].float(), rtol=0.05, atol=0.05)
+
+
+def test_a_float32_model_stays_as_it_is_on_a_cpu(model, monkeypatch):
+    monkeypatch.setattr(modeling, "cpu_prefers_bf16", lambda width: True)
+    model.suit_cpu()
+    assert model.dtype == torch.float32
+    assert model.lm.config._attn_implementation == "sdpa"
 
 
 def test_user_and_item_enter_only_through_their_special_tokens(model):

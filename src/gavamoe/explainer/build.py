@@ -113,7 +113,8 @@ def from_base(
     tokenizer, new_ids = load_tokenizer(base, trust_remote_code)
     frozen = config.tuning == "lora"
     # Frozen weights may be held in bf16; trained weights need fp32.
-    dtype = torch.bfloat16 if frozen and use_bf16(config.precision) else torch.float32
+    width = load_pretrained(base, AutoConfig, trust_remote_code).get_text_config().hidden_size
+    dtype = torch.bfloat16 if frozen and use_bf16(config.precision, width) else torch.float32
     lm = load_base(base, dtype, config.load_in_4bit, trust_remote_code)
     extend_vocabulary(lm, len(tokenizer), new_ids)
     # A copy, because transformers resets the attention implementation of a composed configuration's parts. Without it,

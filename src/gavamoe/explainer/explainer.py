@@ -118,6 +118,7 @@ class Explainer:
         stage_1 = Recommender.from_pretrained(run, device, verify)  # which checks the seal of the whole run
         try:
             model = load_model(directory.explainer).to(device)
+            model.suit_cpu()
             check_finite(model.state_dict().items(), directory.explainer)
             tokenizer = AutoTokenizer.from_pretrained(directory.explainer, trust_remote_code=False)
         except InputError:

@@ -18,13 +18,14 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.generation import GenerationMixin
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
-from gavamoe.distributed import all_reduce_sum
+from gavamoe.distributed import all_reduce_sum, cpu_prefers_bf16
 from gavamoe.explainer.chunked_loss import summed_cross_entropy
 from gavamoe.explainer.configuration import GavamoeConfig
 from gavamoe.explainer.soft_tokens import SoftToken
 from gavamoe.language.encoding import IGNORED
+from gavamoe.language.grouped_attention import GROUPED_PRODUCTS
 from gavamoe.moe.block import RoutingState
-from gavamoe.moe.convert import convert
+from gavamoe.moe.convert import convert, text_decoder
 from gavamoe.moe.losses import Total, balance_loss, z_loss
 
 
@@ -84,6 +85,20 @@ class GavamoeForCausalLM(GavamoePreTrainedModel, GenerationMixin):
     def get_output_embeddings(self) -> nn.Module:
         """Return the output embeddings of the causal LM."""
         return self.lm.get_output_embeddings()
+
+    def suit_cpu(self) -> None:
+        """On a CPU, change what a model in bf16 is slow with there; no weight changes its value.
+
+        Without instructions for bf16, it computes in float32. With them, another attention replaces torch's fused one.
+        LMs that attend in their own way (with capped scores, say) keep it.
+        """
+        if self.device.type != "cpu" or self.dtype != torch.bfloat16:
+            return
+        decoder: Any = text_decoder(self.lm)  # nn.Module types its attributes as tensors or modules
+        if not cpu_prefers_bf16(decoder.config.hidden_size):
+            self.float()
+        elif decoder.config._attn_implementation == "sdpa":
+            decoder.set_attn_implementation(GROUPED_PRODUCTS)
 
     def forward(
         self,

@@ -23,7 +23,7 @@ from gavamoe.config import SPECIAL, ExplainerConfig
 from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import id_arrays
 from gavamoe.data.tables import draw_rows
-from gavamoe.distributed import is_main_process
+from gavamoe.distributed import default_device, is_main_process
 from gavamoe.explainer import build
 from gavamoe.explainer.chunked_loss import can_chunk_loss
 from gavamoe.explainer.context import ContextBuilder
@@ -121,6 +121,8 @@ def train_explainer(
     else:
         vectors = soft_token_vectors(train, preference, config)
         model, tokenizer = build.from_base(base_model, config, gates.count, vectors, trust_remote_code)
+    if config.precision == "auto" and default_device() == "cpu":
+        model.suit_cpu()
     model.generation_config = DecodingConfig.from_settings(config, tokenizer).to_generation_config()
     PromptEncoder(tokenizer, template).check_budget()
     train_set = _dataset(draw_rows(train, config.max_reviews, seed), context, tokenizer, config, seed, hide=True)

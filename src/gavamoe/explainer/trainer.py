@@ -94,11 +94,13 @@ def fit_explainer(
     config = with_batches_of(len(train), config)
     _freeze_empty(model)
     steps = -(-len(train) // config.batch_size)
+    model_config: Any = model.config  # nn.Module types it as a tensor or module
+    width = model_config.text_config.get_text_config().hidden_size
     start: _Start | None = None
     while True:
         trainer = _Trainer(
             model=model,
-            args=training_arguments(config, seed, checkpoints, steps),
+            args=training_arguments(config, seed, checkpoints, steps, width),
             train_dataset=train,
             eval_dataset=valid,
             data_collator=Collator(tokenizer.pad_token_id),
@@ -199,7 +201,9 @@ def gather_sharded(model: nn.Module) -> None:
                 setattr(module, name, gathered[parameter])
 
 
-def training_arguments(config: ExplainerConfig, seed: int, checkpoints: Path, steps: int) -> TrainingArguments:
+def training_arguments(
+    config: ExplainerConfig, seed: int, checkpoints: Path, steps: int, width: int = 0
+) -> TrainingArguments:
     """Return the Trainer's arguments.
 
     Args:
@@ -207,6 +211,7 @@ def training_arguments(config: ExplainerConfig, seed: int, checkpoints: Path, st
         seed: of the training.
         checkpoints: where the Trainer saves its state.
         steps: optimizer steps per epoch.
+        width: H, the model's, by which the precision is chosen (`use_bf16`).
 
     Raises:
         ConfigError: The batch size is not a multiple of processes times accumulated batches.
@@ -229,7 +234,7 @@ def training_arguments(config: ExplainerConfig, seed: int, checkpoints: Path, st
         warmup_steps=config.warmup_ratio,
         weight_decay=config.weight_decay,
         max_grad_norm=1.0,
-        bf16=use_bf16(config.precision),
+        bf16=use_bf16(config.precision, width),
         use_cpu=not torch.cuda.is_available(),
         remove_unused_columns=False,
         label_names=["labels"],

@@ -3,8 +3,8 @@
 Keep this file apart from any `PreTrainedModel`. transformers decides whether a model's experts can be switched by
 looking for the decorator's name in the file of the model's class.
 
-Shape suffixes: T tokens, H hidden, E experts, K selected experts, W expert width, R = T * K selections, N tokens of
-one expert.
+Shape suffixes: T tokens, H hidden, E experts, K selected experts, W expert width, M = E * W neurons of all experts,
+R = T * K selections, N tokens of one expert.
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ from transformers.integrations.moe import (
     grouped_mm_experts_forward,
     use_experts_implementation,
 )
+
+# On a CPU, all experts are computed for every token if they have no more neurons together: few large products are then
+# faster than many small ones, although some of their results have weight 0.
+FEW_NEURONS = 256
 
 
 @dataclass
@@ -88,10 +92,21 @@ def _one_token(experts: Any, x_1H: Tensor, selected_K: Tensor, weight_K: Tensor)
     return torch.cat(outputs).sum(0, keepdim=True, dtype=torch.promote_types(x_1H.dtype, torch.float32)).to(x_1H.dtype)
 
 
+def all_experts_forward(experts: Any, x_TH: Tensor, selected_TK: Tensor, weight_TK: Tensor) -> Tensor:
+    """Compute every expert for every token, in two products; the weight of an expert that is not selected is 0."""
+    weight_TE = weight_TK.new_zeros(len(x_TH), experts.num_experts).scatter(1, selected_TK, weight_TK)
+    gate_up_TEW = linear(x_TH, experts.gate_up_proj.flatten(0, 1)).view(len(x_TH), *experts.gate_up_proj.shape[:2])
+    inner_TEW = experts._apply_gate(gate_up_TEW) * weight_TE.unsqueeze(2)
+    down_HM = experts.down_proj.transpose(0, 1).flatten(1)
+    return linear(inner_TEW.flatten(1).to(x_TH.dtype), down_HM).to(x_TH.dtype)
+
+
 def by_device(experts: FineGrainedExperts, x_TH: Tensor, selected_TK: Tensor, weight_TK: Tensor) -> Tensor:
-    """Use the loop on a CPU and grouped_mm elsewhere; both agree to rounding. For the reason see docs/decisions.md."""
+    """Choose the kernel by device and size; all agree to rounding. For the reasons see docs/decisions.md."""
     if x_TH.device.type == "cpu":
-        return loop_experts_forward(experts, x_TH, selected_TK, weight_TK)
+        narrow = experts.num_experts * experts.intermediate_dim <= FEW_NEURONS
+        forward = all_experts_forward if narrow else loop_experts_forward
+        return forward(experts, x_TH, selected_TK, weight_TK)
     return grouped_experts_forward(experts, x_TH, selected_TK, weight_TK)
 
 
