@@ -127,9 +127,9 @@ def settings_page() -> str:
         lines += [f"## {titles.get(group, f'`{group}`')}", _table(("setting", "value", "default", "meaning"), rows)]
     lines += [
         "## Presets",
-        "A preset is a file of settings that differ from the defaults (`--preset NAME`). `gavamoe train` also has "
-        f"`--preset {AUTO}`, which sets `explainer.epochs` by the number of training reviews with a text: "
-        f"{LEAST_EPOCHS} to {MOST_EPOCHS}, for about {STEPS:,} steps ([study](../studies/sizes.md)). "
+        "A preset is a file of settings that differ from the defaults (`--preset NAME`). `train`, `compare` and "
+        f"`tune` also have `--preset {AUTO}`, which sets `explainer.epochs` by the number of training reviews with a "
+        f"text: {LEAST_EPOCHS} to {MOST_EPOCHS}, for about {STEPS:,} steps ([study](../studies/sizes.md)). "
         "With `--base-model`, it is `pretrained`.",
     ]
     for preset in preset_names():

@@ -312,6 +312,7 @@ class RunConfig(_Strict):
 
 
 AUTO = "auto"  # the preset that depends on the data (`gavamoe.presets.auto`)
+AUTO_WITH_BASE = "pretrained"  # the preset that auto is with a base model
 
 
 def preset_names() -> list[str]:
@@ -353,7 +354,7 @@ def preset_settings(preset: str, reviews: int | None = None) -> dict[str, Any]:
     if preset == AUTO and reviews is not None:
         return auto_settings(reviews)
     if preset == AUTO:
-        raise ConfigError("the preset auto depends on the data, so only `gavamoe train` has it; choose another preset")
+        raise ConfigError("the preset auto depends on the data, and none is given here; choose another preset")
     if preset not in preset_names():
         raise ConfigError(f"there is no preset '{preset}'; choose one of {', '.join([AUTO, *preset_names()])}")
     return yaml.safe_load(files("gavamoe.presets").joinpath(f"{preset}.yaml").read_text("utf-8")) or {}

@@ -192,9 +192,6 @@ def test_the_preset_auto_sets_the_epochs_by_the_size_of_the_data(gavamoe, datase
     card = RunDirectory(run).read_card()
     reviews = ReviewDataset.load(dataset_path).count_texts("train")
     assert (card.preset, card.settings.explainer.epochs) == ("auto", auto_settings(reviews)["explainer"]["epochs"])
-    assert refused(
-        gavamoe("tune", dataset_path, "--out", tmp_path / "tuned", "--preset", "auto"), "only `gavamoe train`"
-    )
 
 
 def test_bad_input_is_one_clear_line_and_exit_code_2(gavamoe, run_path, dataset_path, tmp_path):

@@ -12,6 +12,7 @@ from gavamoe.experiments.ablations import ablation_settings
 from gavamoe.experiments.config import CompareConfig, load_compare_config
 from gavamoe.experiments.systems import resolve_systems
 from gavamoe.experiments.training_timer import TrainingTimer
+from gavamoe.presets.auto import auto_settings
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs" / "compare").glob("*.yaml"))
 
@@ -32,6 +33,21 @@ def test_the_command_line_overrides_the_file(tmp_path):
     assert compare_config.seeds == 5
     config = compare_config.run_config(seed=7)
     assert (config.seed, config.explainer.epochs, config.explainer.layers) == (7, 4, 3)
+
+
+def test_the_preset_auto_is_resolved_by_the_reviews_and_gives_way_to_settings(tmp_path):
+    (tmp_path / "r.yaml").write_text("preset: auto\n")
+    config = load_compare_config(tmp_path / "r.yaml", lambda: 320)
+    assert config.run_config().explainer.epochs == auto_settings(320)["explainer"]["epochs"] == 40
+    few = load_compare_config(None, lambda: 10**6, preset="auto", settings={"explainer.max_reviews": 800})
+    assert few.run_config().explainer.epochs == 20
+    own = load_compare_config(None, lambda: 320, preset="auto", settings={"explainer.epochs": 3})
+    assert own.run_config().explainer.epochs == 3
+
+
+def test_the_preset_auto_is_pretrained_with_a_base_model():
+    config = load_compare_config(None, lambda: 320, preset="auto", base_model="smollm2-135m")
+    assert config == load_compare_config(None, preset="pretrained", base_model="smollm2-135m")
 
 
 def test_an_unknown_key_is_named(tmp_path):

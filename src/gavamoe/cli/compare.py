@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from gavamoe.cli.options import training_texts
 
 if TYPE_CHECKING:
     from gavamoe.experiments.aggregate import Table
@@ -27,7 +30,7 @@ def compare(
     ),
     config: Annotated[Path | None, typer.Option(help="A YAML file as in configs/compare/.")] = None,
     preset: Annotated[
-        str | None, typer.Option(help="Named configuration: small (the default), pretrained or tiny.")
+        str | None, typer.Option(help="Named configuration: small (the default), pretrained, tiny or auto.")
     ] = None,
     base_model: Annotated[
         str | None,
@@ -52,7 +55,7 @@ def compare(
     given: dict[str, Any] = {"seeds": seeds, "preset": preset, "base_model": base_model, "limit": limit}
     given["models"] = tuple(name.strip() for name in models.split(",") if name.strip()) if models is not None else None
     given["settings"] = dict(map(parse_setting, set_)) if set_ else None
-    compare_config = load_compare_config(config, **given)
+    compare_config = load_compare_config(config, reviews=partial(training_texts, data), **given)
 
     from gavamoe.cli.output import emit_json, note
     from gavamoe.experiments.aggregate import to_dict

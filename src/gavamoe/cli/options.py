@@ -39,3 +39,10 @@ Similarity = Annotated[
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 Verify = Annotated[bool, typer.Option("--verify", help="Check the checksums of the run's large files too.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+
+
+def training_texts(data: Path) -> int:
+    """Return how many training reviews of a dataset have a text, by which the preset auto chooses."""
+    from gavamoe.data.dataset import ReviewDataset
+
+    return ReviewDataset.load(data).count_texts("train")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from gavamoe.cli.options import Json
+from gavamoe.cli.options import Json, training_texts
 
 if TYPE_CHECKING:
     from gavamoe.config import RunConfig
@@ -52,17 +52,17 @@ def train(
     json: Json = False,
 ) -> None:
     """Train stage 1 (preferences from ratings) and stage 2 (the explaining language model)."""
-    from gavamoe.config import AUTO, load_config
+    from gavamoe.config import AUTO, AUTO_WITH_BASE, load_config
 
     settings = [*(set_ or []), *([f"seed={seed}"] if seed is not None else [])]
     if preset == AUTO and base_model is not None:
-        preset = "pretrained"
+        preset = AUTO_WITH_BASE
     # A stage that is resumed or added keeps the configuration of its run unless other settings are given.
     keep_settings = (resume or stage == "explainer") and preset is None and config is None and not settings
     if update is not None:
         configuration = _update_settings(update, preset, config, settings)
     else:
-        reviews = _training_texts(data) if preset == AUTO else None
+        reviews = training_texts(data) if preset == AUTO else None
         configuration = None if keep_settings else load_config(preset or DEFAULT_PRESET, config, settings, reviews)
 
     from gavamoe.cli.output import emit_json, note
@@ -97,13 +97,6 @@ def train(
     if RunDirectory(out).has_stage_1_alone:
         print(f"      gavamoe recommend {out} --user USER")
         print(f"      gavamoe diagnose {out} --out DIR")
-
-
-def _training_texts(data: Path) -> int:
-    """Return how many training reviews of a dataset have a text."""
-    from gavamoe.data.dataset import ReviewDataset
-
-    return ReviewDataset.load(data).count_texts("train")
 
 
 def _update_settings(update: Path, preset: str | None, config: Path | None, settings: list[str]) -> RunConfig | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from gavamoe.cli.options import Json
+from gavamoe.cli.options import Json, training_texts
 from gavamoe.cli.train import DEFAULT_PRESET
 
 EXAMPLE = "Example: gavamoe tune data/reviews --out search --trials 20 --limit 5000"
@@ -29,7 +30,8 @@ def tune(
         Literal["preference", "all"], typer.Option(help="preference tunes stage 1 alone, and needs no texts.")
     ] = "all",
     preset: Annotated[
-        str | None, typer.Option(help="Named configuration to start from: small (the default), pretrained or tiny.")
+        str | None,
+        typer.Option(help="Named configuration to start from: small (the default), pretrained, tiny or auto."),
     ] = None,
     base_model: Annotated[
         str | None,
@@ -44,10 +46,13 @@ def tune(
     json: Json = False,
 ) -> None:
     """Search settings of both stages with Optuna; writes best.yaml for `gavamoe train --config`."""
-    from gavamoe.config import load_config
+    from gavamoe.config import AUTO, AUTO_WITH_BASE, load_config
 
+    if preset == AUTO and base_model is not None:
+        preset = AUTO_WITH_BASE
+    reviews = min(training_texts(data), limit or sys.maxsize) if preset == AUTO else None
     settings = [*(set_ or []), *([f"seed={seed}"] if seed is not None else [])]
-    configuration = load_config(preset or DEFAULT_PRESET, config, settings)
+    configuration = load_config(preset or DEFAULT_PRESET, config, settings, reviews)
 
     from gavamoe.cli.output import emit_json, note
     from gavamoe.experiments.tune import TuneRequest

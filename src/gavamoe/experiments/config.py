@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from gavamoe.conditions import Condition, Context, Source
-from gavamoe.config import RunConfig, load_config, merge, nested, parse_config, read_yaml
+from gavamoe.config import AUTO, AUTO_WITH_BASE, RunConfig, load_config, merge, nested, parse_config, read_yaml
 from gavamoe.errors import ConfigError
+from gavamoe.presets.auto import auto_settings
 
 GAVAMOE = "gavamoe"  # the model of a comparison with none of its settings changed
 RATING_MODELS = ("preference", "lightgcn", "mlp", "bias", "mean")  # they learn from ratings alone
@@ -85,11 +87,12 @@ class CompareConfig(_Strict):
         return parse_config(tree)
 
 
-def load_compare_config(path: Path | None, **given: Any) -> CompareConfig:
+def load_compare_config(path: Path | None, reviews: Callable[[], int] | None = None, **given: Any) -> CompareConfig:
     """Return the configuration of a YAML file, or the default one, with the given values over it.
 
     Args:
         path: the file; None for the defaults.
+        reviews: counts the training reviews with a text; called for the preset auto, which needs it.
         given: values by field name, ignored where None; `settings` are added to those of the file.
 
     Raises:
@@ -108,5 +111,17 @@ def load_compare_config(path: Path | None, **given: Any) -> CompareConfig:
         message = first["msg"].removeprefix("Value error, ")
         known = f"; known are {', '.join(CompareConfig.model_fields)}" if first["type"] == "extra_forbidden" else ""
         raise ConfigError(f"{path or 'comparison'}, {key}: {message}{known}") from None
+    if config.preset == AUTO and reviews is not None:
+        config = _without_auto(config, reviews)
     config.run_config()
     return config
+
+
+def _without_auto(config: CompareConfig, reviews: Callable[[], int]) -> CompareConfig:
+    """Return the configuration with what the preset auto is for its data, so that a resumed comparison has it too."""
+    if config.base_model is not None:
+        return config.model_copy(update={"preset": AUTO_WITH_BASE})
+    limit = config.settings.get("explainer.max_reviews")
+    explainer = auto_settings(min(reviews(), limit) if isinstance(limit, int) else reviews())["explainer"]
+    settings = {f"explainer.{key}": value for key, value in explainer.items()}
+    return config.model_copy(update={"preset": "small", "settings": {**settings, **config.settings}})
