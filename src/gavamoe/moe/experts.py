@@ -22,8 +22,8 @@ from transformers.integrations.moe import (
     use_experts_implementation,
 )
 
-# On a CPU, all experts are computed for every token if they have no more neurons together: few large products are then
-# faster than many small ones, although some of their results have weight 0.
+# All experts are computed for every token if they have no more neurons together: few large products are then faster
+# than many small ones, although some of their results have weight 0.
 FEW_NEURONS = 256
 
 
@@ -102,11 +102,11 @@ def all_experts_forward(experts: Any, x_TH: Tensor, selected_TK: Tensor, weight_
 
 
 def by_device(experts: FineGrainedExperts, x_TH: Tensor, selected_TK: Tensor, weight_TK: Tensor) -> Tensor:
-    """Choose the kernel by device and size; all agree to rounding. For the reasons see docs/decisions.md."""
+    """Choose the kernel by size and device; all agree to rounding. For the reasons see docs/decisions.md."""
+    if experts.num_experts * experts.intermediate_dim <= FEW_NEURONS:
+        return all_experts_forward(experts, x_TH, selected_TK, weight_TK)
     if x_TH.device.type == "cpu":
-        narrow = experts.num_experts * experts.intermediate_dim <= FEW_NEURONS
-        forward = all_experts_forward if narrow else loop_experts_forward
-        return forward(experts, x_TH, selected_TK, weight_TK)
+        return loop_experts_forward(experts, x_TH, selected_TK, weight_TK)
     return grouped_experts_forward(experts, x_TH, selected_TK, weight_TK)
 
 
