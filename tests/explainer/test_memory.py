@@ -74,6 +74,17 @@ def test_outside_training_a_loss_comes_with_logits(batch):
     assert model.eval()(**batch).logits is not None
 
 
+@pytest.mark.parametrize("in_chunks", [True, False])
+def test_a_loss_alone_needs_no_logits_where_it_is_computed_in_chunks(batch, in_chunks):
+    model = model_of(LlamaConfig).eval()
+    with torch.no_grad():
+        expected = model(**batch)
+        model.loss_in_chunks = in_chunks
+        found = model(**batch, loss_only=True)
+    torch.testing.assert_close(found.loss, expected.loss)
+    assert (found.logits is None) == in_chunks
+
+
 @pytest.mark.parametrize(
     ("config_class", "options", "expected"),
     [

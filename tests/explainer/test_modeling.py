@@ -224,12 +224,14 @@ def rows() -> ExplanationDataset:
     return ExplanationDataset(pairs, texts, tokenizer, CONFIG, seed=0, hide=False)
 
 
-def test_the_validation_loss_does_not_depend_on_the_batch_size(model, rows, monkeypatch):
+def test_the_validation_loss_does_not_depend_on_the_batch_size_or_on_chunks(model, rows, monkeypatch):
     losses = []
     for batch in (1, 2, 128):
         monkeypatch.setattr(validation, "VALIDATION_BATCH", batch)
         losses.append(validation.validation_loss(model, rows, Collator(0), model.device))
-    assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
+    model.loss_in_chunks = True
+    losses.append(validation.validation_loss(model, rows, Collator(0), model.device))
+    assert losses == pytest.approx([losses[0]] * 4, rel=1e-5)
 
 
 @pytest.mark.parametrize(("room", "expected"), [(2.5, [2, 2, 1]), (0.5, [1] * 5), (None, [5])])

@@ -50,7 +50,8 @@ class GavamoeForCausalLM(GavamoePreTrainedModel, GenerationMixin):
 
     Attributes:
         routing: what the model and its blocks exchange in a forward pass.
-        loss_in_chunks: whether training computes logits of scored tokens only, some at a time, and returns none.
+        loss_in_chunks: whether a loss without logits computes those of scored tokens only, some at a time. Training
+            needs no logits.
     """
 
     def __init__(self, config: GavamoeConfig, base: PreTrainedModel | None = None):
@@ -114,6 +115,7 @@ class GavamoeForCausalLM(GavamoePreTrainedModel, GenerationMixin):
         item_ids: Tensor | None = None,
         num_items_in_batch: Tensor | int | None = None,
         logits_to_keep: int = 0,
+        loss_only: bool = False,
         **kwargs: Any,
     ) -> CausalLMOutputWithPast:
         """Return logits [B, S, vocabulary] and, with `labels`, the loss.
@@ -133,6 +135,7 @@ class GavamoeForCausalLM(GavamoePreTrainedModel, GenerationMixin):
             num_items_in_batch: number of scored tokens of the whole step if batches or processes share it. The loss is
                 the sum over this batch's scored tokens divided by it; without it, their mean.
             logits_to_keep: number of last positions with logits; 0 is all.
+            loss_only: whether the logits may be left out where there is a loss, as in training.
             kwargs: passed to the causal LM.
 
         Returns:
@@ -155,7 +158,7 @@ class GavamoeForCausalLM(GavamoePreTrainedModel, GenerationMixin):
             "use_cache": use_cache if labels is None else False,  # a loss reads no keys and values of earlier calls
             **kwargs,
         }
-        if labels is not None and self.training and self.loss_in_chunks:
+        if labels is not None and (loss_only or self.training) and self.loss_in_chunks:
             states_BSH = self.lm.get_decoder()(**inputs).last_hidden_state
             return CausalLMOutputWithPast(
                 loss=self._chunked_loss(states_BSH, labels, attention_mask, num_items_in_batch)

@@ -49,7 +49,7 @@ def validation_loss(
         own = order[start : start + step][process::world_size]
         # A process without rows runs one that is not counted: sharded models need every process in each forward.
         batch = collate([dataset[row] for row in own or order[:1]])
-        loss = model(**{name: tensor.to(device) for name, tensor in batch.items()}).loss
+        loss = model(**{name: tensor.to(device) for name, tensor in batch.items()}, loss_only=True).loss
         tokens = int((batch["labels"][:, 1:] != IGNORED).sum()) if own else 0
         sums += torch.tensor([float(loss) * tokens, tokens], dtype=torch.float64)
     nats, tokens = all_reduce_sum(sums.float().to(device)).tolist() if world_size > 1 else sums.tolist()
