@@ -3,9 +3,14 @@
 import json
 
 import polars as pl
+import torch
+from helpers.runs import unsealed_copy
+from helpers.weights import assert_same_weights
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from gavamoe import Explainer
+from gavamoe.explainer.lora import load_model
 
 
 def test_a_cluster_is_exported_with_the_prompts_of_a_file(gavamoe, run_path, tmp_path):
@@ -39,6 +44,20 @@ def test_users_named_on_the_command_line_have_rows_beside_all_items(gavamoe, run
     assert list(index["users"]) == ["u01", "u03"]
     assert list(index["items"]) == catalog.item_names[1:]
     assert not (out / "prompts.jsonl").exists()
+
+
+def test_an_export_keeps_bf16_where_writing_uses_float32(gavamoe, run_path, tmp_path, monkeypatch):
+    run = unsealed_copy(run_path, tmp_path / "run")
+    model = load_model(run / "explainer").to(torch.bfloat16)
+    model.save_pretrained(run / "explainer")
+    monkeypatch.setattr("gavamoe.explainer.modeling.cpu_prefers_bf16", lambda width: False)
+    assert Explainer.from_pretrained(run, "cpu").model.dtype == torch.float32
+    for name, options in {"whole": [], "cluster": ["--cluster", 0]}.items():
+        assert gavamoe("export", run, "--out", tmp_path / name, *options)[0] == 0
+    for directory in (tmp_path / "whole" / "explainer", tmp_path / "cluster"):
+        weights = load_file(next(directory.glob("*.safetensors")))
+        assert torch.bfloat16 in {weight.dtype for weight in weights.values()}, directory
+    assert_same_weights(model.state_dict(), load_model(tmp_path / "whole" / "explainer").state_dict())
 
 
 def test_a_whole_run_is_exported_in_its_own_format(gavamoe, run_path, explainer, tmp_path):

@@ -44,11 +44,11 @@ def export(
 
     result: dict[str, Any]
     if cluster is None:
-        Explainer.from_pretrained(run, "cpu", verify).save_pretrained(out)
+        Explainer.from_pretrained(run, "cpu", verify, as_saved=True).save_pretrained(out)
         result = {"out": str(out), "format": "gavamoe"}
     else:
         check_out(out)
-        explainer = Explainer.from_pretrained(run, "cpu", verify)
+        explainer = Explainer.from_pretrained(run, "cpu", verify, as_saved=True)
         result = export_cluster(explainer, cluster, out, _rows(users, explainer), gguf)
     if json:
         emit_json(result)

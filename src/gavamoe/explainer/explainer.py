@@ -98,6 +98,7 @@ class Explainer:
         device: str | torch.device | None = None,
         verify: bool = False,
         revision: str | None = None,
+        as_saved: bool = False,
     ) -> Explainer:
         """Load a run directory, or a run of the Hugging Face hub.
 
@@ -107,6 +108,8 @@ class Explainer:
             device: where to run; a GPU by default, if there is one.
             verify: whether the checksums of large files are checked too, which reads them as a whole.
             revision: branch, tag or commit of a repository of the hub.
+            as_saved: whether the language model keeps the precision of its file, to be saved again. Otherwise a
+                model in bf16 becomes float32 on a CPU without instructions for bf16.
 
         Raises:
             RunError: A file is missing, damaged or of another run; the message names it.
@@ -118,7 +121,8 @@ class Explainer:
         stage_1 = Recommender.from_pretrained(run, device, verify)  # which checks the seal of the whole run
         try:
             model = load_model(directory.explainer).to(device)
-            model.suit_cpu()
+            if not as_saved:
+                model.suit_cpu()
             check_finite(model.state_dict().items(), directory.explainer)
             tokenizer = AutoTokenizer.from_pretrained(directory.explainer, trust_remote_code=False)
         except InputError:
