@@ -206,7 +206,8 @@ class ExplainerConfig(_Strict):
     patience: int = Field(2, ge=1, description="epochs without a better validation loss before stopping")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto",
-        description="auto: bf16 on a GPU that supports it, and on a CPU with instructions for it at widths from 512",
+        description="auto: bf16 on a GPU that supports it; for LoRA at width 512 or more, also on a CPU with "
+        "AVX512-bf16 or AMX",
     )
     compile: bool | None = Field(
         None, description="compile the layers for training (torch.compile); null: on one GPU, for 1,000 steps or more"

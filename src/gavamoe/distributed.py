@@ -37,8 +37,8 @@ def use_bf16(precision: str, width: int = 0) -> bool:
 
     Args:
         precision: `bf16`, `fp32`, or `auto`: bf16 on a GPU that supports it, and on a CPU with instructions for it if
-            the model is wide. The products of a narrow model cost less than the casts between the precisions.
-        width: H, the model's; 0 is too narrow for bf16 on a CPU.
+            the model is wide. A narrow model loses more by the casts between the precisions than its products gain.
+        width: H of a model around a frozen base; 0 for other models, for which bf16 on a CPU was not measured.
     """
     if precision != "auto":
         return precision == "bf16"

@@ -5,7 +5,7 @@ import torch
 from helpers.checkpoints import FAMILIES, save_base
 from transformers import AutoModelForCausalLM
 
-from gavamoe.language.grouped_attention import GROUPED_PRODUCTS
+from gavamoe.language.grouped_attention import GROUPED_PRODUCTS, grouped_products
 
 HEADS = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8}
 
@@ -44,6 +44,12 @@ def test_texts_that_are_decoded_with_a_cache_are_the_same(lm):
         lm.set_attn_implementation(attention)
         texts.append(lm.generate(ids, attention_mask=mask, max_new_tokens=8, min_new_tokens=8, pad_token_id=0))
     assert torch.equal(*texts)
+
+
+def test_an_argument_that_would_change_the_result_is_refused():
+    query = torch.randn(1, 4, 3, 8)
+    with pytest.raises(ValueError, match="attends with softcap"):
+        grouped_products(None, query, query, query, None, softcap=30.0)
 
 
 def test_weights_are_dropped_in_training_only(lm):

@@ -94,8 +94,32 @@ def test_every_kernel_matches_the_definition_and_its_gradients(seed, tokens, exp
             torch.testing.assert_close(got, want, rtol=1e-3, atol=1e-4, msg=kernel)
 
 
+@pytest.mark.parametrize(
+    ("neurons", "few", "expected"), [(32, 32, "all"), (32, 31, "loop"), (0, 256, "all")], ids=["few", "many", "default"]
+)
+def test_experts_with_few_neurons_are_computed_all_at_once(neurons, few, expected, monkeypatch):
+    monkeypatch.setattr(experts_module, "FEW_NEURONS", few)
+    module, taken = FineGrainedExperts(ExpertsConfig(), 4, 8, neurons // 4 or 64, activation="silu"), []
+    for name in ("all", "loop"):
+        kernel = {"all": "all_experts_forward", "loop": "loop_experts_forward"}[name]
+        monkeypatch.setattr(experts_module, kernel, lambda *args, name=name: taken.append(name) or args[1])
+    module(torch.randn(3, 8), torch.zeros(3, 1, dtype=torch.long), torch.ones(3, 1))
+    assert taken == [expected]
+
+
+def test_trained_experts_in_float32_take_the_inputs_of_a_base_in_bf16():
+    module = FineGrainedExperts(ExpertsConfig(), 6, 16, 8, activation="silu")
+    x, selected = torch.randn(5, 16).bfloat16(), torch.rand(5, 6).topk(3).indices
+    weight = torch.rand(5, 3).softmax(-1)
+    output = module(x, selected, weight)
+    assert output.dtype == torch.bfloat16
+    torch.testing.assert_close(output.double(), one_by_one(module, x, selected, weight), rtol=0.03, atol=0.03)
+
+
+@pytest.mark.parametrize("few", [0, 256], ids=["loop", "all"])
 @pytest.mark.parametrize("tokens", [1, 40])
-def test_half_precision_loses_only_the_rounding_of_its_inputs(tokens):
+def test_half_precision_loses_only_the_rounding_of_its_inputs(tokens, few, monkeypatch):
+    monkeypatch.setattr(experts_module, "FEW_NEURONS", few)
     torch.manual_seed(0)
     module = FineGrainedExperts(ExpertsConfig(), 6, 16, 8, activation="silu").bfloat16()
     x, selected = torch.randn(tokens, 16).bfloat16(), torch.rand(tokens, 6).topk(3).indices
@@ -141,11 +165,11 @@ def test_row_alignment_is_checked_in_the_precision_of_the_kernel(monkeypatch):
     assert taken == ["grouped", "loop"]
 
 
-@given(order=st.permutations(range(12)), cut=st.integers(1, 11))
-@settings(max_examples=10, deadline=None)
-def test_permuting_or_splitting_the_tokens_changes_no_row(order, cut):
+@given(order=st.permutations(range(12)), cut=st.integers(1, 11), kernel=st.sampled_from(["eager", "by_device"]))
+@settings(max_examples=20, deadline=None)
+def test_permuting_or_splitting_the_tokens_changes_no_row(order, cut, kernel):
     torch.manual_seed(0)
-    module = FineGrainedExperts(ExpertsConfig(), 5, 16, 8, activation="silu")
+    module = FineGrainedExperts(ExpertsConfig(kernel), 5, 16, 8, activation="silu")
     x, selected, weight = torch.randn(12, 16), torch.rand(12, 5).topk(2).indices, torch.rand(12, 2).softmax(-1)
     together = module(x, selected, weight)
     parts = [module(x[rows], selected[rows], weight[rows]) for rows in (order[:cut], order[cut:])]

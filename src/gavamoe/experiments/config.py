@@ -121,7 +121,11 @@ def _without_auto(config: CompareConfig, reviews: Callable[[], int]) -> CompareC
     """Return the configuration with what the preset auto is for its data, so that a resumed comparison has it too."""
     if config.base_model is not None:
         return config.model_copy(update={"preset": AUTO_WITH_BASE})
-    limit = config.settings.get("explainer.max_reviews")
+    tree: dict[str, Any] = {}
+    for key, value in config.settings.items():
+        tree = merge(tree, nested(key, value))
+    given = tree.get("explainer")
+    limit = given.get("max_reviews") if isinstance(given, dict) else None
     explainer = auto_settings(min(reviews(), limit) if isinstance(limit, int) else reviews())["explainer"]
     settings = {f"explainer.{key}": value for key, value in explainer.items()}
     return config.model_copy(update={"preset": "small", "settings": {**settings, **config.settings}})

@@ -81,6 +81,8 @@ class PromptedSystem:
         preference = load_preference(run)
         none = tuple(torch.zeros(count + 1, 0) for count in (data.users, data.items))
         model, tokenizer = build.from_base(base, config, 1, (none[0], none[1]))
+        if default_device() == "cpu":
+            model.use_fast_attention()
         model.generation_config = DecodingConfig.from_settings(config, tokenizer).to_generation_config()
         gates = GateAssignment.fit("one", preference, *id_arrays(data.train_texts), seed)
         source = without_soft_tokens(read_source(config.prompt_template or ""))

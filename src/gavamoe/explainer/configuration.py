@@ -99,6 +99,11 @@ class GavamoeConfig(PretrainedConfig):
         """Number of tokens of the LM."""
         return int(self.text_config.get_text_config().vocab_size)
 
+    @property
+    def width(self) -> int:
+        """H, the width of the causal LM."""
+        return int(self.text_config.get_text_config().hidden_size)
+
     def moe_shape(self) -> MoEShape:
         """Return the sizes of every mixture-of-experts block."""
         return MoEShape(

@@ -109,7 +109,7 @@ class Explainer:
             verify: whether the checksums of large files are checked too, which reads them as a whole.
             revision: branch, tag or commit of a repository of the hub.
             as_saved: whether the language model keeps the precision of its file, to be saved again. Otherwise a
-                model in bf16 becomes float32 on a CPU without instructions for bf16.
+                model in bf16 becomes float32 on a CPU without AVX512-bf16 or AMX, or if its width is below 512.
 
         Raises:
             RunError: A file is missing, damaged or of another run; the message names it.

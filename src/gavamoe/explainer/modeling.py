@@ -50,8 +50,7 @@ class GavamoeForCausalLM(GavamoePreTrainedModel, GenerationMixin):
 
     Attributes:
         routing: what the model and its blocks exchange in a forward pass.
-        loss_in_chunks: whether a loss without logits computes those of scored tokens only, some at a time. Training
-            needs no logits.
+        loss_in_chunks: whether a call that needs the loss alone computes the logits of scored tokens only, in chunks.
     """
 
     def __init__(self, config: GavamoeConfig, base: PreTrainedModel | None = None):
@@ -62,10 +61,9 @@ class GavamoeForCausalLM(GavamoePreTrainedModel, GenerationMixin):
         self.lm = (
             AutoModelForCausalLM.from_config(config.text_config, trust_remote_code=False) if base is None else base
         )
-        hidden = config.text_config.get_text_config().hidden_size
         with torch.device(self.lm.device):
-            self.user_token = SoftToken(config.users + 1, config.side_width, hidden, config.dropout)
-            self.item_token = SoftToken(config.items + 1, config.side_width, hidden, config.dropout)
+            self.user_token = SoftToken(config.users + 1, config.side_width, config.width, config.dropout)
+            self.item_token = SoftToken(config.items + 1, config.side_width, config.width, config.dropout)
         self.input_dropout = nn.Dropout(config.dropout)
         # The LM's tied weights stay tied in the whole model; PEFT reads this attribute.
         self._tied_weights_keys = {f"lm.{name}": f"lm.{to}" for name, to in (self.lm._tied_weights_keys or {}).items()}
@@ -88,17 +86,19 @@ class GavamoeForCausalLM(GavamoePreTrainedModel, GenerationMixin):
         return self.lm.get_output_embeddings()
 
     def suit_cpu(self) -> None:
-        """On a CPU, change what a model in bf16 is slow with there; no weight changes its value.
+        """On a CPU, choose the precision and the attention that are fast for a model in bf16; no value changes.
 
-        Without instructions for bf16, it computes in float32. With them, another attention replaces torch's fused one.
-        LMs that attend in their own way (with capped scores, say) keep it.
+        A model that a CPU computes faster in float32 (`cpu_prefers_bf16`) becomes float32 and takes twice the memory.
         """
-        if self.device.type != "cpu" or self.dtype != torch.bfloat16:
-            return
-        decoder: Any = text_decoder(self.lm)  # nn.Module types its attributes as tensors or modules
-        if not cpu_prefers_bf16(decoder.config.hidden_size):
+        if self.device.type == "cpu" and self.dtype == torch.bfloat16 and not cpu_prefers_bf16(self.config.width):
             self.float()
-        elif decoder.config._attn_implementation == "sdpa":
+        self.use_fast_attention()
+
+    def use_fast_attention(self) -> None:
+        """In bf16 on a CPU, replace torch's fused attention; an LM that attends in another way keeps it."""
+        decoder: Any = text_decoder(self.lm)  # nn.Module types its attributes as tensors or modules
+        in_bf16 = self.device.type == "cpu" and self.dtype == torch.bfloat16
+        if in_bf16 and decoder.config._attn_implementation == "sdpa":
             decoder.set_attn_implementation(GROUPED_PRODUCTS)
 
     def forward(

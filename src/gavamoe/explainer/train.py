@@ -23,7 +23,7 @@ from gavamoe.config import SPECIAL, ExplainerConfig
 from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import id_arrays
 from gavamoe.data.tables import draw_rows
-from gavamoe.distributed import default_device, is_main_process
+from gavamoe.distributed import default_device, is_main_process, use_bf16
 from gavamoe.explainer import build
 from gavamoe.explainer.chunked_loss import can_chunk_loss
 from gavamoe.explainer.context import ContextBuilder
@@ -115,14 +115,16 @@ def train_explainer(
     context = ContextBuilder.fit(train, catalog, preference, gates, config.evidence or 0, template, config.history)
     if warm is not None:
         model, tokenizer = warm.model(train, preference, config)
+        if not use_bf16(config.precision, model.config.width):
+            model.float()
     elif base_model is None:
         vectors = soft_token_vectors(train, preference, config)
         model, tokenizer = build.from_scratch(train["text"].to_list(), config, gates.count, vectors)
     else:
         vectors = soft_token_vectors(train, preference, config)
         model, tokenizer = build.from_base(base_model, config, gates.count, vectors, trust_remote_code)
-    if config.precision == "auto" and default_device() == "cpu":
-        model.suit_cpu()
+    if default_device() == "cpu":
+        model.use_fast_attention()
     model.generation_config = DecodingConfig.from_settings(config, tokenizer).to_generation_config()
     PromptEncoder(tokenizer, template).check_budget()
     train_set = _dataset(draw_rows(train, config.max_reviews, seed), context, tokenizer, config, seed, hide=True)

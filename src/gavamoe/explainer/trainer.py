@@ -94,13 +94,11 @@ def fit_explainer(
     config = with_batches_of(len(train), config)
     _freeze_empty(model)
     steps = -(-len(train) // config.batch_size)
-    model_config: Any = model.config  # nn.Module types it as a tensor or module
-    width = model_config.text_config.get_text_config().hidden_size
     start: _Start | None = None
     while True:
         trainer = _Trainer(
             model=model,
-            args=training_arguments(config, seed, checkpoints, steps, width),
+            args=training_arguments(config, seed, checkpoints, steps, _width_in_bf16(model)),
             train_dataset=train,
             eval_dataset=valid,
             data_collator=Collator(tokenizer.pad_token_id),
@@ -151,6 +149,12 @@ def _train(trainer: _Trainer, checkpoints: Path, steps: int) -> bool:
     trainer.model.zero_grad(set_to_none=True)
     clear_device_cache(garbage_collection=True)
     return False
+
+
+def _width_in_bf16(model: nn.Module) -> int:
+    """Return the width of a model whose base is held in bf16; 0 for others, which a CPU trains in float32."""
+    config: Any = model.config  # nn.Module types it as a tensor or module
+    return config.width if any(weight.dtype == torch.bfloat16 for weight in model.parameters()) else 0
 
 
 def _freeze_empty(model: nn.Module) -> None:
@@ -211,7 +215,7 @@ def training_arguments(
         seed: of the training.
         checkpoints: where the Trainer saves its state.
         steps: optimizer steps per epoch.
-        width: H, the model's, by which the precision is chosen (`use_bf16`).
+        width: H of a model whose base is in bf16, by which the precision is chosen (`use_bf16`); 0 for others.
 
     Raises:
         ConfigError: The batch size is not a multiple of processes times accumulated batches.
@@ -333,7 +337,8 @@ class _Start:
         self.model = trainer.model
         self.weights = copy_tensors((name, p) for name, p in self.model.named_parameters() if p.requires_grad)
         rows, collate = trainer.eval_dataset, trainer.data_collator
-        self.loss = validation_loss(self.model, rows, collate, trainer.args.device)
+        with trainer.accelerator.autocast():  # the Trainer adds it to the model only when it trains
+            self.loss = validation_loss(self.model, rows, collate, trainer.args.device)
 
     @torch.no_grad()
     def kept_if_best(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -16,6 +16,8 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
 GROUPED_PRODUCTS = "grouped_products"
+# Arguments of a few LMs that change the result: capped scores, sinks, chosen tokens, position biases.
+LEFT_OUT = ("softcap", "s_aux", "indices", "position_bias")
 
 
 def grouped_products(
@@ -39,7 +41,12 @@ def grouped_products(
         scaling: of the products; None is D^-.5.
         dropout: rate of the weights' dropout.
         kwargs: what other implementations of transformers take.
+
+    Raises:
+        ValueError: the LM attends in a way that these products leave out.
     """
+    if found := [name for name in LEFT_OUT if kwargs.get(name) is not None]:
+        raise ValueError(f"the LM attends with {', '.join(found)}, which bf16 on a CPU leaves out: use float32")
     B, Q, S, D = query_BQSD.shape
     grouped = B, key_BGTD.shape[1], -1, D
     scale = D**-0.5 if scaling is None else scaling

@@ -94,11 +94,19 @@ def _one_token(experts: Any, x_1H: Tensor, selected_K: Tensor, weight_K: Tensor)
 
 def all_experts_forward(experts: Any, x_TH: Tensor, selected_TK: Tensor, weight_TK: Tensor) -> Tensor:
     """Compute every expert for every token, in two products; the weight of an expert that is not selected is 0."""
+    dtype = _dtype_of_products(experts, x_TH)
     weight_TE = weight_TK.new_zeros(len(x_TH), experts.num_experts).scatter(1, selected_TK, weight_TK)
-    gate_up_TEW = linear(x_TH, experts.gate_up_proj.flatten(0, 1)).view(len(x_TH), *experts.gate_up_proj.shape[:2])
+    gate_up_MH, down_HM = experts.gate_up_proj.flatten(0, 1), experts.down_proj.transpose(0, 1).flatten(1)
+    gate_up_TEW = linear(x_TH.to(dtype), gate_up_MH.to(dtype)).view(len(x_TH), *experts.gate_up_proj.shape[:2])
     inner_TEW = experts._apply_gate(gate_up_TEW) * weight_TE.unsqueeze(2)
-    down_HM = experts.down_proj.transpose(0, 1).flatten(1)
-    return linear(inner_TEW.flatten(1).to(x_TH.dtype), down_HM).to(x_TH.dtype)
+    return linear(inner_TEW.flatten(1).to(dtype), down_HM.to(dtype)).to(x_TH.dtype)
+
+
+def _dtype_of_products(experts: Any, x_TH: Tensor) -> torch.dtype:
+    """Return the precision that products take: that of autocast, else that of the weights."""
+    device = x_TH.device.type
+    dtype: torch.dtype = experts.down_proj.dtype
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else dtype
 
 
 def by_device(experts: FineGrainedExperts, x_TH: Tensor, selected_TK: Tensor, weight_TK: Tensor) -> Tensor:
@@ -115,8 +123,7 @@ def grouped_experts_forward(experts: Any, x_TH: Tensor, selected_TK: Tensor, wei
 
     The loop serves weights whose rows the kernel does not take.
     """
-    device = x_TH.device.type
-    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else experts.down_proj.dtype
+    dtype = _dtype_of_products(experts, x_TH)
     if not _aligned(experts, dtype):
         return loop_experts_forward(experts, x_TH, selected_TK, weight_TK)
     y_TH: Tensor = grouped_mm_experts_forward(_InPrecision(experts, dtype), x_TH.to(dtype), selected_TK, weight_TK)

@@ -1,7 +1,7 @@
 """The preset `auto`: settings of stage 2 by the number of training reviews, as `docs/studies/sizes.md` measured them.
 
 A language model that is trained from scratch on few reviews needs many epochs: with a fixed number of them it takes
-too few steps. With a base model, `gavamoe train` takes the preset `pretrained` instead. Early stopping
+too few steps. With a base model, the commands take the preset `pretrained` instead. Early stopping
 (`explainer.patience`) ends the training where the validation loss no longer falls.
 """
 

@@ -1,0 +1,65 @@
+"""A base that a CPU with instructions for bf16 trains, updates and writes in bf16; another CPU reads the run."""
+
+import math
+
+import pytest
+import torch
+from helpers.checkpoints import save_base
+from safetensors.torch import load_file
+
+from gavamoe import Explainer
+from gavamoe.language.grouped_attention import GROUPED_PRODUCTS
+from gavamoe.pipeline.train import train_run
+from gavamoe.run import RunDirectory
+
+PAIRS = [("u01", "i01"), ("u02", "i05")]
+
+
+@pytest.fixture
+def cpu_with_bf16(monkeypatch):
+    """Pretend that the CPU has instructions for bf16, and that a narrow base is wide."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    monkeypatch.setattr("gavamoe.distributed.MIN_BF16_WIDTH", 16)
+
+
+def last_loss(run):
+    return [record["eval_loss"] for record in RunDirectory(run).read_training()["explainer"] if "eval_loss" in record][
+        -1
+    ]
+
+
+def test_training_update_and_writing_use_bf16_and_another_cpu_float32(
+    cpu_with_bf16, dataset_path, tiny_config, tmp_path, monkeypatch
+):
+    settings = tiny_config.explainer.model_copy(update={"epochs": 1, "update_epochs": 1, "expert_rank": 8})
+    config = tiny_config.model_copy(update={"explainer": settings})
+    run, newer = tmp_path / "run", tmp_path / "newer"
+    train_run(dataset_path, run, config, base_model=save_base(tmp_path / "base"))
+    train_run(dataset_path, newer, update=run)
+    for each in (run, newer):
+        weights = load_file(each / "explainer" / "model.safetensors")
+        assert {weight.dtype for weight in weights.values()} == {torch.bfloat16}
+        assert math.isfinite(last_loss(each))
+    explainer = Explainer.from_pretrained(newer)
+    assert explainer.model.dtype == torch.bfloat16
+    assert explainer.model.lm.config._attn_implementation == GROUPED_PRODUCTS
+    assert len(explainer.explain_batch(PAIRS)) == len(PAIRS)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True}, raising=False)
+    elsewhere = Explainer.from_pretrained(newer)
+    assert elsewhere.model.dtype == torch.float32
+    assert len(elsewhere.explain_batch(PAIRS)) == len(PAIRS)
+
+
+def test_a_run_in_bf16_is_updated_in_float32_where_the_cpu_lacks_the_instructions(
+    cpu_with_bf16, dataset_path, tiny_config, tmp_path, monkeypatch
+):
+    settings = tiny_config.explainer.model_copy(update={"epochs": 1, "update_epochs": 1, "expert_rank": 8})
+    config = tiny_config.model_copy(update={"explainer": settings})
+    run, newer = tmp_path / "run", tmp_path / "newer"
+    train_run(dataset_path, run, config, base_model=save_base(tmp_path / "base"))
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True}, raising=False)
+    train_run(dataset_path, newer, update=run)
+    weights = load_file(newer / "explainer" / "model.safetensors")
+    assert {weight.dtype for weight in weights.values()} == {torch.float32}
+    assert math.isfinite(last_loss(newer))
