@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -35,9 +36,9 @@ class Disk:
     def leave(self, free: int) -> None:
         """Fill the disk until so many bytes are free."""
         self.empty()
-        filler = self.path / "filler"
-        with filler.open("wb") as file:
-            file.write(bytes(max(0, MEGABYTES * 2**20 - self.used() - free)))
+        now = os.statvfs(self.path)  # counts files that are deleted and still open, which no directory shows
+        with (self.path / "filler").open("wb") as file:
+            file.write(bytes(max(0, now.f_bavail * now.f_frsize - free)))
 
     def empty(self) -> None:
         """Delete what fills the disk."""
