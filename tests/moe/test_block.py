@@ -176,6 +176,15 @@ def test_permuting_or_splitting_the_tokens_changes_no_row(order, cut, kernel):
     torch.testing.assert_close(torch.cat(parts), together[order], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_an_expert_that_a_token_selects_twice_counts_twice(kernel):
+    torch.manual_seed(0)
+    module = FineGrainedExperts(ExpertsConfig(kernel), 4, 16, 8, activation="silu")
+    x, selected, weight = torch.randn(5, 16), torch.tensor([[1, 1]] * 5), torch.rand(5, 2)
+    expected = one_by_one(module, x, selected, weight)
+    torch.testing.assert_close(module(x, selected, weight).double(), expected, rtol=1e-4, atol=1e-5)
+
+
 def test_an_expert_that_no_token_selects_gets_no_gradient():
     experts = FineGrainedExperts(ExpertsConfig("eager"), experts=3, hidden=8, width=4, activation="silu")
     selected = torch.zeros(5, 1, dtype=torch.long)

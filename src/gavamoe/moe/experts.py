@@ -95,7 +95,8 @@ def _one_token(experts: Any, x_1H: Tensor, selected_K: Tensor, weight_K: Tensor)
 def all_experts_forward(experts: Any, x_TH: Tensor, selected_TK: Tensor, weight_TK: Tensor) -> Tensor:
     """Compute every expert for every token, in two products; the weight of an expert that is not selected is 0."""
     dtype = _dtype_of_products(experts, x_TH)
-    weight_TE = weight_TK.new_zeros(len(x_TH), experts.num_experts).scatter(1, selected_TK, weight_TK)
+    # Added, not set: where a diagnosis merges two experts, a token may select the same expert twice.
+    weight_TE = weight_TK.new_zeros(len(x_TH), experts.num_experts).scatter_add(1, selected_TK, weight_TK)
     gate_up_MH, down_HM = experts.gate_up_proj.flatten(0, 1), experts.down_proj.transpose(0, 1).flatten(1)
     gate_up_TEW = linear(x_TH.to(dtype), gate_up_MH.to(dtype)).view(len(x_TH), *experts.gate_up_proj.shape[:2])
     inner_TEW = experts._apply_gate(gate_up_TEW) * weight_TE.unsqueeze(2)
