@@ -11,10 +11,9 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Iterator, Sequence
-from enum import Enum
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
 import typer
 import yaml
@@ -91,8 +90,8 @@ def _type(parameter: Any) -> str:
     annotation = parameter.type_descriptor.annotation
     if getattr(parameter, "is_flag", False):
         return "flag"
-    if isinstance(annotation, type) and issubclass(annotation, Enum):
-        return ", ".join(f"`{choice.value}`" for choice in annotation)
+    if choices := _choices(annotation):
+        return ", ".join(f"`{choice}`" for choice in choices)
     name = {"Path": "path", "str": "text", "int": "number", "float": "number"}.get(annotation.__name__, "value")
     low, high = parameter.min, parameter.max
     if low is not None and high is not None:
@@ -102,10 +101,16 @@ def _type(parameter: Any) -> str:
     return f"{name}; repeatable" if parameter.multiple or parameter.nargs == -1 else name
 
 
+def _choices(annotation: Any) -> tuple[str, ...]:
+    """Return the values of a Literal, or of one that may be left out."""
+    literals = (each for each in (annotation, *get_args(annotation)) if get_origin(each) is Literal)
+    return next((get_args(each) for each in literals), ())
+
+
 def _default(option: Any) -> str:
     if option.required:
         return "required"
-    default = option.default.value if isinstance(option.default, Enum) else option.default
+    default = option.default
     return "" if default is None or default is False or default == [] else f"`{default}`"
 
 
@@ -127,9 +132,10 @@ def settings_page() -> str:
         lines += [f"## {titles.get(group, f'`{group}`')}", _table(("setting", "value", "default", "meaning"), rows)]
     lines += [
         "## Presets",
-        "A preset is a file of settings that differ from the defaults (`--preset NAME`). `train`, `compare` and "
-        f"`tune` also have `--preset {AUTO}`, which sets `explainer.epochs` by the number of training reviews with a "
-        f"text: {LEAST_EPOCHS} to {MOST_EPOCHS}, for about {STEPS:,} steps ([study](../studies/sizes.md)). "
+        "A preset is a file of settings that differ from the defaults (`--preset NAME`). `train`, `compare`, "
+        f"`tune` and `plan` also have `--preset {AUTO}`, which sets `explainer.epochs` by the number of training "
+        f"reviews with a text: {LEAST_EPOCHS} to {MOST_EPOCHS}, for about {STEPS:,} steps "
+        "([study](../studies/sizes.md)). "
         "With `--base-model`, it is `pretrained`.",
     ]
     for preset in preset_names():

@@ -79,6 +79,8 @@ def explain(
         raise InputError("explain takes either --user and --item, or --pairs and --out; --history can stand for --user")
     if one and store is not None:
         raise InputError("--store is filled from a file of pairs: use --pairs and --out")
+    if one and resume:
+        raise InputError("--resume continues a file of pairs: use --pairs and --out")
     if one and engine == "ray":
         raise InputError("--engine ray explains a file of pairs: use --pairs and --out")
     if one and "given" in (rating, feature):

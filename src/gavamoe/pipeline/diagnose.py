@@ -17,6 +17,7 @@ from gavamoe.diagnostics.clusters import assign_clusters, silhouette, stability
 from gavamoe.diagnostics.experts import ExpertFigures
 from gavamoe.diagnostics.page import markdown, write_page
 from gavamoe.diagnostics.routing import JITTER, changed_share
+from gavamoe.errors import DataError
 from gavamoe.files import staged_files, write_json
 from gavamoe.pipeline.diagnosis_subject import ANOTHER_SEED, Subject
 from gavamoe.pipeline.drift import diagnose_drift
@@ -56,6 +57,8 @@ def diagnose_run(
         run = RunDirectory(path)
         run.require(*PREFERENCE_FILES, *CATALOG_FILES)
         if ReviewDataset.find(data, Catalog.load(run.catalog)) is None:
+            if seeds:
+                raise DataError(f"--seeds trains stage 1 again on the run's own data, and {data} is other data")
             return diagnose_drift(path, out, data, verify)
     subject = Subject.open(path, data, verify)
     diagnosis = diagnosis_of(subject, seeds, on_note)

@@ -16,7 +16,7 @@ import polars as pl
 from gavamoe.config import PreferenceConfig, RunConfig
 from gavamoe.data.dataset import HAS_TEXT, InteractionArrays, ReviewDataset
 from gavamoe.distributed import default_device, is_main_process, main_process_first
-from gavamoe.errors import DataError
+from gavamoe.errors import DataError, RunError
 from gavamoe.explainer import build
 from gavamoe.explainer.train import prompt_template, train_explainer
 from gavamoe.files import remove_directory, staged_directory, write_json
@@ -89,6 +89,8 @@ def train_run(
         _check_explainer(run, dataset, card, stage, trust_remote_code)
         return started_from
 
+    if stage == "explainer" and not run.card.exists():
+        raise RunError(f"there is no run at {run.path} with a stage 1: use --stage all, or --stage preference first")
     with open_run(run, dataset, requested, stage, resume, check) as card:
         started_from = check(card)  # before stage 1, so that its training is not wasted if stage 2 is impossible
         if source is not None:
