@@ -90,7 +90,7 @@ def _type(parameter: Any) -> str:
     annotation = parameter.type_descriptor.annotation
     if getattr(parameter, "is_flag", False):
         return "flag"
-    if choices := _choices(annotation):
+    if choices := literal_choices(annotation):
         return ", ".join(f"`{choice}`" for choice in choices)
     name = {"Path": "path", "str": "text", "int": "number", "float": "number"}.get(annotation.__name__, "value")
     low, high = parameter.min, parameter.max
@@ -101,7 +101,7 @@ def _type(parameter: Any) -> str:
     return f"{name}; repeatable" if parameter.multiple or parameter.nargs == -1 else name
 
 
-def _choices(annotation: Any) -> tuple[str, ...]:
+def literal_choices(annotation: Any) -> tuple[str, ...]:
     """Return the values of a Literal, or of one that may be left out."""
     literals = (each for each in (annotation, *get_args(annotation)) if get_origin(each) is Literal)
     return next((get_args(each) for each in literals), ())

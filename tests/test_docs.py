@@ -14,7 +14,7 @@ import sys
 import tomllib
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 import pytest
 
@@ -93,10 +93,8 @@ def check_command(line: str) -> None:
         value = words.pop(0)
         if word == "--set" and value != "key=value":
             assert_known(value, line)
-        annotation = options[word].type_descriptor.annotation
-        literals = [each for each in (annotation, *get_args(annotation)) if get_origin(each) is Literal]
-        if literals:
-            assert value in get_args(literals[0]), f"{value} is no choice of {word}: {line}"
+        if choices := reference.literal_choices(options[word].type_descriptor.annotation):
+            assert value in choices, f"{value} is no choice of {word}: {line}"
     needed = sum(p.param_type_name == "argument" and p.required for p in COMMANDS[name].params)
     assert positions >= needed, f"an argument is missing: {line}"
 

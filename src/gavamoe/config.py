@@ -323,6 +323,18 @@ def preset_names() -> list[str]:
     )
 
 
+def preset_with_base(preset: str | None, base_model: str | None) -> str | None:
+    """Return the preset that is meant: auto with a base model is `pretrained`."""
+    return AUTO_WITH_BASE if preset == AUTO and base_model is not None else preset
+
+
+def reviews_to_train(tree: dict[str, Any], reviews: int) -> int:
+    """Return how many of the training reviews stage 2 takes with the settings of a nested mapping."""
+    explainer = tree.get("explainer")
+    limit = explainer.get("max_reviews") if isinstance(explainer, dict) else None
+    return min(reviews, limit) if isinstance(limit, int) else reviews
+
+
 def load_config(
     preset: str = "small",
     config_file: Path | None = None,
@@ -343,10 +355,8 @@ def load_config(
     own = {} if config_file is None else read_yaml(config_file)
     for setting in settings or []:
         own = merge(own, nested(*parse_setting(setting)))
-    explainer = own.get("explainer")
-    limit = explainer.get("max_reviews") if isinstance(explainer, dict) else None
-    if reviews is not None and isinstance(limit, int):
-        reviews = min(reviews, limit)
+    if reviews is not None:
+        reviews = reviews_to_train(own, reviews)
     return parse_config(merge(preset_settings(preset, reviews), own))
 
 

@@ -23,19 +23,22 @@ def cpu_with_bf16(monkeypatch):
     monkeypatch.setattr("gavamoe.distributed.MIN_BF16_WIDTH", 16)
 
 
-def last_loss(run):
-    return [record["eval_loss"] for record in RunDirectory(run).read_training()["explainer"] if "eval_loss" in record][
-        -1
-    ]
-
-
-def test_training_update_and_writing_use_bf16_and_another_cpu_float32(
-    cpu_with_bf16, dataset_path, tiny_config, tmp_path, monkeypatch
-):
+@pytest.fixture
+def run(cpu_with_bf16, dataset_path, tiny_config, tmp_path):
+    """A run that this CPU trained around a base."""
     settings = tiny_config.explainer.model_copy(update={"epochs": 1, "update_epochs": 1, "expert_rank": 8})
     config = tiny_config.model_copy(update={"explainer": settings})
-    run, newer = tmp_path / "run", tmp_path / "newer"
-    train_run(dataset_path, run, config, base_model=save_base(tmp_path / "base"))
+    train_run(dataset_path, tmp_path / "run", config, base_model=save_base(tmp_path / "base"))
+    return tmp_path / "run"
+
+
+def last_loss(run):
+    records = RunDirectory(run).read_training()["explainer"]
+    return [record["eval_loss"] for record in records if "eval_loss" in record][-1]
+
+
+def test_training_update_and_writing_use_bf16_and_another_cpu_float32(run, dataset_path, tmp_path, monkeypatch):
+    newer = tmp_path / "newer"
     train_run(dataset_path, newer, update=run)
     for each in (run, newer):
         weights = load_file(each / "explainer" / "model.safetensors")
@@ -52,12 +55,9 @@ def test_training_update_and_writing_use_bf16_and_another_cpu_float32(
 
 
 def test_a_run_in_bf16_is_updated_in_float32_where_the_cpu_lacks_the_instructions(
-    cpu_with_bf16, dataset_path, tiny_config, tmp_path, monkeypatch
+    run, dataset_path, tmp_path, monkeypatch
 ):
-    settings = tiny_config.explainer.model_copy(update={"epochs": 1, "update_epochs": 1, "expert_rank": 8})
-    config = tiny_config.model_copy(update={"explainer": settings})
-    run, newer = tmp_path / "run", tmp_path / "newer"
-    train_run(dataset_path, run, config, base_model=save_base(tmp_path / "base"))
+    newer = tmp_path / "newer"
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True}, raising=False)
     train_run(dataset_path, newer, update=run)
     weights = load_file(newer / "explainer" / "model.safetensors")

@@ -31,9 +31,9 @@ def plan(
     json: Json = False,
 ) -> None:
     """Estimate memory per device, tokens per second and hours of train and explain (docs/scale.md has the formulae)."""
-    from gavamoe.config import AUTO, AUTO_WITH_BASE, load_config
+    from gavamoe.config import load_config, preset_with_base
 
-    settings = load_config(AUTO_WITH_BASE if preset == AUTO else preset, config, set_)
+    settings = load_config(preset_with_base(preset, base_model) or preset, config, set_)
     from gavamoe.cli.output import emit_json
     from gavamoe.export.plan import model_size
     from gavamoe.export.plan import plan as estimate

@@ -52,11 +52,10 @@ def train(
     json: Json = False,
 ) -> None:
     """Train stage 1 (preferences from ratings) and stage 2 (the explaining language model)."""
-    from gavamoe.config import AUTO, AUTO_WITH_BASE, load_config
+    from gavamoe.config import AUTO, load_config, preset_with_base
 
     settings = [*(set_ or []), *([f"seed={seed}"] if seed is not None else [])]
-    if preset == AUTO and base_model is not None:
-        preset = AUTO_WITH_BASE
+    preset = preset_with_base(preset, base_model)
     # A stage that is resumed or added keeps the configuration of its run unless other settings are given.
     keep_settings = (resume or stage == "explainer") and preset is None and config is None and not settings
     if update is not None:

@@ -46,10 +46,9 @@ def tune(
     json: Json = False,
 ) -> None:
     """Search settings of both stages with Optuna; writes best.yaml for `gavamoe train --config`."""
-    from gavamoe.config import AUTO, AUTO_WITH_BASE, load_config
+    from gavamoe.config import AUTO, load_config, preset_with_base
 
-    if preset == AUTO and base_model is not None:
-        preset = AUTO_WITH_BASE
+    preset = preset_with_base(preset, base_model)
     reviews = min(training_texts(data), limit or sys.maxsize) if preset == AUTO else None
     settings = [*(set_ or []), *([f"seed={seed}"] if seed is not None else [])]
     configuration = load_config(preset or DEFAULT_PRESET, config, settings, reviews)

@@ -9,7 +9,17 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from gavamoe.conditions import Condition, Context, Source
-from gavamoe.config import AUTO, AUTO_WITH_BASE, RunConfig, load_config, merge, nested, parse_config, read_yaml
+from gavamoe.config import (
+    AUTO,
+    RunConfig,
+    load_config,
+    merge,
+    nested,
+    parse_config,
+    preset_with_base,
+    read_yaml,
+    reviews_to_train,
+)
 from gavamoe.errors import ConfigError
 from gavamoe.presets.auto import auto_settings
 
@@ -111,6 +121,7 @@ def load_compare_config(path: Path | None, reviews: Callable[[], int] | None = N
         message = first["msg"].removeprefix("Value error, ")
         known = f"; known are {', '.join(CompareConfig.model_fields)}" if first["type"] == "extra_forbidden" else ""
         raise ConfigError(f"{path or 'comparison'}, {key}: {message}{known}") from None
+    config = config.model_copy(update={"preset": preset_with_base(config.preset, config.base_model)})
     if config.preset == AUTO and reviews is not None:
         config = _without_auto(config, reviews)
     config.run_config()
@@ -119,13 +130,9 @@ def load_compare_config(path: Path | None, reviews: Callable[[], int] | None = N
 
 def _without_auto(config: CompareConfig, reviews: Callable[[], int]) -> CompareConfig:
     """Return the configuration with what the preset auto is for its data, so that a resumed comparison has it too."""
-    if config.base_model is not None:
-        return config.model_copy(update={"preset": AUTO_WITH_BASE})
     tree: dict[str, Any] = {}
     for key, value in config.settings.items():
         tree = merge(tree, nested(key, value))
-    given = tree.get("explainer")
-    limit = given.get("max_reviews") if isinstance(given, dict) else None
-    explainer = auto_settings(min(reviews(), limit) if isinstance(limit, int) else reviews())["explainer"]
+    explainer = auto_settings(reviews_to_train(tree, reviews()))["explainer"]
     settings = {f"explainer.{key}": value for key, value in explainer.items()}
     return config.model_copy(update={"preset": "small", "settings": {**settings, **config.settings}})
