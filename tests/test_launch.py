@@ -74,7 +74,7 @@ def test_torchrun_gets_the_machines_and_the_arguments(programs):
     assert line == f"torchrun 1 {options} -m gavamoe train data/a b --out run"
 
 
-def test_slurm_starts_torchrun_on_each_machine_and_resumes_after_a_restart(programs, tmp_path):
+def test_slurm_starts_torchrun_on_each_machine_and_resumes_after_a_restart(programs, tmp_path, monkeypatch):
     programs("torchrun")
     (tmp_path / "bin" / "scontrol").write_text("#!/bin/bash\necho node7\nseq -f node%g 8 99999\n")
     srun = '#!/bin/bash\nfor SLURM_NODEID in 0 1; do export SLURM_NODEID; "$@"; done\n'
@@ -90,9 +90,16 @@ def test_slurm_starts_torchrun_on_each_machine_and_resumes_after_a_restart(progr
     }
     options = "--nproc-per-node 8 --master-addr node7 --master-port 24321 -m gavamoe train data --out run"
     expected = [f"torchrun {n} --nnodes 2 --node-rank {n} {options}" for n in (0, 1)]
+    monkeypatch.chdir(tmp_path)
     assert run(LAUNCH / "slurm.sbatch", "data", "--out", "run", **job) == expected
-    again = run(LAUNCH / "slurm.sbatch", "data", "--out", "run", **job, SLURM_RESTART_COUNT="1")
+    restarted = {**job, "SLURM_RESTART_COUNT": "1"}
+    assert run(LAUNCH / "slurm.sbatch", "data", "--out", "run", **restarted) == expected  # nothing to resume yet
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.yaml").touch()
+    again = run(LAUNCH / "slurm.sbatch", "data", "--out", "run", **restarted)
     assert again == [f"{line} --resume" for line in expected]
+    [first, _] = run(LAUNCH / "slurm.sbatch", "data", "--out=run", **restarted)
+    assert first.endswith("train data --out=run --resume")
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,10 @@ import pytest
 from gavamoe import files
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.data.prepare import PrepareOptions, prepare
+from gavamoe.data.simulate import World
 from gavamoe.errors import DataError, InputError
 from gavamoe.files import remove_abandoned, staged_directory, staged_file
-from gavamoe.pipeline.demo import run_demo
+from gavamoe.pipeline import demo
 from gavamoe.seal import MANIFEST, check_replace, write_seal
 
 
@@ -94,7 +95,7 @@ def test_the_demo_replaces_only_an_unchanged_demo(tmp_path):
     (out / "demo.json").write_text("{}")
     (out / "thesis.tex").write_text("years of work")
     with pytest.raises(InputError, match="nothing was written"):
-        run_demo(out, 0, print)
+        demo.run_demo(out, 0, print)
     assert (out / "thesis.tex").is_file()
     write_seal(out, [out / "demo.json", out / "thesis.tex"])
     check_replace(out, "demo", InputError)
@@ -102,6 +103,23 @@ def test_the_demo_replaces_only_an_unchanged_demo(tmp_path):
     (out / "run" / "metrics.json").write_text("{}")
     with pytest.raises(InputError, match=r"holds run/metrics\.json"):
         check_replace(out, "demo", InputError)
+
+
+def test_an_interrupted_demo_is_replaced_and_what_others_put_beside_it_is_kept(tmp_path, monkeypatch):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    out = tmp_path / "demo"
+    monkeypatch.setattr(demo, "World", lambda seed: World(users=40, items=20, reviews=500, seed=seed))
+    monkeypatch.setattr(demo, "train_run", interrupt)
+    for _ in range(2):  # the second replaces what the first left
+        with pytest.raises(KeyboardInterrupt):
+            demo.run_demo(out, 0, print)
+        assert (out / "data" / "card.json").is_file()
+    (out / "thesis.tex").write_text("years of work")
+    with pytest.raises(InputError, match="nothing was written"):
+        demo.run_demo(out, 0, print)
+    assert (out / "thesis.tex").is_file()
 
 
 def test_a_manifest_that_names_files_elsewhere_is_refused(tmp_path):

@@ -13,9 +13,9 @@ EXAMPLE = "Example: gavamoe demo --out gavamoe-demo --base-model smollm2-135m"
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Directory to write; an unchanged earlier demo there is replaced.")] = Path(
-        "gavamoe-demo"
-    ),
+    out: Annotated[
+        Path, typer.Option(help="Directory to write; an earlier demo there is replaced unless it was changed.")
+    ] = Path("gavamoe-demo"),
     seed: Annotated[int, typer.Option(min=0, help="Seed of the simulated reviews and of training.")] = 0,
     base_model: Annotated[
         str | None,

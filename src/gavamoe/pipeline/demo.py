@@ -30,7 +30,7 @@ from gavamoe.pipeline.train import train_run
 from gavamoe.run import RunDirectory
 from gavamoe.seal import check_replace, write_seal
 
-RESULT = "demo.json"
+RESULT, UNFINISHED = "demo.json", "unfinished"
 REVIEWS, ITEMS = "reviews.jsonl.gz", "items.jsonl.gz"
 # What two cores do with a base model of 135 million parameters in about ten minutes.
 BASE_SETTINGS = (
@@ -78,7 +78,7 @@ def run_demo(
     base_model: str | None = None,
     data: Path | None = None,
 ) -> DemoResult:
-    """Simulate, prepare, train and evaluate in `out`; an earlier finished demo there is replaced.
+    """Simulate, prepare, train and evaluate in `out`; an earlier demo there, finished or not, is replaced.
 
     Args:
         out: the directory to write: reviews.jsonl.gz and items.jsonl.gz of a simulation, data/, run/ and demo.json.
@@ -89,13 +89,11 @@ def run_demo(
         data: file of reviews to use instead of simulated ones.
 
     Raises:
-        InputError: `out` holds anything but a finished demo as this function wrote it, or the base model or the file
-            cannot be used.
+        InputError: `out` holds anything but a demo as this function wrote it, or the base model or the file cannot be
+            used.
     """
-    if out.is_symlink() or (out.exists() and not (out.is_dir() and not any(out.iterdir()))):
-        check_replace(out, "demo", InputError)
-        remove_directory(out)
-    out.mkdir(parents=True, exist_ok=True)
+    _make_empty(out)
+    (out / UNFINISHED).write_text("A demo that has not ended writes here. The next demo replaces the directory.\n")
     world = World(seed=seed)
     truth: dict[str, int] | None = None
     if data is None:
@@ -120,8 +118,19 @@ def run_demo(
         picture=str(run.latent_map),
     )
     write_json(out / RESULT, result.to_dict())
-    write_seal(out, [path for path in out.rglob("*") if path.is_file()])
+    write_seal(out, [path for path in out.rglob("*") if path.is_file() and path.name != UNFINISHED])
+    (out / UNFINISHED).unlink()
     return result
+
+
+def _make_empty(out: Path) -> None:
+    """Create the directory, or delete the earlier demo in it; `InputError` if it holds anything else."""
+    if out.is_symlink() or (out.exists() and not (out.is_dir() and not any(out.iterdir()))):
+        written = {UNFINISHED, REVIEWS, ITEMS, RESULT, "data", "run"}
+        if out.is_symlink() or not (out / UNFINISHED).is_file() or {path.name for path in out.iterdir()} - written:
+            check_replace(out, "demo", InputError)
+        remove_directory(out)
+    out.mkdir(parents=True, exist_ok=True)
 
 
 def _simulate(world: World, out: Path, on_note: Callable[[str], None]) -> dict[str, int]:

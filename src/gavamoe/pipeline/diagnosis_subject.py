@@ -27,10 +27,10 @@ from gavamoe.diagnostics.routing import JITTER, JITTERS, BoundaryFigures, bounda
 from gavamoe.diagnostics.text_checks import TextFigures, text_figures
 from gavamoe.diagnostics.text_stability import TextChange, TextStability
 from gavamoe.diagnostics.writing import writing_by_cluster
-from gavamoe.errors import DataError
 from gavamoe.explainer.expert_usage import has_experts
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.files import reading
+from gavamoe.pipeline.run_data import require_dataset
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.recommender import load_preference
 from gavamoe.preference.text_target import TextTarget
@@ -65,17 +65,23 @@ class Subject:
 
     @classmethod
     def open(cls, path: Path, data: Path | None = None, verify: bool = False) -> Subject:
-        """Read stage 1 of a run and its dataset; the arguments and errors are those of `diagnose_run`."""
+        """Read stage 1 of a run and its dataset.
+
+        Args:
+            path: the run.
+            data: its dataset, if it has moved; it must have the run's users, items and training reviews.
+            verify: whether the checksums of large files of the run are checked too.
+
+        Raises:
+            DataError: the dataset that the run was trained on is not where the run says.
+            RunError: there is no run at `path`, or it lacks stage 1.
+        """
         run = RunDirectory(path)
         run.require(*PREFERENCE_FILES, *CATALOG_FILES)
         run.check_seal(verify)
         card = run.read_card()
-        dataset = ReviewDataset.load(data or card.data)
-        if not Catalog.load(run.catalog).same_data_as(dataset.catalog):
-            raise DataError(
-                f"{dataset.path} is not the data that this run was trained on: it has other users, items or training "
-                "reviews; name the right dataset with --data"
-            )
+        catalog = Catalog.load(run.catalog)
+        dataset = require_dataset(run, catalog) if data is None else ReviewDataset.load(data)
         return cls(run, dataset, card, load_preference(run))
 
     @cached_property

@@ -31,6 +31,7 @@ from gavamoe.errors import DataError, RunError
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.files import staged_files, write_json
 from gavamoe.markdown import markdown_table
+from gavamoe.pipeline.run_data import find_dataset
 from gavamoe.preference.recommender import Recommender
 from gavamoe.run import EXPLAINER_FILES, RunDirectory
 
@@ -106,7 +107,7 @@ def _own_data(run: RunDirectory, catalog: Catalog) -> OwnData:
     Raises:
         RunError: the run lacks the records of its training.
     """
-    records, path = run.read_training().get("preference"), Path(run.read_card().data)
+    records = run.read_training().get("preference")
     if not records:
         raise RunError(
             f"{run.path} has no records of its training ({run.training.name}), which newer reviews are compared with, "
@@ -114,7 +115,7 @@ def _own_data(run: RunDirectory, catalog: Catalog) -> OwnData:
         )
     record = records[-1]
     figures = float(record["valid_nll"]), float(record["valid_rmse"])
-    own = ReviewDataset.find(path, catalog)
+    own = find_dataset(run, catalog)
     if own is not None:
         rows = own.interactions()
         return OwnData(catalog.history, rows.filter(pl.col("split") == "valid"), rows, *figures)

@@ -27,6 +27,7 @@ from gavamoe.files import staged_directory, write_json, write_json_lines
 from gavamoe.pipeline.eval_set import EvalSet
 from gavamoe.pipeline.evaluation import Evaluation, evaluate, evaluate_system
 from gavamoe.pipeline.language_models import load_fluency_model, load_similarity_metrics
+from gavamoe.pipeline.run_data import find_dataset, require_dataset
 from gavamoe.run import RunDirectory
 
 GAVAMOE_LABEL = "GaVaMoE"  # as reports and metrics name the system; comparisons call it gavamoe
@@ -164,35 +165,26 @@ def load_reviews(
         DataError: the data is missing, was prepared again since the run was trained, has no such rows, or has ratings
             outside the run's scale.
     """
-    source = data if data is not None else Path(run.read_card().data)
-    if data is None and not source.is_dir():
-        raise DataError(
-            f"the data this run was trained on is not at {source} any more; name it, or reviews, with --data"
-        )
-    if source.is_dir():
-        dataset = ReviewDataset.load(source)
-        if data is None and not catalog.same_data_as(dataset.catalog):
-            raise DataError(
-                f"{source} was prepared anew since this run was trained on it, and its split '{split}' may hold what "
-                "the run has read; evaluate it all the same with --data, or train a new run"
-            )
-        return _prepared(catalog, dataset, split)
+    if data is None:
+        return _prepared(catalog, require_dataset(run, catalog), split)
+    if data.is_dir():
+        return _prepared(catalog, ReviewDataset.load(data), split)
     readings: list[Reading] = []
-    frame = read_reviews(source, read, lambda _, reading: readings.append(reading), catalog.prepared)
+    frame = read_reviews(data, read, lambda _, reading: readings.append(reading), catalog.prepared)
     read_as = "; ".join(readings[0].describe())
     has_splits = "split" in frame.columns
     if has_splits:
         found = sorted(frame["split"].drop_nulls().unique().to_list())
         frame = frame.filter(pl.col("split") == split)
         if frame.is_empty():
-            raise DataError(f"{source} has no rows of split '{split}'; its split column has {', '.join(found)}")
+            raise DataError(f"{data} has no rows of split '{split}'; its split column has {', '.join(found)}")
     try:
         encoded = catalog.encode(frame)
     except DataError as error:
-        raise DataError(f"{source}, {error}, the scale this run was trained on") from None
-    own = ReviewDataset.find(Path(run.read_card().data), catalog)
+        raise DataError(f"{data}, {error}, the scale this run was trained on") from None
+    own = find_dataset(run, catalog)
     train = None if own is None else own.interactions("train")
-    return Reviews(encoded, source, split if has_splits else "all rows", train, read_as=read_as)
+    return Reviews(encoded, data, split if has_splits else "all rows", train, read_as=read_as)
 
 
 def _prepared(catalog: Catalog, dataset: ReviewDataset, split: str) -> Reviews:
