@@ -20,6 +20,7 @@ from gavamoe.config import (
     preset_names,
 )
 from gavamoe.data.dataset import InteractionArrays
+from gavamoe.distributed import use_bf16
 from gavamoe.errors import ConfigError
 from gavamoe.explainer import build
 from gavamoe.explainer.context import PairContext
@@ -230,12 +231,11 @@ def test_router_losses_count_with_their_weights():
     ],
 )
 def test_on_a_cpu_bf16_is_for_wide_models_where_there_are_instructions_for_it(
-    instructions, precision, width, expected, tmp_path, monkeypatch
+    instructions, precision, width, expected, monkeypatch
 ):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: instructions, raising=False)
-    config = explainer_config(precision=precision).resolve_defaults(base=False)
-    assert training_arguments(config, seed=0, checkpoints=tmp_path, steps=100, width=width).bf16 == expected
+    assert use_bf16(precision, width) == expected
 
 
 def test_weight_decay_and_warmup_reach_the_trainer(tmp_path):

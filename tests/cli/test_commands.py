@@ -244,6 +244,13 @@ def test_bad_review_files_are_refused_by_evaluate(gavamoe, own_run, tmp_path, co
     assert sorted(p.name for p in own_run.iterdir()) == before
 
 
+@pytest.mark.parametrize("words", [[], ["data"]])
+def test_a_group_of_commands_alone_lists_its_commands(gavamoe, words):
+    code, printed, errors = gavamoe(*words)
+    assert (code, errors) == (0, "")
+    assert "\nCommands:\n" in printed
+
+
 def test_help_imports_nothing_heavy():
     code = "import sys; from gavamoe.cli import main; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

@@ -14,6 +14,12 @@ LIST_EXAMPLE = "Example: gavamoe data list"
 GET_EXAMPLE = "Example: gavamoe data get amazon-2018-gift-cards --out data/raw"
 
 
+def data(context: typer.Context) -> None:
+    """List and fetch the public review sets."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
 def list_sets(json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
     """List the sets: name, size, terms, and what is in them."""
     from dataclasses import asdict

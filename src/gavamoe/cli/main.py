@@ -58,7 +58,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-data_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+data_app = typer.Typer(callback=data.data, invoke_without_command=True, rich_markup_mode=None)
 
 # In the order in which `gavamoe --help` lists them.
 app.command(epilog=prepare.EXAMPLE)(prepare.prepare)
@@ -75,7 +75,7 @@ app.command(epilog=tune.EXAMPLE)(tune.tune)
 app.command(epilog=serve.EXAMPLE)(serve.serve)
 app.command(epilog=simulate.EXAMPLE)(simulate.simulate)
 app.command(epilog=demo.EXAMPLE)(demo.demo)
-app.add_typer(data_app, name="data", help="List and fetch the public review sets.")
+app.add_typer(data_app, name="data", epilog=data.GET_EXAMPLE)
 data_app.command("list", epilog=data.LIST_EXAMPLE)(data.list_sets)
 data_app.command("get", epilog=data.GET_EXAMPLE)(data.get)
 

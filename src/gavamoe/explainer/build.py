@@ -113,7 +113,7 @@ def from_base(
     tokenizer, new_ids = load_tokenizer(base, trust_remote_code)
     frozen = config.tuning == "lora"
     # Frozen weights may be held in bf16; trained weights need fp32.
-    in_bf16 = frozen and use_bf16(config.precision, _width(base, trust_remote_code))
+    in_bf16 = frozen and use_bf16(config.precision, base_width(base, trust_remote_code))
     dtype = torch.bfloat16 if in_bf16 else torch.float32
     lm = load_base(base, dtype, config.load_in_4bit, trust_remote_code)
     extend_vocabulary(lm, len(tokenizer), new_ids)
@@ -123,8 +123,8 @@ def from_base(
     return _finish(GavamoeForCausalLM(gavamoe_config, lm), tokenizer, soft_token_vectors), tokenizer
 
 
-def _width(base: str, trust_remote_code: bool) -> int:
-    """Return the width of a base model, from its configuration alone."""
+def base_width(base: str, trust_remote_code: bool) -> int:
+    """Return H, the width of a base model, from its configuration alone."""
     return int(load_pretrained(base, AutoConfig, trust_remote_code).get_text_config().hidden_size)
 
 

@@ -1,4 +1,6 @@
-"""Checkpoints of an unfinished training of stage 2: which one to resume from, and whether training was over there."""
+"""Checkpoints of an unfinished training of stage 2: which one to resume from, whether training was over there, and the
+precision it began with.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +9,16 @@ from pathlib import Path, PurePath
 
 from transformers import TrainerControl, TrainerState
 
-from gavamoe.distributed import main_process_first
+from gavamoe.config import ExplainerConfig
+from gavamoe.distributed import is_main_process, main_process_first, use_bf16
 from gavamoe.errors import RunError
-from gavamoe.files import remove_directory, write_json
+from gavamoe.files import reading, remove_directory, write_json
 from gavamoe.seal import MANIFEST, check_seal, is_sealed, write_seal
 
 SHARDED = "pytorch_model_fsdp.bin"  # accelerate writes it in a training that FSDP divides
 STATE = "trainer_state.json"  # the Trainer writes it last, so a checkpoint with a readable state is complete
 PREFIX = "checkpoint-"
+PRECISION = "precision.json"
 
 
 def find_complete_checkpoint(directory: Path) -> Path | None:
@@ -42,6 +46,27 @@ def latest_complete_checkpoint(directory: Path) -> Path | None:
                 _check(last)
                 _find_best_again(last)
     return last
+
+
+def keep_precision(config: ExplainerConfig, width: int, directory: Path) -> ExplainerConfig:
+    """Return the settings with a precision instead of `auto`: that of the interrupted training, or this machine's.
+
+    Args:
+        config: settings of stage 2.
+        width: H of a model around a frozen base, else 0 (`use_bf16`).
+        directory: folder of the training state, where the precision is kept, so that a training that goes on on another
+            machine keeps it.
+    """
+    file = directory / PRECISION
+    if file.is_file():
+        with reading(file):
+            precision = {"fp32": "fp32", "bf16": "bf16"}[json.loads(file.read_text(encoding="utf-8"))]
+    else:
+        precision = "bf16" if use_bf16(config.precision, width) else "fp32"
+        if is_main_process():
+            directory.mkdir(parents=True, exist_ok=True)
+            write_json(file, precision)
+    return config.model_copy(update={"precision": precision})
 
 
 def check_sharding(checkpoint: Path, is_sharded: bool) -> None:

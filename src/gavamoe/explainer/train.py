@@ -23,8 +23,9 @@ from gavamoe.config import SPECIAL, ExplainerConfig
 from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import id_arrays
 from gavamoe.data.tables import draw_rows
-from gavamoe.distributed import default_device, is_main_process, use_bf16
+from gavamoe.distributed import default_device, is_main_process
 from gavamoe.explainer import build
+from gavamoe.explainer.checkpoints import keep_precision
 from gavamoe.explainer.chunked_loss import can_chunk_loss
 from gavamoe.explainer.context import ContextBuilder
 from gavamoe.explainer.dataset import ExplanationDataset
@@ -115,13 +116,17 @@ def train_explainer(
     context = ContextBuilder.fit(train, catalog, preference, gates, config.evidence or 0, template, config.history)
     if warm is not None:
         model, tokenizer = warm.model(train, preference, config)
-        if not use_bf16(config.precision, model.config.width):
+        config = keep_precision(config, model.config.width if model.dtype == torch.bfloat16 else 0, checkpoints)
+        if config.precision == "fp32":
             model.float()
     elif base_model is None:
         vectors = soft_token_vectors(train, preference, config)
+        config = keep_precision(config, 0, checkpoints)
         model, tokenizer = build.from_scratch(train["text"].to_list(), config, gates.count, vectors)
     else:
         vectors = soft_token_vectors(train, preference, config)
+        width = build.base_width(base_model, trust_remote_code) if config.tuning == "lora" else 0
+        config = keep_precision(config, width, checkpoints)
         model, tokenizer = build.from_base(base_model, config, gates.count, vectors, trust_remote_code)
     if default_device() == "cpu":
         model.use_fast_attention()

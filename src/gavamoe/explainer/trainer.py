@@ -98,7 +98,7 @@ def fit_explainer(
     while True:
         trainer = _Trainer(
             model=model,
-            args=training_arguments(config, seed, checkpoints, steps, _width_in_bf16(model)),
+            args=training_arguments(config, seed, checkpoints, steps),
             train_dataset=train,
             eval_dataset=valid,
             data_collator=Collator(tokenizer.pad_token_id),
@@ -151,12 +151,6 @@ def _train(trainer: _Trainer, checkpoints: Path, steps: int) -> bool:
     return False
 
 
-def _width_in_bf16(model: nn.Module) -> int:
-    """Return the width of a model whose base is held in bf16; 0 for others, which a CPU trains in float32."""
-    config: Any = model.config  # nn.Module types it as a tensor or module
-    return config.width if any(weight.dtype == torch.bfloat16 for weight in model.parameters()) else 0
-
-
 def _freeze_empty(model: nn.Module) -> None:
     """Train no parameter without elements, such as the vectors of soft tokens of width 0.
 
@@ -205,9 +199,7 @@ def gather_sharded(model: nn.Module) -> None:
                 setattr(module, name, gathered[parameter])
 
 
-def training_arguments(
-    config: ExplainerConfig, seed: int, checkpoints: Path, steps: int, width: int = 0
-) -> TrainingArguments:
+def training_arguments(config: ExplainerConfig, seed: int, checkpoints: Path, steps: int) -> TrainingArguments:
     """Return the Trainer's arguments.
 
     Args:
@@ -215,7 +207,6 @@ def training_arguments(
         seed: of the training.
         checkpoints: where the Trainer saves its state.
         steps: optimizer steps per epoch.
-        width: H of a model whose base is in bf16, by which the precision is chosen (`use_bf16`); 0 for others.
 
     Raises:
         ConfigError: The batch size is not a multiple of processes times accumulated batches.
@@ -238,7 +229,7 @@ def training_arguments(
         warmup_steps=config.warmup_ratio,
         weight_decay=config.weight_decay,
         max_grad_norm=1.0,
-        bf16=use_bf16(config.precision, width),
+        bf16=use_bf16(config.precision),
         use_cpu=not torch.cuda.is_available(),
         remove_unused_columns=False,
         label_names=["labels"],
