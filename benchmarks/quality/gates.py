@@ -1,6 +1,7 @@
 """When a gate per cluster pays: simulated worlds whose groups write more and more differently, and real reviews.
 
     python benchmarks/quality/gates.py --dir DIR [--styles 0 0.5 1] [--data PREPARED ...] [--seeds 3] [--base-model LM]
+        [--gates one paper shared random]
 
 Each world has four groups of users; `--styles` says how strongly the groups differ in how they write. `--data` names
 prepared datasets; stage 2 then trains on a fixed number of their reviews. Stage 1 is trained once per dataset and seed
@@ -10,6 +11,7 @@ one      one gate for all clusters
 paper    a gate per cluster
 shared   a gate per cluster, with a common part that all clusters train (`explainer.gate=shared`)
 random   a gate per cluster, with clusters that are drawn at random
+balance, first   designs that the package does not have (`gate_designs.py`)
 
 Each is trained with soft tokens and without. Without them, only the gate knows the pair. The figure is the validation
 loss of the texts in nats per token, and the information is what the clusters of stage 1 say about the words
@@ -22,6 +24,8 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -29,7 +33,8 @@ from statistics import mean, stdev
 from typing import Any
 
 import polars as pl
-from scipy.stats import ttest_rel
+from gate_designs import balance_per_cluster, experts_first
+from scipy.stats import ttest_1samp
 
 from gavamoe.config import load_config
 from gavamoe.data.dataset import ReviewDataset
@@ -42,13 +47,27 @@ from gavamoe.pipeline.train import train_run
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.word_gain import WordCounts, text_gain
 
+Result = dict[str, Any]
 WORLD = World(users=200, items=60, reviews=2500, clusters=4)
-GATES: dict[str, dict[str, Any]] = {
-    "one": {"explainer.gate_clusters": "one"},
-    "paper": {},
-    "shared": {"explainer.gate": "shared"},
-    "random": {"explainer.gate_clusters": "random"},
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A design of the gates: settings, and what is replaced while stage 2 trains."""
+
+    settings: dict[str, Any]
+    replaced: Callable[[], AbstractContextManager[None]] = nullcontext
+
+
+GATES = {
+    "one": Gate({"explainer.gate_clusters": "one"}),
+    "paper": Gate({}),
+    "shared": Gate({"explainer.gate": "shared"}),
+    "random": Gate({"explainer.gate_clusters": "random"}),
+    "balance": Gate({}, balance_per_cluster),
+    "first": Gate({}, experts_first),
 }
+DEFAULT_GATES = ["one", "paper", "shared", "random"]
 SOFT_TOKENS: dict[str, dict[str, Any]] = {
     "with soft tokens": {},
     "without": {"explainer.use_preference_vectors": False, "explainer.soft_token_width": 0},
@@ -112,39 +131,42 @@ def information(data: Path, run: Path) -> float:
     return text_gain(counts, assign_clusters(model, train), assign_clusters(model, valid)).nats
 
 
-def compare_gates(source: Source, directory: Path, seed: int, base_model: str | None) -> dict[str, Any]:
-    """Train every gate on one source; return the losses by soft tokens and gate, and what the clusters say."""
+def train_gates(
+    source: Source, directory: Path, seed: int, base_model: str | None, missing: list[tuple[str, str]]
+) -> Iterator[Result]:
+    """Yield the loss of stage 2 with each missing pair of soft tokens and gate; stage 1 is trained once."""
     directory.mkdir(parents=True, exist_ok=True)
     data, stage_1 = source.data(directory, seed), directory / "stage-1"
     if not (stage_1 / "manifest.json").exists():
         shutil.rmtree(stage_1, ignore_errors=True)
         source.train(data, stage_1, seed, "preference", base_model, {})
-    losses: dict[str, dict[str, float]] = {}
-    for (soft, without), (gate, settings) in product(SOFT_TOKENS.items(), GATES.items()):
+    told = information(data, stage_1)
+    for soft, gate in missing:
         run = directory / "run"
         shutil.rmtree(run, ignore_errors=True)
         shutil.copytree(stage_1, run)
-        figures = source.train(data, run, seed, "explainer", base_model, without | settings)
-        losses.setdefault(soft, {})[gate] = figures["explainer"]["valid_loss"]
-        print(f"{source.name}, seed {seed}, {soft}, {gate}: {losses[soft][gate]:.4f}", flush=True)
-    return {"source": source.name, "seed": seed, "information": information(data, stage_1), "losses": losses}
+        settings = SOFT_TOKENS[soft] | GATES[gate].settings
+        with GATES[gate].replaced():
+            loss = source.train(data, run, seed, "explainer", base_model, settings)["explainer"]["valid_loss"]
+        print(f"{source.name}, seed {seed}, {soft}, {gate}: {loss:.4f}", flush=True)
+        yield {"source": source.name, "seed": seed, "information": told, "soft": soft, "gate": gate, "loss": loss}
 
 
-def table(results: list[dict[str, Any]]) -> str:
+def table(results: list[Result], gates: list[str]) -> str:
     """Return a row per source: the information, then each gate's loss less that of one gate, mean and spread."""
     rows = []
-    for name, soft in product(sorted({result["source"] for result in results}), SOFT_TOKENS):
-        of_source = [result for result in results if result["source"] == name]
-        told = mean(result["information"] for result in of_source)
-        one = [result["losses"][soft]["one"] for result in of_source]
-        row = [name, f"{told:.4f}", soft, f"{mean(one):.4f}"]
-        for gate in list(GATES)[1:]:
-            losses = [result["losses"][soft][gate] for result in of_source]
-            gains = [loss - base for loss, base in zip(losses, one, strict=True)]
-            spread = f" ± {stdev(gains):.4f}, p {ttest_rel(losses, one).pvalue:.2f}" if len(gains) > 1 else ""
-            row.append(f"{mean(gains):+.4f}{spread}")
+    losses = {(each["source"], each["soft"], each["gate"], each["seed"]): each["loss"] for each in results}
+    for name, soft in product(sorted({each["source"] for each in results}), SOFT_TOKENS):
+        told = mean(each["information"] for each in results if each["source"] == name)
+        one = {seed: loss for (*key, seed), loss in losses.items() if key == [name, soft, "one"]}
+        row = [name, f"{told:.4f}", soft, f"{mean(one.values()):.4f}"]
+        for gate in gates:
+            pairs = [(losses[name, soft, gate, seed], one[seed]) for seed in one if (name, soft, gate, seed) in losses]
+            gains = [loss - base for loss, base in pairs]
+            spread = f" ± {stdev(gains):.4f}, p {ttest_1samp(gains, 0).pvalue:.2f}" if len(gains) > 1 else ""
+            row.append(f"{mean(gains):+.4f}{spread}" if gains else "")
         rows.append(row)
-    heads = ["reviews", "information", "soft tokens", "loss, one gate", *(f"{gate} - one" for gate in list(GATES)[1:])]
+    heads = ["reviews", "information", "soft tokens", "loss, one gate", *(f"{gate} - one" for gate in gates)]
     return markdown_table(heads, rows)
 
 
@@ -156,19 +178,23 @@ def main() -> None:
     parser.add_argument("--data", type=Path, nargs="*", default=[])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--base-model")
+    parser.add_argument("--gates", nargs="+", choices=GATES, default=DEFAULT_GATES)
     options = parser.parse_args()
     options.dir.mkdir(parents=True, exist_ok=True)
     kept = options.dir / "results.jsonl"
     results = [json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines()] if kept.exists() else []
-    done = {(result["source"], result["seed"]) for result in results}
+    done = {(each["source"], each["seed"], each["soft"], each["gate"]) for each in results}
     sources = [*map(Source.world, options.styles), *map(Source.dataset, options.data)]
     for seed, source in product(range(options.seeds), sources):
-        if (source.name, seed) not in done:
-            directory = options.dir / f"{source.name.replace(' ', '-')}-{seed}"
-            results.append(compare_gates(source, directory, seed, options.base_model))
+        missing = [key for key in product(SOFT_TOKENS, options.gates) if (source.name, seed, *key) not in done]
+        if not missing:
+            continue
+        directory = options.dir / f"{source.name.replace(' ', '-')}-{seed}"
+        for result in train_gates(source, directory, seed, options.base_model, missing):
+            results.append(result)
             with kept.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(results[-1]) + "\n")
-    print(table(results))
+                file.write(json.dumps(result) + "\n")
+    print(table(results, [gate for gate in options.gates if gate != "one"]))
 
 
 if __name__ == "__main__":
