@@ -89,7 +89,7 @@ def train_run(
         _check_explainer(run, dataset, card, stage, trust_remote_code)
         return started_from
 
-    if stage == "explainer" and not run.card.exists():
+    if stage == "explainer" and requested.has_texts and not run.card.exists():
         raise RunError(f"there is no run at {run.path} with a stage 1: use --stage all, or --stage preference first")
     with open_run(run, dataset, requested, stage, resume, check) as card:
         started_from = check(card)  # before stage 1, so that its training is not wasted if stage 2 is impossible
