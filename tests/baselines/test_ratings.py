@@ -17,7 +17,7 @@ def tastes() -> tuple[InteractionArrays, InteractionArrays]:
     return tuple(InteractionArrays(user[part], item[part], level[part]) for part in np.split(np.arange(4000), [3400]))
 
 
-@pytest.mark.parametrize("kind", [MatrixFactorisation, MLPRatings])
+@pytest.mark.parametrize("kind", [MatrixFactorisation, pytest.param(MLPRatings, marks=pytest.mark.slow)])
 def test_a_rating_model_learns_interactions_of_user_and_item(kind, tastes):
     if kind is MatrixFactorisation:
         pytest.importorskip("cornac", reason="the extra 'baselines' is not installed")
@@ -27,7 +27,7 @@ def test_a_rating_model_learns_interactions_of_user_and_item(kind, tastes):
     assert error < 0.7  # 0.5 is the noise, 1.12 what biases leave
 
 
-@pytest.mark.parametrize("kind", [MatrixFactorisation, MLPRatings])
+@pytest.mark.parametrize("kind", [MatrixFactorisation, pytest.param(MLPRatings, marks=pytest.mark.slow)])
 def test_an_unknown_pair_gets_a_rating_near_the_mean(kind, tastes):
     if kind is MatrixFactorisation:
         pytest.importorskip("cornac", reason="the extra 'baselines' is not installed")

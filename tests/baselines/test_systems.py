@@ -74,6 +74,7 @@ def test_a_loaded_system_predicts_the_same(fitted, data):
     assert again.predict(pairs, Condition()).texts == system.predict(pairs, Condition()).texts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["peter", "pepler"])  # of one phase and of three
 def test_a_resumed_training_ends_with_the_same_weights(name, data, tmp_path, monkeypatch):
     whole = create(name, SIZE)

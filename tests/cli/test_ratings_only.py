@@ -31,6 +31,7 @@ def advised(text, **values):
     return [[values.get(word, word) for word in shlex.split(command)] for command in found]
 
 
+@pytest.mark.slow
 def test_every_command_that_leads_on_works(gavamoe, ratings_file, tmp_path):
     data, run = tmp_path / "data", tmp_path / "run"
     code, printed, _ = gavamoe("prepare", ratings_file, "--out", data)

@@ -41,6 +41,7 @@ def test_another_draw_is_the_measure_of_chance(stability):
     assert 0 <= draw.likeness < 1
 
 
+@pytest.mark.slow
 def test_the_diagnosis_reports_texts_by_what_was_changed(run_path, tmp_path):
     found = diagnose_run(run_path, tmp_path, seeds=1)["routing"]
     assert found["texts"].keys() == {"another draw", *found["changes"]}

@@ -99,6 +99,7 @@ def test_a_finished_search_goes_on_with_more_trials(search, dataset_path, small_
     assert after[0].best == before[0].best
 
 
+@pytest.mark.slow
 def test_an_interrupted_search_that_is_resumed_makes_the_trials_of_a_whole_one(
     dataset_path, small_config, tmp_path, monkeypatch
 ):

@@ -52,6 +52,7 @@ def losses_and_gradients(model):
     return found
 
 
+@pytest.mark.slow
 def test_compiled_layers_have_the_losses_and_gradients_of_plain_ones_and_are_compiled_once(tuned):
     expected = losses_and_gradients(tuned)
     torch._dynamo.reset()

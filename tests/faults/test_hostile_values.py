@@ -93,6 +93,7 @@ def test_names_of_special_tokens_in_a_prompt_are_plain_text(text, explainer):
 # --- prepare ---
 
 
+@pytest.mark.slow
 def test_the_card_is_the_same_under_every_hash_seed(reviews_file, tmp_path):
     cards = []
     for seed in ("0", "1", "2"):
@@ -134,6 +135,7 @@ def test_a_text_column_that_is_not_there_is_refused(tmp_path, write_lines, revie
         prepare([str(flat)], tmp_path / "data", PrepareOptions(read=ReadOptions(columns={"text": "review.text"})))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/fd").exists(), reason="needs /dev/fd")
 def test_a_pipe_is_read_whole(tmp_path, write_lines, reviews):
     rows = [{**row, "user": f"{row['user']}-{copy}", "text": row["text"] * 5} for copy in range(60) for row in reviews]

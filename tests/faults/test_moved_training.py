@@ -16,6 +16,7 @@ from gavamoe.explainer.checkpoints import STATE, latest_complete_checkpoint
 from gavamoe.pipeline.train import train_run
 
 
+@pytest.mark.slow
 def test_a_training_killed_after_its_last_checkpoint_and_moved_ends_with_the_best_weights(
     dataset_path, tiny_config, tmp_path, monkeypatch
 ):

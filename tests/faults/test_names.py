@@ -40,6 +40,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory, tiny_config) -> Path:
     return here
 
 
+@pytest.mark.slow
 def test_every_command_works_with_odd_names(odd):
     run = RunDirectory(odd / "run[1]")
     for data, limit in ((None, 6), (odd / "r[1].jsonl", 4)):

@@ -76,6 +76,7 @@ def test_a_run_without_its_evidence_loads_and_says_so(run, caplog):
     assert "has no explainer/evidence.parquet" in caplog.text
 
 
+@pytest.mark.slow
 def test_absent_evidence_is_reported_in_the_output(run, dataset_path):
     assert RunDirectory(run).absent == []
     (run / "explainer" / "evidence.parquet").unlink()

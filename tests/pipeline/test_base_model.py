@@ -27,6 +27,7 @@ def around_a_base(tiny_config, **settings):
     return tiny_config.model_copy(update={"explainer": explainer})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("save", ["merged", "adapter"])
 def test_from_a_base_checkpoint_to_texts_on_another_machine(save, dataset_path, tiny_config, tmp_path):
     base, run = save_base(tmp_path / "base", chat=True), tmp_path / "run"

@@ -47,6 +47,7 @@ def last_loss(run):
     return [record["eval_loss"] for record in records if "eval_loss" in record][-1]
 
 
+@pytest.mark.slow
 def test_training_update_and_writing_use_bf16_and_another_cpu_float32(run, dataset_path, tmp_path, monkeypatch):
     newer = tmp_path / "newer"
     train_run(dataset_path, newer, update=run)
@@ -63,6 +64,7 @@ def test_training_update_and_writing_use_bf16_and_another_cpu_float32(run, datas
     assert len(elsewhere.explain_batch(PAIRS)) == len(PAIRS)
 
 
+@pytest.mark.slow
 def test_a_run_in_bf16_is_updated_in_float32_where_the_cpu_lacks_the_instructions(
     run, dataset_path, tmp_path, monkeypatch
 ):
@@ -73,6 +75,7 @@ def test_a_run_in_bf16_is_updated_in_float32_where_the_cpu_lacks_the_instruction
     assert math.isfinite(last_loss(newer))
 
 
+@pytest.mark.slow
 def test_a_training_that_goes_on_on_another_cpu_keeps_its_precision(
     cpu_with_bf16, dataset_path, config, tmp_path, monkeypatch
 ):

@@ -3,6 +3,7 @@
 import json
 
 import polars as pl
+import pytest
 from helpers.checkpoints import save_base
 
 from gavamoe.data.simulate import World, simulate, simulate_items
@@ -19,6 +20,7 @@ def test_every_simulated_item_has_a_title_of_its_own_and_the_reviews_stay_the_sa
     assert items.select(pl.col("title", "categories", "description").is_not_null().all()).row(0) == (True,) * 3
 
 
+@pytest.mark.slow
 def test_the_demo_trains_around_a_base_on_a_file_and_quotes_titles(tmp_path, reviews_file, monkeypatch):
     small = ("explainer.max_reviews=20", "explainer.epochs=1", "explainer.candidates=1", "explainer.max_tokens=8")
     small += ("preference.pretrain_epochs=2", "preference.epochs=2", "preference.restarts=1")

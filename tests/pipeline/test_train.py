@@ -28,6 +28,7 @@ def test_the_same_seed_gives_the_same_run_twice(dataset_path, run_path, tiny_con
         assert_same_weights(weights(run_path, stage), weights(tmp_path / "again", stage))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop_at", [13, 20])  # between epochs, and in the middle of one
 def test_an_interrupted_and_resumed_training_ends_with_the_same_weights(
     dataset_path, run_path, tiny_config, tmp_path, monkeypatch, stop_at

@@ -157,6 +157,7 @@ def test_an_update_improves_on_the_warm_start_and_keeps_cluster_numbers(stream, 
     assert best["valid_objective"] <= start["valid_objective"]
 
 
+@pytest.mark.slow
 def test_an_update_without_new_data_stays_near_its_objective(stream):
     config, source = stream.config, best_record(stream.fit(stream.old_catalog, stream.old) and stream.history)
     ids = IdMap.between(stream.old_catalog, stream.old_catalog)
