@@ -70,10 +70,32 @@ def server(run_path, tmp_path):
     process.wait(30)
 
 
+def test_a_sighup_while_the_run_is_loaded_reads_it_again_as_soon_as_it_is_served(run_path, monkeypatch):
+    from gavamoe.service import server
+    from gavamoe.service.settings import ServiceSettings
+
+    load, reloaded = server.ServedRun.load, []
+
+    def hang_up(*arguments):
+        signal.raise_signal(signal.SIGHUP)
+        return load(*arguments)
+
+    monkeypatch.setattr(server.ServedRun, "load", hang_up)
+    monkeypatch.setattr(server._Server, "run", lambda self, sockets: self.on_ready())
+    monkeypatch.setattr(server, "log_as_json", lambda: None)
+    monkeypatch.setattr(server, "reload_in_background", reloaded.append)
+    before = signal.getsignal(signal.SIGHUP)
+    served = []
+    server.serve(run_path, ServiceSettings(port=0, store=None), False, lambda url, service: served.append(service))
+    served[0].close()
+    assert reloaded == served
+    assert signal.getsignal(signal.SIGHUP) is before
+
+
 def test_sighup_serves_the_new_run_and_sigterm_finishes_what_was_accepted(server):
     process, ready, folder = server
     assert ready["run"].startswith("one@")
-    assert ready["store"].endswith("one.sqlite")
+    assert ready["store"].endswith("run.sqlite")
     pairs = [{"user": f"u{number:02d}", "item": "i01"} for number in range(1, 9)]
     with httpx2.Client(base_url=ready["url"], timeout=120) as client:
         assert client.post("/v1/explain", json={"pairs": pairs[:1]}).json()["run"] == ready["run"]
@@ -99,7 +121,7 @@ def test_sighup_serves_the_new_run_and_sigterm_finishes_what_was_accepted(server
     assert len(answers[0].json()["explanations"]) == 8
     from gavamoe.pipeline.explanation_store import ExplanationStore
 
-    assert ExplanationStore(f"sqlite:///{folder / 'one.sqlite'}").count()["explanations"] == 9
+    assert ExplanationStore(f"sqlite:///{folder / 'run.sqlite'}").count()["explanations"] == 9
     lines = [json.loads(line) for line in (folder / "log").read_text().splitlines() if line.startswith("{")]
     assert {"request", "run"} <= {line.get("event") for line in lines}
     assert not any("u01" in json.dumps(line) for line in lines)

@@ -1,6 +1,7 @@
 """A loaded run is saved, loaded again, pushed to the hub and read from there."""
 
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -12,6 +13,7 @@ from transformers import AutoModelForCausalLM
 from gavamoe import Explainer
 from gavamoe.errors import RunError
 from gavamoe.explainer import hub
+from gavamoe.run import RunDirectory
 
 PAIRS = [("u01", "i01"), ("u02", "i05"), ("nobody", "i02")]
 
@@ -42,6 +44,21 @@ def test_a_saved_run_tells_no_path_of_the_machine(explainer, run_path, tmp_path)
         content = (tmp_path / "saved" / name).read_text()
         assert str(run_path.parent) not in content, name
         assert str(tmp_path) not in content, name
+
+
+def test_a_saved_update_with_a_template_of_its_own_tells_no_path_of_the_machine(run_path, tmp_path):
+    explainer = Explainer.from_pretrained(run_path)
+    card = explainer.card
+    own = card.settings.explainer.model_copy(update={"prompt_template": "/home/me/own.jinja"})
+    explainer.card = replace(
+        card,
+        config=card.settings.model_copy(update={"explainer": own}),
+        updated_from={"run": "/home/me/runs/first", "digest": "0"},
+    )
+    explainer.save_pretrained(tmp_path / "saved")
+    saved = RunDirectory(tmp_path / "saved").read_card()
+    assert saved.updated_from == {"run": "first", "digest": "0"}
+    assert saved.settings.explainer.prompt_template == "own.jinja"
 
 
 def test_a_directory_with_other_files_is_not_replaced(explainer, tmp_path):
@@ -83,9 +100,10 @@ def test_a_run_is_pushed_to_the_hub_and_read_from_there(explainer, tmp_path, mon
     loaded = Explainer.from_pretrained("me/film-texts", revision="v1")
     assert loaded.explain_batch(PAIRS) == explainer.explain_batch(PAIRS)
     assert 'from_pretrained("me/film-texts")' in (tmp_path / "remote" / "README.md").read_text()
+    stale = ["catalog/*", "preference/*", "explainer/*"]
     assert calls == [
         ("create", "me/film-texts", {"private": True, "exist_ok": True}, "t"),
-        ("upload", "me/film-texts", {"commit_message": "first", "revision": "v1"}),
+        ("upload", "me/film-texts", {"commit_message": "first", "revision": "v1", "delete_patterns": stale}),
         ("download", "me/film-texts", "v1"),
     ]
 

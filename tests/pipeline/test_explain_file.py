@@ -1,9 +1,12 @@
 """Files of pairs: explained in their order, also after interruptions, and refused if they are invalid."""
 
+import copy
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -11,7 +14,9 @@ import pytest
 from gavamoe.conditions import Condition
 from gavamoe.data.scale import RatingScale
 from gavamoe.errors import DataError, RunError
+from gavamoe.explainer.evidence import SentenceTable
 from gavamoe.pipeline.explain_file import explain_file
+from gavamoe.pipeline.pair_windows import model_digest
 from gavamoe.pipeline.pairs_file import read_pairs
 
 COUNT, WINDOW = 96, 4
@@ -81,6 +86,8 @@ def test_unfinished_work_is_not_overwritten_and_not_mixed_with_other_settings(ex
     assert not out.exists()
     with pytest.raises(RunError, match="--resume"):
         explain(explainer, pairs, out)
+    with pytest.raises(RunError, match="other --encoding"):
+        explain(explainer, pairs, out, resume=True, encoding="latin-1")
     with pytest.raises(RunError, match="other conditions"):
         explain(explainer, pairs, out, Condition(rating="none"), resume=True)
     explain(explainer, pairs, out, resume=True)
@@ -95,6 +102,11 @@ def test_windows_that_were_finished_without_a_store_are_not_resumed_with_one(exp
         if len(kept) > WINDOW:
             raise KeyboardInterrupt
 
+    def keep_all(rows, explanations, evidence, histories):
+        kept.extend(explanations)
+
+    keep.label = keep_all.label = "a store"
+
     def two_windows(windows, request, advance):
         yield from ((window, request.explain(explainer, window, advance)) for window in windows[:2])
         raise KeyboardInterrupt
@@ -102,14 +114,18 @@ def test_windows_that_were_finished_without_a_store_are_not_resumed_with_one(exp
     pl.read_csv(pairs)[: 3 * WINDOW].write_csv(pairs)
     with pytest.raises(KeyboardInterrupt):
         explain(explainer, pairs, out, engine=two_windows)
-    with pytest.raises(RunError, match="other use of --store; delete it"):
+    with pytest.raises(RunError, match="other --store; delete it"):
         explain(explainer, pairs, out, resume=True, keep=keep)
     explain(explainer, pairs, out, resume=True)
     with pytest.raises(KeyboardInterrupt):
         explain(explainer, pairs, out, keep=keep)
-    with pytest.raises(RunError, match="other use of --store; delete it"):
+    with pytest.raises(RunError, match="other --store; delete it"):
         explain(explainer, pairs, out, resume=True)
-    explain(explainer, pairs, out, resume=True, keep=lambda rows, explanations, *_: kept.extend(explanations))
+    keep_all.label = "another store"
+    with pytest.raises(RunError, match="other --store; delete it"):
+        explain(explainer, pairs, out, resume=True, keep=keep_all)
+    keep_all.label = keep.label
+    explain(explainer, pairs, out, resume=True, keep=keep_all)
     assert {(each.user, each.item) for each in kept} == set(pl.read_csv(pairs).rows())
 
 
@@ -211,3 +227,11 @@ def test_names_that_look_like_numbers_stay_strings(explainer, tmp_path):
     explain(explainer, tmp_path / "pairs.csv", tmp_path / "texts.parquet")
     row = pl.read_parquet(tmp_path / "texts.parquet").row(0, named=True)
     assert (row["user"], row["item"], row["cold_user"], row["cold_item"]) == ("007", "1e3", True, True)
+
+
+def test_an_edited_template_or_absent_evidence_is_another_model(explainer):
+    changed, evidence = copy.copy(explainer), explainer.context.evidence
+    none = replace(evidence, table=SentenceTable(evidence.sentences[:0].lazy()))
+    for part in ({"template": SimpleNamespace(source="another")}, {"evidence": none}):
+        changed.context = replace(explainer.context, **part)
+        assert model_digest(changed) != model_digest(explainer)

@@ -5,14 +5,16 @@ import logging
 import shutil
 
 import pytest
+import torch
 from helpers.service import explain, metric, open_service, pair, send_raw
 
 from gavamoe.conditions import Condition
 from gavamoe.errors import InputError
-from gavamoe.pipeline.explanation_store import keep_in_store
+from gavamoe.explainer.explainer import Explainer
+from gavamoe.pipeline.explanation_store import KeepInStore
 from gavamoe.run import RunDirectory
 from gavamoe.service.logs import JsonFormatter
-from gavamoe.service.served_run import ServedRun
+from gavamoe.service.served_run import DIGEST_SHOWN, ServedRun
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -39,7 +41,7 @@ def test_an_explained_pair_is_answered_from_the_store_until_something_of_its_key
     assert source(evidence=2) == "model"
     assert source(evidence=2) == source(evidence=0) == "store"
     assert source(evidence=3) == "model"  # the stored one holds too little evidence
-    assert source(experts=True) == "model"
+    assert source(experts=True, evidence=0) == "model"  # nor the experts; it is replaced by one that holds both
     assert source(experts=True) == source(evidence=3) == "store"
     for other in ({"seed": 1}, {"decoding": {"candidates": 1}}, {"condition": {"feature": "none"}}):
         assert source(**other) == "model"
@@ -62,7 +64,7 @@ def test_a_store_filled_from_a_file_of_pairs_answers_the_default_request(
 ):
     service = make_service(f"sqlite:///{tmp_path}/filled.sqlite")
     rows = [("u01", "i01"), ("u02", "i02")]
-    keep = keep_in_store(service.store.store, served.digest, Condition(), explainer.decoding)
+    keep = KeepInStore(service.store.store, served.digest, Condition(), explainer.decoding)
     from gavamoe.explainer.context import pair_frame
 
     keep(pair_frame(rows), explainer.explain_batch(rows, evidence=3), 3)
@@ -268,6 +270,7 @@ def test_a_body_without_a_length_is_cut_off_at_the_limit(service):
         (None, {"host": "127.0.0.1.example.org"}, 403),
         (None, {"origin": "https://example.org"}, 403),
         (None, {"origin": "null"}, 403),
+        (None, {"origin": "http://["}, 403),
         (None, {"origin": "http://127.0.0.1"}, 200),
         ("secret", {}, 401),
         ("secret", {"authorization": "Bearer wrong"}, 401),
@@ -318,6 +321,16 @@ def test_readiness_is_false_when_the_worker_is_dead(make_service, ask):
     assert metric(service, "gavamoe_worker_alive") == 0
 
 
+def test_a_device_that_is_lost_makes_the_service_unready_so_that_it_is_started_again(make_service, ask, monkeypatch):
+    def lose(explainer, works):
+        raise torch.AcceleratorError("CUDA error: device-side assert triggered")
+
+    monkeypatch.setattr("gavamoe.service.generation.call_model", lose)
+    service = make_service(store=None)
+    assert only(ask(service, explain(pair("u01", "i01")))).status_code == 503
+    assert only(ask(service, ("GET", "/health/ready"))).status_code == 503
+
+
 def test_a_fault_is_500_in_one_line_and_the_log_quotes_no_text(service, ask, monkeypatch, caplog):
     def fail(*arguments):
         raise RuntimeError("a review's text")
@@ -343,6 +356,22 @@ def other_run(run_path, tmp_path_factory):
     path.write_text(json.dumps({**settings, "do_sample": False, "max_new_tokens": 6}))
     RunDirectory(folder / "second").break_seal()
     return folder
+
+
+def test_a_link_that_changes_while_a_run_is_loaded_mixes_no_runs(other_run, tmp_path, monkeypatch):
+    link, load = tmp_path / "current", Explainer.from_pretrained
+    link.symlink_to(other_run / "first")
+
+    def load_and_move(path, **options):
+        link.unlink()
+        link.symlink_to(other_run / "second")
+        return load(path, **options)
+
+    monkeypatch.setattr("gavamoe.service.served_run.Explainer.from_pretrained", load_and_move)
+    loaded = ServedRun.load(link)
+    assert loaded.id == f"first@{RunDirectory(other_run / 'first').digest()[:DIGEST_SHOWN]}"
+    assert loaded.explainer.decoding == load(other_run / "first").decoding
+    assert loaded.path == link  # a later reload reads the other run
 
 
 def test_a_reload_drops_and_mixes_no_answer(make_service, ask, other_run):

@@ -211,6 +211,21 @@ def test_one_reader_that_leaves_changes_no_other_text_of_the_batch(explainer):
     assert texts == expected
 
 
+def test_beams_stop_when_every_reader_left(explainer, monkeypatch):
+    from gavamoe.explainer.streaming import TextReader
+
+    steps, forward = [], explainer.model.lm.forward
+    monkeypatch.setattr(explainer.model.lm, "forward", lambda *a, **k: steps.append(1) or forward(*a, **k))
+    decoding = explainer.decoding.with_options(num_beams=4, max_new_tokens=60, min_new_tokens=60)
+    readers = [TextReader() for _ in PAIRS]
+    for leaving in (readers[:1], readers):
+        for reader in leaving:
+            reader.abandoned.set()
+        steps.clear()
+        explainer.explain_batch(PAIRS, decoding=decoding, readers=readers)
+        assert (len(steps) < 10) == (leaving is readers)
+
+
 def test_experts_are_reported_for_every_token_and_the_tokens_join_to_the_text(service, ask, explainer):
     text = explainer.explain_batch([("u01", "i02")])[0].text
     (response,) = ask(service, ("POST", "/v1/experts", pair("u01", "i02", text=f"  {text} é ")))

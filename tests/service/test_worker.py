@@ -1,13 +1,15 @@
 """The worker alone: groups, the bound of the queue, cancellation, failures and the end."""
 
+import gc
 import threading
 import time
+import weakref
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gavamoe.service.worker import Job, QueueFullError, Worker, WorkerDeadError
+from gavamoe.service.worker import DeviceLostError, Job, QueueFullError, Worker, WorkerDeadError
 
 
 def echo(jobs):
@@ -132,9 +134,24 @@ def test_closing_performs_what_was_accepted_and_refuses_more():
         worker.submit([Job("a", 0)])
 
 
-def test_a_dead_worker_fails_its_jobs_instead_of_leaving_them_waiting():
+def test_a_group_that_is_done_is_not_kept_while_the_next_is_awaited():
+    worker = Worker(echo, capacity=10, batch=1)
+    job = Job("a", 1)
+    kept = weakref.ref(job)
+    worker.submit([job])
+    job.future.result(30)
+    del job
+    until = time.monotonic() + 30
+    while kept() is not None:
+        assert time.monotonic() < until
+        gc.collect()
+    assert worker.close(30)
+
+
+@pytest.mark.parametrize("error", [SystemExit, DeviceLostError])
+def test_a_dead_worker_fails_its_jobs_instead_of_leaving_them_waiting(error):
     def die(jobs):
-        raise SystemExit
+        raise error
 
     worker = Worker(die, capacity=10, batch=1)
     jobs = [Job("a", 1), Job("a", 2)]

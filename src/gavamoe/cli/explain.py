@@ -159,11 +159,11 @@ def _open_keeper(url: str, run: Path, condition: Condition, decoding: DecodingCo
     from gavamoe.errors import InputError
 
     try:
-        from gavamoe.pipeline.explanation_store import keep_in_store, open_store
+        from gavamoe.pipeline.explanation_store import KeepInStore, open_store
     except ModuleNotFoundError as error:
         raise InputError(
             f"{error.name} is not installed; install what --store needs: pip install 'gavamoe[serve]'"
         ) from None
     from gavamoe.run import RunDirectory
 
-    return keep_in_store(open_store(url), RunDirectory(run).digest(), condition, decoding)
+    return KeepInStore(open_store(url), RunDirectory(run).digest(), condition, decoding)

@@ -53,7 +53,7 @@ def serve(
     from gavamoe.service.service import Service
     from gavamoe.service.settings import ServiceSettings, key_from_environment
 
-    url = None if store == NO_STORE else store or f"sqlite:///{run.resolve()}.sqlite"
+    url = None if store == NO_STORE else store or f"sqlite:///{run.absolute()}.sqlite"
     settings = ServiceSettings(
         host=host,
         port=port,

@@ -146,8 +146,9 @@ def _generate_batch(
     key_user_B = pair_ids["user_ids"].clamp_max(model.config.users + 1)
     key_B = pair_keys(key_user_B, pair_ids["item_ids"], seed, draft_B)
     criteria = None
-    if readers is not None and not decoding.uses_beams:
-        criteria = ReaderCriteria([readers[row] for row in rows], tokenizer, width, words=decoding.num_drafts == 1)
+    if readers is not None:
+        known = decoding.num_drafts == 1 and not decoding.uses_beams  # the text, while it is generated
+        criteria = ReaderCriteria([readers[row] for row in rows], tokenizer, width, words=known)
     cache = prompt_cache(model, input_ids, mask, pair_ids, decoding.num_drafts)
     return decode(model, input_ids, mask, pair_ids, decoding, key_B, criteria, token_bytes(tokenizer), cache)
 

@@ -126,20 +126,25 @@ def push_run(explainer: Explainer, repo_id: str, **options: Any) -> str:
     message = options.pop("commit_message", None) or "Upload a run of gavamoe"
     with tempfile.TemporaryDirectory() as folder:
         save_run(explainer, Path(folder) / "run", name=repo)
-        commit = api.upload_folder(repo_id=repo, folder_path=Path(folder) / "run", commit_message=message, **options)
+        # Files of an earlier run that this run lacks would not belong to its manifest.
+        stale = [f"{part}/*" for part in ("catalog", "preference", "explainer")]
+        commit = api.upload_folder(
+            repo_id=repo, folder_path=Path(folder) / "run", commit_message=message, delete_patterns=stale, **options
+        )
     return str(commit.commit_url)
 
 
 def _public_card(card: RunCard) -> RunCard:
     """Return the card of a run without paths of this machine; the saved model is whole."""
-    settings = card.settings
-    merged = settings.explainer.model_copy(update={"save": "merged"})
-    base = card.base_model
+    settings, base, source = card.settings, card.base_model, card.updated_from
+    template = settings.explainer.prompt_template
+    changed = {"save": "merged", "prompt_template": None if template is None else Path(template).name}
     return replace(
         card,
         data=Path(card.data).name,
         base_model=Path(base).name if base is not None and Path(base).is_absolute() else base,
-        config=settings.model_copy(update={"explainer": merged}),
+        config=settings.model_copy(update={"explainer": settings.explainer.model_copy(update=changed)}),
+        updated_from=None if source is None else {**source, "run": Path(source["run"]).name},
     )
 
 

@@ -61,7 +61,7 @@ class ReaderCriteria(StoppingCriteria):
         readers: one per sequence.
         tokenizer: decodes the tokens.
         prompt_width: tokens of the padded prompt.
-        words: whether readers receive words; with several drafts per text, the text is unknown until all are complete.
+        words: whether readers receive words; with beams or several drafts, the text is unknown until all are complete.
     """
 
     def __init__(
@@ -74,7 +74,9 @@ class ReaderCriteria(StoppingCriteria):
         return [reader.abandoned.is_set() for reader in self.readers]
 
     def __call__(self, input_ids: Tensor, scores: Tensor, **kwargs: Any) -> Tensor:
-        """Return whether each sequence must stop, bool [B]."""
+        """Return whether each sequence must stop, bool [B]; beams stop together, when all readers left."""
+        if len(input_ids) != len(self.readers):
+            return torch.full((len(input_ids),), all(self.stopped()), device=input_ids.device)
         if self.words:
             for reader, ids_S in zip(self.readers, input_ids, strict=True):
                 if reader.send is not None:

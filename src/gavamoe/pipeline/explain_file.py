@@ -15,7 +15,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import polars as pl
 
@@ -34,11 +34,21 @@ from gavamoe.progress import track
 
 WINDOW = 8192  # pairs per part: an interruption loses at most this many
 PLAN = "plan.json"  # inputs and settings of the unfinished work
-WORDED = {"store": "use of --store"}  # keys of the plan that a message calls otherwise
+WORDED = {"store": "--store", "encoding": "--encoding", "records": "--records"}  # names of the plan's keys in messages
 EVIDENCE_KEPT = 3  # sentences in a store, as many as the service shows unless a request says otherwise
 
-# Takes the pairs of a window, their explanations, how many sentences were requested for each, and the histories.
-Keep = Callable[[pl.DataFrame, Sequence[Explanation], int, Histories], None]
+
+class Keep(Protocol):
+    """Receives every finished window: pairs, explanations, how many sentences each was to have, and histories."""
+
+    @property
+    def label(self) -> str:
+        """Where the explanations are kept."""
+
+    def __call__(
+        self, pairs: pl.DataFrame, explanations: Sequence[Explanation], evidence: int, histories: Histories
+    ) -> None:
+        """Keep the explanations of a window."""
 
 
 def explain_file(
@@ -95,7 +105,9 @@ def explain_file(
         "window": window,
         "evidence": evidence,
         "history": None if history is None else history.sha256,
-        "store": keep is not None,  # windows that were finished without a store are not in it
+        "encoding": encoding,
+        "records": records,
+        "store": None if keep is None else keep.label,  # windows that were finished without it are not in it
     }
     windows = split_into_windows(table, None if history is None else history.of_pairs(table["user"]), window)
     parts = FinishedWindows(out.with_name(f".{out.name}.parts"))

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -49,6 +49,16 @@ StoreError = SQLAlchemyError  # what reading and writing may raise
 
 KEYS_PER_QUERY = 500
 SECONDS_TO_CONNECT = 2
+# How long a connection to PostgreSQL waits: for the connection, for a statement, and for an answer of the network. So a
+# server that hangs, or whose machine is gone, does not hold a thread for long.
+POSTGRESQL_LIMITS = {
+    "connect_timeout": SECONDS_TO_CONNECT,
+    "options": f"-c statement_timeout={1000 * SECONDS_TO_CONNECT}",
+    "tcp_user_timeout": 2000 * SECONDS_TO_CONNECT,
+    "keepalives_idle": SECONDS_TO_CONNECT,
+    "keepalives_interval": 1,
+    "keepalives_count": 2,
+}
 DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 
 METADATA = MetaData()
@@ -154,7 +164,7 @@ class StoredExplanation:
     Args:
         explanation: as `Explanation.to_dict` returns it.
         evidence_requested: number of sentences that were requested; there may be fewer.
-        has_experts: whether it says which experts the text was routed to.
+        has_experts: whether it says which experts the text was routed to, if the run has experts.
     """
 
     explanation: Mapping[str, Any]
@@ -288,10 +298,9 @@ def open_store(url: str) -> ExplanationStore:
     return store
 
 
-def keep_in_store(
-    store: ExplanationStore, run: str, condition: Condition, decoding: DecodingConfig
-) -> Callable[[pl.DataFrame, Sequence[Explanation], int, Histories], None]:
-    """Return a function that writes the explanations of a frame of pairs to a store.
+@dataclass(frozen=True)
+class KeepInStore:
+    """Writes the explanations of a frame of pairs to a store.
 
     Args:
         store: where to write.
@@ -299,22 +308,37 @@ def keep_in_store(
         condition: the condition of the explanations.
         decoding: how they were decoded, with seed 0 and without experts.
     """
-    described = describe_decoding(decoding)
 
-    def keep(
-        pairs: pl.DataFrame, explanations: Sequence[Explanation], evidence: int, histories: Histories = None
+    store: ExplanationStore
+    run: str
+    condition: Condition
+    decoding: DecodingConfig
+
+    @property
+    def label(self) -> str:
+        """The URL of the store, without its password."""
+        return self.store.label
+
+    def __call__(
+        self, pairs: pl.DataFrame, explanations: Sequence[Explanation], evidence: int, histories: Histories = None
     ) -> None:
+        """Write explanations with `evidence` sentences each.
+
+        Raises:
+            RunError: the store failed.
+        """
+        described = describe_decoding(self.decoding)
         given = {
             name: pairs[name].to_list() if source == "given" else [None] * len(pairs)
-            for name, source in (("rating", condition.rating), ("feature", condition.feature))
+            for name, source in (("rating", self.condition.rating), ("feature", self.condition.feature))
         }
         rows = [
             (
                 PairKey.for_pair(
-                    run,
+                    self.run,
                     each.user,
                     each.item,
-                    condition,
+                    self.condition,
                     described,
                     rating=given["rating"][row],
                     feature=given["feature"][row],
@@ -325,13 +349,11 @@ def keep_in_store(
             for row, each in enumerate(explanations)
         ]
         try:
-            store.put(rows)
+            self.store.put(rows)
         except StoreError as error:
             raise RunError(
-                f"the store {store.label} failed ({type(error).__name__}); go on with --resume when it answers again"
+                f"the store {self.label} failed ({type(error).__name__}); go on with --resume when it answers again"
             ) from None
-
-    return keep
 
 
 def _parse(url: str) -> URL:
@@ -356,9 +378,7 @@ def _engine(url: URL) -> Engine:
             engine = create_engine(url, connect_args={"timeout": SECONDS_TO_CONNECT, "check_same_thread": False})
             event.listen(engine, "connect", _configure_sqlite)
             return engine
-        # Statements are limited too, so that a hanging server cannot hold a thread for long.
-        options = f"-c statement_timeout={1000 * SECONDS_TO_CONNECT}"
-        return create_engine(url, connect_args={"connect_timeout": SECONDS_TO_CONNECT, "options": options})
+        return create_engine(url, connect_args=POSTGRESQL_LIMITS)
     except (NoSuchModuleError, ModuleNotFoundError) as error:
         raise InputError(
             f"the driver of the store is not installed ({error}); install it with `pip install 'gavamoe[serve]'`"

@@ -93,8 +93,13 @@ def split_into_windows(pairs: pl.DataFrame, histories: Histories, size: int) -> 
 
 
 def model_digest(explainer: Explainer) -> str:
-    """Return a SHA-256 over a few weights that every training changes, which identifies the run."""
-    digest = hashlib.sha256()
+    """Return a SHA-256 over what identifies a run.
+
+    It covers a few weights that every training changes, the template of the prompts, which may be edited, and the
+    evidence, which may be absent.
+    """
+    template, sentences = explainer.context.template, explainer.context.evidence.sentences
+    digest = hashlib.sha256(f"{'' if template is None else template.source}\0{sentences.height}".encode())
     for weights in (explainer.model.user_token.projection.weight, *explainer.preference.prior.parameters()):
         digest.update(weights.detach().float().cpu().numpy().tobytes())
     return digest.hexdigest()

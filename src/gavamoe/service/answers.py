@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -27,6 +27,7 @@ from gavamoe.service.template import explain_by_template
 from gavamoe.service.worker import Job, QueueFullError, Worker, WorkerDeadError
 
 Gone = Callable[[], Awaitable[None]]  # returns when the client has left
+Stored = dict[str, StoredExplanation]  # by the digest of its key
 Events = AsyncGenerator[tuple[str, dict[str, Any]] | None, None]
 PING_SECONDS = 15.0
 
@@ -59,8 +60,8 @@ class Answers:
             ClientGoneError: The client left; the work for it has stopped.
         """
         plans = plan_pairs(run, request)
-        known = await self._look_up(plans)
-        jobs = self._submit([plan for plan in plans if plan.digest not in known])
+        known, poorer = await self._look_up(plans)
+        jobs = self._submit([plan for plan in plans if plan.digest not in known], poorer)
         complete = await self._wait(list(jobs.values()), request, gone)
         late = [plan for plan in plans if plan.digest in jobs and jobs[plan.digest] not in complete]
         templates = await asyncio.to_thread(self._templates, late) if late else {}
@@ -79,13 +80,13 @@ class Answers:
             RefusedError: The request cannot be answered.
         """
         (plan,) = plan_pairs(run, request, streamed=True)
-        known = await self._look_up([plan])
+        known, poorer = await self._look_up([plan])
         if plan.digest in known:
             return self._stream_known(plan, known[plan.digest])
         loop, words = asyncio.get_running_loop(), asyncio.Queue[str | None]()
         # Words come from the worker's thread. The loop may have closed while the last ones arrive.
         plan.work.reader.send = lambda piece: _call_soon(loop, words.put_nowait, piece)
-        (job,) = self._submit([plan]).values()
+        (job,) = self._submit([plan], poorer).values()
         job.future.add_done_callback(lambda future: _call_soon(loop, words.put_nowait, None))
         return self._stream_job(plan, job, words, request)
 
@@ -104,8 +105,8 @@ class Answers:
             raise self._deadline_missed()
         return list(_result(job.future))
 
-    async def _look_up(self, plans: Sequence[PairPlan]) -> dict[str, StoredExplanation]:
-        """Return what the store has and holds as much as is requested."""
+    async def _look_up(self, plans: Sequence[PairPlan]) -> tuple[Stored, Stored]:
+        """Return what the store has by digest: what holds as much as is requested, and what holds less."""
         found = await self.store.lookup(list({plan.digest for plan in plans}))
         known = {
             plan.digest: found[plan.digest]
@@ -115,11 +116,22 @@ class Answers:
         hits = sum(plan.digest in known for plan in plans)
         self.metrics.store_lookups.labels("hit").inc(hits)
         self.metrics.store_lookups.labels("miss").inc(len(plans) - hits)
-        return known
+        return known, {digest: stored for digest, stored in found.items() if digest not in known}
 
-    def _submit(self, plans: Sequence[PairPlan]) -> dict[str, Job]:
-        """Queue pairs, equal ones once, and return their jobs by digest."""
-        jobs = {plan.digest: plan.work.job() for plan in plans}
+    def _submit(self, plans: Sequence[PairPlan], poorer: Stored) -> dict[str, Job]:
+        """Queue pairs, equal ones once, and return their jobs by digest.
+
+        Args:
+            plans: the pairs.
+            poorer: what is stored of them. The new explanation replaces it, so it holds at least as much.
+        """
+        jobs = {}
+        for plan in plans:
+            work, stored = plan.work, poorer.get(plan.digest)
+            if stored is not None:
+                evidence = max(work.evidence, stored.evidence_requested)
+                work = replace(work, evidence=evidence, experts=work.experts or stored.has_experts)
+            jobs[plan.digest] = work.job()
         keys = {plan.digest: plan.key for plan in plans}
         self._queue(list(jobs.values()))
         for digest, job in jobs.items():

@@ -122,7 +122,7 @@ class Gatekeeper:
         elif not _is_page(scope["path"]) and not _same_key(self.api_key, headers):
             return 401, "the API key is missing or wrong; send it as `Authorization: Bearer KEY`"
         origin = headers.get("origin")
-        if origin is not None and scope["method"] not in READING and urlsplit(origin).netloc != host:
+        if origin is not None and scope["method"] not in READING and _netloc(origin) != host:
             return 403, "requests from pages of other sites are not allowed"
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length[:20]) > self.max_body:
@@ -154,6 +154,14 @@ class Gatekeeper:
 
 def _is_page(path: str) -> bool:
     return path in PAGE_PATHS or path.startswith("/static/")
+
+
+def _netloc(origin: str) -> str:
+    """Return host and port of an Origin header; empty if it cannot be read."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
 
 
 def _hostname(host: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
+import torch
 
 from gavamoe.conditions import Condition
 from gavamoe.explainer.explainer import Explainer
@@ -16,7 +17,7 @@ from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.pipeline.explanation_store import StoredExplanation
 from gavamoe.preference.history import UserHistory
 from gavamoe.service.served_run import ServedRun
-from gavamoe.service.worker import Job
+from gavamoe.service.worker import DeviceLostError, Job
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,19 @@ class TokensWork:
 
 
 def perform(jobs: list[Job]) -> Sequence[Any]:
-    """Perform jobs with equal group keys; the result of a job whose client left means nothing."""
-    if isinstance(jobs[0].work, TokensWork):
-        return [_experts_of_tokens(job.work) for job in jobs]
-    waiting = [job for job in jobs if not job.abandoned.is_set()]
-    results = dict(zip(map(id, waiting), _explain([job.work for job in waiting]), strict=True)) if waiting else {}
-    return [results.get(id(job)) for job in jobs]
+    """Perform jobs with equal group keys; the result of a job whose client left means nothing.
+
+    Raises:
+        DeviceLostError: the GPU reports an error after which it computes nothing more in this process.
+    """
+    try:
+        if isinstance(jobs[0].work, TokensWork):
+            return [_experts_of_tokens(job.work) for job in jobs]
+        waiting = [job for job in jobs if not job.abandoned.is_set()]
+        results = dict(zip(map(id, waiting), _explain([job.work for job in waiting]), strict=True)) if waiting else {}
+        return [results.get(id(job)) for job in jobs]
+    except torch.AcceleratorError as error:
+        raise DeviceLostError(str(error).splitlines()[0]) from error
 
 
 def pairs_frame(works: Sequence[Any], condition: Condition) -> pl.DataFrame:
@@ -113,8 +121,8 @@ def call_model(explainer: Explainer, works: Sequence[PairWork]) -> list[Explanat
 
 def _explain(works: Sequence[PairWork]) -> list[StoredExplanation]:
     explanations = call_model(works[0].run.explainer, works)
-    evidence = max(work.evidence for work in works)
-    return [StoredExplanation(each.to_dict(), evidence, each.experts is not None) for each in explanations]
+    evidence, experts = max(work.evidence for work in works), any(work.experts for work in works)
+    return [StoredExplanation(each.to_dict(), evidence, experts) for each in explanations]
 
 
 def _experts_of_tokens(work: TokensWork) -> list[dict[str, Any]]:

@@ -45,7 +45,8 @@ class ServedRun:
     """A run that is served: both stages, or stage 1 alone, which predicts ratings and writes no texts.
 
     Args:
-        path: its directory.
+        path: its directory, or a link to it, which a reload reads again.
+        name: of the directory.
         digest: of its files (`RunDirectory.digest`).
         recommender: stage 1 with the names of users and items.
         stage_2: both stages; None for a run of stage 1 alone.
@@ -59,6 +60,7 @@ class ServedRun:
     """
 
     path: Path
+    name: str
     digest: str
     recommender: Recommender
     stage_2: Explainer | None
@@ -77,19 +79,19 @@ class ServedRun:
         """Load a run and prepare what requests read.
 
         Args:
-            path: its directory.
+            path: its directory, or a link to it; the link may change while the run is read.
             verify: whether the checksums of large files are checked too.
 
         Raises:
             RunError: The run is missing, damaged, or changed while it was read.
         """
-        directory = RunDirectory(path)
-        explainer = None if directory.has_stage_1_alone else Explainer.from_pretrained(path, verify=verify)
+        directory = RunDirectory(path.resolve())
+        digest = directory.digest()
+        explainer = None if directory.has_stage_1_alone else Explainer.from_pretrained(directory.path, verify=verify)
         if explainer is None:
-            recommender = Recommender.from_pretrained(path, verify=verify)
+            recommender = Recommender.from_pretrained(directory.path, verify=verify)
         else:
             recommender = Recommender(explainer.preference, explainer.catalog)
-        digest = directory.digest()
         catalog, preference = recommender.catalog, recommender.preference
         sentences = NO_SENTENCES if explainer is None else explainer.context.evidence.sentences
         pairs, gamma_NK, cluster_N = training_pairs(recommender, sentences)
@@ -101,6 +103,7 @@ class ServedRun:
             raise RunError(f"the run {path} changed while it was read; write a new run to a new directory")
         return cls(
             path=path,
+            name=directory.path.name,
             digest=digest,
             recommender=recommender,
             stage_2=explainer,
@@ -135,11 +138,6 @@ class ServedRun:
     def require_texts(self) -> None:
         """Raise `NoTextsError` unless the run writes texts: a request is refused before it waits in the queue."""
         _ = self.explainer
-
-    @property
-    def name(self) -> str:
-        """Name of the run's directory."""
-        return self.path.resolve().name
 
     @cached_property
     def id(self) -> str:

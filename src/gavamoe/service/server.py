@@ -16,6 +16,7 @@ from gavamoe.errors import InputError
 from gavamoe.pipeline.explanation_store import ExplanationStore, open_store
 from gavamoe.service.app import create_app
 from gavamoe.service.logs import log_as_json
+from gavamoe.service.routes_operate import reload_in_background
 from gavamoe.service.served_run import ServedRun
 from gavamoe.service.service import Service
 from gavamoe.service.settings import ServiceSettings, is_loopback
@@ -36,6 +37,23 @@ def serve(path: Path, settings: ServiceSettings, open_page: bool, on_ready: Call
         InputError: The run, the store or the port cannot be used.
     """
     settings.check()
+    with _hangups_noted() as hung_up:
+        _serve(path, settings, open_page, on_ready, hung_up)
+
+
+def _serve(
+    path: Path,
+    settings: ServiceSettings,
+    open_page: bool,
+    on_ready: Callable[[str, Service], None],
+    hung_up: threading.Event,
+) -> None:
+    """Serve a run as `serve` says.
+
+    Args:
+        path, settings, open_page, on_ready: those of `serve`.
+        hung_up: set if a SIGHUP arrived before the application handles it; the run is then read again.
+    """
     store = connect_store(settings.store)
     listener = listen(settings.host, settings.port)
     try:
@@ -49,7 +67,13 @@ def serve(path: Path, settings: ServiceSettings, open_page: bool, on_ready: Call
             server_header=False,
             timeout_graceful_shutdown=settings.shutdown_seconds,
         )
-        server = _Server(config, lambda: on_ready(address_of(listener), service))
+
+        def ready() -> None:
+            on_ready(address_of(listener), service)
+            if hung_up.is_set():
+                reload_in_background(service)
+
+        server = _Server(config, ready)
         if open_page:
             server.opens = address_of(listener)
         with _uvicorn_handles_signals():
@@ -90,6 +114,20 @@ def address_of(listener: socket.socket) -> str:
     if not is_loopback(host) and host in ("0.0.0.0", "::"):
         host = "127.0.0.1"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+@contextmanager
+def _hangups_noted() -> Iterator[threading.Event]:
+    """Note a SIGHUP that arrives while the run is loaded, instead of ending the process."""
+    hung_up = threading.Event()
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGHUP"):
+        yield hung_up
+        return
+    before = signal.signal(signal.SIGHUP, lambda *_: hung_up.set())
+    try:
+        yield hung_up
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @contextmanager

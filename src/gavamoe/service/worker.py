@@ -43,6 +43,10 @@ class WorkerDeadError(Exception):
     """The thread that owns the model has ended, so no job will be performed."""
 
 
+class DeviceLostError(BaseException):
+    """The device computes nothing more in this process. `perform` raises it, and the worker ends."""
+
+
 @dataclass(eq=False)
 class Job:
     """One unit of work for the model.
@@ -65,6 +69,7 @@ class Worker:
 
     Args:
         perform: performs jobs with equal group keys and returns their results in order. It runs in the worker's thread.
+            An exception fails its jobs; `DeviceLostError` ends the worker.
         capacity: jobs that may wait.
         batch: jobs performed together.
         max_wait: longest expected wait in seconds. Jobs that would wait longer are refused.
@@ -127,8 +132,8 @@ class Worker:
         """Drop jobs that nobody waits for; texts that are being generated stop at their next token."""
         with self._changed:
             for job in jobs:
+                job.future.cancel()  # first: a job that is abandoned may end at once, with a text that is cut short
                 job.abandoned.set()
-                job.future.cancel()
             self._queue = deque(job for job in self._queue if not job.abandoned.is_set())
 
     def close(self, seconds: float | None = None) -> bool:
@@ -147,6 +152,7 @@ class Worker:
         try:
             while jobs := self._take():
                 self._perform(jobs)
+                del jobs  # while the next group is awaited, nothing keeps a run that was replaced
         except BaseException as error:
             LOG.critical("the worker died", exc_info=error, extra={"event": "worker_died"})
         finally:
