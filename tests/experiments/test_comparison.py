@@ -28,7 +28,7 @@ from gavamoe.experiments.aggregate import max_p_over_seeds
 from gavamoe.experiments.compare import run
 from gavamoe.experiments.config import CompareConfig, Variant, load_compare_config
 from gavamoe.experiments.grids import groups_grid
-from gavamoe.experiments.prompted import check_prompted, examples_of, literal, without_soft_tokens
+from gavamoe.experiments.prompted import check_prompted, examples_of, literal
 from gavamoe.experiments.systems import SystemSpec
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.language.prompt import PromptFields
@@ -376,9 +376,10 @@ def test_examples_show_training_reviews_literally_and_no_soft_token_stands_in_a_
     reviews = dataset.interactions("train").head(3).with_columns(text=pl.lit("50 {% of {{ it }} #}"))
     context = Explainer.from_pretrained(out / "systems/lora/seed-0/run").context
     examples = examples_of(reviews, context, 2, seed=0)
-    source = without_soft_tokens(read_source("natural"))
-    template = PromptTemplate("\n\n".join([*map(literal, examples), source]), dataset.scale.in_words(), 500)
-    prompt = template.render(PromptFields(1), "<user>", "<item>")
+    source = "\n\n".join([*map(literal, examples), read_source("natural")])
+    template = PromptTemplate(source, dataset.scale.in_words(), 500, soft_tokens=False)
+    prompt = template.render(PromptFields(1, name="A film"), "<user>", "<item>")
+    assert prompt.endswith("Item: A film\nRating: 1 of 5\nReview:"), prompt
     assert prompt.count("50 {% of {{ it }} #}") == 2
     assert "<user>" not in prompt
     assert "<item>" not in prompt

@@ -57,11 +57,9 @@ def create_gavamoe(context: SystemContext) -> GavamoeSystem:
 
 
 def check_gavamoe(context: SystemContext) -> None:
-    """Raise `ConfigError` for settings that contradict each other, or a base model that cannot be used."""
+    """Raise `ConfigError` for settings that contradict each other, or a template or base that cannot be used."""
     config = context.config
-    config.explainer.resolve_defaults(base=context.base_model is not None)
-    if context.base_model is not None:
-        build.check_base(context.base_model, config.explainer, config.preference.clusters)
+    build.check_settings(config.explainer, config.preference.clusters, context.base_model)
 
 
 def _create_stage_1(context: SystemContext) -> RatingSystem:

@@ -18,7 +18,7 @@ from gavamoe.conditions import Condition
 from gavamoe.config import PreferenceConfig, RunConfig
 from gavamoe.data.dataset import InteractionArrays
 from gavamoe.distributed import default_device
-from gavamoe.experiments.training_timer import TrainingTimer
+from gavamoe.experiments.training_timer import SECONDS, TrainingTimer
 from gavamoe.explainer import build
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.files import staged_directory
@@ -28,8 +28,6 @@ from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.text_target import TextTarget
 from gavamoe.preference.trainer import fit_preference
 from gavamoe.run import RunDirectory
-
-SECONDS = "training_seconds.json"  # in the directory of a system while it is trained
 
 
 class GavamoeSystem:

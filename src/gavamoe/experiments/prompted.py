@@ -10,7 +10,6 @@ base model's chat template, since it is an instruction. Only stage 1 is trained 
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from gavamoe.conditions import Condition
 from gavamoe.data.dataset import id_arrays
 from gavamoe.distributed import default_device
 from gavamoe.errors import ConfigError
+from gavamoe.experiments.training_timer import SECONDS, TrainingTimer
 from gavamoe.explainer import build
 from gavamoe.explainer.context import ContextBuilder
 from gavamoe.explainer.explainer import Explainer
@@ -39,8 +39,6 @@ from gavamoe.run import RunDirectory
 INSTRUCTION = "Write the review that this reviewer would write of this item, in one sentence. Answer with it alone."
 EXAMPLES = 4
 CHAT_TOKENS = 64  # more than a chat template adds to a message
-# A base model without training has no vectors for users and items.
-SOFT_TOKENS = ("{{ item_token }}", "Reviewer: {{ user_token }}\n")
 
 
 class PromptedSystem:
@@ -61,14 +59,14 @@ class PromptedSystem:
         """Train stage 1, which predicts the ratings that prompts state."""
         if data.path is None:
             raise ValueError("stage 1 trains on a prepared dataset; make the data with TextData.from_dataset")
-        started, run = time.perf_counter(), RunDirectory(directory / "run")
-        config = self.context.config.model_copy(update={"seed": seed})
-        train_run(data.path, run.path, config, self.context.preset, stage="preference", resume=run.card.is_file())
-        seconds = time.perf_counter() - started
+        run, config = RunDirectory(directory / "run"), self.context.config.model_copy(update={"seed": seed})
+        with TrainingTimer(directory / SECONDS) as timer:
+            train_run(data.path, run.path, config, self.context.preset, stage="preference", resume=run.card.is_file())
+        (directory / SECONDS).unlink()
         self.load(data, seed, directory)
         assert self.explainer is not None
         parts: tuple[nn.Module, ...] = (self.explainer.model, self.explainer.preference)
-        return TrainingSummary(sum(p.numel() for part in parts for p in part.parameters()), seconds)
+        return TrainingSummary(sum(p.numel() for part in parts for p in part.parameters()), timer.seconds)
 
     def load(self, data: TextData, seed: int, directory: Path) -> None:
         """Put stage 1, the prompts and the base model together."""
@@ -85,8 +83,8 @@ class PromptedSystem:
             model.use_fast_attention()
         model.generation_config = DecodingConfig.from_settings(config, tokenizer).to_generation_config()
         gates = GateAssignment.fit("one", preference, *id_arrays(data.train_texts), seed)
-        source = without_soft_tokens(read_source(config.prompt_template or ""))
-        template = PromptTemplate(source, data.scale.in_words(), config.prompt_tokens)
+        source = read_source(config.prompt_template or "")
+        template = PromptTemplate(source, data.scale.in_words(), config.prompt_tokens, soft_tokens=False)
         reviews = data.train_texts
         context = ContextBuilder.fit(
             reviews, data.catalog, preference, gates, config.evidence or 0, template, config.history
@@ -128,13 +126,6 @@ def examples_of(reviews: pl.DataFrame, context: ContextBuilder, count: int, seed
     return examples
 
 
-def without_soft_tokens(source: str) -> str:
-    """Return a template in which neither the user's nor the item's soft token stands."""
-    for token in SOFT_TOKENS:
-        source = source.replace(token, "")
-    return source
-
-
 def literal(text: str) -> str:
     """Return a text as Jinja source that renders to it, whatever it contains."""
     return "{{ " + json.dumps(text) + " }}"
@@ -144,4 +135,4 @@ def check_prompted(context: SystemContext) -> None:
     """Raise `ConfigError` if there is no base model, or one that cannot be used."""
     if context.base_model is None:
         raise ConfigError("zero-shot and few-shot prompt a pretrained language model; name one with --base-model")
-    build.check_base(context.base_model, context.config.explainer, 1)
+    build.check_settings(context.config.explainer, 1, context.base_model)

@@ -10,6 +10,7 @@ from types import TracebackType
 
 from gavamoe.files import write_json
 
+SECONDS = "training_seconds.json"  # in the directory of a system while it is trained
 INTERVAL = 10.0  # seconds; a killed session loses at most as much
 
 

@@ -326,10 +326,8 @@ def _check(dataset: ReviewDataset, request: TuneRequest) -> None:
     for split in ("train", "valid"):
         if not dataset.has_texts(split):
             raise DataError(f"{dataset.path} has no {split} reviews with text; tune stage 1 with --stage preference")
-    config = request.config
-    config.explainer.resolve_defaults(request.base_model is not None)
-    if request.base_model is not None:
-        build.check_base(base_id(request.base_model), config.explainer, config.preference.clusters)
+    config, base = request.config, request.base_model
+    build.check_settings(config.explainer, config.preference.clusters, None if base is None else base_id(base))
 
 
 def _open(out: Path, dataset: ReviewDataset, request: TuneRequest, resume: bool) -> None:

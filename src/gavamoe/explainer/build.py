@@ -16,7 +16,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from gavamoe.config import ExplainerConfig
+from gavamoe.config import SPECIAL, ExplainerConfig
 from gavamoe.distributed import use_bf16
 from gavamoe.errors import ConfigError
 from gavamoe.explainer.configuration import GavamoeConfig
@@ -32,6 +32,7 @@ from gavamoe.language.base_model import (
 )
 from gavamoe.language.prompt import EXPLAIN, FIELD_TOKENS, ITEM, USER
 from gavamoe.language.quiet import quiet_transformers
+from gavamoe.language.template import PromptTemplate
 from gavamoe.language.tokenizer import special_token_id, train_tokenizer
 from gavamoe.moe.block import MoEShape
 from gavamoe.moe.convert import gated_mlps
@@ -70,6 +71,25 @@ def from_scratch(
     # layers' initial outputs do not drown them.
     gavamoe_config.embedding_scale = config.hidden**0.5
     return _finish(GavamoeForCausalLM(gavamoe_config), tokenizer, soft_token_vectors), tokenizer
+
+
+def check_settings(config: ExplainerConfig, clusters: int, base: str | None, trust_remote_code: bool = False) -> None:
+    """Check that stage 2 can be trained as configured, before stage 1 is trained for it.
+
+    Args:
+        config: settings of stage 2.
+        clusters: number of clusters of stage 1.
+        base: hub id or directory of the base model; None for a model from scratch.
+        trust_remote_code: whether code that comes with the base may run.
+
+    Raises:
+        ConfigError: The settings contradict each other, or the prompt template or the base model cannot be used.
+    """
+    setting = config.resolve_defaults(base=base is not None).prompt_template
+    if setting is not None and setting != SPECIAL:
+        PromptTemplate.from_setting(setting, ratings=("a rating",), max_tokens=1, chat=False)
+    if base is not None:
+        check_base(base, config, clusters, trust_remote_code)
 
 
 @quiet_transformers()

@@ -185,25 +185,25 @@ def _dataset(
     return ExplanationDataset(pairs, texts, tokenizer, config, seed, hide, facts, context.template)
 
 
-def prompt_template(config: ExplainerConfig, catalog: Catalog, checkpoints: Path | None) -> PromptTemplate | None:
+def prompt_template(config: ExplainerConfig, catalog: Catalog, checkpoints: Path) -> PromptTemplate | None:
     """Return the template of prompts in words that the settings name; None for prompts of special tokens.
 
     Args:
         config: with its defaults resolved.
         catalog: has the rating scale.
         checkpoints: folder of the training state. It keeps the template of an interrupted training, so that a file that
-            has changed since does not change the prompts. None to read the template only.
+            has changed since does not change the prompts.
 
     Raises:
         ConfigError: The template cannot be used.
     """
     if config.prompt_template is None or config.prompt_template == SPECIAL:
         return None
-    if checkpoints is not None and (kept := PromptTemplate.load(checkpoints)) is not None:
+    if (kept := PromptTemplate.load(checkpoints)) is not None:
         return kept
     ratings = catalog.scale.in_words()
     template = PromptTemplate.from_setting(config.prompt_template, ratings, config.prompt_tokens, config.chat_template)
-    if checkpoints is not None and is_main_process():
+    if is_main_process():
         checkpoints.mkdir(parents=True, exist_ok=True)
         template.save(checkpoints)
     return template

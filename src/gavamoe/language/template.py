@@ -34,12 +34,14 @@ class PromptTemplate:
         ratings: each rating level in words, lowest first.
         max_tokens: longest prompt, in tokens.
         chat: whether the base model's chat template wraps the prompt as a message of the user.
+        soft_tokens: whether the prompt has the tokens of user and item; an untrained model has no vectors for them.
     """
 
     source: str
     ratings: tuple[str, ...]
     max_tokens: int
     chat: bool = False
+    soft_tokens: bool = True
 
     @classmethod
     def from_setting(cls, setting: str, ratings: tuple[str, ...], max_tokens: int, chat: bool) -> PromptTemplate:
@@ -61,8 +63,8 @@ class PromptTemplate:
     def render(self, fields: PromptFields, user_token: str, item_token: str) -> str:
         """Return the prompt of a pair; the tokens are where the vectors of user and item stand."""
         rendered = self._template.render(
-            user_token=user_token,
-            item_token=item_token,
+            user_token=user_token if self.soft_tokens else "",
+            item_token=item_token if self.soft_tokens else "",
             name=fields.name,
             categories=fields.categories,
             description=fields.description,

@@ -18,7 +18,7 @@ from gavamoe.data.dataset import HAS_TEXT, InteractionArrays, ReviewDataset
 from gavamoe.distributed import default_device, is_main_process, main_process_first
 from gavamoe.errors import DataError, RunError
 from gavamoe.explainer import build
-from gavamoe.explainer.train import prompt_template, train_explainer
+from gavamoe.explainer.train import train_explainer
 from gavamoe.files import remove_directory, staged_directory, write_json
 from gavamoe.language.named_bases import base_id, describe_base
 from gavamoe.pipeline.model_card import write_model_card
@@ -140,13 +140,13 @@ def _check_explainer(
     if stage == "preference":
         return
     config = card.settings
-    config.explainer.resolve_defaults(base=card.base_model is not None)
+    if run.has(EXPLAINER_FILES) or card.updated_from is not None:  # base model and template are those of a run
+        config.explainer.resolve_defaults(base=card.base_model is not None)
+    else:
+        build.check_settings(config.explainer, config.preference.clusters, card.base_model, trust_remote_code)
     if not run.has(EXPLAINER_FILES):
         for split in ("train", "valid"):
             _check_texts(dataset, split, run)
-        prompt_template(config.explainer.resolve_defaults(card.base_model is not None), dataset.catalog, None)
-    if card.base_model is not None and card.updated_from is None and not run.has(EXPLAINER_FILES):
-        build.check_base(card.base_model, config.explainer, config.preference.clusters, trust_remote_code)
 
 
 def summary(run: RunDirectory) -> dict[str, Any]:
