@@ -107,7 +107,11 @@ def test_evaluate_refuses_data_prepared_again_because_it_may_hold_training_revie
     run.write_card(replace(run.read_card(), data=str(tmp_path / "anew")))
     run.break_seal()
     assert refused(gavamoe("evaluate", own_run, "--json"), "anew", "--data", "may hold what the run has read")
-    assert gavamoe("evaluate", own_run, "--data", tmp_path / "anew", "--limit", "5", "--json")[0] == 0
+    code, out, err = gavamoe("evaluate", own_run, "--data", tmp_path / "anew", "--limit", "20", "--json")
+    assert code == 0
+    seen = json.loads(out)["conditions"]["seen_in_training"]
+    assert 8 < seen <= 20  # four of five reviews are for training
+    assert f"{seen} of 20 rows are training reviews" in err
 
 
 def test_evaluate_accepts_a_reviews_file_with_unknown_users_and_items(gavamoe, own_run, tmp_path):

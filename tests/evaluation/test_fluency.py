@@ -10,7 +10,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from gavamoe.evaluation.metrics.fluency import FluencyModel, natural_text
+from gavamoe.evaluation.metrics.fluency import MAX_TOKENS, FluencyModel, natural_text
 from gavamoe.evaluation.outputs import Outputs
 from gavamoe.evaluation.row_scores import RowScores
 
@@ -80,3 +80,11 @@ def test_the_same_rows_are_measured_for_every_system_and_rows_without_reference_
 )
 def test_normalized_words_are_joined_as_people_write_them(words, text):
     assert natural_text(words.split()) == text
+
+
+def test_a_long_text_is_measured_by_the_words_that_are_read():
+    fluency = model()
+    torch.nn.init.zeros_(fluency.lm.lm_head.weight)
+    for words in (3, MAX_TOKENS - 1, MAX_TOKENS, MAX_TOKENS + 1, 3 * MAX_TOKENS):
+        assert value(fluency, [" ".join(["one"] * words)]) == pytest.approx(np.log(len(WORDS)), rel=1e-5)
+    assert value(fluency, ["one . . . " * MAX_TOKENS]) == pytest.approx(4 * np.log(len(WORDS)), rel=0.05)

@@ -141,3 +141,10 @@ def test_similarity_does_not_depend_on_the_batch(model_directory, monkeypatch):
 def test_a_directory_without_a_model_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"config\.json"):
         SimilarityModel(tmp_path)
+
+
+def test_rouge_score_splits_all_systems_on_the_same_references_alike():
+    references, plain = ["a good film"] * 40, ["a cafe good film"] * 40
+    accented = ["a café good film", *plain[1:]]
+    scores = [rouge_score.conditions(Outputs.from_texts(texts, references)) for texts in (plain, accented, ["é"] * 40)]
+    assert scores == [{}, {}, {}]

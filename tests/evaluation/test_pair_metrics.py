@@ -146,11 +146,14 @@ def test_people_are_identified_in_a_world_with_a_signal_and_not_in_one_without()
 
 def test_the_floor_of_the_user_is_a_text_of_the_same_item():
     # Every user reviews one kind of item: any text about the item looks like its reviewers', whoever wrote it.
-    rows = [(f"u{kind}{who}", f"i{kind}", f"word{kind} thing{kind}") for kind in "abcd" for who in range(3)]
+    rows = [(f"u{kind}{who}", f"i{kind}", f"word{kind} thing{kind}") for kind in "abcd" for who in range(9)]
     scored_rows = [(user, item, text, text) for user, item, text in rows]
     bounds = measure_bounds(outputs(scored_rows, training(rows, None)))
     assert bounds["user_identifiability"].floor == bounds["user_identifiability"].ceiling > 0.8
     assert bounds["item_identifiability"].floor == 0
+    few = measure_bounds(outputs(scored_rows[:20], training(rows, None)))
+    assert few["user_identifiability"].floor is None
+    assert few["user_identifiability"].ceiling > 0.8
 
 
 def test_frequent_users_do_not_raise_the_matched_value():

@@ -135,3 +135,10 @@ def test_compare_uses_the_scores_that_each_system_has_alone() -> None:
 
 def test_compare_leaves_out_coherence_with_too_few_ratings() -> None:
     assert "rating coherence" not in compare(invented(0, rows=60), invented(1, rows=60), further_metrics())
+
+
+@pytest.mark.parametrize("rows", [1, 3, 5])
+def test_a_handful_of_rows_shows_no_significant_difference(rows: int) -> None:
+    result = compare(invented(1, rows, copied=0.9), invented(2, rows), STANDARD_METRICS)
+    assert result["rouge_1/f_score"].first > result["rouge_1/f_score"].second
+    assert min(each.p for each in result.values()) > 0.05

@@ -15,7 +15,7 @@ from transformers import GenerationConfig
 
 from gavamoe.baselines import simple
 from gavamoe.baselines.data import TextData
-from gavamoe.baselines.registry import SystemContext
+from gavamoe.baselines.registry import SystemContext, registered_systems
 from gavamoe.baselines.trainer import _Trainer
 from gavamoe.config import ExplainerConfig
 from gavamoe.data.dataset import ReviewDataset
@@ -398,3 +398,15 @@ def test_max_reviews_limits_what_every_system_learns_from(dataset_path):
     assert len(drawn[0].valid) == 2
     texts = [vocabulary.train.texts for vocabulary in drawn]
     assert texts[0] == texts[1] != texts[2]
+
+
+@pytest.mark.parametrize(
+    "setting", [{"item_features": 4}, {"reconstructs": "ratings+words"}, {"choose_clusters": "bic"}]
+)
+def test_stage_1_alone_is_refused_with_settings_that_it_does_not_follow(setting):
+    config = CompareConfig().run_config()
+    changed = config.model_copy(update={"preference": config.preference.model_copy(update=setting)})
+    check = registered_systems()["preference"].check
+    check(SystemContext(config))
+    with pytest.raises(ConfigError, match=f"preference.{next(iter(setting))}"):
+        check(SystemContext(changed))

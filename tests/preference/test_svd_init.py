@@ -1,11 +1,12 @@
 """Initialisation from the truncated SVD of the ratings."""
 
 import numpy as np
+import pytest
 import torch
 
 from gavamoe.preference.batches import Batch
 from gavamoe.preference.model import PreferenceModel
-from gavamoe.preference.svd_init import factorise, init_from_svd
+from gavamoe.preference.svd_init import HELD_OUT_SHARE, factorise, init_from_svd
 
 USERS, ITEMS = 150, 60
 
@@ -62,3 +63,13 @@ def test_fewer_ids_than_factors_is_no_error():
     model = PreferenceModel(users=2, items=1, levels=5, clusters=1, latent=8, embedding=8, hidden=8)
     init_from_svd(model, Batch(torch.tensor([1, 2, 2]), torch.tensor([1, 1, 1]), torch.tensor([0, 4, 3])), seed=0)
     assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_without_a_held_out_review_no_factor_has_weight(seed):
+    rng = np.random.default_rng(seed)
+    columns = rng.integers(1, 5, 6), rng.integers(1, 5, 6), rng.integers(0, 5, 6)
+    factors = factorise(Batch(*map(torch.from_numpy, columns)), 6, 6, count=3, seed=seed)
+    assert np.isfinite(factors.user_UF).all()
+    if not (np.random.default_rng(seed).random(6) < HELD_OUT_SHARE).any():
+        assert (factors.user_UF == 0).all()

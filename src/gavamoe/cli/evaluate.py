@@ -44,7 +44,7 @@ def evaluate(
 
     A run of stage 1 alone is evaluated on its ratings.
     """
-    from gavamoe.cli.output import bounds_table, emit_json, metrics_table
+    from gavamoe.cli.output import bounds_table, emit_json, metrics_table, note
     from gavamoe.conditions import Condition
     from gavamoe.data.readers.open import ReadOptions
     from gavamoe.pipeline.evaluate import evaluate_run
@@ -65,6 +65,9 @@ def evaluate(
             directory, data, split, condition, limit, read, verify, fluency, similarity_model
         )
         write_run_report(directory, comparison, explainer)
+    if seen := comparison.reviews.seen:
+        count = comparison.evaluation.n
+        note(f"gavamoe: {seen} of {count} rows are training reviews of the run, so its figures are optimistic")
     if json:
         emit_json(comparison.evaluation.to_dict())
     else:

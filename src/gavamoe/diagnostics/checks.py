@@ -122,6 +122,7 @@ def run_checks(
     boundary: BoundaryFigures | None,
     experts: ExpertFigures | str,
     texts: TextFigures | str,
+    of_pairs: bool = False,
 ) -> list[Check]:
     """Return all checks of a run, in the order of `RULES`.
 
@@ -131,9 +132,10 @@ def run_checks(
         boundary: how decided gates are; None with one cluster.
         experts: figures of stage 2, or why there are none.
         texts: figures of the run's predictions, or why there are none.
+        of_pairs: whether the clusters are fitted to pairs, as those of a stage 1 that reads texts.
     """
     found = {
-        "poor_clustering": _poor_clustering(comparison[0], boundary),
+        "poor_clustering": _poor_clustering(comparison[0], boundary, of_pairs),
         "ineffective_routing": _ineffective_routing(boundary, experts),
         "posterior_collapse": judge("posterior_collapse", information),
         **_expert_checks(experts),
@@ -157,9 +159,11 @@ def _warn(check: Check, advice: str) -> Check:
     return replace(check, status="warn", advice=advice) if check.status == "pass" else check
 
 
-def _poor_clustering(own: ClusteringFigures, boundary: BoundaryFigures | None) -> Check:
+def _poor_clustering(own: ClusteringFigures, boundary: BoundaryFigures | None, of_pairs: bool) -> Check:
     if boundary is None:
         return skip("poor_clustering", ONE_CLUSTER)
+    if of_pairs:
+        return skip("poor_clustering", "the clusters are of pairs, which the silhouette of users does not judge")
     check = judge("poor_clustering", own.silhouette if own.silhouette is not None else 0.0)
     gain, error = own.text_gain, own.text_gain_error
     if gain is None or error is None or gain > 2 * error:

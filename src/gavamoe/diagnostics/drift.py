@@ -70,7 +70,8 @@ _RULES = (
         0.1,
         0.2,
         True,
-        "without drift the share differs by chance only, which the interval shows; gates of these users are wrong",
+        "without drift the share differs little: by chance, which the interval shows, and because a user's cluster is "
+        "fitted to the older ratings; gates of these users are wrong",
         f"tastes changed: {UPDATE}; if the check fails on the update too, {REFIT}",
     ),
     Rule(

@@ -30,6 +30,7 @@ ITEM_METRICS = (identifiability.METRICS[0], *statements.METRICS)
 USER_METRICS = (identifiability.METRICS[1],)
 FURTHER_ITEM_METRICS = (identifiability.FURTHER_METRICS[0], *statements.FURTHER_METRICS[:2])
 FURTHER_USER_METRICS = (identifiability.FURTHER_METRICS[1],)
+MIN_PARTNERS = 30  # rows that a floor needs
 # Why a metric has no value although all its inputs are there.
 NO_ROWS = {
     "item_identifiability": "no item of the rows has training texts",
@@ -144,7 +145,12 @@ def partners(groups: Sequence[Hashable | None], labels: Sequence[Hashable | None
 
 
 def _lent(outputs: Outputs, partner: np.ndarray, metrics: Sequence[Metric]) -> Metrics:
-    """Score the reference of each row's partner as if it were written for the row; rows without one do not count."""
+    """Score the reference of each row's partner as if it were written for the row; rows without one do not count.
+
+    With fewer than MIN_PARTNERS partners, every metric is None: floors of 3 and of 16 rows differed by .2.
+    """
+    if (partner >= 0).sum() < MIN_PARTNERS:
+        return dict.fromkeys(metric.name for metric in metrics)
     predictions = [outputs.references[other] if other >= 0 else [] for other in partner.tolist()]
     return RowScores(replace(outputs, predictions=predictions), metrics).weighted((partner >= 0).astype(float))
 

@@ -9,6 +9,7 @@ from typing import Any
 from gavamoe.baselines.rating_system import RatingSystem
 from gavamoe.baselines.registry import SystemContext, register_system
 from gavamoe.config import ExplainerConfig, RunConfig
+from gavamoe.errors import ConfigError
 from gavamoe.experiments.config import GAVAMOE
 from gavamoe.experiments.gavamoe import GavamoeSystem, PreferenceRatings
 from gavamoe.experiments.prompted import EXAMPLES, PromptedSystem, check_prompted
@@ -62,6 +63,18 @@ def check_gavamoe(context: SystemContext) -> None:
     build.check_settings(config.explainer, config.preference.clusters, context.base_model)
 
 
+def _check_stage_1(context: SystemContext) -> None:
+    """Raise `ConfigError` for settings with which stage 1 of GaVaMoE reads more than ratings."""
+    config = context.config.preference
+    read = (config.item_features, config.text_kind, config.choose_clusters)
+    names = ("item_features", "reconstructs", "choose_clusters")
+    if settings := [f"preference.{name}" for name, value in zip(names, read, strict=True) if value]:
+        raise ConfigError(
+            f"the system {STAGE_1} learns from ratings alone, with a fixed number of clusters: leave out "
+            f"{', '.join(settings)}, or read the ratings of {GAVAMOE}, which are those of its stage 1"
+        )
+
+
 def _create_stage_1(context: SystemContext) -> RatingSystem:
     return RatingSystem(partial(PreferenceRatings, config=context.config.preference))
 
@@ -73,7 +86,7 @@ def _settings_of(name: str) -> Callable[[RunConfig], dict[str, Any]]:
 register_system(GAVAMOE, create_gavamoe, GavamoeSystem.inputs, settings=lambda config: {}, check=check_gavamoe)
 for _name in ablation_settings(ExplainerConfig()):
     register_system(_name, create_gavamoe, GavamoeSystem.inputs, settings=_settings_of(_name), check=check_gavamoe)
-register_system(STAGE_1, _create_stage_1, needs_texts=False)
+register_system(STAGE_1, _create_stage_1, needs_texts=False, check=_check_stage_1)
 for _name, _examples in (("zero-shot", 0), ("few-shot", EXAMPLES)):
     register_system(
         _name, partial(PromptedSystem, examples=_examples), inputs=PromptedSystem.inputs, check=check_prompted

@@ -93,7 +93,7 @@ def diagnosis_of(
         on_note("experts: specialisation and redundancy on validation texts")
         experts = subject.examine_experts(subject.explainer)
     texts = subject.texts()
-    checks = run_checks(comparison, subject.information(), boundary, experts, texts)
+    checks = run_checks(comparison, subject.information(), boundary, experts, texts, subject.model.text is not None)
     return {
         "run": str(subject.run.path),
         "n": len(subject.train),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import polars as pl
@@ -15,6 +16,7 @@ from gavamoe.baselines.simple import ItemMode, RandomSentence
 from gavamoe.conditions import Condition
 from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import ReviewDataset
+from gavamoe.data.id_map import count_known_pairs
 from gavamoe.data.readers.open import ReadOptions, read_reviews
 from gavamoe.data.readers.reading import Reading
 from gavamoe.data.tables import sample_rows
@@ -50,6 +52,7 @@ class Reviews:
         train: the training reviews; None if they are not available.
         limit: how many reviews were sampled; None for all.
         read_as: what was guessed about the file, such as its encoding; empty if nothing was.
+        seen: how many of the reviews are training reviews of the run, which makes its figures optimistic.
     """
 
     frame: pl.DataFrame
@@ -58,13 +61,15 @@ class Reviews:
     train: pl.DataFrame | None
     limit: int | None = None
     read_as: str = ""
+    seen: int = 0
 
     @property
-    def about(self) -> dict[str, str]:
+    def about(self) -> dict[str, Any]:
         """Which reviews these are, as the conditions of an evaluation state it."""
         read_as = {"read_as": self.read_as} if self.read_as else {}
         limit = {} if self.limit is None else {"limit": self._sample}
-        return {"data": self.source.name, "split": self.split, **read_as, **limit}
+        seen = {"seen_in_training": self.seen} if self.seen else {}
+        return {"data": self.source.name, "split": self.split, **read_as, **limit, **seen}
 
     def directory_name(self, condition: str) -> str:
         """Return the name under which RUN/evaluations keeps the evaluation of these reviews under a condition."""
@@ -132,7 +137,7 @@ def evaluate_run(
         InputError: the run or the data cannot be used; says why in one line.
     """
     explainer = Explainer.from_pretrained(run.path, verify=verify)
-    reviews = load_reviews(run, explainer.catalog, data, split, read).sample(limit)
+    reviews = load_reviews(run, explainer.catalog, data, split, read, limit)
     judges = load_fluency_model(fluency) if fluency else None, load_similarity_metrics(similarity_model)
     eval_set = EvalSet.from_reviews(reviews.frame, explainer.catalog, reviews.train, split)
     absent = {"absent": run.absent} if run.absent else {}
@@ -150,7 +155,12 @@ def evaluate_run(
 
 
 def load_reviews(
-    run: RunDirectory, catalog: Catalog, data: Path | None, split: str, read: ReadOptions | None = None
+    run: RunDirectory,
+    catalog: Catalog,
+    data: Path | None,
+    split: str,
+    read: ReadOptions | None = None,
+    limit: int | None = None,
 ) -> Reviews:
     """Read a split of a prepared dataset, or a reviews file (of a file with a split column, the rows of that split).
 
@@ -160,15 +170,21 @@ def load_reviews(
         data: another prepared dataset or a reviews file; None for the data that the run was trained on.
         split: which split of the data.
         read: how a reviews file is read.
+        limit: draw a random sample of that size.
 
     Raises:
         DataError: the data is missing, was prepared again since the run was trained, has no such rows, or has ratings
             outside the run's scale.
     """
     if data is None:
-        return _prepared(catalog, require_dataset(run, catalog), split)
-    if data.is_dir():
-        return _prepared(catalog, ReviewDataset.load(data), split)
+        return _prepared(catalog, require_dataset(run, catalog), split).sample(limit)
+    other = _prepared(catalog, ReviewDataset.load(data), split) if data.is_dir() else None
+    reviews = (other or _from_file(run, catalog, data, split, read)).sample(limit)
+    return replace(reviews, seen=count_known_pairs(catalog, reviews.frame))
+
+
+def _from_file(run: RunDirectory, catalog: Catalog, data: Path, split: str, read: ReadOptions | None) -> Reviews:
+    """Return the reviews of a file; of a file with a split column, those of the split."""
     readings: list[Reading] = []
     frame = read_reviews(data, read, lambda _, reading: readings.append(reading), catalog.prepared)
     read_as = "; ".join(readings[0].describe())

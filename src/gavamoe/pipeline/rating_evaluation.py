@@ -62,7 +62,7 @@ def evaluate_ratings(
         InputError: the run or the data cannot be used; says why in one line.
     """
     recommender = Recommender.from_pretrained(run.path, verify=verify)
-    reviews = load_reviews(run, recommender.catalog, data, split, read).sample(limit)
+    reviews = load_reviews(run, recommender.catalog, data, split, read, limit)
     eval_set = EvalSet(reviews.frame, recommender.catalog, split=split)
     outputs = rating_outputs(recommender, eval_set)
     cluster_N = recommender.responsibilities(*id_arrays(reviews.frame)).argmax(-1)

@@ -6,14 +6,15 @@ score         loss of the sentence as a text of the pair, in nats per token; the
 value         mean reciprocal rank of the first relevant candidate
 
 StaR (Kabongo et al. 2026, arXiv 2604.03724) ranks statements of the item in the same way, and finds popularity a
-strong baseline. All candidates were read in training, so memory favours none. The floor ranks the candidates of an item
-by how many of its training sentences state the same: it knows the item and nothing of the user. The ceiling is 1.
+strong baseline. All candidates are of the training split. Prompts in words quote none of them: their quotations are
+withheld. The floor ranks the candidates of an item by how many of its training sentences state the same, which depends
+on the item alone. The ceiling is 1.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import comb
 
 import numpy as np
@@ -82,6 +83,8 @@ def rank_sentences(explainer: Explainer, reviews: pl.DataFrame, condition: Condi
     found = find_candidates(explainer, reviews)
     if not found:
         return None
+    if explainer.context.template is not None and condition.states("evidence"):
+        condition = replace(condition, context="item")  # a quoted candidate would be copied, not ranked
     rows = [each.row for each in found for _ in each.sentences]
     sentences = [sentence for each in found for sentence in each.sentences]
     nats, tokens = explainer.text_losses(reviews[rows], sentences, condition)

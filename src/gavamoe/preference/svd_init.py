@@ -97,7 +97,10 @@ def factorise(reviews: Batch, users: int, items: int, count: int, seed: int) -> 
     item_IF = _shrink_and_standardise(right_FI[:count].T * value_F[:count], count_I)
     # On the reviews of the SVD every factor seems to explain something. Held-out reviews show which factors do.
     product_NF = user_UF[user[held_out_N]] * item_IF[item[held_out_N]]
-    weight_F = nnls(product_NF.astype(np.float64), residual[held_out_N].astype(np.float64))[0] if count else np.zeros(0)
+    if count and held_out_N.any():
+        weight_F = nnls(product_NF.astype(np.float64), residual[held_out_N].astype(np.float64))[0]
+    else:  # of few reviews, none may be held out: then no factor is known to predict anything
+        weight_F = np.zeros(count)
     scale_F = np.sqrt(weight_F)
     return Factors(bias_U, bias_I, user_UF * scale_F, item_IF * scale_F, count_U, count_I, float(residual.var()))
 

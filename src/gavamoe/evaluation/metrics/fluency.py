@@ -74,9 +74,7 @@ class FluencyModel:
         """Return nats and words of each text, [n, 2]."""
         if not texts:
             return np.zeros((0, 2))
-        joined = [natural_text(words) for words in texts]
-        encoded = self.tokenizer(joined, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-        encoded = [ids[:MAX_TOKENS] for ids in encoded]
+        texts, encoded = self._cut(texts)
         words = [sum(any(letter.isalnum() for letter in word) for word in text) for text in texts]
         nats = np.zeros(len(texts))
         order = sorted(range(len(texts)), key=lambda row: len(encoded[row]))
@@ -85,6 +83,21 @@ class FluencyModel:
             if rows:
                 nats[rows] = self._losses([encoded[row] for row in rows])
         return np.stack([nats, np.array(words, dtype=float)], axis=1)
+
+    def _cut(self, texts: Sequence[Words]) -> tuple[list[Words], list[list[int]]]:
+        """Return the first words of each text that have at most MAX_TOKENS tokens, and their token ids."""
+        cut, encoded = [list(words) for words in texts], [[0] * (MAX_TOKENS + 1) for _ in texts]
+        while rows := [row for row, ids in enumerate(encoded) if len(ids) > MAX_TOKENS]:
+            joined = [natural_text(cut[row]) for row in rows]
+            found = self.tokenizer(joined, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+            for row, ids in zip(rows, found, strict=True):
+                if len(cut[row]) <= 1:
+                    encoded[row] = ids[:MAX_TOKENS]
+                    continue
+                encoded[row] = ids
+                if len(ids) > MAX_TOKENS:
+                    cut[row] = cut[row][: max(1, min(len(cut[row]) - 1, len(cut[row]) * MAX_TOKENS // len(ids)))]
+        return cut, encoded
 
     def _losses(self, encoded: list[list[int]]) -> np.ndarray:
         """Return the loss of each sequence of token ids, in nats, [B]."""

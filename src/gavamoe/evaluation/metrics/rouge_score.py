@@ -57,8 +57,11 @@ def _f1(matched: int, predicted: int, reference: int) -> float:
 
 
 def _tokenizer(outputs: Outputs) -> Callable[[Words], Words]:
-    """Return the function that splits the texts: the package's, or that of other alphabets."""
-    words = [word for text in (*outputs.predictions, *outputs.references) for word in text if _is_word(word)]
+    """Return the function that splits the texts: the package's, or that of other alphabets.
+
+    The references alone decide, so that all systems on the same references are split alike.
+    """
+    words = [word for text in outputs.references for word in text if _is_word(word)]
     other = sum(any(letter.isalpha() and not letter.isascii() for letter in word) for word in words)
     return _words if other > MAX_OTHER_WORDS * len(words) else _tokens
 
