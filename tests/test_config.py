@@ -27,6 +27,7 @@ from gavamoe.explainer.context import PairContext
 from gavamoe.explainer.dataset import ExplanationDataset
 from gavamoe.explainer.lora import add_lora
 from gavamoe.explainer.trainer import training_arguments
+from gavamoe.language.encoding import PromptEncoder
 from gavamoe.preference.batches import Interactions
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.trainer import PreferenceTrainer, fit_preference
@@ -260,6 +261,6 @@ def test_rating_dropout_hides_the_rating_from_training_prompts(rate, expected):
     config = explainer_config(rating_dropout=rate, feature_dropout=1.0)
     tokenizer = from_scratch(config)[1]
     pairs = PairContext(np.ones(60, int), np.ones(60, int), np.zeros(60, int), [3] * 60, ["music"] * 60)
-    rows = ExplanationDataset(pairs, ["fine"] * 60, tokenizer, config, seed=0, hide=True)
+    rows = ExplanationDataset(pairs, ["fine"] * 60, PromptEncoder(tokenizer), config, seed=0, hide=True)
     rating = tokenizer.convert_tokens_to_ids("<|rating|>")
     assert sum(rating in rows[row]["input_ids"] for row in range(60)) == expected

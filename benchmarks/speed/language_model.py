@@ -18,6 +18,7 @@ from gavamoe.explainer.dataset import Collator, ExplanationDataset
 from gavamoe.explainer.generate import generate
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.language.decoding_config import DecodingConfig
+from gavamoe.language.encoding import PromptEncoder
 
 CONFIG = load_config("small").explainer
 CLUSTERS, IDS, WORDS = 5, 1000, 25  # words per text
@@ -47,7 +48,9 @@ def training(rounds: int) -> list[dict[str, Any]]:
     The last variant is the published one with gradient accumulation: it takes as few optimizer steps as GaVaMoE.
     """
     (model, tokenizer, texts), (other, *_), (third, *_) = _world(), _world(), _world()
-    rows = ExplanationDataset(_pairs(SEQUENCES), texts[:SEQUENCES], tokenizer, CONFIG, seed=0, hide=False)
+    rows = ExplanationDataset(
+        _pairs(SEQUENCES), texts[:SEQUENCES], PromptEncoder(tokenizer), CONFIG, seed=0, hide=False
+    )
     collate = Collator(tokenizer.pad_token_id)
     order = sorted(range(SEQUENCES), key=lambda row: rows.lengths[row])
     by_step = [order[start : start + CONFIG.batch_size] for start in range(0, SEQUENCES, CONFIG.batch_size)]
@@ -89,6 +92,7 @@ def _epoch(
 def generation(rounds: int) -> dict[str, Any]:
     """Return pairs per second with 30 tokens each: 1,000 pairs in one call, and fewer pairs in one call each."""
     model, tokenizer, _ = _world()
+    prompt = PromptEncoder(tokenizer)
     greedy = DecodingConfig(
         do_sample=False,
         min_new_tokens=NEW_TOKENS,
@@ -103,9 +107,9 @@ def generation(rounds: int) -> dict[str, Any]:
             only = PairContext(
                 pair.user_id[row : row + 1], pair.item_id[row : row + 1], pair.cluster[row : row + 1], [3], [None]
             )
-            list(generate(model, tokenizer, only, greedy))
+            list(generate(model, prompt, only, greedy))
 
-    ways = {"together": lambda: list(generate(model, tokenizer, _pairs(PAIRS), greedy)), "alone": one_at_a_time}
+    ways = {"together": lambda: list(generate(model, prompt, _pairs(PAIRS), greedy)), "alone": one_at_a_time}
     taken = seconds(ways, rounds)
     speed = {"together": PAIRS / taken["together"], "alone": PAIRS_ALONE / taken["alone"]}
     about = {"pairs": PAIRS, "pairs_alone": PAIRS_ALONE, "new_tokens": NEW_TOKENS}

@@ -77,6 +77,12 @@ class RunCard:
             raise ValueError("the card of a run needs a configuration")
         return self.config
 
+    @property
+    def public_base(self) -> str | None:
+        """The base model without the directories of a local path, which are private; a hub id stays as it is."""
+        base = self.base_model
+        return Path(base).name if base is not None and Path(base).is_absolute() else base
+
 
 @dataclass(frozen=True)
 class RunDirectory:

@@ -97,7 +97,7 @@ def test_copies_are_alike_and_dead_experts_are_counted():
 def test_the_loss_of_the_probe_is_the_validation_loss(probe, explainer, tiny_config):
     config = tiny_config.explainer.resolve_defaults(base=False)
     dataset = ExplanationDataset(
-        probe.pairs, texts_of(probe, explainer), probe.tokenizer, config, 0, hide=False, facts=None
+        probe.pairs, texts_of(probe, explainer), explainer.prompt, config, 0, hide=False, facts=None
     )
     collate = Collator(probe.tokenizer.pad_token_id)
     expected = validation_loss(explainer.model, dataset, collate, torch.device("cpu"))

@@ -216,7 +216,7 @@ def test_evidence_ignores_a_hidden_feature_and_a_hidden_item_has_none(quoting):
     pairs = PairContext(np.ones(60, int), np.ones(60, int), np.zeros(60, int), [3] * 60, ["music"] * 60)
     config = parse_config({"explainer": {"id_dropout": 0.5, "feature_dropout": 0.5}}).explainer
     rows = ExplanationDataset(
-        pairs, ["fine"] * 60, quoting.tokenizer, config, seed=0, hide=True, facts=PairFacts(Evidence())
+        pairs, ["fine"] * 60, quoting.prompt, config, seed=0, hide=True, facts=PairFacts(Evidence())
     )
     evidence_token = quoting.tokenizer.convert_tokens_to_ids(EVIDENCE)
     feature = quoting.tokenizer.convert_tokens_to_ids("<|feature|>")
@@ -273,6 +273,6 @@ def test_the_lengths_that_group_batches_count_the_evidence(quoting, dataset_path
     pairs, predicted = quoting.context.from_reviews(train)
     facts = quoting.context.facts(pairs, predicted, train["item"].to_list())
     texts = train["text"].to_list()
-    rows = ExplanationDataset(pairs, texts, quoting.tokenizer, config, 0, hide=False, facts=facts)
+    rows = ExplanationDataset(pairs, texts, quoting.prompt, config, 0, hide=False, facts=facts)
     spread = torch.tensor(rows.lengths) - torch.tensor([len(rows[row]["input_ids"]) for row in range(20)])
     assert spread.max() - spread.min() <= 2  # only rating and feature are not counted

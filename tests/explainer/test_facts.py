@@ -117,9 +117,8 @@ def test_training_hides_parts_of_the_context_by_epoch_and_validation_none():
     config = parse_config({"explainer": {"context_dropout": 0.6, "id_dropout": 0.0}}).explainer
     found = {}
     for hide in (True, False):
-        rows = ExplanationDataset(
-            pairs, ["fine"] * 15, tokenizer, config, 0, hide, facts_of(reviews, reviews), template
-        )
+        prompt = PromptEncoder(tokenizer, template)
+        rows = ExplanationDataset(pairs, ["fine"] * 15, prompt, config, 0, hide, facts_of(reviews, reviews))
         prompts = []
         for epoch in range(4):
             rows.set_epoch(epoch)

@@ -15,6 +15,7 @@ from gavamoe.explainer.context import PairContext
 from gavamoe.explainer.dataset import ExplanationDataset
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.explainer.trainer import fit_explainer, with_smaller_batches
+from gavamoe.language.encoding import PromptEncoder
 
 IGNORED, BATCH, LENGTH, VOCABULARY = -100, 3, 9, 50
 
@@ -112,7 +113,9 @@ def train(tmp_path, fits=None, **settings):
     model, tokenizer = build.from_scratch(TEXTS, config, 3, (torch.randn(9, 4), torch.randn(7, 4)))
     ids = np.arange(16) % 6
     pairs = PairContext(ids, ids, ids % 3, [3] * len(ids), [None] * len(ids))
-    rows = ExplanationDataset(pairs, [TEXTS[i % len(TEXTS)] for i in range(16)], tokenizer, config, seed=0, hide=True)
+    rows = ExplanationDataset(
+        pairs, [TEXTS[i % len(TEXTS)] for i in range(16)], PromptEncoder(tokenizer), config, seed=0, hide=True
+    )
     sizes, forward = [], model.forward
 
     def in_little_memory(input_ids, **inputs):

@@ -16,7 +16,7 @@ from gavamoe.explainer.expert_usage import expert_usage
 from gavamoe.explainer.generate import GeneratedText
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.language.decoding_config import DecodingConfig
-from gavamoe.language.encoding import IGNORED
+from gavamoe.language.encoding import IGNORED, PromptEncoder
 from gavamoe.language.grouped_attention import GROUPED_PRODUCTS
 
 TEXTS = [
@@ -221,7 +221,7 @@ def rows() -> ExplanationDataset:
     texts = [" ".join(TEXTS[:n]) for n in (1, 4, 2, 1, 3)]
     ids = np.arange(5)
     pairs = PairContext(ids, ids, ids % 3, [None] * 5, [None] * 5)
-    return ExplanationDataset(pairs, texts, tokenizer, CONFIG, seed=0, hide=False)
+    return ExplanationDataset(pairs, texts, PromptEncoder(tokenizer), CONFIG, seed=0, hide=False)
 
 
 def test_the_validation_loss_does_not_depend_on_the_batch_size_or_on_chunks(model, rows, monkeypatch):

@@ -22,7 +22,7 @@ def test_the_losses_sum_to_the_validation_loss(explainer, reviews, tiny_config):
     nats, tokens = explainer.text_losses(reviews, reviews["text"].to_list(), TRUTH)
     pairs, _ = explainer.context.build(reviews, TRUTH)
     texts = reviews["text"].to_list()
-    dataset = ExplanationDataset(pairs, texts, explainer.tokenizer, tiny_config.explainer, 0, hide=False)
+    dataset = ExplanationDataset(pairs, texts, explainer.prompt, tiny_config.explainer, 0, hide=False)
     expected = validation_loss(
         explainer.model, dataset, Collator(explainer.tokenizer.pad_token_id), explainer.model.device
     )

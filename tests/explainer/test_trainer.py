@@ -14,6 +14,7 @@ from gavamoe.explainer import trainer as training
 from gavamoe.explainer.checkpoints import latest_complete_checkpoint
 from gavamoe.explainer.context import PairContext
 from gavamoe.explainer.dataset import ExplanationDataset
+from gavamoe.language.encoding import PromptEncoder
 
 STEPS, EPOCHS = 3, 5  # steps per epoch, largest number of epochs
 WORSENING = [3.0, 3.1, 3.2, 3.3, 3.4]  # validation losses; patience 2 stops after three, patience 1 after two
@@ -49,7 +50,7 @@ class Training:
         model, tokenizer = build.from_scratch(TEXTS, self.config, 3, (torch.randn(9, 4), torch.randn(7, 4)))
         ids = np.arange(4 * STEPS) % 6
         pairs = PairContext(ids, ids, ids % 3, [3] * len(ids), [None] * len(ids))
-        rows = ExplanationDataset(pairs, TEXTS[: len(ids)], tokenizer, self.config, seed=0, hide=True)
+        rows = ExplanationDataset(pairs, TEXTS[: len(ids)], PromptEncoder(tokenizer), self.config, seed=0, hide=True)
         history = training.fit_explainer(model, tokenizer, rows, rows, self.config, 0, self.checkpoints)
         return [record["eval_loss"] for record in history if "eval_loss" in record], model.state_dict()
 
@@ -129,7 +130,7 @@ def test_parameters_without_elements_are_not_trained(trainings, tmp_path):
     nothing = torch.zeros(9, 0), torch.zeros(7, 0)
     model, tokenizer = build.from_scratch(TEXTS, config.model_copy(update={"epochs": 1}), 3, nothing)
     pairs = PairContext(np.arange(6), np.arange(6), np.arange(6) % 3, [3] * 6, [None] * 6)
-    rows = ExplanationDataset(pairs, TEXTS[:6], tokenizer, config, seed=0, hide=True)
+    rows = ExplanationDataset(pairs, TEXTS[:6], PromptEncoder(tokenizer), config, seed=0, hide=True)
     training.fit_explainer(model, tokenizer, rows, rows, config, 0, tmp_path / "state")
     assert not any(p.requires_grad for p in model.parameters() if not p.numel())
     assert model.user_token.projection.bias.requires_grad

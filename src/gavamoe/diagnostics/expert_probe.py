@@ -64,20 +64,12 @@ class ExpertProbe:
     """
 
     def __init__(self, explainer: Explainer, reviews: pl.DataFrame, config: ExplainerConfig, seed: int):
-        context, self.model = explainer.context, explainer.model
+        self.model: GavamoeForCausalLM = explainer.model
         self.tokenizer: PreTrainedTokenizerBase = explainer.tokenizer
-        self.pairs, predicted = context.from_reviews(reviews)
-        facts = context.facts(self.pairs, predicted, reviews["item"].to_list())
-        dataset = ExplanationDataset(
-            self.pairs,
-            reviews["text"].to_list(),
-            self.tokenizer,
-            config,
-            seed,
-            hide=False,
-            facts=facts,
-            template=context.template,
+        dataset = ExplanationDataset.from_reviews(
+            reviews, explainer.context, explainer.prompt, config, seed, hide=False
         )
+        self.pairs = dataset.pairs
         # Texts of similar length share a batch, for little padding; the first batches are not the shortest ones.
         order = sorted(range(len(dataset)), key=lambda row: dataset.lengths[row])
         batches = [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
@@ -88,7 +80,7 @@ class ExpertProbe:
             {name: tensor.to(self.model.device) for name, tensor in collate([dataset[row] for row in rows]).items()}
             for rows in self.rows
         ]
-        self.gamma_NC = predicted.responsibilities
+        self.gamma_NC = explainer.predict_preference(self.pairs.user_id, self.pairs.item_id).responsibilities
         self.gates = explainer.context.clusters.count
 
     @property

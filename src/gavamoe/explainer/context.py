@@ -25,6 +25,7 @@ from gavamoe.explainer.explanation import Evidence
 from gavamoe.explainer.facts import ItemTexts, PairFacts
 from gavamoe.explainer.gate_assignment import GateAssignment
 from gavamoe.features.predictor import FeaturePredictor
+from gavamoe.language.encoding import PromptEncoder
 from gavamoe.language.prompt import PromptFields, Quotation
 from gavamoe.language.template import PromptTemplate
 from gavamoe.preference.model import PreferenceModel
@@ -89,6 +90,15 @@ class PairContext:
             self.description[row] if self.description else None,
             tuple(Quotation(*each) for each in self.history[row]) if self.history else (),
         )
+
+    def prompts(self, encode: PromptEncoder) -> list[list[int]]:
+        """Return the token ids of each row's prompt."""
+        return [encode(self.fields(row)) for row in range(len(self))]
+
+    def model_inputs(self, rows: Sequence[int], device: torch.device) -> dict[str, torch.Tensor]:
+        """Return user_ids, item_ids and cluster_ids of rows, int64 [B] each, as the model's `forward` takes them."""
+        columns = {"user_ids": self.user_id, "item_ids": self.item_id, "cluster_ids": self.cluster}
+        return {name: torch.as_tensor(column[list(rows)], device=device) for name, column in columns.items()}
 
     def with_fields(self, fields: Sequence[PromptFields]) -> PairContext:
         """Return the pairs with the texts that their prompts state."""

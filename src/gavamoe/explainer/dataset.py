@@ -13,17 +13,16 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import polars as pl
 import torch
 from torch.utils.data import Dataset
-from transformers import PreTrainedTokenizerBase
 
 from gavamoe.conditions import CONTEXTS, Context
 from gavamoe.config import ExplainerConfig
-from gavamoe.explainer.context import PairContext
+from gavamoe.explainer.context import ContextBuilder, PairContext
 from gavamoe.explainer.facts import PairFacts
 from gavamoe.language.encoding import IGNORED, PromptEncoder, encode_texts
 from gavamoe.language.prompt import PromptFields
-from gavamoe.language.template import PromptTemplate
 
 
 class ExplanationDataset(Dataset[dict[str, Any]]):
@@ -32,30 +31,42 @@ class ExplanationDataset(Dataset[dict[str, Any]]):
     Args:
         pairs: what the prompts state if nothing is hidden.
         texts: the explanation of each pair.
-        tokenizer: the model's.
+        prompt: encodes the prompts; its tokenizer is the model's.
         config: how often fields are hidden, and the longest explanation.
         seed: of the hiding.
         hide: whether to hide fields at random (training) or never (validation).
         facts: where prompts look up what else they state, such as quotations; None if that is nothing. The lookup is
             per sequence, because quotations depend on the feature, which may be hidden.
-        template: of prompts in words; None for prompts of special tokens.
     """
 
     def __init__(
         self,
         pairs: PairContext,
         texts: Sequence[str],
-        tokenizer: PreTrainedTokenizerBase,
+        prompt: PromptEncoder,
         config: ExplainerConfig,
         seed: int,
         hide: bool,
         facts: PairFacts | None = None,
-        template: PromptTemplate | None = None,
     ):
         self.pairs, self.config, self.seed, self.hide, self.facts = pairs, config, seed, hide, facts
-        self.prompt = PromptEncoder(tokenizer, template)
-        self.texts = encode_texts(tokenizer, texts, config.max_tokens)
+        self.prompt, self.texts = prompt, encode_texts(prompt.tokenizer, texts, config.max_tokens)
         self.epoch = 0
+
+    @classmethod
+    def from_reviews(
+        cls,
+        reviews: pl.DataFrame,
+        context: ContextBuilder,
+        prompt: PromptEncoder,
+        config: ExplainerConfig,
+        seed: int,
+        hide: bool,
+    ) -> ExplanationDataset:
+        """Return the sequences of prepared reviews with text, whose prompts state the true rating and feature."""
+        pairs, predicted = context.from_reviews(reviews)
+        facts = context.facts(pairs, predicted, reviews["item"].to_list())
+        return cls(pairs, reviews["text"].to_list(), prompt, config, seed, hide, facts)
 
     def __len__(self) -> int:
         return len(self.pairs)

@@ -14,14 +14,12 @@ import numpy as np
 import polars as pl
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 from gavamoe.errors import ConfigError
 from gavamoe.explainer.context import PairContext
 from gavamoe.explainer.generate import GeneratedText
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.language.encoding import PromptEncoder, decode_text, encode_plain
-from gavamoe.language.template import PromptTemplate
 from gavamoe.moe.gate import cluster_gates
 
 BATCH = 256
@@ -60,9 +58,7 @@ def expert_usage(model: GavamoeForCausalLM, pairs: PairContext, texts: Sequence[
         model(
             input_ids,
             attention_mask=(position_S < length_N1).long(),
-            user_ids=torch.as_tensor(pairs.user_id[rows], device=device),
-            item_ids=torch.as_tensor(pairs.item_id[rows], device=device),
-            cluster_ids=torch.as_tensor(pairs.cluster[rows], device=device),
+            **pairs.model_inputs(rows, device),
             logits_to_keep=1,  # logits are not read, and those of a whole batch would take gigabytes
         )
         selected_by_layer = list(model.routing.selected.values())
@@ -72,21 +68,13 @@ def expert_usage(model: GavamoeForCausalLM, pairs: PairContext, texts: Sequence[
 
 
 def usage_of_texts(
-    model: GavamoeForCausalLM,
-    tokenizer: PreTrainedTokenizerBase,
-    pairs: PairContext,
-    texts: Sequence[str],
-    template: PromptTemplate | None = None,
+    model: GavamoeForCausalLM, prompt: PromptEncoder, pairs: PairContext, texts: Sequence[str]
 ) -> Tensor:
-    """Return the `expert_usage` of given texts, as if the model had generated them for `pairs`, [N, L, E].
-
-    With a template, prompts are in words.
-    """
-    prompt = PromptEncoder(tokenizer, template)
-    encoded = encode_plain(tokenizer, [" " + text for text in texts]) if texts else []
+    """Return the `expert_usage` of given texts, as if the model had generated them for `pairs`, [N, L, E]."""
+    encoded = encode_plain(prompt.tokenizer, [" " + text for text in texts]) if texts else []
     generated = [
-        GeneratedText(text, prompt(pairs.fields(row)), ids, finished=True)
-        for row, (text, ids) in enumerate(zip(texts, encoded, strict=True))
+        GeneratedText(text, prompt_ids, ids, finished=True)
+        for text, prompt_ids, ids in zip(texts, pairs.prompts(prompt), encoded, strict=True)
     ]
     return expert_usage(model, pairs, generated)
 
@@ -106,32 +94,20 @@ class TokenExperts:
 
 @torch.inference_mode()
 def experts_by_token(
-    model: GavamoeForCausalLM,
-    tokenizer: PreTrainedTokenizerBase,
-    pairs: PairContext,
-    text: str,
-    max_tokens: int,
-    template: PromptTemplate | None = None,
+    model: GavamoeForCausalLM, prompt: PromptEncoder, pairs: PairContext, text: str, max_tokens: int
 ) -> list[TokenExperts]:
     """Return the experts of each token of a text, as if the model had generated it for the single pair of `pairs`.
 
-    The pieces joined are the text with single spaces. Tokens after the first `max_tokens` are left out. With a
-    template, the prompt is in words.
+    The pieces joined are the text with single spaces. Tokens after the first `max_tokens` are left out.
     """
     model.eval()
-    prompt = PromptEncoder(tokenizer, template)(pairs.fields(0))
+    tokenizer, prompt_ids = prompt.tokenizer, prompt(pairs.fields(0))
     text_ids = encode_plain(tokenizer, [" " + text.strip()])[0][:max_tokens]
     if not text_ids:
         return []
-    device = model.device
-    model(
-        torch.tensor([prompt + text_ids], device=device),
-        user_ids=torch.as_tensor(pairs.user_id[:1], device=device),
-        item_ids=torch.as_tensor(pairs.item_id[:1], device=device),
-        cluster_ids=torch.as_tensor(pairs.cluster[:1], device=device),
-        logits_to_keep=1,
-    )
-    selected = [chosen[0, len(prompt) :].tolist() for chosen in model.routing.selected.values()]
+    input_ids = torch.tensor([prompt_ids + text_ids], device=model.device)
+    model(input_ids, **pairs.model_inputs([0], model.device), logits_to_keep=1)
+    selected = [chosen[0, len(prompt_ids) :].tolist() for chosen in model.routing.selected.values()]
     pieces, sent = [], ""
     for end in range(1, len(text_ids) + 1):
         decoded = decode_text(tokenizer, text_ids[:end])

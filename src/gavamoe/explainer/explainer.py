@@ -43,7 +43,7 @@ from gavamoe.explainer.streaming import stream as stream_words
 from gavamoe.explainer.text_loss import text_losses
 from gavamoe.files import reading
 from gavamoe.language.decoding_config import DecodingConfig
-from gavamoe.language.encoding import encode_texts
+from gavamoe.language.encoding import PromptEncoder, encode_texts
 from gavamoe.language.quiet import quiet_transformers
 from gavamoe.language.rarity import Rarity
 from gavamoe.preference.history import History, estimate_guests
@@ -77,6 +77,7 @@ class Explainer:
 
     Attributes:
         decoding: how the run decodes texts; a call may override it.
+        prompt: encodes prompts.
         preference: stage 1.
         catalog: names, rating scale and training history.
     """
@@ -86,6 +87,7 @@ class Explainer:
     ):
         self.context, self.model, self.tokenizer, self.card = context, model.eval(), tokenizer, card
         self.preference, self.catalog = context.preference.eval(), context.catalog
+        self.prompt = PromptEncoder(tokenizer, context.template)
         self.decoding = DecodingConfig.from_generation_config(model.generation_config)
         self._model_lock = threading.Lock()  # the model's routing state serves one batch at a time
         self._rarity = cache(partial(_training_rarity, tokenizer, context.evidence))  # counted on first use
@@ -285,22 +287,14 @@ class Explainer:
         advance: Advance = lambda steps, text: None,
         readers: Sequence[TextReader] | None = None,
     ) -> list[Explanation]:
-        conditions, template = self.context.describe(condition), self.context.template
+        conditions = self.context.describe(condition)
         pairs, predicted = self.context.build(frame, condition, guest_ids)
         references = self.context.reference_sentences
         rarity = self._rarity() if decoding.mbr_content_words and decoding.num_drafts > 1 else None
         by_row: dict[int, GeneratedText] = {}
         with self._model_lock:
             for row, text in generate(
-                self.model,
-                self.tokenizer,
-                pairs,
-                decoding,
-                seed,
-                references,
-                readers=readers,
-                template=template,
-                rarity=rarity,
+                self.model, self.prompt, pairs, decoding, seed, references, readers=readers, rarity=rarity
             ):
                 by_row[row] = text
                 if readers is not None and not readers[row].abandoned.is_set():
@@ -374,9 +368,7 @@ class Explainer:
         """
         pairs, _ = self.context.build(*single_pair(user, item, rating, feature))
         with self._model_lock:
-            return experts_by_token(
-                self.model, self.tokenizer, pairs, text, self.decoding.max_new_tokens, self.context.template
-            )
+            return experts_by_token(self.model, self.prompt, pairs, text, self.decoding.max_new_tokens)
 
     def text_losses(
         self, pairs: pl.DataFrame | Sequence[tuple[Any, Any]], texts: Sequence[str], condition: Condition = Condition()
@@ -391,10 +383,10 @@ class Explainer:
         Raises:
             DataError: A column that the condition needs is missing.
         """
-        context, _ = self.context.build(pair_frame(pairs), condition)
-        longest, template = self.decoding.max_new_tokens - 1, self.context.template  # without the end token
+        contexts, _ = self.context.build(pair_frame(pairs), condition)
+        longest = self.decoding.max_new_tokens - 1  # without the end token
         with self._model_lock:
-            return text_losses(self.model, self.tokenizer, context, texts, longest, template)
+            return text_losses(self.model, self.prompt, contexts, texts, longest)
 
     def expert_report(self, reviews: pl.DataFrame) -> ExpertReport:
         """Report how the gates route the texts of reviews (columns user, item, text).
@@ -409,6 +401,6 @@ class Explainer:
         pairs, predicted = self.context.build(frame, Condition(rating="none"))
         texts = given_column(frame, "text").fill_null("").to_list()
         with self._model_lock:
-            counts_NLE = usage_of_texts(self.model, self.tokenizer, pairs, texts, self.context.template)
+            counts_NLE = usage_of_texts(self.model, self.prompt, pairs, texts)
         layers = self.model.config.moe_layers or list(range(counts_NLE.shape[1]))
         return ExpertReport.from_counts(counts_NLE.numpy(), predicted.cluster, sorted(layers))

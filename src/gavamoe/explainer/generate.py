@@ -29,7 +29,6 @@ from gavamoe.language.mbr import select_draft
 from gavamoe.language.quiet import quiet_transformers
 from gavamoe.language.rarity import Rarity
 from gavamoe.language.sampling import pair_keys
-from gavamoe.language.template import PromptTemplate
 from gavamoe.language.whole_characters import TokenBytes, token_bytes
 
 BATCH = 256  # sequences
@@ -62,33 +61,30 @@ class GeneratedText:
 
 def generate(
     model: GavamoeForCausalLM,
-    tokenizer: PreTrainedTokenizerBase,
+    prompt: PromptEncoder,
     pairs: PairContext,
     decoding: DecodingConfig,
     seed: int = 0,
     references: ReferenceSentences | None = None,
     batch_size: int = BATCH,
     readers: Sequence[TextReader] | None = None,
-    template: PromptTemplate | None = None,
     rarity: Rarity | None = None,
 ) -> Iterator[tuple[int, GeneratedText]]:
     """Yield (row, text) for every pair, in the order of prompt lengths.
 
     Args:
         model: stage 2.
-        tokenizer: the model's.
+        prompt: encodes the prompts; its tokenizer is the model's.
         pairs: what the prompts state.
         decoding: how to decode. With several drafts, `select_draft` keeps one.
         seed: of sampling (see `PairSampling`).
         references: looks up the sentences that drafts are compared with; called only while a pair's batch is generated.
         batch_size: sequences at once, each draft counted.
         readers: one per pair; each follows its text and may leave. A text whose reader left is cut short.
-        template: of prompts in words; None for prompts of special tokens.
         rarity: of tokens, by which drafts are compared; None compares them by all tokens alike.
     """
     model.eval()
-    encode = PromptEncoder(tokenizer, template)
-    prompts = [encode(pairs.fields(row)) for row in range(len(pairs))]
+    tokenizer, prompts = prompt.tokenizer, pairs.prompts(prompt)
     by_length = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
     drafts, end = decoding.num_drafts, tokenizer.eos_token_id
     encode_references = _reference_encoder(tokenizer, pairs, decoding, references)
@@ -139,8 +135,7 @@ def _generate_batch(
     pad_id, device = tokenizer.pad_token_id, model.device
     input_ids = torch.tensor([[pad_id] * (width - len(prompts[row])) + prompts[row] for row in rows], device=device)
     mask = torch.tensor([[0] * (width - len(prompts[row])) + [1] * len(prompts[row]) for row in rows], device=device)
-    columns = {"user_ids": pairs.user_id, "item_ids": pairs.item_id, "cluster_ids": pairs.cluster}
-    pair_ids = {name: torch.as_tensor(column[rows], device=device) for name, column in columns.items()}
+    pair_ids = pairs.model_inputs(rows, device)
     draft_B = torch.arange(len(rows), device=device) % decoding.num_drafts
     # Ids of guests depend on the other pairs of a request, so all guests share one key, and with it the noise.
     key_user_B = pair_ids["user_ids"].clamp_max(model.config.users + 1)

@@ -136,13 +136,13 @@ def push_run(explainer: Explainer, repo_id: str, **options: Any) -> str:
 
 def _public_card(card: RunCard) -> RunCard:
     """Return the card of a run without paths of this machine; the saved model is whole."""
-    settings, base, source = card.settings, card.base_model, card.updated_from
+    settings, source = card.settings, card.updated_from
     template = settings.explainer.prompt_template
     changed = {"save": "merged", "prompt_template": None if template is None else Path(template).name}
     return replace(
         card,
         data=Path(card.data).name,
-        base_model=Path(base).name if base is not None and Path(base).is_absolute() else base,
+        base_model=card.public_base,
         config=settings.model_copy(update={"explainer": settings.explainer.model_copy(update=changed)}),
         updated_from=None if source is None else {**source, "run": Path(source["run"]).name},
     )

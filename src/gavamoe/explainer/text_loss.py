@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedTokenizerBase
 
 from gavamoe.explainer.context import PairContext
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.language.encoding import PromptEncoder, encode_texts
-from gavamoe.language.template import PromptTemplate
 
 BATCH_TOKENS = 8_192  # tokens of prompts and texts in one forward pass
 MAX_LOGITS = 2**24  # logits of one forward pass
@@ -21,11 +19,10 @@ MAX_LOGITS = 2**24  # logits of one forward pass
 @torch.inference_mode()
 def text_losses(
     model: GavamoeForCausalLM,
-    tokenizer: PreTrainedTokenizerBase,
+    prompt: PromptEncoder,
     pairs: PairContext,
     texts: Sequence[str],
     max_tokens: int,
-    template: PromptTemplate | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the cross-entropy of each text and its end token in nats, and the number of these tokens, [N] each.
 
@@ -33,15 +30,12 @@ def text_losses(
 
     Args:
         model: stage 2, in evaluation mode.
-        tokenizer: the model's.
+        prompt: encodes the prompts; its tokenizer is the model's.
         pairs: what the prompts state.
         texts: a text for each pair.
         max_tokens: longer texts are cut, as in training.
-        template: of prompts in words; None for prompts of special tokens.
     """
-    prompt = PromptEncoder(tokenizer, template)
-    prompts = [prompt(pairs.fields(row)) for row in range(len(pairs))]
-    encoded = encode_texts(tokenizer, texts, max_tokens)
+    prompts, encoded = pairs.prompts(prompt), encode_texts(prompt.tokenizer, texts, max_tokens)
     nats = np.zeros(len(texts))
     # Sorted by length for little padding.
     order = sorted(range(len(texts)), key=lambda row: len(prompts[row]) + len(encoded[row]))
@@ -84,6 +78,5 @@ def _batch(
         scored_BS[place, len(prompts[row]) : len(sequence)] = 1
     device = model.device
     batch: dict[str, Any] = {"input_ids": ids_BS.to(device), "attention_mask": mask_BS.to(device)}
-    for name, ids in (("user_ids", pairs.user_id), ("item_ids", pairs.item_id), ("cluster_ids", pairs.cluster)):
-        batch[name] = torch.as_tensor(ids[rows], device=device)
+    batch |= pairs.model_inputs(rows, device)
     return batch, scored_BS[:, -width:].to(device), ids_BS[:, -width:].to(device)

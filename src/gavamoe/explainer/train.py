@@ -131,9 +131,12 @@ def train_explainer(
     if default_device() == "cpu":
         model.use_fast_attention()
     model.generation_config = DecodingConfig.from_settings(config, tokenizer).to_generation_config()
-    PromptEncoder(tokenizer, template).check_budget()
-    train_set = _dataset(draw_rows(train, config.max_reviews, seed), context, tokenizer, config, seed, hide=True)
-    valid_set = _dataset(draw_rows(valid, config.max_valid_reviews, seed), context, tokenizer, config, seed, hide=False)
+    prompt = PromptEncoder(tokenizer, template)
+    prompt.check_budget()
+    train_set, valid_set = (
+        ExplanationDataset.from_reviews(draw_rows(reviews, limit, seed), context, prompt, config, seed, hide)
+        for reviews, limit, hide in ((train, config.max_reviews, True), (valid, config.max_valid_reviews, False))
+    )
     if config.gate == "shared":
         for gate in cluster_gates(model):
             gate.own_share = OWN_SHARE
@@ -170,19 +173,6 @@ def soft_token_vectors(
         soft_token_init(users_NV, torch.zeros(len(users_NV), config.soft_token_width)),
         soft_token_init(items_NV, item_lsa_vectors(train, len(items_NV), config.soft_token_width)),
     )
-
-
-def _dataset(
-    reviews: pl.DataFrame,
-    context: ContextBuilder,
-    tokenizer: PreTrainedTokenizerBase,
-    config: ExplainerConfig,
-    seed: int,
-    hide: bool,
-) -> ExplanationDataset:
-    pairs, predicted = context.from_reviews(reviews)
-    facts, texts = context.facts(pairs, predicted, reviews["item"].to_list()), reviews["text"].to_list()
-    return ExplanationDataset(pairs, texts, tokenizer, config, seed, hide, facts, context.template)
 
 
 def prompt_template(config: ExplainerConfig, catalog: Catalog, checkpoints: Path) -> PromptTemplate | None:

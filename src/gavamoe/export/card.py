@@ -10,7 +10,6 @@ from gavamoe.explainer.context import pair_frame
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.export.vocabulary import VocabularyRows, prompt_text, with_rows
 from gavamoe.files import staged_file
-from gavamoe.language.encoding import PromptEncoder
 
 HEAD = """\
 ---
@@ -129,4 +128,4 @@ def _example(explainer: Explainer, cluster: int) -> tuple[str, str, list[int]]:
     names = [(catalog.user_names[user], catalog.item_names[item]) for user, item, *_ in history.iter_rows()]
     context, predicted = explainer.context.build(pair_frame(names), Condition(context="none"))
     row = int((predicted.cluster == cluster).argmax())
-    return *names[row], PromptEncoder(explainer.tokenizer, explainer.context.template)(context.fields(row))
+    return *names[row], explainer.prompt(context.fields(row))

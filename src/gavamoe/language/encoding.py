@@ -15,11 +15,11 @@ from gavamoe.language.tokenizer import as_user_message, token_name
 from gavamoe.language.whole_characters import token_bytes
 
 IGNORED = -100  # label of a position that the loss ignores, as in torch's cross_entropy
-PROMPT_CACHE_SIZE = 10_000
+PROMPT_CACHE_SIZE = 1_000
 
 
 class PromptEncoder:
-    """Turns the fields of a prompt into token ids; equal prompts are tokenized once.
+    """Turns the fields of a prompt into token ids; of the last thousand prompts, equal ones are tokenized once.
 
     Without evidence there are few different prompts of special tokens (levels x features); with a chat template, such a
     prompt becomes the user's message. If the tokenizer starts every text with a beginning-of-text token, the prompt
@@ -29,13 +29,13 @@ class PromptEncoder:
     description is cut, then categories are dropped, and name and feature are cut.
 
     Args:
-        tokenizer: the model's.
+        tokenizer: the model's. Its special tokens are read now: tokens that are added later are not known.
         template: the template of prompts in words; None for prompts of special tokens.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, template: PromptTemplate | None = None):
         chat = bool(tokenizer.chat_template) and (template is None or template.chat)
-        self.template = template
+        self.tokenizer, self.template = tokenizer, template
         self._encode = lru_cache(PROMPT_CACHE_SIZE)(lambda prompt: tuple(_encode_prompt(tokenizer, prompt, chat)))
         self._token_name = {token: token_name(tokenizer, token) for token in SPECIAL_TOKENS}.__getitem__
         special = (str(token) for token in tokenizer.added_tokens_decoder.values() if token.special)

@@ -185,5 +185,5 @@ def _usage_by_cluster(explainer: Explainer, comparison: Comparison) -> np.ndarra
     known = comparison.evaluation.conditions
     pairs, _ = explainer.context.build(frame, Condition(known["rating"], known["feature"], known["context"]))
     texts = [explanations[row].text for row in rows]
-    counts = usage_of_texts(explainer.model, explainer.tokenizer, pairs, texts, explainer.context.template).numpy()
+    counts = usage_of_texts(explainer.model, explainer.prompt, pairs, texts).numpy()
     return plots.shares(counts, cluster, explainer.preference.clusters)
