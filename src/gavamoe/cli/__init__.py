@@ -1,5 +1,5 @@
 """The command line: `main` builds the Typer app, and one module per command parses, calls and prints.
 
 Modules: `main` (app, exit codes), `options` (options that commands share), `output` (JSON and tables), one per command.
-May import: every folder. Heavy modules are imported inside functions, so `gavamoe --help` takes under half a second.
+Heavy modules are imported inside functions, so `gavamoe --help` takes under half a second.
 """

@@ -3,7 +3,6 @@
     comparable, training_texts ──> outputs ──> metrics/ ──> row_scores
     row_scores ──> score, groups, significance, bounds ──> report, plots
 
-Modules: see the diagram; `profiles` retrieves by TF-IDF; `score_file` reads and scores a file of predictions, with the
-training texts that `training_file` reads. Metric definitions are in `metrics/`.
-May import: root modules, `data`, `features`. It never imports a model: it receives outputs.
+Modules: see the diagram; `profiles` retrieves by TF-IDF; `word_models` counts words of users and items; `score_file`
+reads and scores a file of predictions, with the training texts that `training_file` reads. Metrics are in `metrics/`.
 """

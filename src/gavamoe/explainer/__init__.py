@@ -1,8 +1,7 @@
 """Stage 2: the causal LM with multi-gate mixture-of-experts FFNs that writes explanations.
 
-Model: configuration, modeling, soft_tokens, build, lora. Training: dataset, trainer, callbacks, chunked_loss,
-validation, checkpoints, train.
-Use: context, guests, gate_assignment, evidence, generate, streaming, expert_usage, explanation, hub, and explainer (the
-entry point).
-May import: the modules beside the folders, data, features, moe, language, preference.
+Model: configuration, modeling, soft_tokens, build, lora. Training: dataset, trainer, callbacks, chunked_loss, compiled,
+validation, checkpoints, warm_start, train.
+What prompts state: context, facts, guests, gate_assignment, evidence.
+Use: generate, streaming, text_loss, expert_usage, explanation, hub, and explainer (the entry point).
 """

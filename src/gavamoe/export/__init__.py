@@ -5,7 +5,4 @@ soft_tokens, vocabulary  users and items as prompt embeddings, and as rows of th
 checkpoint, card         the directory that is written, its model card
 gguf_file                the file of llama.cpp
 plan                     memory, speed and hours of a training on given devices
-
-May import: the modules beside the folders, data, features, moe, language, preference, explainer, evaluation,
-baselines, diagnostics; it stands beside pipeline.
 """

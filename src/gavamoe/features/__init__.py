@@ -1,8 +1,6 @@
 """Features: the aspects of an item that texts mention, such as acting or breakfast, as one word or phrase each.
 
-Text as arrays: cleaning, tokens, token_corpus. Word lists: lexicon. Finding features: mining learns them from a corpus,
-extractor finds the feature of a text, sentences shortens a long review to its best sentence, predictor
+Text as arrays: language, cleaning, tokens, token_corpus. Word lists: lexicon. Features: mining learns them from a
+corpus, extractor finds the feature of a text, sentences shortens a long review to its best sentence, predictor
 predicts the feature of a (user, item) pair before any text exists.
-
-May import: gavamoe.errors, gavamoe.files, gavamoe.config, gavamoe.words.
 """

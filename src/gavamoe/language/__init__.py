@@ -1,6 +1,6 @@
 """Text and decoding code that stage 2 and the text baselines share.
 
-prompt, tokenizer, encoding and base_model prepare texts and models; decoding_config, decoding, sampling and mbr decode
-texts; quiet silences transformers during a call.
-May import: errors, files, distributed, config, conditions and the other modules beside the folders; no other folder.
+Prompts: prompt (special tokens), template (words), budget (their length), encoding. Models: base_model, named_bases,
+tokenizer, grouped_attention (bf16 on a CPU). Decoding: decoding_config, decoding, sampling, whole_characters, mbr and
+rarity. quiet silences transformers during a call.
 """

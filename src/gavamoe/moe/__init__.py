@@ -3,8 +3,6 @@
 gate, experts, block         one gate per cluster, expert weights and kernels, the block that replaces an MLP
 initialise, convert, losses  expert weights from a pretrained MLP, conversion of a model, router losses
 
-May import: errors, distributed.
-
 Shape suffixes throughout: B batch, S sequence, T tokens (B*S), H hidden, C clusters (gates), E experts, K selected
 experts (top-k), W expert width.
 """

@@ -1,6 +1,7 @@
 """Stage 1: a variational autoencoder of ratings with a Gaussian-mixture prior, which clusters (user, item) pairs.
 
-networks, prior, losses, model         the model: encoder and decoder, mixture prior, ELBO, public methods
+networks, prior, losses, model, build  the model: encoder and decoder, mixture prior, ELBO, public methods
+update, warm_start                     training that goes on from another run
 svd_init, mixture_fit                  where training starts: SVD of the ratings, mixture fitted to the latents
 batches, epoch_trainer, trainer, validation  training: `trainer.fit_preference` is the entry point
 posterior, fold_in, history            estimate of an unknown user from rated items
@@ -8,6 +9,4 @@ text_target, text_block, text_trainer  stage 1 that also reads: what it reconstr
 choose_k, word_gain                    choice of the number of clusters, what clusters tell about words
 item_features                          LSA vectors of item descriptions
 recommender                            stage 1 of a run: ratings and recommendations by name (the entry point for use)
-
-May import: the root modules, data.
 """
