@@ -16,7 +16,7 @@ from yaml import safe_load
 pytest.importorskip("fastapi", reason="the service needs the extra 'serve'")
 
 from gavamoe.cli.main import app
-from gavamoe.service.metrics import Metrics
+from gavamoe.service.metrics import ServiceMetrics
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 COMPOSE = safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))
@@ -40,7 +40,7 @@ def test_the_service_is_started_with_options_that_it_has(file):
 
 
 def test_the_dashboard_reads_metrics_that_the_service_exports():
-    exported = set(re.findall(r"^# TYPE (\S+)", Metrics().expose().decode(), re.MULTILINE))
+    exported = set(re.findall(r"^# TYPE (\S+)", ServiceMetrics().expose().decode(), re.MULTILINE))
     exported |= {f"{name}_{part}" for name in exported for part in ("bucket", "sum", "count")}
     dashboard = json.loads((DEPLOY / "grafana/dashboards/gavamoe.json").read_text("utf-8"))
     queries = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]

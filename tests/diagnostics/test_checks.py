@@ -20,7 +20,7 @@ from gavamoe.explainer.lora import load_model
 from gavamoe.files import write_json_lines
 from gavamoe.moe.block import MultiGateMoE
 from gavamoe.pipeline.diagnose import diagnose_run, diagnosis_of
-from gavamoe.pipeline.diagnosis_subject import Subject
+from gavamoe.pipeline.diagnosed_run import DiagnosedRun
 from gavamoe.pipeline.train import train_run
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.run import RunDirectory
@@ -65,7 +65,7 @@ def statuses(healthy: Path) -> dict[str, str]:
 
 
 def statuses_of(run: Path) -> dict[str, str]:
-    return {check["name"]: check["status"] for check in diagnosis_of(Subject.open(run))["checks"]}
+    return {check["name"]: check["status"] for check in diagnosis_of(DiagnosedRun.open(run))["checks"]}
 
 
 def edit_preference(change: Callable[[PreferenceModel], None]) -> Edit:
@@ -180,7 +180,7 @@ def test_equal_gates_warn_that_gates_make_no_difference(healthy, tmp_path):
 
     run = RunDirectory(unsealed_copy(healthy, tmp_path / "run"))
     edit_blocks(equalise)(run)
-    found = diagnosis_of(Subject.open(run.path))
+    found = diagnosis_of(DiagnosedRun.open(run.path))
     check = next(check for check in found["checks"] if check["name"] == "ineffective_routing")
     assert check["status"] == "warn"
     assert "make no difference" in check["advice"]
@@ -208,7 +208,7 @@ def test_a_run_of_one_cluster_skips_what_clusters_decide(run_path, dataset_path,
 
 
 def test_ratings_without_texts_are_diagnosed(rating_run_path):
-    found = diagnosis_of(Subject.open(rating_run_path))
+    found = diagnosis_of(DiagnosedRun.open(rating_run_path))
     assert {row["text_gain"] for row in found["comparison"]} == {None}
     assert {check["status"] for check in found["checks"] if check["name"] != "posterior_collapse"} >= {"skipped"}
     assert all(check["advice"] for check in found["checks"] if check["status"] == "skipped")

@@ -152,9 +152,9 @@ def test_the_page_is_whole_names_every_check_and_needs_no_network(diagnosis):
 def test_names_in_the_data_are_text_on_the_page(rating_run_path, tmp_path):
     from gavamoe.diagnostics.page import write_page
     from gavamoe.pipeline.diagnose import diagnosis_of
-    from gavamoe.pipeline.diagnosis_subject import Subject
+    from gavamoe.pipeline.diagnosed_run import DiagnosedRun
 
-    subject = Subject.open(rating_run_path)
+    subject = DiagnosedRun.open(rating_run_path)
     found = diagnosis_of(subject)
     found["clusters"][0]["words"] = ["<script>alert(1)</script>"]
     write_page(tmp_path / "report.html", found, subject.latent(subject.train), subject.cluster_N)

@@ -27,7 +27,7 @@ from gavamoe.diagnostics.experts import (
 from gavamoe.explainer.dataset import Collator, ExplanationDataset
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.explainer.validation import validation_loss
-from gavamoe.pipeline.diagnosis_subject import Subject
+from gavamoe.pipeline.diagnosed_run import DiagnosedRun
 from gavamoe.pipeline.train import train_run
 
 COUNTS = st.lists(st.lists(st.integers(0, 30), min_size=4, max_size=4), min_size=2, max_size=5)
@@ -196,5 +196,5 @@ def examine_world(path: Path, config: RunConfig, **options: float) -> ExpertFigu
     write_table(simulate(World(users=60, items=40, reviews=1500, clusters=3, **options)), path / "world.jsonl")
     prepare([str(path / "world.jsonl")], path / "data", PrepareOptions())
     train_run(path / "data", path / "run", config)
-    subject = Subject.open(path / "run")
+    subject = DiagnosedRun.open(path / "run")
     return subject.examine_experts(subject.explainer)

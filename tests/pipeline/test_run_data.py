@@ -8,7 +8,7 @@ from gavamoe.data.catalog import Catalog
 from gavamoe.data.prepare import PrepareOptions, prepare
 from gavamoe.errors import DataError
 from gavamoe.explainer.explainer import Explainer
-from gavamoe.pipeline.diagnosis_subject import Subject
+from gavamoe.pipeline.diagnosed_run import DiagnosedRun
 from gavamoe.pipeline.evaluate import load_reviews
 from gavamoe.pipeline.run_data import find_dataset, require_dataset
 from gavamoe.pipeline.train import train_run
@@ -31,7 +31,7 @@ def refused(run, match):
     for use in (
         lambda: require_dataset(run, catalog),
         lambda: load_reviews(run, catalog, None, "test"),
-        lambda: Subject.open(run.path),
+        lambda: DiagnosedRun.open(run.path),
     ):
         with pytest.raises(DataError, match=match) as raised:
             use()
@@ -47,7 +47,7 @@ def test_the_data_of_a_run_is_found_where_the_run_says(run):
 def test_data_that_was_moved_or_prepared_anew_is_refused_with_the_option_that_names_it(run, reviews_file, tmp_path):
     (tmp_path / "data").rename(tmp_path / "moved")
     refused(run, "is not at .* any more")
-    assert Subject.open(run.path, tmp_path / "moved").dataset.path == tmp_path / "moved"
+    assert DiagnosedRun.open(run.path, tmp_path / "moved").dataset.path == tmp_path / "moved"
     prepare([str(reviews_file)], tmp_path / "data", PrepareOptions(seed=1))
     refused(run, "was prepared anew")
 

@@ -15,7 +15,7 @@ from gavamoe.data.readers.formats import open_rows
 from gavamoe.data.readers.inputs import EmptyFileError, locate
 from gavamoe.data.readers.json_lines import JsonReader
 from gavamoe.data.readers.lines import TextFile
-from gavamoe.data.readers.reading import Reading, printable
+from gavamoe.data.readers.reading import Reading, shortened
 from gavamoe.data.readers.rows import LINE, BadLines, RowReader
 from gavamoe.data.scale import RatingScale
 from gavamoe.errors import DataError
@@ -307,7 +307,7 @@ def _check_row(path: Path, number: int, row: Row) -> None:
             raise DataError(f"{path}, line {number}: '{name}' is missing; found {', '.join(row) or 'nothing'}")
         may_be_null = name == "reference" or row.get("predicted_rating") is not None
         if not isinstance(row[name], str) and not (row[name] is None and may_be_null):
-            raise DataError(f"{path}, line {number}: '{name}' must be a text, not {printable(repr(row[name]), 40)}")
+            raise DataError(f"{path}, line {number}: '{name}' must be a text, not {shortened(repr(row[name]), 40)}")
     if not isinstance(row.get(OPTIONAL_TEXT), str | None):
         raise DataError(f"{path}, line {number}: '{OPTIONAL_TEXT}' must be a text, not {row[OPTIONAL_TEXT]!r}")
     for name in NUMBERS:

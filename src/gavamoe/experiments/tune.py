@@ -33,7 +33,7 @@ from gavamoe.experiments.tune_space import (
     with_parameters,
 )
 from gavamoe.experiments.tune_trials import (
-    Report,
+    ReportLoss,
     TrialData,
     explainer_trial,
     preference_trial,
@@ -199,7 +199,7 @@ class _Search:
         stage: str,
         study: Study,
         space: list[Dimension],
-        loss: Callable[[RunConfig, Report], float],
+        loss: Callable[[RunConfig, ReportLoss], float],
         share: float,
     ) -> None:
         """Make trials until there are as many as requested, or the stage's share of the time is over."""
@@ -226,7 +226,7 @@ class _Search:
         study: Study,
         trial: Trial,
         space: list[Dimension],
-        loss: Callable[[RunConfig, Report], float],
+        loss: Callable[[RunConfig, ReportLoss], float],
         share: float,
     ) -> None:
         """Make one trial and record how it ended."""
@@ -256,10 +256,10 @@ class _Search:
         shown = ", ".join(f"{name.split('.')[1]} {value:.4g}" for name, value in parameters.items())
         self.say(f"{stage} {_finished(study)}/{self.request.trials}: {ended} ({seconds:.0f} s; {shown})")
 
-    def _preference_loss(self, config: RunConfig, report: Report) -> float:
+    def _preference_loss(self, config: RunConfig, report: ReportLoss) -> float:
         return preference_trial(self.data, config, report)[1]
 
-    def _explainer_loss(self, config: RunConfig, report: Report) -> float:
+    def _explainer_loss(self, config: RunConfig, report: ReportLoss) -> float:
         preference = stage_1_with(self.data, config, self.out)
         return explainer_trial(self.data, config, self.base, preference, self.out, report)
 

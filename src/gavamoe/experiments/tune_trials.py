@@ -24,14 +24,14 @@ from gavamoe.preference.build import read_texts, untrained_model
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.trainer import PreferenceTrainer, fit_preference
 
-Report = Callable[[int, float], None]  # epoch, validation loss
+ReportLoss = Callable[[int, float], None]  # epoch, validation loss
 STATE = "trial"  # training state of the running trial
 
 
 class _ReportingTrainer(PreferenceTrainer):
     """Reports the rating loss of every joint epoch at full beta."""
 
-    def __init__(self, *arguments: Any, report: Report):
+    def __init__(self, *arguments: Any, report: ReportLoss):
         self.report = report
         super().__init__(*arguments)
 
@@ -66,7 +66,7 @@ class TrialData:
         return self.dataset.interactions(split).filter(HAS_TEXT)
 
 
-def preference_trial(data: TrialData, config: RunConfig, report: Report) -> tuple[PreferenceModel, float]:
+def preference_trial(data: TrialData, config: RunConfig, report: ReportLoss) -> tuple[PreferenceModel, float]:
     """Train stage 1 and return it with its rating loss on the validation reviews, in nats."""
     model = untrained_model(data.dataset.catalog, config.preference, config.seed, data.vocabulary)
     trainer = partial(_ReportingTrainer, report=report)
@@ -75,7 +75,12 @@ def preference_trial(data: TrialData, config: RunConfig, report: Report) -> tupl
 
 
 def explainer_trial(
-    data: TrialData, config: RunConfig, base_model: str | None, preference: PreferenceModel, out: Path, report: Report
+    data: TrialData,
+    config: RunConfig,
+    base_model: str | None,
+    preference: PreferenceModel,
+    out: Path,
+    report: ReportLoss,
 ) -> float:
     """Train stage 2 and return its lowest validation loss in nats per token.
 

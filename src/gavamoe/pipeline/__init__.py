@@ -6,6 +6,6 @@ model_metrics, swap_gap, sentence_ranking              metrics that need the mod
 language_models                                        language models that judge texts
 explain_file, pair_windows, ray_engine                 texts for many pairs
 pairs_file, history_file, explanation_store            files of pairs and of histories, the database of explanations
-diagnose, diagnosis_subject, drift                     what is right or wrong with a run
+diagnose, diagnosed_run, drift                         what is right or wrong with a run
 report, model_card, demo                               what is written about a run
 """

@@ -1,6 +1,6 @@
 """`gavamoe diagnose`: describe a run's clusters, routing, experts and texts, judge them by named checks, and report.
 
-diagnose_run: Subject.open -> diagnosis_of (clusters, routing, experts, texts, checks) -> report and JSON files
+diagnose_run: DiagnosedRun.open -> diagnosis_of (clusters, routing, experts, texts, checks) -> report and JSON files
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gavamoe.diagnostics.page import markdown, write_page
 from gavamoe.diagnostics.routing import JITTER, changed_share
 from gavamoe.errors import DataError
 from gavamoe.files import staged_files, write_json
-from gavamoe.pipeline.diagnosis_subject import ANOTHER_SEED, Subject
+from gavamoe.pipeline.diagnosed_run import ANOTHER_SEED, DiagnosedRun
 from gavamoe.pipeline.drift import diagnose_drift
 from gavamoe.run import CATALOG_FILES, PREFERENCE_FILES, RunDirectory
 
@@ -60,7 +60,7 @@ def diagnose_run(
             if seeds:
                 raise DataError(f"--seeds trains stage 1 again on the run's own data, and {data} is other data")
             return diagnose_drift(path, out, data, verify)
-    subject = Subject.open(path, data, verify)
+    subject = DiagnosedRun.open(path, data, verify)
     diagnosis = diagnosis_of(subject, seeds, on_note)
     with staged_files(out) as staged:
         write_json(staged / "clusters.json", {name: diagnosis[name] for name in CLUSTER_KEYS})
@@ -71,7 +71,7 @@ def diagnose_run(
 
 
 def diagnosis_of(
-    subject: Subject, seeds: int = 0, on_note: Callable[[str], None] = lambda text: None
+    subject: DiagnosedRun, seeds: int = 0, on_note: Callable[[str], None] = lambda text: None
 ) -> dict[str, Any]:
     """Return the diagnosis of a run: run, n, silhouette, stability, seeds, clusters, comparison, routing, experts,
     texts and checks.

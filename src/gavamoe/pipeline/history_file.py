@@ -15,7 +15,7 @@ import polars as pl
 
 from gavamoe.data.catalog import Catalog
 from gavamoe.data.readers.open import open_rows
-from gavamoe.data.readers.reading import printable, shorten_list
+from gavamoe.data.readers.reading import shorten_list, shortened
 from gavamoe.data.readers.rows import LINE, BadLines
 from gavamoe.errors import DataError, InputError
 from gavamoe.files import sha256_of_file
@@ -59,7 +59,7 @@ class HistoryFile:
         else:
             name = next(iter(self.by_user)) if user is None else user
             if name not in self.by_user:
-                raise InputError(f"{self.path} has no rating by user '{printable(name)}'; it has {self._names}")
+                raise InputError(f"{self.path} has no rating by user '{shortened(name)}'; it has {self._names}")
             history = self.by_user[name]
         if not history.rated:
             raise DataError(f"{self.path}: none of the rated items has a training review; check the column item")

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from gavamoe.data.catalog import Catalog
-from gavamoe.data.readers.reading import printable
+from gavamoe.data.readers.reading import shortened
 from gavamoe.errors import DataError
 from gavamoe.preference.fold_in import UserEstimate, infer_user
 from gavamoe.preference.model import PreferenceModel
@@ -49,7 +49,7 @@ class UserHistory:
             if entry.get("item") in (None, ""):
                 raise DataError(f"history, entry {number}: no item")
             name, rating = str(entry["item"]), _number(entry.get("rating"))
-            place = f"history, entry {number} (item '{printable(name)}')"
+            place = f"history, entry {number} (item '{shortened(name)}')"
             if rating is None:
                 raise DataError(f"{place}: no rating that is a number")
             if not low <= rating <= high:

@@ -19,7 +19,7 @@ from gavamoe.errors import InputError
 from gavamoe.pipeline.explanation_store import PairKey, StoredExplanation
 from gavamoe.service.generation import TokensWork, pairs_frame
 from gavamoe.service.guarded_store import GuardedStore
-from gavamoe.service.metrics import Metrics
+from gavamoe.service.metrics import ServiceMetrics
 from gavamoe.service.plans import PairPlan, RefusedError, check_rating, plan_pairs
 from gavamoe.service.schemas import ExplainRequest
 from gavamoe.service.served_run import ServedRun
@@ -49,7 +49,7 @@ class Answers:
 
     worker: Worker
     store: GuardedStore
-    metrics: Metrics
+    metrics: ServiceMetrics
     default_deadline: float
 
     async def explain(self, run: ServedRun, request: ExplainRequest, gone: Gone) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gavamoe.service.metrics import Metrics
+from gavamoe.service.metrics import ServiceMetrics
 from gavamoe.service.settings import is_loopback
 
 LOG = logging.getLogger("gavamoe.service")
@@ -51,7 +51,7 @@ class Gatekeeper:
         metrics: counts requests.
     """
 
-    def __init__(self, app: ASGIApp, api_key: str | None, max_body: int, metrics: Metrics):
+    def __init__(self, app: ASGIApp, api_key: str | None, max_body: int, metrics: ServiceMetrics):
         self.app, self.api_key, self.max_body, self.metrics = app, api_key, max_body, metrics
 
     @property

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from gavamoe.pipeline.explanation_store import ExplanationStore, PairKey, StoredExplanation, StoreError
-from gavamoe.service.metrics import Metrics
+from gavamoe.service.metrics import ServiceMetrics
 
 LOG = logging.getLogger("gavamoe.service")
 CACHED = 10_000  # explanations kept in memory
@@ -44,7 +44,7 @@ class GuardedStore:
         metrics: counts hits, failures and losses.
     """
 
-    def __init__(self, store: ExplanationStore | None, metrics: Metrics):
+    def __init__(self, store: ExplanationStore | None, metrics: ServiceMetrics):
         self.store, self.metrics = store, metrics
         self._memory: OrderedDict[str, StoredExplanation] = OrderedDict()
         self._memory_lock = threading.Lock()

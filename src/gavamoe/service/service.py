@@ -11,7 +11,7 @@ from gavamoe.pipeline.explanation_store import ExplanationStore
 from gavamoe.service.answers import Answers
 from gavamoe.service.generation import perform
 from gavamoe.service.guarded_store import GuardedStore
-from gavamoe.service.metrics import Metrics
+from gavamoe.service.metrics import ServiceMetrics
 from gavamoe.service.served_run import ServedRun
 from gavamoe.service.settings import ServiceSettings
 from gavamoe.service.worker import Worker
@@ -34,7 +34,7 @@ class Service:
 
     def __init__(self, run: ServedRun, settings: ServiceSettings, store: ExplanationStore | None):
         self.run, self.settings, self.stopping = run, settings, False
-        self.metrics = Metrics()
+        self.metrics = ServiceMetrics()
         self.worker = Worker(perform, settings.queue, settings.batch, settings.max_wait, self._observe)
         self.store = GuardedStore(store, self.metrics)
         self.answers = Answers(self.worker, self.store, self.metrics, settings.default_deadline_ms / 1000)

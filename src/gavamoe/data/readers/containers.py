@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
-from gavamoe.data.readers.reading import printable
+from gavamoe.data.readers.reading import shortened
 from gavamoe.errors import DataError
 
 if sys.version_info >= (3, 14):
@@ -217,7 +217,7 @@ def explain_errors(place: str, line: int = 1) -> Iterator[None]:
             f"{place} is cut short: the compressed data ends after line {line}; fetch or copy the file again"
         ) from None
     except (NotImplementedError, RuntimeError) as error:
-        raise DataError(f"{place} cannot be unpacked ({printable(error, 120)}): unpack it first") from None
+        raise DataError(f"{place} cannot be unpacked ({shortened(error, 120)}): unpack it first") from None
     except OSError as error:
         if error.errno is not None and not isinstance(error, gzip.BadGzipFile):
             raise DataError(f"{place} cannot be read: {error.strerror or error}") from error
@@ -228,7 +228,7 @@ def explain_errors(place: str, line: int = 1) -> Iterator[None]:
 
 def _damaged(place: str, line: int, error: Exception) -> DataError:
     return DataError(
-        f"{place}: the compressed data is damaged after line {line} ({printable(error, 120)}); fetch it again"
+        f"{place}: the compressed data is damaged after line {line} ({shortened(error, 120)}); fetch it again"
     )
 
 
@@ -262,9 +262,9 @@ def _enter(opened: Opened, name: str, packed: int, place: str) -> None:
         found = next((entry for entry in tar if entry.name == name and entry.isreg()), None)
         member = tar.extractfile(found) if found else None  # type: ignore[assignment]
         if member is None:
-            raise DataError(f"{place} has no member {printable(name, 120)}")
+            raise DataError(f"{place} has no member {shortened(name, 120)}")
     else:
-        raise DataError(f"{place} is no archive: {printable(name, 120)} is not in it")
+        raise DataError(f"{place} is no archive: {shortened(name, 120)} is not in it")
     _push(opened, cast(IO[bytes], Stream(member, packed, place)), kind)
 
 

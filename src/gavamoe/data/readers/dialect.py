@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from gavamoe.data.readers.reading import printable
+from gavamoe.data.readers.reading import shortened
 from gavamoe.errors import DataError
 
 SEPARATORS = "\t,;|"
@@ -81,7 +81,7 @@ def find_dialect(head: str, header: Sequence[str] | None, place: str) -> Dialect
         names = _with_unnamed(names, lines[1:], separator)
     repeated = [name for name, count in Counter(names).items() if count > 1 and name != SKIPPED]
     if repeated:
-        raise DataError(f"{place}: the column {printable(repeated[0], 80)} occurs twice; name each column once")
+        raise DataError(f"{place}: the column {shortened(repeated[0], 80)} occurs twice; name each column once")
     return Dialect(names, separator, skipped, name=name)
 
 
@@ -141,7 +141,7 @@ def _refuse_second_header(lines: Sequence[str], separator: str, header: Sequence
     given = {name.lower() for name in header if name != SKIPPED}
     repeats = sum(value.lower() in given for value in first)
     if first and (all(map(TYPED.match, first)) or repeats * 2 > len(given)):
-        names = printable(", ".join(first), 120)
+        names = shortened(", ".join(first), 120)
         raise DataError(
             f"{place}: line 1 names the columns itself ({names}), so --columns, which is for files without such a "
             "line, does not fit: leave it out, or name single columns with --user-col, --item-col and --rating-col"

@@ -6,7 +6,7 @@ import codecs
 import re
 from collections.abc import Iterator
 
-from gavamoe.data.readers.reading import printable
+from gavamoe.data.readers.reading import shortened
 from gavamoe.errors import DataError
 
 # The mark of UTF-32 LE begins with that of UTF-16 LE, so it is tried first.
@@ -55,10 +55,10 @@ def named_encoding(name: str) -> str:
             raise LookupError
     except (LookupError, ValueError, TypeError):
         raise DataError(
-            f"encoding {printable(name, 40)!r} is unknown: name one as Python does, such as {examples}"
+            f"encoding {shortened(name, 40)!r} is unknown: name one as Python does, such as {examples}"
         ) from None
     except Exception:  # a codec of bytes, such as base64, may raise anything
-        raise DataError(f"encoding {printable(name, 40)!r} is not one of texts: name one such as {examples}") from None
+        raise DataError(f"encoding {shortened(name, 40)!r} is not one of texts: name one such as {examples}") from None
     return "utf-8" if codec.name == "utf-8-sig" else WESTERN if codec.name == "cp1252" else codec.name
 
 

@@ -15,7 +15,7 @@ from gavamoe.data.readers.layouts import FORMATS
 from gavamoe.data.readers.lines import TextFile
 from gavamoe.data.readers.parquet import ParquetReader
 from gavamoe.data.readers.pickle_rows import PickleReader
-from gavamoe.data.readers.reading import printable
+from gavamoe.data.readers.reading import shortened
 from gavamoe.data.readers.rows import BadLines, RowReader
 from gavamoe.data.readers.sql_dump import SqlDumpReader, is_sql_dump
 from gavamoe.data.readers.workbook import is_workbook, open_sheets
@@ -99,7 +99,7 @@ def open_tables(path: Path, bad: BadLines, options: ReadOptions | None = None) -
             raise DataError(reasons[0])
         if not reasons:
             raise EmptyFileError(f"{source.place} is empty: each of its members is")
-        raise DataError(f"{source.place} has no table that can be read: {printable(reasons[0], 300)}")
+        raise DataError(f"{source.place} has no table that can be read: {shortened(reasons[0], 300)}")
     return tables
 
 
@@ -129,8 +129,8 @@ def open_rows(
     if len(readers) > 1:
         named = [reader.reading.member for reader in readers]
         raise DataError(
-            f"{printable(path)} has {len(readers)} tables ({printable(', '.join(named), 200)}): name one, for example "
-            f"{printable(path)}/{printable(named[0], 80)}"
+            f"{shortened(path)} has {len(readers)} tables ({shortened(', '.join(named), 200)}): name one, for example "
+            f"{shortened(path)}/{shortened(named[0], 80)}"
         )
     return readers[0]
 

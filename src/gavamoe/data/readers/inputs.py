@@ -21,7 +21,7 @@ from gavamoe.data.readers.containers import (
     list_members,
     open_member,
 )
-from gavamoe.data.readers.reading import printable, shorten_list
+from gavamoe.data.readers.reading import shorten_list, shortened
 from gavamoe.errors import DataError
 from gavamoe.files import sha256_of_file
 
@@ -64,7 +64,7 @@ class InputFile:
     @property
     def place(self) -> str:
         """The file, for messages."""
-        return printable(self.path)
+        return shortened(self.path)
 
     @property
     def member(self) -> str:
@@ -172,19 +172,19 @@ def locate(path: Path) -> InputFile:
         return _locate_member(path)
     except OSError as error:
         reason = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
-        raise DataError(f"{printable(path)} {reason}") from None
+        raise DataError(f"{shortened(path)} {reason}") from None
     except ValueError:  # a NUL in the name
-        raise DataError(f"{printable(path)} is not a file name") from None
+        raise DataError(f"{shortened(path)} is not a file name") from None
     if stat.S_ISDIR(status.st_mode):
         raise DataError(
-            f"{printable(path)} is a directory: name the review files in it, for example {printable(path)}/*.jsonl.gz"
+            f"{shortened(path)} is a directory: name the review files in it, for example {shortened(path)}/*.jsonl.gz"
         )
     if stat.S_ISREG(status.st_mode):
         return InputFile(path, path)
     try:
         return InputFile(path, PIPES.copy(path))
     except OSError as error:
-        raise DataError(f"{printable(path)} cannot be read: {error.strerror or error}") from None
+        raise DataError(f"{shortened(path)} cannot be read: {error.strerror or error}") from None
 
 
 def sha256_of_input(path: Path) -> str:
@@ -258,11 +258,11 @@ def _locate_member(path: Path) -> InputFile:
     if tables is None and outer.start(4) in WORKBOOKS:
         return InputFile(path, outer.file, sheet=wanted)
     if tables is None:
-        raise DataError(f"{printable(path)} does not exist: {printable(file)} is a file and no archive")
+        raise DataError(f"{shortened(path)} does not exist: {shortened(file)} is a file and no archive")
     found = [table for table in tables if table.member == wanted or fnmatch.fnmatchcase(table.member, wanted)]
     if len(found) != 1:
         names = shorten_list(table.member for table in found or tables)
         raise DataError(
-            f"{printable(file)} has {'several members' if found else 'no member'} {printable(wanted)}; it has {names}"
+            f"{shortened(file)} has {'several members' if found else 'no member'} {shortened(wanted)}; it has {names}"
         )
     return found[0]

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from gavamoe.data.readers.headers import SYNONYMS, pick
-from gavamoe.data.readers.reading import printable, shorten_list
+from gavamoe.data.readers.reading import shorten_list, shortened
 from gavamoe.errors import DataError
 
 ROLES = ("user", "item", "rating", "text")
@@ -56,7 +56,7 @@ def records_at(document: Any, path: str, place: str) -> list[Record]:
     if not records:
         names = shorten_list(name for name, _ in _candidates(document, "") if name)
         raise DataError(
-            f"{place} has no list of objects at {printable(path, 80)!r}"
+            f"{place} has no list of objects at {shortened(path, 80)!r}"
             + (f"; there are lists at {names}" if names else "; it has no list of objects")
         )
     return records

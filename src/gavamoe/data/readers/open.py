@@ -16,7 +16,7 @@ from gavamoe.data.readers.inputs import PIPES, EmptyFileError
 from gavamoe.data.readers.layouts import Layout, find_layout, is_item_metadata
 from gavamoe.data.readers.likeness import find_text_like
 from gavamoe.data.readers.prepared import PreparedColumns
-from gavamoe.data.readers.reading import Reading, printable, shorten_list
+from gavamoe.data.readers.reading import Reading, shorten_list, shortened
 from gavamoe.data.readers.rows import LINE, BadLines, RowReader, pick_columns
 from gavamoe.errors import DataError
 
@@ -218,7 +218,7 @@ def open_sources(
     if why_empty:
         raise why_empty
     raise DataError(
-        f"{printable(sources.metadata[0])} describes items: name the file of reviews too; or, if these are reviews, "
+        f"{shortened(sources.metadata[0])} describes items: name the file of reviews too; or, if these are reviews, "
         "name the column of their user with --user-col"
     )
 
@@ -242,10 +242,10 @@ def _classify(
                 raise
             tables.failed[reader.reading.member] = str(error)
     if not reviews and not metadata:
-        reason = printable(next(iter(tables.failed.values())), 500)
+        reason = shortened(next(iter(tables.failed.values())), 500)
         if len(tables.failed) == 1:
             raise DataError(reason)
-        raise DataError(f"{printable(path)} has no table of reviews ({shorten_list(tables.failed)}): {reason}")
+        raise DataError(f"{shortened(path)} has no table of reviews ({shorten_list(tables.failed)}): {reason}")
     if any("text" in source.layout.columns for source in reviews):
         left_out = [source for source in reviews if "text" not in source.layout.columns]
         reviews = [source for source in reviews if "text" in source.layout.columns]
@@ -260,7 +260,7 @@ def _with_layout(reader: RowReader, options: ReadOptions) -> ReviewSource:
         reader.columns,
         options.columns,
         options.format,
-        printable(reader.path),
+        shortened(reader.path),
         item_from_file=options.item_from_file,
         prepares=options.prepares,
     )

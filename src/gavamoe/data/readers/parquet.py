@@ -8,7 +8,7 @@ import polars as pl
 from polars.selectors import by_name
 
 from gavamoe.data.readers.inputs import EmptyFileError, InputFile
-from gavamoe.data.readers.reading import Reading, printable
+from gavamoe.data.readers.reading import Reading, shortened
 from gavamoe.data.readers.rows import LINE
 from gavamoe.errors import DataError
 
@@ -70,4 +70,4 @@ def _as_string(name: str, dtype: pl.DataType | None) -> pl.Expr:
 
 
 def _first_line(error: BaseException) -> str:
-    return printable(str(error).splitlines()[0], 160) if str(error) else type(error).__name__
+    return shortened(str(error).splitlines()[0], 160) if str(error) else type(error).__name__

@@ -41,7 +41,7 @@ class Reading:
         """Return what a user should know: guesses and choices; nothing for a plain UTF-8 file."""
         said = []
         if self.member:
-            said.append(f"table {printable(self.member)} of {' in '.join(reversed(self.containers)) or 'the file'}")
+            said.append(f"table {shortened(self.member)} of {' in '.join(reversed(self.containers)) or 'the file'}")
         if self.passed_over:
             said.append(f"passed over: {shorten_list(self.passed_over)}")
         if self.encoding_from == "guessed":
@@ -49,7 +49,7 @@ class Reading:
         elif self.encoding_from in ("mark", "bytes") and self.encoding != "utf-8":
             said.append(f"read as {self.encoding}")
         if self.records and not self.records_named:
-            said.append(f"records at {printable(self.records)} (guessed; --records says otherwise)")
+            said.append(f"records at {shortened(self.records)} (guessed; --records says otherwise)")
         return [*said, *self.notes]
 
     def to_json(self) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class Reading:
         }
 
 
-def printable(text: object, longest: int = LONGEST_MESSAGE) -> str:
+def shortened(text: object, longest: int = LONGEST_MESSAGE) -> str:
     """Return a text for a message: control characters become `?`, and what is too long is cut in the middle."""
     shown = "".join(character if character.isprintable() else "?" for character in str(text)[: 4 * longest])
     if len(str(text)) <= longest:
@@ -79,4 +79,4 @@ def shorten_list(names: Iterable[str], most: int = SHOWN_MEMBERS) -> str:
     """Return the first names, and how many more there are."""
     names = list(names)
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(printable(name, 80) for name in names[:most]) + more
+    return ", ".join(shortened(name, 80) for name in names[:most]) + more

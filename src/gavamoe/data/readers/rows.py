@@ -9,7 +9,7 @@ from typing import Protocol
 
 import polars as pl
 
-from gavamoe.data.readers.reading import Reading, printable
+from gavamoe.data.readers.reading import Reading, shortened
 from gavamoe.errors import DataError
 
 # Not a name that a column of a file is likely to have.
@@ -79,7 +79,7 @@ class BadLines:
         Raises:
             DataError: no more lines may be dropped; names file, line and problem.
         """
-        place = f"{printable(path)}: line {line}: {printable(problem)}"
+        place = f"{shortened(path)}: line {line}: {shortened(problem)}"
         if self.allowed is not None and self.count < self.allowed:
             self.count += 1
             if len(self.examples) < 5:

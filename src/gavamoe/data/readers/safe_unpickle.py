@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from gavamoe.data.readers.containers import most_unpacked
 from gavamoe.data.readers.inputs import EmptyFileError, InputFile, locate
-from gavamoe.data.readers.reading import printable
+from gavamoe.data.readers.reading import shortened
 from gavamoe.errors import DataError
 
 PLAIN = frozenset({str, bytes, int, float, bool, type(None)})
@@ -176,4 +176,4 @@ BUILTINS: Mapping[str, Any] = {"builtins.set": _set, "builtins.frozenset": _froz
 def _first_line(error: Exception) -> str:
     if isinstance(error, EOFError | LookupError | AttributeError | TypeError):  # their words are about the loader
         return "it is damaged or cut short"
-    return printable((str(error).splitlines() or [type(error).__name__])[0], 160)
+    return shortened((str(error).splitlines() or [type(error).__name__])[0], 160)

@@ -11,7 +11,7 @@ import polars as pl
 
 from gavamoe.data.readers.containers import BOMB_BYTES, BOMB_RATIO, list_members
 from gavamoe.data.readers.inputs import EmptyFileError, InputFile
-from gavamoe.data.readers.reading import Reading, printable, shorten_list
+from gavamoe.data.readers.reading import Reading, shorten_list, shortened
 from gavamoe.data.readers.rows import LINE, string_schema
 from gavamoe.errors import DataError
 
@@ -61,7 +61,7 @@ def open_sheets(source: InputFile) -> list[SheetReader]:
         sheets = [(name, book.get_sheet_by_name(name).to_python(skip_empty_area=True)) for name in book.sheet_names]
     except Exception as error:  # the library raises errors of several kinds
         raise DataError(
-            f"{source.place} is an Office file that cannot be read ({printable(error, 100)}): {SAVE}"
+            f"{source.place} is an Office file that cannot be read ({shortened(error, 100)}): {SAVE}"
         ) from None
     filled = [(name, rows) for name, rows in sheets if len(_filled(rows)) > 1]
     if not filled:
@@ -96,7 +96,7 @@ class SheetReader:
         repeated = [name for name, count in Counter(self.columns).items() if count > 1 and name != "_"]
         if repeated:
             raise DataError(
-                f"{source.place}: sheet {printable(sheet, 60)}: the column {printable(repeated[0], 60)} occurs twice; "
+                f"{source.place}: sheet {shortened(sheet, 60)}: the column {shortened(repeated[0], 60)} occurs twice; "
                 "name each column once"
             )
 

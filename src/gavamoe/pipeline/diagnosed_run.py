@@ -46,7 +46,7 @@ ANOTHER_SEED = "another seed"
 PREDICTIONS = "predictions.jsonl"
 
 
-class Subject:
+class DiagnosedRun:
     """A run, its data and what several parts of the diagnosis need of them.
 
     Args:
@@ -64,7 +64,7 @@ class Subject:
         self._arrays: dict[str, InteractionArrays] = {}
 
     @classmethod
-    def open(cls, path: Path, data: Path | None = None, verify: bool = False) -> Subject:
+    def open(cls, path: Path, data: Path | None = None, verify: bool = False) -> DiagnosedRun:
         """Read stage 1 of a run and its dataset.
 
         Args:
