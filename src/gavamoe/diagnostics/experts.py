@@ -70,8 +70,8 @@ class ExpertFigures:
         loss_soft_gates: nats per token with gates mixed by responsibilities; None if gates are not stage 1's clusters.
         selections_changed: share of selected experts that such a gate replaces, mean over the same others.
         removal: rise of the loss when an expert is never selected: layer, expert, rise.
-        merges: rise of the loss when one of the two most alike experts of a layer does the work of both: layer,
-            experts (the kept one first), cosine, rise.
+        merges: rise of the loss when one of the two most alike experts of a layer replaces the other: layer, experts
+            (the kept one first), cosine, rise.
         removal_texts: number of texts of these two measurements.
         use: share of selections by cluster, layer and expert, lists of shape [C, L, E].
         use_by_kind: the same by kind of token.

@@ -45,7 +45,7 @@ class Profiles:
     """The training texts of each user or item as one TF-IDF vector.
 
     Args:
-        names: user or item of each training text, [m]; None for a text of nobody known.
+        names: user or item of each training text, [m]; None if it is not known.
         texts: normalized training texts, [m].
         sublinear: whether a word's weight grows with the logarithm of its count. Frequent reviewers have long profiles,
             which the plain count favours.

@@ -27,9 +27,9 @@ def read_training_texts(
 ) -> tuple[TrainingTexts, int]:
     """Read training texts, and the features that statements are about.
 
-    Of a prepared dataset and of a file with a split column, the rows of `train` are read. Of another file, the reviews
-    of the scored pairs are left out: they are the references. Features are the given ones, else those of the dataset or
-    of the file's feature column, else mined from English texts.
+    A prepared dataset, or a file with a split column, gives its rows of `train`. Another file gives all rows but the
+    reviews of the scored pairs, which are the references. Features are the given ones, else those of the dataset or of
+    the file's feature column, else mined from English texts.
 
     Args:
         source: a prepared dataset, or a reviews file with user, item and text.

@@ -22,7 +22,7 @@ class WordModels:
     """Word frequencies of each name.
 
     Args:
-        names: user or item of each training text, [m]; None for a text of nobody known.
+        names: user or item of each training text, [m]; None if it is not known.
         texts: normalized training texts, [m]; at least one has a word.
     """
 

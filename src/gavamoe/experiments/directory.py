@@ -48,7 +48,7 @@ def earlier_card(path: Path, card: dict[str, Any], resume: bool, noun: str) -> d
 
     Args:
         path: where the card is.
-        card: what this call would write. Of the earlier card, the same keys must have the same values, but for `data`.
+        card: what this call would write. Its keys must have the same values in the earlier card, except `data`.
         resume: whether an earlier experiment may be continued.
         noun: what the experiment is, such as "comparison", for messages.
 

@@ -54,8 +54,8 @@ def keep_precision(config: ExplainerConfig, width: int, directory: Path) -> Expl
     Args:
         config: settings of stage 2.
         width: H of a model around a frozen base, else 0 (`use_bf16`).
-        directory: folder of the training state, where the precision is kept, so that a training that goes on on another
-            machine keeps it.
+        directory: folder of the training state, which keeps the precision: a training that another machine continues
+            does not change it.
     """
     file = directory / PRECISION
     if file.is_file():

@@ -1,12 +1,13 @@
-"""Swap gap: what it costs the model to be told another user, or another item, than the one a real text is by or about.
+"""Swap gap: how much the loss of a person's text rises if the prompt names another user, or another item.
 
 swap_gap_user = loss of people's texts under another user - loss under their own, in nats per token
 swap_gap_item = the same with another item
 
-A model that ignores the user has a gap of 0: the floor. No ceiling is known. Beside the gap stands that of the word
-frequencies of the name's training texts, in nats per word (`gavamoe.evaluation.word_models`): a model that exceeds it
-uses more than which words a user or item attracts. Everything that the prompt derives from the name changes with it:
-soft tokens, cluster, predicted rating and feature, quotations.
+A model that ignores the user has a gap of 0: the floor. No ceiling is known. Everything that the prompt derives from
+the name changes with it: soft tokens, cluster, predicted rating and feature, quotations.
+
+The gap of word frequencies is reported beside it, in nats per word (`gavamoe.evaluation.word_models`). It uses only
+which words a user or item attracts. A model with a larger gap uses more.
 """
 
 from __future__ import annotations

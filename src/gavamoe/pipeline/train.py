@@ -98,7 +98,7 @@ def train_run(
         if started_from is not None and card.updated_from is not None:
             say("\n".join(describe_update(card.updated_from, str(started_from.run.path))))
         if stage in ("preference", "all") and not run.has(PREFERENCE_FILES):
-            say("stage 1: the preference model learns taste from ratings")
+            say("stage 1: the preference model is trained on ratings")
             _train_preference(run, dataset, card, say, started_from)
         if stage in ("explainer", "all"):
             run.require(*PREFERENCE_FILES)

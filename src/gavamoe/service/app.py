@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import threading
 from collections.abc import AsyncIterator
@@ -36,8 +37,6 @@ def create_app(service: Service) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        import asyncio
-
         loop = asyncio.get_running_loop()
         signals = threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGHUP")
         if signals:

@@ -16,7 +16,7 @@ FIELDS = (
 
 
 class JsonFormatter(logging.Formatter):
-    """Formats a record as a JSON object. Of an exception it keeps type and frames: a message may quote a text."""
+    """Formats a record as a JSON object. It keeps type and frames of an exception, whose message may quote a text."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record in one line."""

@@ -137,7 +137,7 @@ class Pipes:
         self._directory: Path | None = None
 
     def copy(self, path: Path) -> Path:
-        """Return a file with all that the pipe says."""
+        """Return a file with all bytes of the pipe."""
         status = path.stat()
         key = (str(path), status.st_dev, status.st_ino)
         if key not in self._copies:

@@ -192,7 +192,7 @@ def open_sources(
 ) -> Sources:
     """Open files and classify each as reviews, item metadata or empty.
 
-    Of an archive, all tables of reviews are taken; if some have texts, only those.
+    All tables of reviews in an archive are taken; if some have texts, only those.
 
     Args:
         paths: the files.
