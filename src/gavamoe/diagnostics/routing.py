@@ -106,17 +106,18 @@ def changed_share(one_N: np.ndarray, other_N: np.ndarray) -> float:
     return float((match_gates(one_N, other_N)[other_N] != one_N).mean()) if len(one_N) else 0.0
 
 
-def jitter(reviews: InteractionArrays, kind: str, levels: int, seed: int) -> InteractionArrays:
-    """Return training reviews of which a share `JITTER`, drawn at random, is changed.
+def jitter(reviews: InteractionArrays, kind: str, levels: int, seed: int, share: float = JITTER) -> InteractionArrays:
+    """Return training reviews of which a share, drawn at random, is changed.
 
     Args:
         reviews: the training reviews.
         kind: `drop` leaves these reviews out, `flip` gives each another level, drawn at random.
         levels: number of rating levels.
         seed: of the draws.
+        share: of the reviews.
     """
     rng = np.random.default_rng(seed)
-    changed_N = rng.random(len(reviews)) < JITTER
+    changed_N = rng.random(len(reviews)) < share
     if kind == "drop":
         return reviews.rows(~changed_N)
     shifted_N = (reviews.level - 1 + rng.integers(1, max(levels, 2), len(reviews))) % levels + 1

@@ -158,13 +158,11 @@ class DiagnosedRun:
         """Train stage 1 with other seeds, and on jittered ratings; return the models by what was changed."""
         models: dict[str, list[PreferenceModel]] = {}
         for number in range(1, seeds + 1):
-            other = self._train_again(self.arrays("train"), self.seed + number)
+            other = self.train_again(self.arrays("train"), self.seed + number)
             models.setdefault(ANOTHER_SEED, []).append(other)
             for kind in JITTERS:
                 reviews = jitter(self.arrays("train"), kind, self.model.levels, self.seed + number)
-                models.setdefault(f"{JITTER:.0%} of ratings {kind}ped", []).append(
-                    self._train_again(reviews, self.seed)
-                )
+                models.setdefault(f"{JITTER:.0%} of ratings {kind}ped", []).append(self.train_again(reviews, self.seed))
         return models
 
     def text_changes(
@@ -192,7 +190,7 @@ class DiagnosedRun:
         changes = {"another draw": stability.with_another_draw()}
         return changes | {kind: stability.with_gates(map(gates, models[kind], clusters[kind])) for kind in models}
 
-    def _train_again(self, reviews: InteractionArrays, seed: int) -> PreferenceModel:
+    def train_again(self, reviews: InteractionArrays, seed: int) -> PreferenceModel:
         """Train stage 1 with the run's settings on other reviews or with another seed."""
         catalog, config = self.dataset.catalog, self.config.model_copy(update={"clusters": self.model.clusters})
         sizes = catalog.n_users, catalog.n_items, catalog.scale.levels
