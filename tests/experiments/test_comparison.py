@@ -379,7 +379,7 @@ def test_examples_show_training_reviews_literally_and_no_soft_token_stands_in_a_
     source = "\n\n".join([*map(literal, examples), read_source("natural")])
     template = PromptTemplate(source, dataset.scale.in_words(), 500, soft_tokens=False)
     prompt = template.render(PromptFields(1, name="A film"), "<user>", "<item>")
-    assert prompt.endswith("Item: A film\nRating: 1 of 5\nReview:"), prompt
+    assert prompt.endswith("Item: A film\nRating: 1 of 5 stars\nReview:"), prompt
     assert prompt.count("50 {% of {{ it }} #}") == 2
     assert "<user>" not in prompt
     assert "<item>" not in prompt
