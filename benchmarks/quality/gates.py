@@ -15,7 +15,7 @@ balance, first   designs that the package does not have (`gate_designs.py`)
 
 Each is trained with soft tokens and without. Without them, only the gate knows the pair. The figure is the validation
 loss of the texts in nats per token, and the information is what the clusters of stage 1 say about the words
-(`gavamoe.preference.word_gain`). Results are kept in DIR/results.jsonl, and a second call goes on where the first
+(`gavamoe.preference.word_gain`). Results are kept in DIR/losses.jsonl, and a second call goes on where the first
 stopped.
 """
 
@@ -181,7 +181,7 @@ def main() -> None:
     parser.add_argument("--gates", nargs="+", choices=GATES, default=DEFAULT_GATES)
     options = parser.parse_args()
     options.dir.mkdir(parents=True, exist_ok=True)
-    kept = options.dir / "results.jsonl"
+    kept = options.dir / "losses.jsonl"
     results = [json.loads(line) for line in kept.read_text(encoding="utf-8").splitlines()] if kept.exists() else []
     done = {(each["source"], each["seed"], each["soft"], each["gate"]) for each in results}
     sources = [*map(Source.world, options.styles), *map(Source.dataset, options.data)]

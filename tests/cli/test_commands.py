@@ -111,7 +111,7 @@ def test_evaluate_refuses_data_prepared_again_because_it_may_hold_training_revie
     assert code == 0
     seen = json.loads(out)["conditions"]["seen_in_training"]
     assert 8 < seen <= 20  # four of five reviews are for training
-    assert f"{seen} of 20 rows are training reviews" in err
+    assert f"{seen} of 20 rows are of pairs with a training review" in err
 
 
 def test_evaluate_accepts_a_reviews_file_with_unknown_users_and_items(gavamoe, own_run, tmp_path):

@@ -92,6 +92,37 @@ def test_a_sighup_while_the_run_is_loaded_reads_it_again_as_soon_as_it_is_served
     assert signal.getsignal(signal.SIGHUP) is before
 
 
+def test_the_service_ends_with_one_line_when_its_worker_dies(run_path, monkeypatch):
+    from gavamoe.errors import RunError
+    from gavamoe.service import server
+    from gavamoe.service.settings import ServiceSettings
+    from gavamoe.service.worker import DeviceLostError, Job, WorkerDeadError
+
+    served = []
+
+    def run(self, sockets):
+        self.on_ready()
+        (service,) = served
+
+        def lose(jobs):
+            raise DeviceLostError("CUDA error")
+
+        service.worker.perform = lose
+        job = Job("a", None)
+        service.worker.submit([job])
+        with pytest.raises(WorkerDeadError):
+            job.future.result(30)
+        until = time.monotonic() + 30
+        while not self.should_exit:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+
+    monkeypatch.setattr(server._Server, "run", run)
+    monkeypatch.setattr(server, "log_as_json", lambda: None)
+    with pytest.raises(RunError, match="start the service again"):
+        server.serve(run_path, ServiceSettings(port=0, store=None), False, lambda url, service: served.append(service))
+
+
 def test_sighup_serves_the_new_run_and_sigterm_finishes_what_was_accepted(server):
     process, ready, folder = server
     assert ready["run"].startswith("one@")

@@ -116,6 +116,7 @@ def test_an_interrupted_demo_is_replaced_and_what_others_put_beside_it_is_kept(t
         with pytest.raises(KeyboardInterrupt):
             demo.run_demo(out, 0, print)
         assert (out / "data" / "card.json").is_file()
+        (out / f"{files.WORKSPACE}killed").mkdir()  # what a killed process leaves of a temporary copy
     (out / "thesis.tex").write_text("years of work")
     with pytest.raises(InputError, match="nothing was written"):
         demo.run_demo(out, 0, print)

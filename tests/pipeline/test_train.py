@@ -15,7 +15,7 @@ from gavamoe.errors import ConfigError, DataError, RunError
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.pipeline.run_setup import open_run
 from gavamoe.pipeline.train import train_run
-from gavamoe.run import RunCard, RunDirectory
+from gavamoe.run import EXPLAINER_FILES, RunCard, RunDirectory
 
 
 def weights(run, stage="explainer"):
@@ -178,3 +178,20 @@ def test_an_impossible_run_leaves_no_files(dataset_path, tmp_path):
     with pytest.raises(ConfigError, match="1000 clusters need"):
         train_run(dataset_path, tmp_path / "run", config)
     assert not (tmp_path / "run").exists()
+
+
+def test_stage_2_that_cannot_begin_leaves_nothing_and_can_be_started_with_other_settings(
+    dataset_path, tiny_config, tmp_path, monkeypatch
+):
+    def refuse(*_, **__):
+        raise ConfigError("a setting is impossible")
+
+    run = RunDirectory(tmp_path / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr("gavamoe.explainer.train.fit_explainer", refuse)
+        with pytest.raises(ConfigError, match="impossible"):
+            train_run(dataset_path, run.path, tiny_config)
+    assert run.has_stage_1_alone
+    changed = tiny_config.explainer.model_copy(update={"epochs": 1})
+    train_run(dataset_path, run.path, tiny_config.model_copy(update={"explainer": changed}), stage="explainer")
+    assert run.has(EXPLAINER_FILES)

@@ -67,7 +67,7 @@ def evaluate(
         write_run_report(directory, comparison, explainer)
     if seen := comparison.reviews.seen:
         count = comparison.evaluation.n
-        note(f"gavamoe: {seen} of {count} rows are training reviews of the run, so its figures are optimistic")
+        note(f"gavamoe: {seen} of {count} rows are of pairs with a training review of the run: figures are optimistic")
     if json:
         emit_json(comparison.evaluation.to_dict())
     else:

@@ -22,6 +22,7 @@ from gavamoe.baselines.base import Predictions, TrainingSummary
 from gavamoe.baselines.data import TextData
 from gavamoe.baselines.registry import SystemContext
 from gavamoe.conditions import Condition
+from gavamoe.config import SPECIAL
 from gavamoe.data.dataset import id_arrays
 from gavamoe.distributed import default_device
 from gavamoe.errors import ConfigError
@@ -62,11 +63,12 @@ class PromptedSystem:
         run, config = RunDirectory(directory / "run"), self.context.config.model_copy(update={"seed": seed})
         with TrainingTimer(directory / SECONDS) as timer:
             train_run(data.path, run.path, config, self.context.preset, stage="preference", resume=run.card.is_file())
+        seconds = timer.seconds
         (directory / SECONDS).unlink()
         self.load(data, seed, directory)
         assert self.explainer is not None
         parts: tuple[nn.Module, ...] = (self.explainer.model, self.explainer.preference)
-        return TrainingSummary(sum(p.numel() for part in parts for p in part.parameters()), timer.seconds)
+        return TrainingSummary(sum(p.numel() for part in parts for p in part.parameters()), seconds)
 
     def load(self, data: TextData, seed: int, directory: Path) -> None:
         """Put stage 1, the prompts and the base model together."""
@@ -132,7 +134,11 @@ def literal(text: str) -> str:
 
 
 def check_prompted(context: SystemContext) -> None:
-    """Raise `ConfigError` if there is no base model, or one that cannot be used."""
+    """Raise `ConfigError` if there is no base model or no prompt in words, or one that cannot be used."""
     if context.base_model is None:
         raise ConfigError("zero-shot and few-shot prompt a pretrained language model; name one with --base-model")
+    if context.config.explainer.prompt_template == SPECIAL:
+        raise ConfigError(
+            f"zero-shot and few-shot need prompts in words: leave out explainer.prompt_template={SPECIAL}, or these two"
+        )
     build.check_settings(context.config.explainer, 1, context.base_model)

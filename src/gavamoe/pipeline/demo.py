@@ -23,12 +23,12 @@ from gavamoe.diagnostics.clusters import id_tensors
 from gavamoe.errors import InputError
 from gavamoe.evaluation.row_scores import Metrics
 from gavamoe.explainer.explainer import Explainer
-from gavamoe.files import remove_directory, write_json
+from gavamoe.files import is_temporary, remove_directory, write_json
 from gavamoe.pipeline.evaluate import evaluate_run
 from gavamoe.pipeline.report import example_rows, write_run_report
 from gavamoe.pipeline.train import train_run
 from gavamoe.run import RunDirectory
-from gavamoe.seal import check_replace, write_seal
+from gavamoe.seal import MANIFEST, check_replace, write_seal
 
 RESULT, UNFINISHED = "demo.json", "unfinished"
 REVIEWS, ITEMS = "reviews.jsonl.gz", "items.jsonl.gz"
@@ -126,8 +126,9 @@ def run_demo(
 def _make_empty(out: Path) -> None:
     """Create the directory, or delete the earlier demo in it; `InputError` if it holds anything else."""
     if out.is_symlink() or (out.exists() and not (out.is_dir() and not any(out.iterdir()))):
-        written = {UNFINISHED, REVIEWS, ITEMS, RESULT, "data", "run"}
-        if out.is_symlink() or not (out / UNFINISHED).is_file() or {path.name for path in out.iterdir()} - written:
+        written = {UNFINISHED, REVIEWS, ITEMS, RESULT, MANIFEST, "data", "run"}
+        found = {path.name for path in out.iterdir() if not is_temporary(path)}
+        if out.is_symlink() or not (out / UNFINISHED).is_file() or found - written:
             check_replace(out, "demo", InputError)
         remove_directory(out)
     out.mkdir(parents=True, exist_ok=True)

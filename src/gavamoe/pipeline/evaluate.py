@@ -52,7 +52,7 @@ class Reviews:
         train: the training reviews; None if they are not available.
         limit: how many reviews were sampled; None for all.
         read_as: what was guessed about the file, such as its encoding; empty if nothing was.
-        seen: how many of the reviews are training reviews of the run, which makes its figures optimistic.
+        seen: how many of the reviews are of pairs with a training review of the run, which makes figures optimistic.
     """
 
     frame: pl.DataFrame
@@ -177,7 +177,8 @@ def load_reviews(
             outside the run's scale.
     """
     if data is None:
-        return _prepared(catalog, require_dataset(run, catalog), split).sample(limit)
+        own = _prepared(catalog, require_dataset(run, catalog), split).sample(limit)
+        return replace(own, seen=len(own.frame) if split == "train" else 0)
     other = _prepared(catalog, ReviewDataset.load(data), split) if data.is_dir() else None
     reviews = (other or _from_file(run, catalog, data, split, read)).sample(limit)
     return replace(reviews, seen=count_known_pairs(catalog, reviews.frame))

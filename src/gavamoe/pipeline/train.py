@@ -16,8 +16,9 @@ import polars as pl
 from gavamoe.config import PreferenceConfig, RunConfig
 from gavamoe.data.dataset import HAS_TEXT, InteractionArrays, ReviewDataset
 from gavamoe.distributed import default_device, is_main_process, main_process_first
-from gavamoe.errors import DataError, RunError
+from gavamoe.errors import DataError, InputError, RunError
 from gavamoe.explainer import build
+from gavamoe.explainer.checkpoints import find_complete_checkpoint
 from gavamoe.explainer.train import train_explainer
 from gavamoe.files import remove_directory, staged_directory, write_json
 from gavamoe.language.named_bases import base_id, describe_base
@@ -236,20 +237,30 @@ def _train_explainer(
     trust_remote_code: bool,
     started_from: UpdateSource | None,
 ) -> None:
-    """Train stage 2, anew or from the weights of another run, and save it in the run."""
-    trained = train_explainer(
-        _reviews_with_text(dataset, "train"),
-        _reviews_with_text(dataset, "valid"),
-        dataset.catalog,
-        load_preference(run),
-        card.settings.explainer if started_from is None else explainer_settings(card),
-        card.settings.seed,
-        run.explainer_checkpoints,
-        card.base_model,
-        run.tensorboard,
-        trust_remote_code,
-        None if started_from is None else started_from.warm_explainer(),
-    )
+    """Train stage 2, anew or from the weights of another run, and save it in the run.
+
+    Raises:
+        InputError: stage 2 cannot be trained as the card says. Without a checkpoint nothing of it stays, so that it can
+            be started with other settings.
+    """
+    try:
+        trained = train_explainer(
+            _reviews_with_text(dataset, "train"),
+            _reviews_with_text(dataset, "valid"),
+            dataset.catalog,
+            load_preference(run),
+            card.settings.explainer if started_from is None else explainer_settings(card),
+            card.settings.seed,
+            run.explainer_checkpoints,
+            card.base_model,
+            run.tensorboard,
+            trust_remote_code,
+            None if started_from is None else started_from.warm_explainer(),
+        )
+    except InputError:
+        if is_main_process() and find_complete_checkpoint(run.explainer_checkpoints) is None:
+            run.discard_checkpoints()
+        raise
     if not is_main_process():
         return
     _record(run, "explainer", trained.records)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import uvicorn
 
-from gavamoe.errors import InputError
+from gavamoe.errors import InputError, RunError
 from gavamoe.pipeline.explanation_store import ExplanationStore, open_store
 from gavamoe.service.app import create_app
 from gavamoe.service.logs import log_as_json
@@ -34,7 +34,7 @@ def serve(path: Path, settings: ServiceSettings, open_page: bool, on_ready: Call
         on_ready: receives the address and the service as soon as requests are answered.
 
     Raises:
-        InputError: The run, the store or the port cannot be used.
+        InputError: The run, the store or the port cannot be used, or the worker died.
     """
     settings.check()
     with _hangups_noted() as hung_up:
@@ -76,8 +76,11 @@ def _serve(
         server = _Server(config, ready)
         if open_page:
             server.opens = address_of(listener)
+        service.worker.on_death = server.stop
         with _uvicorn_handles_signals():
             server.run(sockets=[listener])
+        if service.worker.died:
+            raise RunError("the worker that owns the model has died, and the log says why; start the service again")
     finally:
         listener.close()
 
@@ -150,6 +153,10 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]):
         super().__init__(config)
         self.on_ready, self.opens = on_ready, ""
+
+    def stop(self) -> None:
+        """Begin an orderly shutdown, from any thread."""
+        self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)

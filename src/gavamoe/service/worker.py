@@ -74,6 +74,10 @@ class Worker:
         batch: jobs performed together.
         max_wait: longest expected wait in seconds. Jobs that would wait longer are refused.
         observe: receives the size and the seconds of each group.
+
+    Attributes:
+        died: whether an error has ended the thread.
+        on_death: called in the thread when an error ends it.
     """
 
     def __init__(
@@ -91,6 +95,7 @@ class Worker:
         self._in_hand: list[Job] = []
         self._closing = False
         self._dead = False
+        self.died, self.on_death = False, lambda: None
         self._last_size, self._last_seconds, self._seconds_per_job = 0, 0.0, 0.0
         self._thread = threading.Thread(target=self._run, name="gavamoe-worker", daemon=True)
         self._thread.start()
@@ -154,6 +159,7 @@ class Worker:
                 self._perform(jobs)
                 del jobs  # while the next group is awaited, nothing keeps a run that was replaced
         except BaseException as error:
+            self.died = True
             LOG.critical("the worker died", exc_info=error, extra={"event": "worker_died"})
         finally:
             with self._changed:
@@ -162,6 +168,8 @@ class Worker:
                 self._queue.clear()
             for job in lost:
                 _fail(job, WorkerDeadError("the model's worker has stopped; restart the service"))
+            if self.died:
+                self.on_death()
 
     def _take(self) -> list[Job]:
         """Wait for jobs and return the next group; empty when the worker closes and the queue is empty."""
