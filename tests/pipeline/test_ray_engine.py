@@ -96,6 +96,7 @@ def test_a_killed_worker_costs_only_time(cluster, run_path, explainer, pairs, tm
     def keep(rows, explained, evidence, histories):
         kept.extend(rows.iter_rows())
 
+    keep.label = "a store"
     explain(explainer, pairs, tmp_path / "ray.parquet", keep=keep, engine=ray_engine(run_path))
     explain(explainer, pairs, tmp_path / "local.parquet")
     assert pl.read_parquet(tmp_path / "ray.parquet").equals(pl.read_parquet(tmp_path / "local.parquet"))
