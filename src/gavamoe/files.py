@@ -151,20 +151,35 @@ def _workspace(parent: Path) -> Iterator[Path]:
     created = not parent.exists()
     parent.mkdir(parents=True, exist_ok=True)
     remove_abandoned(parent)
-    while True:
-        workspace = parent / f"{WORKSPACE}{secrets.token_hex(4)}"
-        workspace.mkdir()
-        handle = _lock_directory(workspace)
-        if handle is not None:  # else another process took it for abandoned before it was locked
-            break
-    try:
+    workspace, handle = _new_name(parent), None
+    try:  # from before the directory exists: a signal may raise an exception in any line
+        while True:
+            workspace.mkdir()
+            handle = _lock_directory(workspace)
+            if handle is not None:
+                break
+            workspace = _new_name(parent)  # another process took it for abandoned before it was locked
         yield workspace
     finally:
-        shutil.rmtree(workspace, ignore_errors=True)
-        os.close(handle)
+        _remove_surely(workspace)
+        if handle is not None:
+            os.close(handle)
         if created:
             with suppress(OSError):  # it is not empty
                 parent.rmdir()
+
+
+def _new_name(parent: Path) -> Path:
+    return parent / f"{WORKSPACE}{secrets.token_hex(4)}"
+
+
+def _remove_surely(directory: Path) -> None:
+    """Delete a directory if it exists, also if a signal raises an exception meanwhile."""
+    try:
+        shutil.rmtree(directory, ignore_errors=True)
+    except BaseException:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
 
 
 def _lock_directory(path: Path) -> int | None:
