@@ -135,6 +135,24 @@ def test_a_manifest_that_names_files_elsewhere_is_refused(tmp_path):
 
 # --- temporary copies ---
 
+
+@pytest.mark.parametrize(("module", "name"), [(files, "_lock_directory"), (files.shutil, "rmtree")])
+def test_a_signal_while_a_copy_is_made_or_deleted_leaves_no_copy(module, name, tmp_path, monkeypatch):
+    called, interrupted = getattr(module, name), []
+
+    def interrupt_once(*arguments, **options):
+        if not interrupted:
+            interrupted.append(True)
+            raise KeyboardInterrupt
+        return called(*arguments, **options)
+
+    monkeypatch.setattr(module, name, interrupt_once)
+    with pytest.raises(KeyboardInterrupt), staged_file(tmp_path / "file.txt") as staged:
+        staged.write_text("new")
+    assert interrupted
+    assert [path.name for path in tmp_path.iterdir()] in ([], ["file.txt"])
+
+
 KILLED = """
 import os, sys
 from pathlib import Path
