@@ -180,7 +180,9 @@ def test_requests_go_on_while_postgresql_is_killed_and_use_it_again_afterwards(m
     texts = [response.json()["explanations"][0]["text"] for response in answers]
     assert texts == expected
     assert metric(service, "gavamoe_store_up") == 0
-    assert metric(service, "gavamoe_store_errors_total", operation="read") >= 1
+    # A write may fail before the first read does; the store is then left alone for a while.
+    failed = [metric(service, "gavamoe_store_errors_total", operation=each) or 0 for each in ("read", "write")]
+    assert sum(failed) >= 1
     postgres.start()
     service.store._paused_until = 0.0
     assert ask(service, ("POST", "/v1/feedback", pair("u01", "i01", useful=True)))[0].json() == {"kept": True}
