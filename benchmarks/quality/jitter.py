@@ -19,10 +19,9 @@ from statistics import mean
 from gavamoe.diagnostics.clusters import assign_clusters
 from gavamoe.diagnostics.routing import JITTERS, changed_share, jitter
 from gavamoe.markdown import markdown_table
-from gavamoe.pipeline.diagnosed_run import DiagnosedRun
+from gavamoe.pipeline.diagnosed_run import ANOTHER_SEED, DiagnosedRun
 
 SHARES = (0.01, 0.03, 0.1, 0.3)
-ANOTHER_SEED = "another seed"
 
 
 def changed_gates(run: DiagnosedRun, what: str, share: float, seed: int) -> float:

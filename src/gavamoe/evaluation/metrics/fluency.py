@@ -91,12 +91,9 @@ class FluencyModel:
             joined = [natural_text(cut[row]) for row in rows]
             found = self.tokenizer(joined, add_special_tokens=False, split_special_tokens=True)["input_ids"]
             for row, ids in zip(rows, found, strict=True):
-                if len(cut[row]) <= 1:
-                    encoded[row] = ids[:MAX_TOKENS]
-                    continue
-                encoded[row] = ids
-                if len(ids) > MAX_TOKENS:
-                    cut[row] = cut[row][: max(1, min(len(cut[row]) - 1, len(cut[row]) * MAX_TOKENS // len(ids)))]
+                encoded[row] = ids if len(cut[row]) > 1 else ids[:MAX_TOKENS]
+                if len(encoded[row]) > MAX_TOKENS:  # so the share below is less than all words
+                    cut[row] = cut[row][: max(1, len(cut[row]) * MAX_TOKENS // len(ids))]
         return cut, encoded
 
     def _losses(self, encoded: list[list[int]]) -> np.ndarray:
