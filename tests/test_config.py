@@ -5,6 +5,7 @@ import pytest
 import torch
 import yaml
 from helpers.checkpoints import save_base
+from helpers.soft_tokens import random_vectors
 from helpers.worlds import TINY
 from hypothesis import given
 from hypothesis import strategies as st
@@ -196,7 +197,7 @@ def explainer_config(**settings) -> ExplainerConfig:
 
 
 def from_scratch(config: ExplainerConfig):
-    return build.from_scratch(["a fine film", "a dull plot"] * 20, config, 3, (torch.randn(9, 4), torch.randn(7, 4)))
+    return build.from_scratch(["a fine film", "a dull plot"] * 20, config, 3, random_vectors())
 
 
 def test_router_settings_reach_the_model_and_its_gates():
@@ -248,7 +249,7 @@ def test_weight_decay_and_warmup_reach_the_trainer(tmp_path):
 
 def test_lora_rank_and_alpha_reach_the_factors(tmp_path):
     config = ExplainerConfig(lora_rank=3, lora_alpha=12.0, expert_rank=4).resolve_defaults(base=True)
-    model, tokenizer = build.from_base(save_base(tmp_path), config, 2, (torch.randn(5, 4), torch.randn(4, 4)))
+    model, tokenizer = build.from_base(save_base(tmp_path), config, 2, random_vectors(5, 4, 4))
     tuned = add_lora(model, tokenizer, config)
     factors = [parameter for name, parameter in tuned.named_parameters() if "lora_A" in name]
     assert factors

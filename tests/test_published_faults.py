@@ -20,6 +20,7 @@ from gavamoe.conditions import Condition
 from gavamoe.config import ExplainerConfig, PreferenceConfig, parse_config
 from gavamoe.data.dataset import InteractionArrays, ReviewDataset
 from gavamoe.explainer import build
+from gavamoe.explainer.soft_tokens import SoftTokenVectors
 from gavamoe.explainer.trainer import training_arguments
 from gavamoe.language.encoding import PromptEncoder
 from gavamoe.language.prompt import EXPLAIN, ITEM, USER, PromptFields
@@ -224,7 +225,7 @@ def test_no_count_of_users_clusters_or_words_is_written_into_the_code(users, ite
     texts = [f"word{i} and word{i + 1}" for i in range(words)]
     config = parse_config(TINY).explainer
     model, tokenizer = build.from_scratch(
-        texts, config, clusters, (torch.randn(users + 1, 4), torch.randn(items + 1, 4))
+        texts, config, clusters, SoftTokenVectors(torch.randn(users + 1, 4), torch.randn(items + 1, 4))
     )
     prompt = tokenizer(f"{USER}{ITEM}{EXPLAIN}", return_tensors="pt")["input_ids"]
     output = model.generate(

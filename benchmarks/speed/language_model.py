@@ -17,6 +17,7 @@ from gavamoe.explainer.context import PairContext
 from gavamoe.explainer.dataset import Collator, ExplanationDataset
 from gavamoe.explainer.generate import generate
 from gavamoe.explainer.modeling import GavamoeForCausalLM
+from gavamoe.explainer.soft_tokens import SoftTokenVectors
 from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.language.encoding import PromptEncoder
 
@@ -33,7 +34,8 @@ def _world() -> tuple[GavamoeForCausalLM, PreTrainedTokenizerBase, list[str]]:
     texts = [" ".join(rng.choice(words, rng.integers(WORDS - 10, WORDS + 10))) for _ in range(2000)]
     torch.manual_seed(0)
     width = 32 + CONFIG.soft_token_width
-    model, tokenizer = build.from_scratch(texts, CONFIG, CLUSTERS, (torch.randn(IDS + 1, width),) * 2)
+    vectors = SoftTokenVectors(torch.randn(IDS + 1, width), torch.randn(IDS + 1, width))
+    model, tokenizer = build.from_scratch(texts, CONFIG, CLUSTERS, vectors)
     return model.to(DEVICE), tokenizer, texts
 
 

@@ -38,6 +38,7 @@ from gavamoe.config import ExplainerConfig, load_config
 from gavamoe.explainer import build, generate
 from gavamoe.explainer.compiled import compiled_layers
 from gavamoe.explainer.lora import add_lora
+from gavamoe.explainer.soft_tokens import SoftTokenVectors
 from gavamoe.language.base_model import load_base
 from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.language.encoding import IGNORED
@@ -65,7 +66,7 @@ class Setup:
             base=True
         )
         width = 32 + self.config.soft_token_width
-        vectors = torch.randn(IDS + 1, width), torch.randn(IDS + 1, width)
+        vectors = SoftTokenVectors(torch.randn(IDS + 1, width), torch.randn(IDS + 1, width))
         self.model, self.tokenizer = build.from_base(options.base_model, self.config, CLUSTERS, vectors)
         self.model.to(DEVICE)
         self.model.suit_cpu()

@@ -56,6 +56,12 @@ class PreferenceConfig(_Strict):
     latent: int = Field(16, ge=2, description="dimensions of z; half belong to the user, half to the item")
     embedding: int = Field(32, ge=1, description="dimensions of the user and item embeddings")
     hidden: int = Field(64, ge=1, description="width of the encoder's trunk and of the decoder")
+    user_rows: int | None = Field(
+        None,
+        ge=10,
+        description="rows of the tables of users: users with many reviews have their own, the others share a tenth of "
+        "the rows by hash; null: a row for each user",
+    )
     item_features: int = Field(
         0, ge=0, description="dimensions of the LSA vectors of items' title, categories and description; 0: not used"
     )

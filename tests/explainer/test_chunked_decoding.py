@@ -3,6 +3,7 @@
 import pytest
 import torch
 from helpers.checkpoints import FAMILIES, LlamaConfig, MistralConfig, save_base
+from helpers.soft_tokens import random_vectors
 from helpers.worlds import TINY
 from transformers import Gemma2Config
 
@@ -23,7 +24,7 @@ def sampled(**more):
 @pytest.fixture(params=[*FAMILIES, Gemma2Config], ids=lambda family: family.model_type)
 def model(request, tmp_path):
     base = save_base(tmp_path, request.param, **WINDOW.get(request.param, {}))
-    built, _ = build.from_base(base, ExplainerConfig(**TINY["explainer"]), 3, (torch.randn(9, 4), torch.randn(7, 4)))
+    built, _ = build.from_base(base, ExplainerConfig(**TINY["explainer"]), 3, random_vectors())
     return built.eval()
 
 
@@ -62,7 +63,7 @@ def test_an_ngram_of_the_prompt_may_occur_once_and_one_of_the_text_not_again():
 
 def test_chunks_respect_the_smallest_and_largest_length(tmp_path, monkeypatch):
     base = save_base(tmp_path, LlamaConfig)
-    built, _ = build.from_base(base, ExplainerConfig(**TINY["explainer"]), 3, (torch.randn(9, 4), torch.randn(7, 4)))
+    built, _ = build.from_base(base, ExplainerConfig(**TINY["explainer"]), 3, random_vectors())
     decoding = sampled(min_new_tokens=5, max_new_tokens=9, eos_token_id=10)
     lengths = [len(text) for text in decode_in_chunks(built.eval(), decoding, 2, monkeypatch)]
     assert min(lengths) >= 5

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from helpers.checkpoints import save_base
+from helpers.soft_tokens import random_vectors
 from helpers.worlds import TINY
 from torch._dynamo.utils import counters
 
@@ -22,7 +23,7 @@ def tuned(tmp_path):
     config = ExplainerConfig(**TINY["explainer"] | {"dropout": 0.0, "expert_rank": 8, "lora_targets": "all"})
     config = config.resolve_defaults(base=True)
     save_base(tmp_path / "base")
-    model, tokenizer = build.from_base(str(tmp_path / "base"), config, 3, (torch.randn(9, 4), torch.randn(7, 4)))
+    model, tokenizer = build.from_base(str(tmp_path / "base"), config, 3, random_vectors())
     tuned = add_lora(model, tokenizer, config)
     for name, parameter in tuned.named_parameters():
         if parameter.requires_grad and ("lora_B" in name or "down_proj" in name):

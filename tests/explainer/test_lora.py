@@ -5,6 +5,7 @@ import shutil
 import pytest
 import torch
 from helpers.checkpoints import save_base
+from helpers.soft_tokens import random_vectors
 from helpers.worlds import TINY
 from peft import PeftModel
 from transformers import Gemma3Config, GemmaConfig, LlamaConfig
@@ -22,7 +23,7 @@ def tuned_model(base, **settings):
     config = ExplainerConfig(**TINY["explainer"] | {"dropout": 0.0, "expert_rank": 8} | settings).resolve_defaults(
         base=True
     )
-    model, tokenizer = build.from_base(base, config, 3, (torch.randn(9, 4), torch.randn(7, 4)))
+    model, tokenizer = build.from_base(base, config, 3, random_vectors())
     tuned = add_lora(model, tokenizer, config)
     ids = torch.randint(20, 60, (3, 6))
     ids[:, :3] = torch.tensor(tokenizer.convert_tokens_to_ids(["<|user|>", "<|item|>", "<|explain|>"]))

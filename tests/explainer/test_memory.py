@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.checkpoints import TEXTS
+from helpers.soft_tokens import random_vectors
 from helpers.worlds import TINY
 from transformers import Gemma2Config, LlamaConfig
 
@@ -110,7 +111,7 @@ def train(tmp_path, fits=None, **settings):
     tiny = TINY["explainer"] | {"epochs": 2, "batch_size": 8, "dropout": 0.0} | settings
     config = ExplainerConfig(**tiny).resolve_defaults(base=False)
     torch.manual_seed(0)
-    model, tokenizer = build.from_scratch(TEXTS, config, 3, (torch.randn(9, 4), torch.randn(7, 4)))
+    model, tokenizer = build.from_scratch(TEXTS, config, 3, random_vectors())
     ids = np.arange(16) % 6
     pairs = PairContext(ids, ids, ids % 3, [3] * len(ids), [None] * len(ids))
     rows = ExplanationDataset(

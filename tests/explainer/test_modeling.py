@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from helpers.soft_tokens import random_vectors
 from helpers.weights import assert_same_weights
 from helpers.worlds import TINY
 from torch.nn.functional import cross_entropy
@@ -28,7 +29,7 @@ CONFIG = ExplainerConfig(**TINY["explainer"])
 @pytest.fixture
 def model() -> GavamoeForCausalLM:
     torch.manual_seed(0)
-    return build.from_scratch(TEXTS, CONFIG, 3, (torch.randn(9, 4), torch.randn(7, 4)))[0].eval()
+    return build.from_scratch(TEXTS, CONFIG, 3, random_vectors())[0].eval()
 
 
 def pair_ids(count: int) -> dict[str, torch.Tensor]:

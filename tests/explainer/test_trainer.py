@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.checkpoints import TEXTS
+from helpers.soft_tokens import random_vectors
 from helpers.weights import assert_same_weights
 from helpers.worlds import TINY
 from transformers import Trainer
@@ -47,7 +48,7 @@ class Training:
         """Train to the end, or to the step of the interruption; return the validation losses and weights."""
         self.stop_at = stop_at
         torch.manual_seed(0)
-        model, tokenizer = build.from_scratch(TEXTS, self.config, 3, (torch.randn(9, 4), torch.randn(7, 4)))
+        model, tokenizer = build.from_scratch(TEXTS, self.config, 3, random_vectors())
         ids = np.arange(4 * STEPS) % 6
         pairs = PairContext(ids, ids, ids % 3, [3] * len(ids), [None] * len(ids))
         rows = ExplanationDataset(pairs, TEXTS[: len(ids)], PromptEncoder(tokenizer), self.config, seed=0, hide=True)
@@ -127,7 +128,7 @@ def test_a_step_takes_no_more_sequences_than_there_are(rows, accumulation, expec
 def test_parameters_without_elements_are_not_trained(trainings, tmp_path):
     """On a GPU, the gradient of an embedding of width 0 is an illegal memory access."""
     config = trainings(patience=1).config
-    nothing = torch.zeros(9, 0), torch.zeros(7, 0)
+    nothing = random_vectors(width=0)
     model, tokenizer = build.from_scratch(TEXTS, config.model_copy(update={"epochs": 1}), 3, nothing)
     pairs = PairContext(np.arange(6), np.arange(6), np.arange(6) % 3, [3] * 6, [None] * 6)
     rows = ExplanationDataset(pairs, TEXTS[:6], PromptEncoder(tokenizer), config, seed=0, hide=True)

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from helpers.checkpoints import save_base
+from helpers.soft_tokens import random_vectors
 from helpers.worlds import TINY
 from transformers import (
     AutoModelForCausalLM,
@@ -33,7 +34,7 @@ def model_around(path, family, sizes, **settings):
     torch.manual_seed(0)
     chosen = {"dropout": 0.0, "expert_rank": 8, "expert_width": 8, **settings}
     config = ExplainerConfig(**TINY["explainer"] | chosen).resolve_defaults(base=True)
-    vectors = torch.randn(9, 4), torch.randn(7, 4)
+    vectors = random_vectors()
     model, tokenizer = build.from_base(save_base(path, family, **sizes), config, CLUSTERS, vectors)
     with torch.no_grad():
         for parameter in model.parameters():

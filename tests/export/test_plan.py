@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
 from helpers.checkpoints import save_base
+from helpers.soft_tokens import random_vectors
 from transformers import LlamaConfig
 
 from gavamoe.config import load_config
@@ -48,7 +48,7 @@ def test_parameters_are_those_of_the_model_that_is_trained(settings, tied, tmp_p
     base, config = save_base(tmp_path / "base", tie_word_embeddings=tied), configured(*settings)
     explainer = config.explainer.resolve_defaults(base=True)
     width = config.preference.embedding + explainer.soft_token_width
-    model, tokenizer = build.from_base(base, explainer, config.preference.clusters, (torch.randn(1, width),) * 2)
+    model, tokenizer = build.from_base(base, explainer, config.preference.clusters, random_vectors(1, 1, width))
     counted, size = trained_parameters(model, explainer), model_size(base, config)
     rows = model.get_input_embeddings().num_embeddings - size.vocabulary  # of the prompt's tokens
     assert sum(p.numel() for p in model.parameters()) == size.parameters + rows * size.hidden * (1 if tied else 2)

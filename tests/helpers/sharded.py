@@ -3,6 +3,7 @@
 import sys
 
 import torch
+from helpers.soft_tokens import random_vectors
 from helpers.weights import assert_same_weights
 from helpers.worlds import TINY
 from torch.distributed import destroy_process_group, get_rank, init_process_group
@@ -19,7 +20,7 @@ CONFIG = ExplainerConfig(**TINY["explainer"] | {"dropout": 0.0})
 
 def build_model() -> GavamoeForCausalLM:
     torch.manual_seed(0)
-    return build.from_scratch(["a fine film", "a dull plot"] * 20, CONFIG, 3, (torch.randn(9, 4), torch.randn(7, 4)))[0]
+    return build.from_scratch(["a fine film", "a dull plot"] * 20, CONFIG, 3, random_vectors())[0]
 
 
 ids = torch.arange(24).view(4, 6) + 10

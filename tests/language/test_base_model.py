@@ -3,6 +3,7 @@
 import pytest
 import torch
 from helpers.checkpoints import FAMILIES, TEXTS, save_base
+from helpers.soft_tokens import random_vectors
 from helpers.weights import assert_same_weights
 from helpers.worlds import TINY
 from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError
@@ -27,7 +28,7 @@ def config(**settings):
 
 
 def vectors():
-    return torch.randn(9, 4), torch.randn(7, 4)
+    return random_vectors()
 
 
 @pytest.mark.parametrize("family", [*FAMILIES, Gemma2Config], ids=lambda family: family.model_type)

@@ -12,10 +12,11 @@ from helpers.checkpoints import save_base
 from helpers.runs import unsealed_copy
 from helpers.streams import prepare_splits, with_newcomers
 from helpers.weights import assert_same_weights
+from helpers.worlds import TINY
 from safetensors.torch import load_file
 from transformers import Trainer
 
-from gavamoe.config import ExplainerConfig, PreferenceConfig
+from gavamoe.config import ExplainerConfig, PreferenceConfig, parse_config
 from gavamoe.data.dataset import ReviewDataset, id_arrays
 from gavamoe.data.scale import RatingScale
 from gavamoe.errors import ConfigError, DataError, InputError, RunError
@@ -181,7 +182,7 @@ def _interrupt(*arguments, **options):
 
 def test_every_setting_either_may_change_in_an_update_or_describes_the_model():
     preference = {"clusters", "choose_clusters", "latent", "embedding", "hidden", "item_features", "reconstructs"}
-    preference |= {"text_latent", "dropout"}
+    preference |= {"text_latent", "dropout", "user_rows"}
     explainer = {"hidden", "layers", "heads", "vocabulary", "dropout", "initialisation", "partition", "experts"}
     explainer |= {"expert_width", "expert_rank", "top_k", "granularity", "shared_experts", "moe_layers", "tuning"}
     explainer |= {"gate_clusters", "gate", "router_jitter", "balance_weight", "z_weight", "soft_token_width", "history"}
@@ -307,3 +308,18 @@ def test_run_yaml_with_a_damaged_record_is_one_line(grown_update, tmp_path):
 
 def test_the_training_file_is_json_without_nan(grown_update):
     json.loads((grown_update / "training.json").read_text(), parse_constant=lambda text: pytest.fail(text))
+
+
+def test_a_run_whose_users_share_rows_explains_and_is_updated(dataset_path, grown_path, tmp_path):
+    config = parse_config({**TINY, "preference": {**TINY["preference"], "user_rows": 12}})
+    train_run(dataset_path, tmp_path / "run", config)
+    old = Explainer.from_pretrained(tmp_path / "run")
+    assert old.model.user_token.vectors.weight.shape[0] == 13
+    assert old.model.user_token.vectors.row_N.tolist() == old.preference.user_row_N.tolist()
+    train_run(grown_path, tmp_path / "newer", update=tmp_path / "run")
+    new = Explainer.from_pretrained(tmp_path / "newer")
+    assert new.model.user_token.vectors.row_N.tolist() == new.preference.user_row_N.tolist()
+    row_of = [explainer.preference.user_row_N[explainer.catalog.user_id("u07")] for explainer in (old, new)]
+    assert row_of[0] == row_of[1]
+    assert new.preference.user_row_N[new.catalog.user_id("newcomer")] == 1  # of 12 rows, one is shared
+    assert new.explain("newcomer", "novelty").user_source == "training"

@@ -21,6 +21,7 @@ from gavamoe.distributed import default_device
 from gavamoe.experiments.training_timer import SECONDS, TrainingTimer
 from gavamoe.explainer import build
 from gavamoe.explainer.explainer import Explainer
+from gavamoe.explainer.soft_tokens import SoftTokenVectors
 from gavamoe.files import staged_directory
 from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.pipeline.train import train_run
@@ -144,7 +145,7 @@ def count_parameters(data: TextData, config: RunConfig) -> int:
         width = explainer.soft_token_width
         if explainer.use_preference_vectors:
             width += stage1.embedding_tables()[0].shape[1]
-        vectors = torch.zeros(data.users + 1, width), torch.zeros(data.items + 1, width)
+        vectors = SoftTokenVectors(torch.zeros(data.users + 1, width), torch.zeros(data.items + 1, width))
         texts = data.train_texts["text"].to_list()
         stage2, _ = build.from_scratch(texts, explainer, preference.clusters, vectors)
     return _count(stage1) + _count(stage2)

@@ -31,6 +31,7 @@ from gavamoe.explainer import build
 from gavamoe.explainer.context import ContextBuilder
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.explainer.gate_assignment import GateAssignment
+from gavamoe.explainer.soft_tokens import SoftTokenVectors
 from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.language.template import PromptTemplate, read_source
 from gavamoe.pipeline.train import train_run
@@ -79,8 +80,8 @@ class PromptedSystem:
             update={"moe_layers": [], "mbr_references": 0, "mbr_content_words": False, "soft_token_width": 0}
         )
         preference = load_preference(run)
-        none = tuple(torch.zeros(count + 1, 0) for count in (data.users, data.items))
-        model, tokenizer = build.from_base(base, config, 1, (none[0], none[1]))
+        none = SoftTokenVectors(torch.zeros(data.users + 1, 0), torch.zeros(data.items + 1, 0))
+        model, tokenizer = build.from_base(base, config, 1, none)
         if default_device() == "cpu":
             model.use_fast_attention()
         model.generation_config = DecodingConfig.from_settings(config, tokenizer).to_generation_config()

@@ -6,7 +6,6 @@ import copy
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -21,6 +20,7 @@ from gavamoe.distributed import use_bf16
 from gavamoe.errors import ConfigError
 from gavamoe.explainer.configuration import GavamoeConfig
 from gavamoe.explainer.modeling import GavamoeForCausalLM
+from gavamoe.explainer.soft_tokens import SoftTokenVectors
 from gavamoe.language.base_model import (
     base_error,
     extend_vocabulary,
@@ -41,7 +41,7 @@ from gavamoe.moe.initialise import routing_scale
 
 @quiet_transformers()
 def from_scratch(
-    texts: Iterable[str], config: ExplainerConfig, clusters: int, soft_token_vectors: tuple[Tensor, Tensor]
+    texts: Iterable[str], config: ExplainerConfig, clusters: int, soft_token_vectors: SoftTokenVectors
 ) -> tuple[GavamoeForCausalLM, PreTrainedTokenizerBase]:
     """Build a small Llama whose FFNs are new experts, and train its tokenizer.
 
@@ -49,7 +49,7 @@ def from_scratch(
         texts: training texts of the tokenizer.
         config: settings of stage 2.
         clusters: number of gates.
-        soft_token_vectors: initial vectors of users and of items, each [N, side_width]; row 0 is the unknown.
+        soft_token_vectors: initial vectors of users and of items.
 
     Raises:
         ConfigError: The settings contradict each other.
@@ -102,9 +102,9 @@ def check_base(base: str, config: ExplainerConfig, clusters: int, trust_remote_c
     config = config.resolve_defaults(base=True)
     if config.load_in_4bit:
         four_bit_config(torch.float32)
-    skeleton, unknown_only = load_skeleton(base, trust_remote_code), torch.empty(1, 1)
+    skeleton = load_skeleton(base, trust_remote_code)
     tokenizer, _ = load_tokenizer(base, trust_remote_code)
-    gavamoe_config = model_config(config, skeleton.config, tokenizer, clusters, (unknown_only, unknown_only))
+    gavamoe_config = model_config(config, skeleton.config, tokenizer, clusters, SoftTokenVectors.of_unknown())
     gavamoe_config.partition = "random"  # a clustered partition reads weights, and it cannot fail
     GavamoeForCausalLM(gavamoe_config, skeleton)
 
@@ -114,7 +114,7 @@ def from_base(
     base: str,
     config: ExplainerConfig,
     clusters: int,
-    soft_token_vectors: tuple[Tensor, Tensor],
+    soft_token_vectors: SoftTokenVectors,
     trust_remote_code: bool = False,
 ) -> tuple[GavamoeForCausalLM, PreTrainedTokenizerBase]:
     """Load a pretrained LM and turn its FFNs into experts as `config.initialisation` says.
@@ -123,7 +123,7 @@ def from_base(
         base: hub id or directory.
         config: settings of stage 2.
         clusters: number of gates.
-        soft_token_vectors: initial vectors of users and of items, each [N, side_width]; row 0 is the unknown.
+        soft_token_vectors: initial vectors of users and of items.
         trust_remote_code: whether code that comes with the base may run.
 
     Raises:
@@ -153,14 +153,13 @@ def model_config(
     text_config: PretrainedConfig,
     tokenizer: PreTrainedTokenizerBase,
     clusters: int,
-    soft_token_vectors: tuple[Tensor, Tensor],
+    soft_token_vectors: SoftTokenVectors,
 ) -> GavamoeConfig:
     """Return the model's configuration, with sizes after refinement, from settings with resolved defaults.
 
     Raises:
         ConfigError: The FFNs of `text_config` cannot be divided as configured.
     """
-    users, items = soft_token_vectors
     initialisation = config.initialisation or "random"
     width = _expert_width(config, text_config.get_text_config().intermediate_size)
     shape = MoEShape.refined(clusters, config.experts, config.top_k, width, config.granularity, config.shared_experts)
@@ -175,9 +174,10 @@ def model_config(
         initialisation=initialisation,
         partition=config.partition,
         moe_layers=config.moe_layers,
-        users=len(users) - 1,
-        items=len(items) - 1,
-        side_width=users.shape[1],
+        users=soft_token_vectors.n_users,
+        items=len(soft_token_vectors.items) - 1,
+        user_rows=None if soft_token_vectors.user_row_N is None else len(soft_token_vectors.users) - 1,
+        side_width=soft_token_vectors.users.shape[1],
         user_token_id=special_token_id(tokenizer, USER),
         item_token_id=special_token_id(tokenizer, ITEM),
         text_token_id=special_token_id(tokenizer, EXPLAIN),
@@ -209,12 +209,11 @@ def _expert_width(config: ExplainerConfig, neurons: int) -> int:
 
 
 def _finish(
-    model: GavamoeForCausalLM, tokenizer: PreTrainedTokenizerBase, soft_token_vectors: tuple[Tensor, Tensor]
+    model: GavamoeForCausalLM, tokenizer: PreTrainedTokenizerBase, soft_token_vectors: SoftTokenVectors
 ) -> GavamoeForCausalLM:
     """Set the soft tokens' vectors, and generation that stops at the tokenizer's end token."""
-    users, items = soft_token_vectors
-    model.user_token.copy_vectors(users)
-    model.item_token.copy_vectors(items)
+    model.user_token.copy_vectors(soft_token_vectors.users, soft_token_vectors.user_row_N)
+    model.item_token.copy_vectors(soft_token_vectors.items)
     model.generation_config = GenerationConfig(
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, do_sample=False
     )

@@ -28,6 +28,7 @@ class GavamoeConfig(PretrainedConfig):
         moe_layers: decoder layers that have experts, counted from 0; None is all, [] is none.
         users: number of known users.
         items: number of known items.
+        user_rows: number of different vectors of users, without the unknown's; None gives each user its own.
         side_width: width of the vectors behind the soft tokens.
         user_token_id: the token that the user's soft token replaces.
         item_token_id: the token that the item's soft token replaces.
@@ -62,6 +63,7 @@ class GavamoeConfig(PretrainedConfig):
         moe_layers: list[int] | None = None,
         users: int = 1,
         items: int = 1,
+        user_rows: int | None = None,
         side_width: int = 32,
         user_token_id: int = 0,
         item_token_id: int = 1,
@@ -85,7 +87,7 @@ class GavamoeConfig(PretrainedConfig):
         self.clusters, self.experts, self.experts_per_token = clusters, experts, experts_per_token
         self.expert_width, self.shared_experts, self.routing_scale = expert_width, shared_experts, routing_scale
         self.initialisation, self.partition, self.moe_layers = initialisation, partition, moe_layers
-        self.users, self.items, self.side_width = users, items, side_width
+        self.users, self.items, self.user_rows, self.side_width = users, items, user_rows, side_width
         self.user_token_id, self.item_token_id = user_token_id, item_token_id
         self.fact_token_ids, self.text_token_id = fact_token_ids or [], text_token_id
         self.balance_weight, self.z_weight = balance_weight, z_weight

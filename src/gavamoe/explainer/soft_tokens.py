@@ -11,6 +11,7 @@ would learn to rely on it (docs/lab-log.md).
 from __future__ import annotations
 
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
@@ -18,6 +19,8 @@ import torch
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from torch import Tensor, nn
+
+from gavamoe.preference.id_table import IdTable
 
 # An LSA vector of n texts is scaled by n / (n + SHRINKAGE): with few texts it would encode the text to be predicted.
 SHRINKAGE = 20.0
@@ -27,18 +30,19 @@ INIT_STD = 0.02  # noise in the text dimensions, so that users and items without
 class SoftToken(nn.Module):
     """The vectors of users or of items, each projected to one input embedding.
 
-    Row 0 is the unknown. The vectors are an ordinary parameter: trained, saved and loaded with the model.
+    Id 0 is the unknown. The vectors are an ordinary parameter: trained, saved and loaded with the model.
 
     Args:
-        rows: number of users or items, the unknown included.
+        ids: number of users or items, the unknown included.
         width: dimensions of a vector.
         hidden: width of the language model's embeddings, H.
         dropout: dropout probability of a vector's dimensions.
+        rows: number of different vectors, the unknown's included; None gives each id its own.
     """
 
-    def __init__(self, rows: int, width: int, hidden: int, dropout: float):
+    def __init__(self, ids: int, width: int, hidden: int, dropout: float, rows: int | None = None):
         super().__init__()
-        self.vectors = nn.Embedding(rows, width)
+        self.vectors = IdTable(ids, width, rows)
         self.dropout = nn.Dropout(dropout)
         with warnings.catch_warnings():  # torch finds it odd that a width can be 0
             warnings.simplefilter("ignore", UserWarning)
@@ -49,9 +53,35 @@ class SoftToken(nn.Module):
         return self.projection(self.dropout(self.vectors(id_B)))
 
     @torch.no_grad()
-    def copy_vectors(self, vectors_NV: Tensor) -> None:
-        """Set all vectors, [rows, width]."""
+    def copy_vectors(self, vectors_NV: Tensor, row_N: Tensor | None = None) -> None:
+        """Set all vectors, [rows, width], and the row of each id where ids share rows."""
         self.vectors.weight.copy_(vectors_NV)
+        if row_N is not None:
+            self.vectors.set_rows(row_N)
+
+
+class SoftTokenVectors(NamedTuple):
+    """The vectors that the soft tokens of users and items start from.
+
+    Attributes:
+        users: [N, side_width]; row 0 is the unknown. Where users share rows, one for each row.
+        items: [N, side_width]; row 0 is the unknown.
+        user_row_N: the row of each user where users share rows; None if each has its own.
+    """
+
+    users: Tensor
+    items: Tensor
+    user_row_N: Tensor | None = None
+
+    @classmethod
+    def of_unknown(cls, width: int = 1) -> SoftTokenVectors:
+        """Return the vectors of a model without users and items: those of the unknown ones alone, 0."""
+        return cls(torch.zeros(1, width), torch.zeros(1, width))
+
+    @property
+    def n_users(self) -> int:
+        """Number of users, without the unknown."""
+        return len(self.users if self.user_row_N is None else self.user_row_N) - 1
 
 
 def soft_token_init(stage1_NV: Tensor, text_NW: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 import torch
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from gavamoe.conditions import TRUTH
@@ -31,7 +31,7 @@ from gavamoe.explainer.context import ContextBuilder
 from gavamoe.explainer.dataset import ExplanationDataset
 from gavamoe.explainer.gate_assignment import GateAssignment
 from gavamoe.explainer.lora import add_lora, merge_lora, save_adapter
-from gavamoe.explainer.soft_tokens import item_lsa_vectors, soft_token_init
+from gavamoe.explainer.soft_tokens import SoftTokenVectors, item_lsa_vectors, soft_token_init
 from gavamoe.explainer.trainer import fit_explainer
 from gavamoe.explainer.warm_start import WarmStart
 from gavamoe.language.decoding_config import DecodingConfig
@@ -162,16 +162,15 @@ def train_explainer(
     return TrainedExplainer(trained, tokenizer, context, records, base_model if config.save == "adapter" else None)
 
 
-def soft_token_vectors(
-    train: pl.DataFrame, preference: PreferenceModel, config: ExplainerConfig
-) -> tuple[Tensor, Tensor]:
-    """Return the vectors that the soft tokens of users and items start from, each [N, V + W] (`soft_tokens`)."""
+def soft_token_vectors(train: pl.DataFrame, preference: PreferenceModel, config: ExplainerConfig) -> SoftTokenVectors:
+    """Return the vectors that the soft tokens start from, of width V + W (`soft_tokens`)."""
     users_NV, items_NV = preference.embedding_tables()
     if not config.use_preference_vectors:
         users_NV, items_NV = users_NV[:, :0], items_NV[:, :0]
-    return (
+    return SoftTokenVectors(
         soft_token_init(users_NV, torch.zeros(len(users_NV), config.soft_token_width)),
         soft_token_init(items_NV, item_lsa_vectors(train, len(items_NV), config.soft_token_width)),
+        preference.user_row_N,
     )
 
 

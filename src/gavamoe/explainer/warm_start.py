@@ -59,11 +59,14 @@ class WarmStart:
         tokenizer = AutoTokenizer.from_pretrained(self.directory, trust_remote_code=False)
         now, then = preference.embedding_tables(), self.preference.embedding_tables()
         width = now[0].shape[1] if config.use_preference_vectors else 0
-        users = _moved_rows(model.user_token, now[0], then[0], self.ids.user, width)
+        shared = preference.user_row_N is not None  # then the tables of users have the same rows as before
+        old_users = np.arange(len(now[0])) if shared else self.ids.user
+        users = _moved_rows(model.user_token, now[0], then[0], old_users, width)
         items = _moved_rows(model.item_token, now[1], then[1], self.ids.item, width)
         _set_text_dimensions(items, item_lsa_vectors(train, len(items), items.shape[1] - width), self.ids.item)
-        model.user_token, model.item_token = _resized(model.user_token, users), _resized(model.item_token, items)
-        model.config.users, model.config.items = len(users) - 1, len(items) - 1
+        model.user_token = _resized(model.user_token, users, preference.user_row_N)
+        model.item_token = _resized(model.item_token, items)
+        model.config.users, model.config.items = model.user_token.vectors.ids - 1, len(items) - 1
         return model, tokenizer
 
 
@@ -93,10 +96,11 @@ def _set_text_dimensions(row_NW: Tensor, lsa_NW: Tensor, old_N: np.ndarray) -> N
     row_NW[torch.from_numpy(new), -width:] = torch.from_numpy(ridge.predict(lsa_NW.numpy()[new])).float()
 
 
-def _resized(token: SoftToken, row_NW: Tensor) -> SoftToken:
-    """Return a soft token with other rows and the same projection."""
-    weight = token.projection.weight
-    wider = SoftToken(len(row_NW), row_NW.shape[1], len(weight), token.dropout.p).to(weight.device, weight.dtype)
+def _resized(token: SoftToken, vectors_RW: Tensor, row_N: Tensor | None = None) -> SoftToken:
+    """Return a soft token with other vectors and the same projection; `row_N` is the row of ids that share rows."""
+    weight, (rows, width) = token.projection.weight, vectors_RW.shape
+    ids, shared = (rows, None) if row_N is None else (len(row_N), rows)
+    wider = SoftToken(ids, width, len(weight), token.dropout.p, shared).to(weight.device, weight.dtype)
     wider.projection.load_state_dict(token.projection.state_dict())
-    wider.copy_vectors(row_NW)
+    wider.copy_vectors(vectors_RW, row_N)
     return wider

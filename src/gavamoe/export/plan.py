@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
 from torch import nn
@@ -23,6 +22,7 @@ from gavamoe.explainer.build import load_skeleton, model_config
 from gavamoe.explainer.generate import BATCH as DECODING_BATCH
 from gavamoe.explainer.lora import ATTENTION, FEED_FORWARD
 from gavamoe.explainer.modeling import GavamoeForCausalLM
+from gavamoe.explainer.soft_tokens import SoftTokenVectors
 from gavamoe.language.named_bases import find_base
 from gavamoe.language.quiet import quiet_transformers
 from gavamoe.moe.convert import text_decoder
@@ -80,8 +80,13 @@ def model_size(base: str, config: RunConfig) -> ModelSize:
     _check_offline(base)
     skeleton, explainer = load_skeleton(base), config.explainer.resolve_defaults(base=True)
     width = config.preference.embedding * explainer.use_preference_vectors + explainer.soft_token_width
-    unknown_only = torch.empty(1, width)
-    sizes = model_config(explainer, skeleton.config, _NoTokenizer(), config.preference.clusters, (unknown_only,) * 2)
+    sizes = model_config(
+        explainer,
+        skeleton.config,
+        _NoTokenizer(),
+        config.preference.clusters,
+        SoftTokenVectors.of_unknown(width),
+    )
     sizes.partition = "random"  # a clustered partition reads weights
     model = GavamoeForCausalLM(sizes, skeleton)
     text = model.config.text_config.get_text_config()

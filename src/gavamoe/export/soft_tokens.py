@@ -26,7 +26,7 @@ WEIGHTS, INDEX = "soft_tokens.safetensors", "soft_tokens.json"
 @torch.no_grad()
 def projected(model: GavamoeForCausalLM, soft_token: SoftToken) -> Tensor:
     """Return the input embeddings of all users or items as the stock checkpoint takes them, [N + 1, H]."""
-    tokens_NH: Tensor = soft_token(torch.arange(soft_token.vectors.num_embeddings))
+    tokens_NH: Tensor = soft_token(torch.arange(soft_token.vectors.ids))
     return (tokens_NH.to(model.dtype) * model.config.embedding_scale).contiguous()
 
 

@@ -1,6 +1,7 @@
 """Stage 1: a variational autoencoder of ratings with a Gaussian-mixture prior, which clusters (user, item) pairs.
 
 networks, prior, losses, model, build  the model: encoder and decoder, mixture prior, ELBO, public methods
+id_table                               tables of vectors by id, in which rare ids may share rows
 update, warm_start                     training that goes on from another run
 svd_init, mixture_fit                  where training starts: SVD of the ratings, mixture fitted to the latents
 batches, epoch_trainer, trainer, validation  training: `trainer.fit_preference` is the entry point

@@ -8,7 +8,7 @@ Shape suffixes: B batch.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ class EpochTrainer:
     def __init__(
         self,
         module: nn.Module,
-        tables: list[nn.Embedding],
+        tables: Sequence[nn.Embedding],
         config: PreferenceConfig,
         path: Path | None,
         phase: str,

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from gavamoe.errors import DataError
+from gavamoe.preference.id_table import IdTable
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.networks import UNKNOWN, PairEncoder
 from gavamoe.preference.posterior import prior_ids, user_log_likelihoods
@@ -46,10 +47,16 @@ class UserEstimate:
     ratings: int
     ignored: tuple[int, ...]
 
+    def mean(self, table: IdTable) -> Tensor:
+        """Return the posterior mean of the users' vectors in a table, [W]."""
+        return self._mean(table(self.user_ids.to(table.weight.device)))
+
     def mean_row(self, table_UW: Tensor) -> Tensor:
-        """Return the posterior mean of a table with a row for each user, the unknown included, [W]."""
-        rows_UW = table_UW[self.user_ids.to(table_UW.device)]
-        return self.weights.to(rows_UW.device, rows_UW.dtype) @ rows_UW
+        """Return the posterior mean of the rows of an array with one for each user, the unknown included, [W]."""
+        return self._mean(table_UW[self.user_ids.to(table_UW.device)])
+
+    def _mean(self, vectors_UW: Tensor) -> Tensor:
+        return self.weights.to(vectors_UW.device, vectors_UW.dtype) @ vectors_UW
 
 
 @torch.no_grad()
@@ -87,16 +94,16 @@ class GuestTable(nn.Module):
 
     Args:
         table: the rows of the unknown user and of the trained users.
-        guests_MW: the rows of guests; the first has the id `table.num_embeddings`.
+        guests_MW: the rows of guests; the first has the id `table.ids`.
     """
 
-    def __init__(self, table: nn.Embedding, guests_MW: Tensor):
+    def __init__(self, table: IdTable, guests_MW: Tensor):
         super().__init__()
         self.table, self.guests_MW = table, guests_MW
 
     def forward(self, id_B: Tensor) -> Tensor:
         """Return the rows of ids, [B, W]."""
-        known = self.table.num_embeddings
+        known = self.table.ids
         rows_BW: Tensor = self.table(id_B.clamp_max(known - 1))
         is_guest_B1 = (id_B >= known).unsqueeze(-1)
         return torch.where(is_guest_B1, self.guests_MW[(id_B - known).clamp_min(0)].to(rows_BW.dtype), rows_BW)
@@ -123,9 +130,9 @@ def _encoder_with_guests(encoder: PairEncoder, estimates: Sequence[UserEstimate]
 
 
 @torch.no_grad()
-def guest_table(table: nn.Embedding, estimates: Sequence[UserEstimate]) -> GuestTable:
+def guest_table(table: IdTable, estimates: Sequence[UserEstimate]) -> GuestTable:
     """Return a table of users with a row for each estimated user: the posterior mean of the trained users' rows."""
-    return GuestTable(table, torch.stack([estimate.mean_row(table.weight) for estimate in estimates]))
+    return GuestTable(table, torch.stack([estimate.mean(table) for estimate in estimates]))
 
 
 def shallow_copy(module: ModuleT) -> ModuleT:

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from gavamoe.checkpoint import check_finite
 from gavamoe.config import PreferenceConfig
 from gavamoe.errors import ConfigError
+from gavamoe.preference.id_table import share_rows
 from gavamoe.preference.losses import PairLosses
 from gavamoe.preference.networks import PairEncoder, RatingDecoder
 from gavamoe.preference.prior import MixturePrior
@@ -52,6 +53,7 @@ class PreferenceModel(
         item_features: F, dimensions of item description features; 0 without.
         text_latent: dimensions of z that explain texts, beside `latent`.
         vocabulary: V, units of texts that are reconstructed; 0 reconstructs ratings only.
+        user_rows: rows of the tables of users (`share_user_rows` says which); None gives each user its own.
 
     Raises:
         ConfigError: a size is too small.
@@ -70,6 +72,7 @@ class PreferenceModel(
         item_features: int = 0,
         text_latent: int = 0,
         vocabulary: int = 0,
+        user_rows: int | None = None,
     ):
         super().__init__()
         if min(users, items, levels, clusters, embedding, hidden) < 1 or latent < 2:
@@ -77,14 +80,18 @@ class PreferenceModel(
                 "users, items, levels, clusters, embedding and hidden must be at least 1, latent at least 2"
             )
         self.users, self.items, self.levels, self.clusters = users, items, levels, clusters
-        self.sizes = (levels, clusters, latent, embedding, hidden, dropout, item_features, text_latent, vocabulary)
-        self.encoder = PairEncoder(users, items, embedding, hidden, latent, dropout, item_features)
+        self.user_rows = user_rows
+        self.sizes = (
+            *(levels, clusters, latent, embedding, hidden, dropout, item_features, text_latent, vocabulary),
+            user_rows,
+        )
+        self.encoder = PairEncoder(users, items, embedding, hidden, latent, dropout, item_features, user_rows)
         self.decoder = RatingDecoder(latent // 2, latent - latent // 2, hidden, levels, dropout)
         self.prior = MixturePrior(clusters, latent + (text_latent if vocabulary else 0))
         self.text: TextBlock | None = None
         if vocabulary:
             self.text = TextBlock(
-                users, items, levels, text_latent, embedding, hidden, vocabulary, dropout, item_features
+                users, items, levels, text_latent, embedding, hidden, vocabulary, dropout, item_features, user_rows
             )
 
     @classmethod
@@ -115,6 +122,7 @@ class PreferenceModel(
                 config.item_features,
                 config.text_latent,
                 vocabulary,
+                config.user_rows if config.user_rows is not None and config.user_rows < users else None,
             )
 
     @classmethod
@@ -124,6 +132,20 @@ class PreferenceModel(
             model: PreferenceModel = super()._from_pretrained(**options)
         check_finite(model.state_dict().items(), Path(options["model_id"]))
         return model
+
+    def share_user_rows(self, count_U: Tensor) -> None:
+        """Say which users share rows, before training: those with the fewest reviews (`id_table`).
+
+        Nothing changes where each user has a row of its own, and where users have their rows already.
+
+        Args:
+            count_U: training reviews of each user, [users + 1].
+        """
+        if self.user_rows is None or self.encoder.user.offset.has_rows:
+            return
+        row_U = share_rows(count_U.cpu().numpy(), self.user_rows)
+        for encoder in self._encoders:
+            encoder.user.offset.set_rows(row_U)
 
     def set_item_features(self, feature_IF: Tensor) -> None:
         """Set the description features of the items, before training.
@@ -167,6 +189,11 @@ class PreferenceModel(
     def vocabulary(self) -> int:
         """V, number of units of texts that are reconstructed; 0 without a text block."""
         return 0 if self.text is None else self.text.decoder.out_features
+
+    @property
+    def user_row_N(self) -> Tensor | None:
+        """The row of each user in the tables of users, int32 [users + 1]; None if each has its own."""
+        return self.encoder.user.offset.row_N
 
     @property
     def device(self) -> torch.device:
@@ -293,12 +320,10 @@ class PreferenceModel(
     def embedding_tables(self) -> tuple[Tensor, Tensor]:
         """Return the embeddings of all users [users + 1, E] and of all items [items + 1, E], as stage 2 reads them.
 
+        Where users share rows, the first table has the rows, [rows + 1, E]: `user_row_N` says which each user has.
         With a text block each row has the embedding of the ratings, then that of the texts (2 E).
         """
-        users_N, items_N = (torch.arange(rows + 1, device=self.device) for rows in (self.users, self.items))
-        user_parts, item_parts = zip(
-            *((e.user.vectors(users_N), e.item.vectors(items_N)) for e in self._encoders), strict=True
-        )
+        user_parts, item_parts = zip(*((e.user.table(), e.item.table()) for e in self._encoders), strict=True)
         return torch.cat(user_parts, -1), torch.cat(item_parts, -1)
 
     @torch.no_grad()

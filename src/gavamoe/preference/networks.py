@@ -13,11 +13,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from gavamoe.preference.id_table import IdTable
+
 UNKNOWN = 0  # id of a user or item without a training review
 # Bounds of log sigma^2: beyond them exp() carries no information and its gradient explodes.
 LOG_VAR_RANGE = (-8.0, 4.0)
 LOG_VAR_START = -2.0  # narrower than the prior, yet wide enough that the noise matters from the first step
 HEAD_STD = 0.02  # initial standard deviation of the heads' weights
+ROWS_AT_ONCE = 65_536  # of a table that are encoded
 OFFSET_STD = 0.03  # initial standard deviation of offsets: small, so an id with one or two reviews stays near the mean
 
 
@@ -28,27 +31,37 @@ class SideEncoder(nn.Module):
     id's description features if there are any (`read`), and the id's own offset. The unknown id 0 has only the first.
 
     Args:
-        rows: number of ids, with the unknown id.
+        ids: number of ids, with the unknown id.
         embedding: E, dimensions of an embedding.
         hidden: H, width of the trunk.
         latent: latent dimensions of this side.
         dropout: dropout rate in the trunk.
         features: F, dimensions of description features; 0 without.
+        rows: rows of the table of offsets, with that of the unknown id; None gives each id its own (`id_table`).
     """
 
     description_NF: Tensor
 
-    def __init__(self, rows: int, embedding: int, hidden: int, latent: int, dropout: float, features: int = 0):
+    def __init__(
+        self,
+        ids: int,
+        embedding: int,
+        hidden: int,
+        latent: int,
+        dropout: float,
+        features: int = 0,
+        rows: int | None = None,
+    ):
         super().__init__()
         self.typical_E = nn.Parameter(torch.zeros(embedding))
         # With sparse gradients a step costs what its batch uses, whatever the size of the table.
-        self.offset = nn.Embedding(rows, embedding, padding_idx=UNKNOWN, sparse=True)
+        self.offset = IdTable(ids, embedding, rows, zero_unknown=True, sparse=True)
         nn.init.normal_(self.offset.weight, std=OFFSET_STD)
         with torch.no_grad():
             self.offset.weight[UNKNOWN] = 0.0
         self.features = features
         if features:
-            self.register_buffer("description_NF", torch.zeros(rows, features))
+            self.register_buffer("description_NF", torch.zeros(ids, features))
             self.read = nn.Linear(features, embedding, bias=False)
             nn.init.zeros_(self.read.weight)
         self.trunk = nn.Sequential(nn.Dropout(dropout), nn.Linear(embedding, hidden), nn.GELU(), nn.Dropout(dropout))
@@ -64,6 +77,16 @@ class SideEncoder(nn.Module):
         """Return the embeddings of ids, [B, E]."""
         embedding_BE: Tensor = self.typical_E + self.offset(id_B)
         return embedding_BE + self.read(self.description_NF[id_B]) if self.features else embedding_BE
+
+    def table(self) -> Tensor:
+        """Return the embeddings of all ids by id, or by row if ids share rows, [N, E]."""
+        embedding_NE: Tensor = self.typical_E + self.offset.weight
+        return embedding_NE + self.read(self.description_NF) if self.features else embedding_NE
+
+    def means(self) -> Tensor:
+        """Return mu of all ids, [N, D/2], computed a few rows at a time: the trunk is wider than mu."""
+        mu_ND = torch.cat([self.encode(rows_RE)[0] for rows_RE in torch.split(self.table(), ROWS_AT_ONCE)])
+        return mu_ND if self.offset.row_N is None else mu_ND[self.offset.row_N.long()]
 
     def forward(self, id_B: Tensor) -> tuple[Tensor, Tensor]:
         """Return mu and log sigma^2 of this side's latent dimensions, [B, D/2] each."""
@@ -90,6 +113,7 @@ class PairEncoder(nn.Module):
         latent: D, dimensions of z; D // 2 belong to the user.
         dropout: dropout rate in the trunk.
         item_features: F, dimensions of item description features; 0 without.
+        user_rows: rows of the table of users, without that of the unknown; None gives each user its own.
     """
 
     def __init__(
@@ -101,10 +125,13 @@ class PairEncoder(nn.Module):
         latent: int,
         dropout: float,
         item_features: int = 0,
+        user_rows: int | None = None,
     ):
         super().__init__()
         self.users, self.items, self.user_latent = users, items, latent // 2
-        self.user = SideEncoder(users + 1, embedding, hidden, self.user_latent, dropout)
+        self.user = SideEncoder(
+            users + 1, embedding, hidden, self.user_latent, dropout, rows=None if user_rows is None else user_rows + 1
+        )
         self.item = SideEncoder(items + 1, embedding, hidden, latent - self.user_latent, dropout, item_features)
 
     def forward(self, user_B: Tensor, item_B: Tensor) -> tuple[Tensor, Tensor]:
@@ -115,9 +142,7 @@ class PairEncoder(nn.Module):
 
     def latent_means(self) -> tuple[Tensor, Tensor]:
         """Return mu of all users and of all items by id, [N, D/2] each."""
-        device = self.user.typical_E.device
-        users_N, items_N = (torch.arange(count + 1, device=device) for count in (self.users, self.items))
-        return self.user(users_N)[0], self.item(items_N)[0]
+        return self.user.means(), self.item.means()
 
 
 class RatingDecoder(nn.Module):

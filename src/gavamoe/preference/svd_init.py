@@ -12,7 +12,7 @@ Shape suffixes: N reviews, U users + 1, I items + 1, F factors, V bias and facto
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -66,7 +66,9 @@ def init_from_svd(model: PreferenceModel, reviews: Batch, seed: int) -> None:
     decoder, embedding = model.decoder, model.encoder.user.offset.embedding_dim
     count = min(decoder.left.in_features, decoder.right.in_features, decoder.left.out_features) - 1
     count = min(count, embedding - 1, model.users, model.items)
-    factors = factorise(reviews, model.users + 1, model.items + 1, count, seed)
+    table = model.encoder.user.offset
+    by_row = replace(reviews, user_B=table.rows(reviews.user_B.to(model.device)).cpu())
+    factors = factorise(by_row, table.num_embeddings, model.items + 1, count, seed)
     _set_embeddings(model.encoder.user, factors.user_UF, factors.bias_U, factors.count_U)
     _set_embeddings(model.encoder.item, factors.item_IF, factors.bias_I, factors.count_I)
     _set_decoder(model, factors, torch.bincount(reviews.level_B, minlength=model.levels))

@@ -33,6 +33,7 @@ class TextBlock(nn.Module):
         vocabulary: V, number of units.
         dropout: dropout rate in the encoder's trunk.
         item_features: dimensions of item description features; 0 without.
+        user_rows: rows of the table of users; None gives each user its own.
     """
 
     def __init__(
@@ -46,9 +47,10 @@ class TextBlock(nn.Module):
         vocabulary: int,
         dropout: float = 0.0,
         item_features: int = 0,
+        user_rows: int | None = None,
     ):
         super().__init__()
-        self.encoder = PairEncoder(users, items, embedding, hidden, latent, dropout, item_features)
+        self.encoder = PairEncoder(users, items, embedding, hidden, latent, dropout, item_features, user_rows)
         self.decoder = nn.Linear(latent, vocabulary)
         self.level = nn.Embedding(levels, vocabulary)
         nn.init.normal_(self.decoder.weight, std=DECODER_STD)

@@ -5,6 +5,7 @@ new user                         posterior mean of the trained users' rows, give
 new item                         posterior mean of the trained items' rows, given its ratings by known users
 new item, model with features    its description features and no offset, as in `PreferenceModel.with_new_items`
 
+Where users share rows (`id_table`), a known user keeps its row, and a new one shares rows.
 Without a rating of (by) a known id, the posterior is the prior: such a new id starts as the unknown one.
 Shape suffixes: N interactions, M new ids, P ids of the prior, E embedding, F features.
 """
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from gavamoe.data.dataset import InteractionArrays
 from gavamoe.data.id_map import IdMap
+from gavamoe.preference.id_table import extend_rows
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.posterior import item_log_likelihoods, prior_ids, user_log_likelihoods
 
@@ -41,14 +43,20 @@ def warm_model(
     """
     model = type(trained)(len(ids.user) - 1, len(ids.item) - 1, *trained.sizes)
     weights = {name: tensor.cpu() for name, tensor in trained.state_dict().items()}
-    for side, old_N in (("user", ids.user), ("item", ids.item)):
-        name = f"encoder.{side}.offset.weight"
-        weights[name] = weights[name][torch.from_numpy(old_N)]  # the row of the unknown id is 0
+    user_row_N = trained.user_row_N
+    if user_row_N is None:
+        weights["encoder.user.offset.weight"] = weights["encoder.user.offset.weight"][torch.from_numpy(ids.user)]
+    else:
+        assert trained.user_rows is not None
+        weights["encoder.user.offset.row_N"] = extend_rows(user_row_N.cpu(), ids.user, trained.user_rows)
+    # The row of the unknown id is 0.
+    weights["encoder.item.offset.weight"] = weights["encoder.item.offset.weight"][torch.from_numpy(ids.item)]
     if feature_IF is not None:
         weights["encoder.item.description_NF"] = torch.cat([torch.zeros(1, feature_IF.shape[1]), feature_IF])
     model.load_state_dict(weights)
     model.eval()
-    _estimate_users(model, ids, train)
+    if user_row_N is None:
+        _estimate_users(model, ids, train)
     if feature_IF is None:
         _estimate_items(model, ids, train)
     return model
