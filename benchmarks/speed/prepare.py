@@ -1,10 +1,11 @@
 """Measure time and memory of `gavamoe prepare` against a plain scan-and-write of the same file, in one run.
 
-    python benchmarks/speed/prepare.py --rows 1000000 --dir benchmarks/out
+    python benchmarks/speed/prepare.py --rows 1000000 --dir benchmarks/out [--files 4] [--ways plain prepare ray]
 
 Writes simulated reviews of about 60 words as JSON lines, then runs each variant in a separate process and prints one
 JSON object per line: seconds, rows per second, peak resident memory and the time relative to the plain variant; and the
-same for processor time, which other work on the machine changes less.
+same for processor time, which other work on the machine changes less. `ray` is `prepare --engine ray` on all processors
+of this machine; its processor time is that of the caller alone.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ WAYS = {
     "plain": "import polars as pl; pl.scan_ndjson({source!r}).sink_parquet({out!r} + '.parquet')",
     "prepare --features off": IMPORT + "prepare([{source!r}], {out!r}, PrepareOptions(features='off'))",
     "prepare": IMPORT + "prepare([{source!r}], {out!r})",
+    "ray": IMPORT
+    + """from gavamoe.data.prepare.ray_engine import on_ray
+with on_ray() as engine: prepare([{source!r}], {out!r}, engine=engine)
+""",
 }
 
 
@@ -58,7 +63,7 @@ def simulate(path: Path, rows: int, seed: int = 0) -> None:
 def measure(way: str, source: Path, out: Path) -> tuple[float, float, float]:
     """Run one variant in a separate process; return seconds, processor seconds and peak resident memory in GiB."""
     code = WAYS[way].format(source=str(source), out=str(out))
-    code += "; import resource as r; u = r.getrusage(r.RUSAGE_SELF); print(u.ru_utime + u.ru_stime, u.ru_maxrss)"
+    code += "\nimport resource as r; u = r.getrusage(r.RUSAGE_SELF); print(u.ru_utime + u.ru_stime, u.ru_maxrss)"
     start = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     processor, peak = done.stdout.split()[-2:]
@@ -69,17 +74,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--dir", type=Path, required=True, help="where the simulated file and the outputs go")
-    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=list(WAYS))
+    parser.add_argument("--files", type=int, default=1, help="how many files the rows are divided into")
+    parser.add_argument("--ways", nargs="+", default=list(WAYS)[:-1], choices=list(WAYS))
     options = parser.parse_args()
     options.dir.mkdir(parents=True, exist_ok=True)
-    source = options.dir / f"reviews-{options.rows}.jsonl"
-    if not source.exists():
-        simulate(source, options.rows)
-    print(
-        json.dumps(
-            {"rows": options.rows, "bytes": source.stat().st_size, "cores": os.cpu_count(), "polars": pl.__version__}
-        )
-    )
+    source = options.dir / f"reviews-{options.rows}-{options.files}-*.jsonl"
+    rows = options.rows // options.files
+    for number in range(options.files):
+        file = Path(str(source).replace("*", str(number)))
+        if not file.exists():
+            simulate(file, rows, seed=number)
+    size = sum(file.stat().st_size for file in options.dir.glob(source.name))
+    print(json.dumps({"rows": options.rows, "bytes": size, "cores": os.cpu_count(), "polars": pl.__version__}))
     plain: tuple[float, float] | None = None
     for way in options.ways:
         seconds, processor, gib = measure(way, source, options.dir / "out")

@@ -26,7 +26,8 @@ from gavamoe.conditions import Condition
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.pipeline.explain_file import explain_file
 from gavamoe.pipeline.pair_windows import Engine
-from gavamoe.pipeline.ray_engine import ENVIRONMENT, ray_engine
+from gavamoe.pipeline.ray_engine import ray_engine
+from gavamoe.ray_cluster import ENVIRONMENT
 
 
 def write_pairs(explainer: Explainer, count: int, path: Path) -> None:

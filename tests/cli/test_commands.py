@@ -224,10 +224,13 @@ def test_the_engine_ray_needs_its_extra_and_a_file_of_pairs(gavamoe, run_path, t
     one = ("explain", run_path, "--user", "u01", "--item", "i01", "--engine", "ray")
     assert refused(gavamoe(*one), "--engine ray explains a file of pairs: use --pairs and --out")
     monkeypatch.setitem(sys.modules, "ray", None)
-    monkeypatch.delitem(sys.modules, "gavamoe.pipeline.ray_engine", raising=False)
+    for module in ("gavamoe.ray_cluster", "gavamoe.pipeline.ray_engine", "gavamoe.data.prepare.ray_engine"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
     (tmp_path / "pairs.csv").write_text("user,item\nu01,i01\n")
     many = ("explain", run_path, "--pairs", tmp_path / "pairs.csv", "--out", tmp_path / "texts", "--engine", "ray")
     assert refused(gavamoe(*many), "ray is not installed", "pip install 'gavamoe[ray]'")
+    prepare = ("prepare", tmp_path / "pairs.csv", "--out", tmp_path / "data", "--engine", "ray")
+    assert refused(gavamoe(*prepare), "ray is not installed", "pip install 'gavamoe[ray]'")
     assert [path.name for path in tmp_path.iterdir()] == ["pairs.csv"]
 
 

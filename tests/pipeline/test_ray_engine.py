@@ -23,6 +23,7 @@ ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'gava
 
 from gavamoe.pipeline import ray_engine as module  # noqa: E402
 from gavamoe.pipeline.ray_engine import ray_engine  # noqa: E402
+from gavamoe.ray_cluster import ENVIRONMENT  # noqa: E402
 
 COUNT, WINDOW, KILLED = 32, 4, 5
 SRC = Path(__file__).parents[2] / "src"
@@ -46,7 +47,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 @pytest.fixture(scope="module")
 def cluster():
     """A local cluster with processors for two workers."""
-    environment = {**module.ENVIRONMENT, "PYTHONPATH": str(SRC), "OMP_NUM_THREADS": "1"}
+    environment = {**ENVIRONMENT, "PYTHONPATH": str(SRC), "OMP_NUM_THREADS": "1"}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)

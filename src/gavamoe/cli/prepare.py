@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from gavamoe.cli.options import Encoding, Records
+
+if TYPE_CHECKING:
+    from gavamoe.data.prepare.pipeline import PrepareEngine
 
 EXAMPLE = "Example: gavamoe prepare reviews.jsonl.gz --out data/reviews --split temporal"
 
@@ -68,6 +71,10 @@ def prepare(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Write nothing; print how each column is understood, and three rows.")
     ] = False,
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(help="ray reads and annotates on the cluster of RAY_ADDRESS, or on all processors here."),
+    ] = "local",
     skip_bad: Annotated[int, typer.Option(min=0, help="Drop up to N unusable lines instead of stopping.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print the card's main parts as one JSON object.")] = False,
 ) -> None:
@@ -132,12 +139,21 @@ def prepare(
         emit_json(shown) if json else _show_preview(shown)
         return
     assert out is not None
-    with _progress() as on_rows:
-        card = prepare_dataset(sources, out, options, on_rows)
+    with _progress() as on_rows, _engine(engine) as where:
+        card = prepare_dataset(sources, out, options, on_rows, where)
     if json:
         emit_json({"out": str(out), **_main_parts(card)})
     else:
         _show(out, card)
+
+
+def _engine(name: str) -> AbstractContextManager[PrepareEngine | None]:
+    """Return what is open while an engine works."""
+    if name == "local":
+        return nullcontext()
+    from gavamoe.data.prepare.ray_engine import on_ray
+
+    return on_ray()
 
 
 @contextmanager

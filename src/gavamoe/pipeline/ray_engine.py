@@ -12,7 +12,6 @@ import logging
 import os
 import pickle
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +20,9 @@ from gavamoe.explainer.explainer import Explainer
 from gavamoe.explainer.explanation import Explanation
 from gavamoe.pipeline.pair_windows import Engine, PairWindow, WindowRequest, model_digest
 from gavamoe.progress import Advance
+from gavamoe.ray_cluster import connected_to_ray, ray
 
-try:
-    import ray
-    import ray.data
-except ModuleNotFoundError as error:
-    raise InputError(
-        f"{error.name} is not installed; install what --engine ray needs: pip install 'gavamoe[ray]'"
-    ) from None
-
-
-# No telemetry, and no warnings of the core, which at every start says that a restart of workers may fail.
-ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
+INTERRUPTED = "finished windows are kept, continue with --resume"
 
 
 class RunWorker:
@@ -84,7 +74,9 @@ def ray_engine(run: Path) -> Engine:
         if not windows:
             return
         by_number = {window.number: window for window in windows}
-        with _cluster():
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        ray.data.DataContext.get_current().enable_progress_bars = False  # `track` shows one
+        with connected_to_ray(INTERRUPTED):
             rows = [{"window": pickle.dumps(window)} for window in windows]
             explained = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
                 RunWorker,
@@ -112,25 +104,3 @@ def _pool(windows: int) -> dict[str, Any]:
         min_size=1, initial_size=workers, max_size=windows, max_tasks_in_flight_per_actor=1
     )
     return {"compute": strategy, "num_cpus": 1, "num_gpus": 1 if gpus else None}
-
-
-@contextmanager
-def _cluster() -> Iterator[None]:
-    """Connect to the cluster while the block runs, or use a connection of the caller; report failures in one line."""
-    connected = ray.is_initialized()
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
-    ray.data.DataContext.get_current().enable_progress_bars = False  # `track` shows one
-    try:
-        if not connected:
-            for name, value in ENVIRONMENT.items():
-                os.environ.setdefault(name, value)
-            ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-        yield
-    except (ConnectionError, ray.exceptions.RayError) as error:
-        if isinstance(error, ray.exceptions.RayTaskError):  # a fault of the program: its traceback is needed
-            raise
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise RunError(f"Ray failed: {reason}; finished windows are kept, continue with --resume") from None
-    finally:
-        if not connected:
-            ray.shutdown()

@@ -2,9 +2,10 @@
 
 In order: options, ingest (files to typed Parquet parts), assign (ids and levels, using filters and splits), annotate
 (features), card and card_page (what the dataset contains). pipeline calls them; `prepare` is its entry point.
+ray_engine reads and annotates on a cluster; dry_run shows how sources would be read.
 
 May import: gavamoe.data (readers, items, scale, catalog, dataset, tables), gavamoe.features, gavamoe.errors,
-gavamoe.files.
+gavamoe.files, gavamoe.ray_cluster.
 """
 
 from gavamoe.data.prepare.options import PrepareOptions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -52,6 +52,16 @@ class FeatureAnnotator:
         assert self.extractor is not None
         annotated = annotate_reviews(texts.struct["text"], self.extractor, texts.struct["words"])
         return annotated.to_struct("annotated")
+
+
+# Annotates parts of the kept interactions, in their order.
+AnnotateParts = Callable[[FeatureAnnotator, Iterator[pl.DataFrame]], Iterator[pl.DataFrame]]
+
+
+def annotate_here(features: FeatureAnnotator, parts: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """Annotate parts in this process."""
+    for part in parts:
+        yield features.apply(part.lazy()).collect()
 
 
 def choose_features(ingested: Ingested, assignment: Assignment, mode: str) -> FeatureAnnotator:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -17,6 +19,17 @@ from gavamoe.errors import DataError
 from gavamoe.features.cleaning import count_words
 
 FILE = "file"
+
+
+class ReadParts(Protocol):
+    """Reads sources, batch by batch."""
+
+    def __call__(self, ingested: Ingested) -> Iterator[tuple[int, pl.DataFrame]]:
+        """Yield the position of a source and a batch of its reviews with `words`, in the order of the sources.
+
+        The counts and bad lines of `ingested` grow with the batches; each source's reading is then complete.
+        """
+        ...
 
 
 @dataclass
@@ -78,6 +91,7 @@ def ingest(
     bad: BadLines,
     on_rows: Callable[[int], None] | None = None,
     limit: int | None = None,
+    read_parts: ReadParts | None = None,
 ) -> Ingested:
     """Write the reviews of the sources as parts in a directory.
 
@@ -87,6 +101,7 @@ def ingest(
         bad: collects the unusable lines.
         on_rows: called with the number of rows of each part, for progress.
         limit: read so many rows of each source; None for all.
+        read_parts: how sources are read; None reads them here.
 
     Raises:
         DataError: a source cannot be read, or no source has a review.
@@ -94,22 +109,26 @@ def ingest(
     directory.mkdir()
     ingested = Ingested(directory, list(sources), bad=bad)
     part = 0
-    for number, source in enumerate(sources):
-        read = 0
-        for batch in prefetch(source.reviews(bad, ingested.stats)):
-            read += batch.height
-            if batch.is_empty():
-                continue
-            rows = batch.with_columns(pl.lit(number, pl.UInt16).alias(FILE), count_words(batch["text"]))
-            _write_part(rows, directory / f"{part:06}.parquet")
-            part += 1
-            if on_rows:
-                on_rows(batch.height)
-            if limit is not None and read >= limit:
-                break
+    for number, batch in (read_parts or partial(read_here, limit=limit))(ingested):
+        _write_part(batch.with_columns(pl.lit(number, pl.UInt16).alias(FILE)), directory / f"{part:06}.parquet")
+        part += 1
+        if on_rows:
+            on_rows(batch.height)
     if not part:
         raise DataError(f"{sources[0].reader.path} has no reviews")
     return ingested
+
+
+def read_here(ingested: Ingested, limit: int | None = None) -> Iterator[tuple[int, pl.DataFrame]]:
+    """Read the sources in this process (`ReadParts`); of each at most `limit` rows and the rest of a batch."""
+    for number, source in enumerate(ingested.sources):
+        read = 0
+        for batch in prefetch(source.reviews(ingested.bad, ingested.stats)):
+            read += batch.height
+            if not batch.is_empty():
+                yield number, batch.with_columns(count_words(batch["text"]))
+            if limit is not None and read >= limit:
+                break
 
 
 def _write_part(rows: pl.DataFrame, path: Path) -> None:

@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,12 @@ from polars.io.plugins import register_io_source
 
 from gavamoe.data.dataset import FILES, SPLITS
 from gavamoe.data.items import ITEM_SCHEMA, check_metadata, find_sidecar_metadata, read_items, read_sidecar_metadata
-from gavamoe.data.prepare.annotate import FeatureAnnotator, choose_features
+from gavamoe.data.prepare.annotate import AnnotateParts, annotate_here, choose_features
 from gavamoe.data.prepare.assign import Assignment, assign_rows
 from gavamoe.data.prepare.card import make_card
 from gavamoe.data.prepare.card_page import write_card_page
 from gavamoe.data.prepare.filters import filter_texts
-from gavamoe.data.prepare.ingest import FILE, Ingested, ingest
+from gavamoe.data.prepare.ingest import FILE, Ingested, ReadParts, ingest
 from gavamoe.data.prepare.options import PrepareOptions
 from gavamoe.data.prepare.suspicions import find_suspicions
 from gavamoe.data.readers.canonical import UNSETTLED, settle
@@ -64,6 +65,7 @@ def prepare(
     out: Path | str,
     options: PrepareOptions | None = None,
     on_rows: Callable[[int], None] | None = None,
+    engine: PrepareEngine | None = None,
 ) -> dict[str, Any]:
     """Write a prepared dataset; if a step fails, nothing is written and an existing dataset is kept.
 
@@ -72,6 +74,7 @@ def prepare(
         out: the dataset's directory; an existing dataset there is replaced.
         options: how to prepare.
         on_rows: called with the number of rows of each batch that was read, for progress.
+        engine: where sources are read and reviews are annotated; None is this process.
 
     Returns:
         The data card, as written to card.json.
@@ -79,11 +82,11 @@ def prepare(
     Raises:
         DataError: a source cannot be used or lies in `out`, or `out` holds anything but a prepared dataset.
     """
-    options = options or PrepareOptions()
+    options, engine = options or PrepareOptions(), engine or PrepareEngine()
     out = Path(out)
     _check_out(out, sources)
     with _report_full_disk(out), staged_directory(out) as staged:
-        read = read_sources(sources, staged / "parts", options, on_rows)
+        read = read_sources(sources, staged / "parts", options, on_rows, read_parts=engine.read)
         ingested, scale = read.ingested, read.scale
         text_filters = filter_texts(ingested, options.min_words, options.language)
         assignment = assign_rows(
@@ -91,7 +94,7 @@ def prepare(
         )
         read.keys = read.keys.clear()
         features = choose_features(ingested, assignment, options.features)
-        _write_interactions(staged, ingested, assignment, features)
+        _write_interactions(staged, ingested, assignment, partial(engine.annotate, features))
         assignment.users.write_parquet(staged / "users.parquet")
         items, metadata = _join_metadata(
             assignment.items, [*options.items, *read.metadata], ingested, options.item_columns
@@ -126,6 +129,19 @@ def _is_earlier_dataset(path: Path) -> bool:
         return False
 
 
+@dataclass(frozen=True)
+class PrepareEngine:
+    """Where the two passes over the texts run: this process, or a cluster (`ray_engine`).
+
+    Args:
+        read: reads the sources.
+        annotate: annotates the kept interactions with features.
+    """
+
+    read: ReadParts | None = None
+    annotate: AnnotateParts = annotate_here
+
+
 @dataclass
 class ReadSources:
     """The sources as they were read and understood.
@@ -155,6 +171,7 @@ def read_sources(
     options: PrepareOptions,
     on_rows: Callable[[int], None] | None = None,
     limit: int | None = None,
+    read_parts: ReadParts | None = None,
 ) -> ReadSources:
     """Read all sources, and settle what only whole columns tell: scale, day or month first, suspicions.
 
@@ -164,6 +181,7 @@ def read_sources(
         options: how to prepare.
         on_rows: called with the number of rows of each batch that was read, for progress.
         limit: read so many rows of each file; None for all.
+        read_parts: how sources are read; None reads them here.
 
     Raises:
         DataError: a source cannot be used.
@@ -171,7 +189,7 @@ def read_sources(
     bad = BadLines(options.skip_bad)
     found = open_sources(expand_sources(sources), options.read, bad)
     check_metadata(options.items, found.reviews[0].layout, options.item_columns)
-    ingested = ingest(found.reviews, parts, bad, on_rows, limit)
+    ingested = ingest(found.reviews, parts, bad, on_rows, limit, read_parts)
     stats = ingested.stats
     stats.empty_files = len(found.empty)
     waits = stats.written_ratings or stats.waiting_times
@@ -248,19 +266,25 @@ def _fit_scale(
 
 
 def _write_interactions(
-    directory: Path, ingested: Ingested, assignment: Assignment, features: FeatureAnnotator
+    directory: Path,
+    ingested: Ingested,
+    assignment: Assignment,
+    annotate: Callable[[Iterator[pl.DataFrame]], Iterator[pl.DataFrame]],
 ) -> None:
     """Join the parts with their assignment and write one file, part by part to limit the memory."""
 
-    def parts(*_: object) -> Iterator[pl.DataFrame]:
+    def kept() -> Iterator[pl.DataFrame]:
         start = 0
         for part in ingested.parts():
-            rows = part.hstack(assignment.rows[start : start + part.height]).lazy().filter("keep")
+            yield part.hstack(assignment.rows[start : start + part.height]).filter("keep")
             start += part.height
-            split = pl.col("split").replace_strict(dict(enumerate(SPLITS)), return_dtype=pl.String)
-            yield features.apply(rows).with_columns(split).select(list(INTERACTIONS)).collect()
 
-    rows = register_io_source(parts, schema=INTERACTIONS)
+    def annotated(*_: object) -> Iterator[pl.DataFrame]:
+        split = pl.col("split").replace_strict(dict(enumerate(SPLITS)), return_dtype=pl.String)
+        for part in annotate(kept()):
+            yield part.with_columns(split).select(list(INTERACTIONS))
+
+    rows = register_io_source(annotated, schema=INTERACTIONS)
     rows.sink_parquet(directory / "interactions.parquet", compression_level=COMPRESSION_LEVEL)
 
 

@@ -6,7 +6,7 @@ Batches are typed one by one; `settle` then decides what only the whole column t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ __all__ = [
     "ReadRules",
     "ReadStats",
     "Settled",
+    "renumber_anonymous",
     "settle",
     "to_reviews",
 ]
@@ -121,6 +122,23 @@ class ReadStats:
     waiting_times: int = 0
     times: int = 0
     empty_files: int = 0
+
+    def add(self, other: ReadStats) -> None:
+        """Add the counts of rows that were read elsewhere, behind those of `self`."""
+        for each in fields(self):
+            if each.type == "int":
+                setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
+        self.first_unparsed_time = self.first_unparsed_time or other.first_unparsed_time
+        for name, count in other.placeholders.items():
+            self.placeholders[name] = self.placeholders.get(name, 0) + count
+
+
+def renumber_anonymous(reviews: pl.DataFrame, before: int) -> pl.DataFrame:
+    """Return reviews whose anonymous users are numbered from `before` + 1, instead of from 1."""
+    user = pl.col("user")
+    number = user.str.strip_prefix(ANONYMOUS_PREFIX).str.strip_suffix(">").cast(pl.Int64, strict=False) + before
+    renamed = pl.format(ANONYMOUS_PREFIX + "{}>", number)
+    return reviews.with_columns(pl.when(user.str.starts_with(ANONYMOUS_PREFIX)).then(renamed).otherwise(user))
 
 
 def to_reviews(
