@@ -1,7 +1,7 @@
 """When a gate per cluster pays: simulated worlds whose groups write more and more differently, and real reviews.
 
     python benchmarks/quality/gates.py --dir DIR [--styles 0 0.5 1] [--data PREPARED ...] [--seeds 3] [--base-model LM]
-        [--gates one paper shared random]
+        [--gates one paper shared random] [--figure gates.svg]
 
 Each world has four groups of users; `--styles` says how strongly the groups differ in how they write. `--data` names
 prepared datasets; stage 2 then trains on a fixed number of their reviews. Stage 1 is trained once per dataset and seed
@@ -34,6 +34,7 @@ from typing import Any
 
 import polars as pl
 from gate_designs import balance_per_cluster, experts_first
+from matplotlib.figure import Figure
 from scipy.stats import ttest_1samp
 
 from gavamoe.config import load_config
@@ -170,6 +171,40 @@ def table(results: list[Result], gates: list[str]) -> str:
     return markdown_table(heads, rows)
 
 
+def draw(results: list[Result], path: Path) -> None:
+    """Draw the loss of a gate per cluster less that of one gate over the style of simulated worlds: mean and worlds."""
+    losses = {(each["source"], each["soft"], each["gate"], each["seed"]): each["loss"] for each in results}
+    names = sorted({each["source"] for each in results if each["source"].startswith("style ")}, key=_style)
+    figure = Figure(figsize=(7, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    for soft, colour, mark in zip(SOFT_TOKENS, ("#2563a8", "#c2571a"), "os", strict=True):
+        gains = [
+            [
+                losses[name, soft, "paper", seed] - loss
+                for (*key, seed), loss in losses.items()
+                if key == [name, soft, "one"]
+            ]
+            for name in names
+        ]
+        styles = [_style(name) for name in names]
+        axes.plot(
+            styles, [mean(each) for each in gains], mark + "-", color=colour, label=f"{soft.split()[0]} soft tokens"
+        )
+        for style, each in zip(styles, gains, strict=True):
+            axes.plot([style] * len(each), each, mark, color=colour, alpha=0.3, markersize=4)
+    axes.axhline(0, color="0.5", linewidth=0.8)
+    axes.set_xlabel("style: how differently the groups write")
+    axes.set_ylabel("nats per token")
+    axes.set_title("Loss of a gate per cluster less that of one gate", loc="left")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path)
+
+
+def _style(name: str) -> float:
+    return float(name.removeprefix("style "))
+
+
 def main() -> None:
     """Train what is missing and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -179,6 +214,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--base-model")
     parser.add_argument("--gates", nargs="+", choices=GATES, default=DEFAULT_GATES)
+    parser.add_argument("--figure", type=Path, help="draw the results of simulated worlds here")
     options = parser.parse_args()
     options.dir.mkdir(parents=True, exist_ok=True)
     kept = options.dir / "losses.jsonl"
@@ -195,6 +231,8 @@ def main() -> None:
             with kept.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(result) + "\n")
     print(table(results, [gate for gate in options.gates if gate != "one"]))
+    if options.figure:
+        draw(results, options.figure)
 
 
 if __name__ == "__main__":

@@ -15,15 +15,16 @@ from gavamoe.errors import RunError
 from gavamoe.explainer import build, lora
 from gavamoe.explainer.lora import add_lora, load_adapter, load_model, merge_lora, save_adapter
 from gavamoe.explainer.modeling import GavamoeForCausalLM
+from gavamoe.explainer.soft_tokens import SoftTokenVectors
 
 
-def tuned_model(base, **settings):
+def tuned_model(base, vectors=None, **settings):
     """Return a model with LoRA after three steps, and a batch."""
     torch.manual_seed(0)
     config = ExplainerConfig(**TINY["explainer"] | {"dropout": 0.0, "expert_rank": 8} | settings).resolve_defaults(
         base=True
     )
-    model, tokenizer = build.from_base(base, config, 3, random_vectors())
+    model, tokenizer = build.from_base(base, config, 3, vectors or random_vectors())
     tuned = add_lora(model, tokenizer, config)
     ids = torch.randint(20, 60, (3, 6))
     ids[:, :3] = torch.tensor(tokenizer.convert_tokens_to_ids(["<|user|>", "<|item|>", "<|explain|>"]))
@@ -67,6 +68,21 @@ def test_the_merged_model_computes_what_the_trained_one_does(settings, tied, tmp
     torch.testing.assert_close(logits(plain, batch), expected, rtol=1e-3, atol=1e-4)
     plain.save_pretrained(tmp_path / "merged")
     torch.testing.assert_close(logits(load_model(tmp_path / "merged"), batch), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_users_that_share_rows_do_so_in_the_adapter_and_in_the_merged_model(tmp_path):
+    row_N = torch.tensor([0, 1, 2, 1], dtype=torch.int32)
+    vectors = SoftTokenVectors(torch.randn(3, 4), torch.randn(7, 4), row_N)
+    tuned, batch = tuned_model(save_base(tmp_path / "base"), vectors)
+    batch["user_ids"] = torch.tensor([1, 2, 3])
+    expected = logits(tuned, batch)
+    save_adapter(tuned, str(tmp_path / "base"), tmp_path / "adapter")
+    merge_lora(tuned).save_pretrained(tmp_path / "merged")
+    for saved in ("adapter", "merged"):
+        model = load_model(tmp_path / saved)
+        assert torch.equal(model.user_token.vectors.row_N, row_N)
+        assert model.user_token.vectors.weight.shape == (3, 4)
+        torch.testing.assert_close(logits(model, batch), expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("family", [LlamaConfig, GemmaConfig], ids=lambda family: family.model_type)
