@@ -27,7 +27,7 @@ from typing import Any
 import yaml
 
 from gavamoe.config import SPECIAL, RunConfig, parse_config
-from gavamoe.errors import RunError
+from gavamoe.errors import ConfigError, RunError
 from gavamoe.files import reading, remove_directory, sha256_of_file, staged_file
 from gavamoe.seal import MANIFEST, check_seal, is_sealed, sealed_files, write_seal
 
@@ -306,6 +306,8 @@ class RunDirectory:
                 raise TypeError
             made = tree["data"], tree["preset"], tree["base_model"], config
             return RunCard(*made, tree.get("texts", True), tree.get("updated_from"))
+        except ConfigError as error:
+            raise ConfigError(f"{self.card}: {error}") from None
         except (yaml.YAMLError, LookupError, TypeError, AttributeError, UnicodeDecodeError):
             raise RunError(
                 f"{self.card} cannot be read as the card of a run; copy it again from where it was made"
