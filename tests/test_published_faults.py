@@ -137,7 +137,7 @@ def test_user_and_item_vectors_survive_initialisation_and_saving(tmp_path):
     torch.manual_seed(0)
     users, items = torch.randn(12, 6), torch.randn(9, 6)
     config = ExplainerConfig(**TINY["explainer"])
-    model, _ = build.from_scratch(["a fine film", "a dull film"] * 20, config, 3, (users, items))
+    model, _ = build.from_scratch(["a fine film", "a dull film"] * 20, config, 3, SoftTokenVectors(users, items))
     assert torch.equal(model.user_token.vectors.weight, users)
     assert torch.equal(model.item_token.vectors.weight, items)
     model.save_pretrained(tmp_path)
