@@ -103,12 +103,6 @@ def test_the_preset_auto_trains_fewer_reviews_for_at_least_as_many_epochs(few, m
     assert MOST_EPOCHS >= epochs[0] >= epochs[1] >= LEAST_EPOCHS
 
 
-def test_the_preset_auto_trains_one_gate_on_few_reviews_unless_told_otherwise():
-    gates = [load_config("auto", reviews=reviews).explainer.gate_clusters for reviews in (100, 1999, 2000, 10**6)]
-    assert gates == ["one", "one", "model", "model"]
-    assert load_config("auto", None, ["explainer.gate_clusters=model"], reviews=100).explainer.gate_clusters == "model"
-
-
 def test_the_preset_auto_counts_only_the_reviews_that_are_trained_on():
     limited = load_config("auto", None, ["explainer.max_reviews=300"], reviews=100_000).explainer
     assert (limited.epochs, limited.max_reviews) == (load_config("auto", reviews=300).explainer.epochs, 300)

@@ -60,9 +60,13 @@ def connected_to_ray(advice: str) -> Iterator[None]:
 
 
 def start_ahead(start: Callable[[ArgumentT], HandleT], arguments: Iterable[ArgumentT]) -> Iterator[HandleT]:
-    """Yield what `start` returns for each argument, in order, with a task per processor started ahead."""
+    """Yield what `start` returns for each argument, in order, with a task for each processor.
+
+    There are no more tasks than processors. A task that waits for the caller keeps its processor, and the task that the
+    caller waits for must find one if Ray repeats it.
+    """
     started: deque[HandleT] = deque()
-    ahead = max(int(ray.cluster_resources().get("CPU", 1)), 1)
+    ahead = int(ray.cluster_resources().get("CPU", 1)) - 1
     for argument in arguments:
         started.append(start(argument))
         if len(started) > ahead:

@@ -101,6 +101,16 @@ class GuestTable(nn.Module):
         super().__init__()
         self.table, self.guests_MW = table, guests_MW
 
+    @property
+    def weight(self) -> Tensor:
+        """The rows of the trained users and of the unknown one."""
+        return self.table.weight
+
+    @property
+    def row_N(self) -> Tensor | None:
+        """The row of each trained user where they share rows."""
+        return self.table.row_N
+
     def forward(self, id_B: Tensor) -> Tensor:
         """Return the rows of ids, [B, W]."""
         known = self.table.ids

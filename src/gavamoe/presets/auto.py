@@ -1,9 +1,8 @@
 """The preset `auto`: settings of stage 2 by the number of training reviews, as `docs/studies/sizes.md` measured them.
 
 A language model that is trained from scratch on few reviews needs many epochs: with a fixed number of them it takes
-too few steps. A gate per cluster would learn from the reviews of its cluster alone, so few reviews train one gate.
-With a base model, the commands take the preset `pretrained` instead. Early stopping (`explainer.patience`) ends the
-training where the validation loss no longer falls.
+too few steps. With a base model, the commands take the preset `pretrained` instead. Early stopping
+(`explainer.patience`) ends the training where the validation loss no longer falls.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from typing import Any
 STEPS = 1000  # optimiser steps that a training from scratch is given, if early stopping does not end it before
 LEAST_EPOCHS, MOST_EPOCHS = 7, 40
 BATCH = 16
-ONE_GATE_BELOW = 2000  # training reviews
 
 
 def auto_settings(reviews: int) -> dict[str, Any]:
@@ -24,5 +22,4 @@ def auto_settings(reviews: int) -> dict[str, Any]:
     """
     steps_per_epoch = max(1, -(-reviews // BATCH))
     epochs = min(MOST_EPOCHS, max(LEAST_EPOCHS, STEPS // steps_per_epoch))
-    gates = {"gate_clusters": "one"} if reviews < ONE_GATE_BELOW else {}
-    return {"explainer": {"batch_size": BATCH, "epochs": epochs, **gates}}
+    return {"explainer": {"batch_size": BATCH, "epochs": epochs}}

@@ -95,6 +95,31 @@ def test_a_killed_worker_costs_time_only(cluster, files, tmp_path, monkeypatch):
     assert_same(tmp_path / "local", tmp_path / "ray")
 
 
+def test_a_member_of_an_archive_and_names_like_placeholders_are_read_as_locally(cluster, files, tmp_path, monkeypatch):
+    named = pl.read_parquet(files[2]).with_columns(pl.lit("<anonymous vip>").alias("user"))
+    named.write_csv(tmp_path / "vip.csv")
+    monkeypatch.chdir(tmp_path)
+    sources = ["d.zip/two.csv", "d.zip/one.csv", "vip.csv", "a.csv"]
+    prepare(sources, tmp_path / "local")
+    prepare(sources, tmp_path / "ray", engine=ray_engine())
+    assert_same(tmp_path / "local", tmp_path / "ray")
+
+
+@pytest.mark.parametrize("allowed", [1, 2])
+def test_lines_that_cannot_be_parsed_count_over_all_files(cluster, files, tmp_path, monkeypatch, allowed):
+    monkeypatch.chdir(tmp_path)
+    files[1].write_text(files[1].read_text() + '{"user": "u1", \n')
+    options, found = PrepareOptions(skip_bad=allowed), []
+    for out, engine in (("local", None), ("ray", ray_engine())):
+        try:
+            prepare(["a.csv", "b.jsonl", "e.csv"], tmp_path / out, options, engine=engine)
+            found.append(content(tmp_path / out)["card"]["reading"])
+        except DataError as error:
+            found.append(str(error))
+    assert found[0] == found[1]
+    assert isinstance(found[0], str) == (allowed == 1)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

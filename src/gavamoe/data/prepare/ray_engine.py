@@ -48,6 +48,23 @@ class RecordedLines(BadLines):
         super().report(path, line, problem, remedy)
 
 
+@dataclass(frozen=True)
+class FileBatch:
+    """A batch of reviews of a file.
+
+    Args:
+        table: number of the table in the file.
+        reviews: with `words`.
+        first_anonymous: number of the first anonymous user of the batch, counted over the file.
+        last_anonymous: number of the last one; smaller if there is none.
+    """
+
+    table: int
+    reviews: pl.DataFrame
+    first_anonymous: int
+    last_anonymous: int
+
+
 @dataclass
 class FileReport:
     """What is known about a file once it is read.
@@ -105,36 +122,47 @@ def on_ray() -> Iterator[PrepareEngine]:
 
 def read_on_ray(ingested: Ingested) -> Iterator[tuple[int, pl.DataFrame]]:
     """Read a file per task (`ReadParts`)."""
-    places = [list(group) for _, group in groupby(range(len(ingested.sources)), lambda n: _file(ingested.sources[n]))]
-    options = [(_file(ingested.sources[group[0]]), ingested.sources[group[0]].options) for group in places]
+    numbered = enumerate(ingested.sources)
+    places = {given: [n for n, _ in group] for given, group in groupby(numbered, lambda each: each[1].given)}
+    for given in places:
+        if not any(part.is_file() for part in (given, *given.parents)) or given.is_relative_to("/dev"):
+            raise DataError(f"{given}: --engine ray reads files; write it to a file first")
     task = ray.remote(num_returns="streaming", _generator_backpressure_num_objects=BATCHES_AHEAD)(read_file)
-    started = start_ahead(lambda given: task.remote(*given, ingested.bad.allowed), options)
-    for group, results in zip(places, started, strict=True):
-        anonymous = ingested.stats.anonymous
+
+    def start(given: Path) -> Any:
+        options = ingested.sources[places[given][0]].options
+        index = None if options.index is None else options.index.absolute()
+        return task.remote(given.absolute(), replace(options, index=index), ingested.bad.allowed)
+
+    for given, results in zip(places, start_ahead(start, places), strict=True):
+        before = ingested.stats.anonymous
         for result in map(ray.get, results):
             if isinstance(result, FileReport):
-                _add_report(ingested, group, result)
+                _add_report(ingested, given, places[given], result)
             else:
-                table, batch = result
-                yield group[table], renumber_anonymous(batch, anonymous)
+                batch = renumber_anonymous(result.reviews, result.first_anonymous, result.last_anonymous, before)
+                yield places[given][result.table], batch
 
 
-def read_file(file: Path, options: ReadOptions, allowed: int | None) -> Iterator[tuple[int, pl.DataFrame] | FileReport]:
-    """Yield the number of a table of a file and a batch of its reviews, and at last the file's report.
+def read_file(file: Path, options: ReadOptions, allowed: int | None) -> Iterator[FileBatch | FileReport]:
+    """Yield the batches of a file, and at last the file's report.
 
     Args:
-        file: in any known format, also an archive with several tables.
+        file: in any known format, also an archive with several tables, or one of its tables.
         options: how to read it.
         allowed: how many lines may be dropped.
     """
     bad, stats, sources = RecordedLines(allowed), ReadStats(), list[ReviewSource]()
     error = None
     try:
-        sources = open_sources([file], options, RecordedLines(allowed)).reviews
+        sources = open_sources([file], options, bad).reviews
         for table, source in enumerate(sources):
-            for batch in source.reviews(bad, stats):
-                if not batch.is_empty():
-                    yield table, batch.with_columns(count_words(batch["text"]))
+            anonymous = stats.anonymous
+            for reviews in source.reviews(bad, stats):
+                if not reviews.is_empty():
+                    reviews = reviews.with_columns(count_words(reviews["text"]))
+                    yield FileBatch(table, reviews, anonymous + 1, stats.anonymous)
+                anonymous = stats.anonymous
     except InputError as raised:  # Ray would hide it in a traceback
         error = raised
     yield FileReport(stats, bad.recorded, [source.reader.reading for source in sources], error)
@@ -151,26 +179,22 @@ def annotate_part(features: FeatureAnnotator, part: pl.DataFrame) -> pl.DataFram
     return features.apply(part.lazy()).collect()
 
 
-def _file(source: ReviewSource) -> Path:
-    """Return the file of a source, which has its path, or is the archive in it.
+def _add_report(ingested: Ingested, given: Path, places: list[int], report: FileReport) -> None:
+    """Add what a task reports about its file to what is known, as if the file had been read here.
 
-    Raises:
-        DataError: The source is no file that another process can read.
+    Args:
+        ingested: what is known.
+        given: the file as the caller names it; the task was given its absolute path.
+        places: positions of the file's tables among the sources.
+        report: what the task reports.
     """
-    path = source.reader.path
-    found = next((part for part in (path, *path.parents) if part.is_file()), None)
-    if found is None:
-        raise DataError(f"{path}: --engine ray reads files; write it to a file first")
-    return found.absolute()
-
-
-def _add_report(ingested: Ingested, places: list[int], report: FileReport) -> None:
-    """Add what a task reports about its file to what is known, as if the file had been read here."""
+    absolute = str(given.absolute())
+    report.stats.first_unparsed_time = report.stats.first_unparsed_time.replace(absolute, str(given))
     ingested.stats.add(report.stats)
-    for arguments in report.bad:
-        ingested.bad.report(*arguments)
+    for path, line, problem, remedy in report.bad:
+        ingested.bad.report(Path(str(path).replace(absolute, str(given))), line, problem, remedy)
     if report.error is not None:
-        raise report.error
+        raise DataError(str(report.error).replace(absolute, str(given)))
     for place, reading in zip(places, report.readings, strict=True):
         source = ingested.sources[place]
         reader: Any = FinishedReader(source.reader.path, source.reader.columns, reading)

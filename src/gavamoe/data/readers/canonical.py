@@ -133,12 +133,12 @@ class ReadStats:
             self.placeholders[name] = self.placeholders.get(name, 0) + count
 
 
-def renumber_anonymous(reviews: pl.DataFrame, before: int) -> pl.DataFrame:
-    """Return reviews whose anonymous users are numbered from `before` + 1, instead of from 1."""
+def renumber_anonymous(reviews: pl.DataFrame, first: int, last: int, before: int) -> pl.DataFrame:
+    """Return reviews whose anonymous users `first` to `last` have numbers that are larger by `before`."""
     user = pl.col("user")
-    number = user.str.strip_prefix(ANONYMOUS_PREFIX).str.strip_suffix(">").cast(pl.Int64, strict=False) + before
-    renamed = pl.format(ANONYMOUS_PREFIX + "{}>", number)
-    return reviews.with_columns(pl.when(user.str.starts_with(ANONYMOUS_PREFIX)).then(renamed).otherwise(user))
+    number = user.str.extract(f"^{ANONYMOUS_PREFIX}([0-9]+)>$").cast(pl.Int64, strict=False)
+    renamed = pl.format(ANONYMOUS_PREFIX + "{}>", number + before)
+    return reviews.with_columns(pl.when(number.is_between(first, last)).then(renamed).otherwise(user))
 
 
 def to_reviews(

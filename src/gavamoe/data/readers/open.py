@@ -42,12 +42,14 @@ class ReviewSource:
         layout: which of its columns are user, item, rating and so on.
         options: how the file is read.
         passed_over: other tables of the same archive that were not read.
+        given: the path that was opened: the file, or a table in an archive.
     """
 
     reader: RowReader
     layout: Layout
     options: ReadOptions = field(default_factory=ReadOptions)
     passed_over: tuple[str, ...] = ()
+    given: Path = Path()
 
     @property
     def reading(self) -> Reading:
@@ -250,7 +252,7 @@ def _classify(
         left_out = [source for source in reviews if "text" not in source.layout.columns]
         reviews = [source for source in reviews if "text" in source.layout.columns]
         tables.failed.update((source.reader.reading.member, "has no text") for source in left_out)
-    sources.reviews += [replace(source, passed_over=tuple(tables.failed)) for source in reviews]
+    sources.reviews += [replace(source, passed_over=tuple(tables.failed), given=path) for source in reviews]
     sources.metadata += metadata
 
 
