@@ -21,6 +21,7 @@ from gavamoe.config import load_config
 from gavamoe.data.dataset import InteractionArrays, ReviewDataset
 from gavamoe.markdown import markdown_table
 from gavamoe.preference.build import untrained_model
+from gavamoe.preference.id_table import shared_rows
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.trainer import fit_preference
 
@@ -59,7 +60,7 @@ def measure(path: Path, shares: list[float], seeds: int) -> list[list[str]]:
             model = train(dataset, arrays, rows, seed)
             row_U = model.user_row_N
             assert row_U is not None
-            rare_N = (row_U.numpy() <= max(int(rows * 0.1), 1))[valid.user_id]
+            rare_N = (row_U.numpy() <= shared_rows(rows))[valid.user_id]
             after = squared_errors(model, valid, valid.user_id)
             unknown = squared_errors(whole[seed], valid, np.zeros_like(valid.user_id))
             found.append(

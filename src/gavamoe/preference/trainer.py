@@ -117,7 +117,8 @@ def _train(
         raise ConfigError("stage 1 needs training and validation reviews; prepare the data with a validation split")
     # Checks off: Adagrad builds its sparse tensors from a gradient that is valid already.
     unchecked = torch.sparse.check_sparse_tensor_invariants(enable=False)  # type: ignore[no-untyped-call]
-    model.share_user_rows(train_pairs.counts(model.users, model.items)[0])
+    if model.user_rows is not None:  # counting reads all interactions
+        model.share_user_rows(train_pairs.counts(model.users, model.items)[0])
     with torch.random.fork_rng(), unchecked:
         torch.manual_seed(seed)
         text_records: list[dict[str, Any]] = []
