@@ -1,13 +1,14 @@
 # make demo: simulate, train and evaluate; make demo-pretrained: the same around a pretrained language model, on simulated
 # reviews or those of DATA=FILE; make test: the tests without the slow ones; make test-slow: the slow ones;
-# make lint: style and types; make bench: the benchmarks; make docs: the documentation site
+# make vllm: an environment with vLLM, for the slow tests of exports; make lint: style and types; make bench: the benchmarks;
+# make docs: the documentation site
 VENV ?= .venv
 PYTHON ?= python3
 # A CPU build is enough. To install another build of torch, such as one for CUDA: make demo TORCH="torch --index-url ..."
 TORCH ?= torch==2.13.0
 BIN := $(VENV)/bin
 
-.PHONY: demo demo-pretrained test test-slow lint bench docs clean
+.PHONY: demo demo-pretrained test test-slow vllm lint bench docs clean
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -34,6 +35,12 @@ test: $(VENV)/.installed
 test-slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -m slow
 
+.venv-vllm/.installed: scripts/install_vllm.sh
+	scripts/install_vllm.sh .venv-vllm $(PYTHON) "$(TORCH)"
+	touch $@
+
+vllm: .venv-vllm/.installed
+
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -52,4 +59,4 @@ docs: $(VENV)/.docs
 	$(BIN)/python scripts/build_docs.py
 
 clean:
-	rm -rf $(VENV) gavamoe-demo gavamoe-demo-pretrained build/docs-site site
+	rm -rf $(VENV) .venv-vllm gavamoe-demo gavamoe-demo-pretrained build/docs-site site

@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 import torch
 from helpers.checkpoints import save_base
+from helpers.exports import VLLM_SIZES
 
 from gavamoe.conditions import Condition
 from gavamoe.explainer.explainer import Explainer
@@ -109,7 +110,7 @@ def base_run_path(dataset_path, tiny_config, tmp_path_factory) -> Path:
     changes = {"epochs": 1, "max_tokens": 12, "expert_rank": 8, "learning_rate": 1e-2, "save": "adapter"}
     changes |= {"initialisation": "adapter", "shared_experts": 1, "prompt_tokens": 96}
     config = tiny_config.model_copy(update={"explainer": tiny_config.explainer.model_copy(update=changes)})
-    train_run(dataset_path, folder / "run", config, base_model=save_base(folder / "base"))
+    train_run(dataset_path, folder / "run", config, base_model=save_base(folder / "base", **VLLM_SIZES))
     return folder / "run"
 
 

@@ -4,9 +4,7 @@ import json
 
 import pytest
 import torch
-from helpers.checkpoints import save_base
-from helpers.soft_tokens import random_vectors
-from helpers.worlds import TINY
+from helpers.exports import BESIDE, REPLACED, model_around
 from transformers import (
     AutoModelForCausalLM,
     GemmaConfig,
@@ -17,9 +15,7 @@ from transformers import (
     SmolLM3Config,
 )
 
-from gavamoe.config import ExplainerConfig
 from gavamoe.errors import ConfigError, DataError, RunError
-from gavamoe.explainer import build
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.export.architectures import choose_layout, stock_config
 from gavamoe.export.checkpoint import AddedRows, build_stock, check_same_logits, export_cluster
@@ -27,23 +23,6 @@ from gavamoe.export.weights import cluster_state
 
 RUNS = pytest.mark.parametrize("name", ["scratch", "base"])
 CLUSTERS = 3
-
-
-def model_around(path, family, sizes, **settings):
-    """Return a model around a base with other gates in every cluster, and its tokenizer."""
-    torch.manual_seed(0)
-    chosen = {"dropout": 0.0, "expert_rank": 8, "expert_width": 8, **settings}
-    config = ExplainerConfig(**TINY["explainer"] | chosen).resolve_defaults(base=True)
-    vectors = random_vectors()
-    model, tokenizer = build.from_base(save_base(path, family, **sizes), config, CLUSTERS, vectors)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.3 * torch.randn_like(parameter))
-    return model.eval(), tokenizer
-
-
-REPLACED = {"initialisation": "partition"}
-BESIDE = {"initialisation": "adapter", "shared_experts": 2}
 CASES = [
     (LlamaConfig, {}, REPLACED, "MixtralForCausalLM"),
     (LlamaConfig, {"tie_word_embeddings": True, "head_dim": 4}, {"initialisation": "random"}, "MixtralForCausalLM"),
@@ -158,7 +137,10 @@ def test_new_tokens_are_never_likelier_than_the_token_that_no_text_has(name, exp
 
 def test_what_is_exported_is_listed_and_can_be_replaced_but_nothing_else(exported, run_path, tmp_path):
     run = exported["scratch"]
-    assert {path.name for path in run.directory.iterdir()} == {*run.result["files"], "manifest.json"}
+    assert {path.relative_to(run.directory).as_posix() for path in run.directory.rglob("*") if path.is_file()} == {
+        *run.result["files"],
+        "manifest.json",
+    }
     assert str(run.directory.parent) not in (run.directory / "config.json").read_text()
     explainer = Explainer.from_pretrained(run_path, "cpu")
     first = export_cluster(explainer, 0, tmp_path / "out")

@@ -23,7 +23,8 @@ tags: [recommendation, explanation, mixture-of-experts]
 {cluster} is its router, so it is meant for (user, item) pairs of that cluster; `gavamoe explain --json` prints the
 cluster of a pair. It needs no gavamoe.
 
-A prompt holds a user and an item as vectors. `soft_tokens.safetensors` has them, and `soft_tokens.json` their names.
+A prompt holds a user and an item as vectors. `soft_tokens/vectors.safetensors` has them, `soft_tokens/index.json` their
+names.
 
 ## transformers
 
@@ -34,8 +35,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 path = "."  # this directory
 model, tokenizer = AutoModelForCausalLM.from_pretrained(path), AutoTokenizer.from_pretrained(path)
-index = json.load(open(f"{{path}}/soft_tokens.json", encoding="utf-8"))
-rows = load_file(f"{{path}}/soft_tokens.safetensors")
+index = json.load(open(f"{{path}}/soft_tokens/index.json", encoding="utf-8"))
+rows = load_file(f"{{path}}/soft_tokens/vectors.safetensors")
 user, item = index["users"].get({user!r}, 0), index["items"].get({item!r}, 0)  # row 0: unknown
 prompt = tokenizer({prompt!r}, add_special_tokens=False, return_tensors="pt").input_ids
 inputs = model.get_input_embeddings()(prompt).detach()
@@ -57,8 +58,14 @@ for place, token in enumerate(tokenizer.convert_ids_to_tokens(prompt[0])):
 VLLM = """
 ## vLLM
 
-The same `inputs` are vLLM's prompt embeddings (not tested by the authors of gavamoe's export):
-`LLM(path, enable_prompt_embeds=True).generate({"prompt_embeds": inputs[0]})`.
+The same `inputs` are vLLM's prompt embeddings. vLLM takes temperature, top-p and length from `generation_config.json`.
+
+```text
+from vllm import LLM
+
+engine = LLM(path, enable_prompt_embeds=True)
+print(engine.generate({"prompt_embeds": inputs[0]})[0].outputs[0].text)
+```
 """
 
 ROWS = """

@@ -98,7 +98,8 @@ def export_cluster(
         write_stock_card(explainer, result, added, gguf, staged)
         files = sorted(path for path in staged.rglob("*") if path.is_file())
         write_seal(staged, files)
-    return {**result, "files": [path.name for path in files], "out": str(out)}
+        names = [path.relative_to(staged).as_posix() for path in files]
+    return {**result, "files": names, "out": str(out)}
 
 
 def _checked_layout(explainer: Explainer, cluster: int, gguf: bool) -> StockLayout:

@@ -1,9 +1,10 @@
 """Users and items as prompt embeddings: the projected vectors of both soft tokens in one safetensors file.
 
-    soft_tokens.safetensors   users [N + 1, H], items [M + 1, H]; row 0 is the unknown
-    soft_tokens.json          row of each name, the tokens that the rows replace, and the tokens that open fields
+    soft_tokens/vectors.safetensors   users [N + 1, H], items [M + 1, H]; row 0 is the unknown
+    soft_tokens/index.json            row of each name, the tokens that the rows replace, those that open fields
 
 The rows are in the space of the stock checkpoint's input embeddings, so that they replace rows of `inputs_embeds`.
+The folder keeps them apart from the weights: vLLM loads every safetensors file beside `config.json`.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.explainer.soft_tokens import SoftToken
 from gavamoe.files import write_json
 
-WEIGHTS, INDEX = "soft_tokens.safetensors", "soft_tokens.json"
+FOLDER, VECTORS, INDEX = "soft_tokens", "vectors.safetensors", "index.json"
 
 
 @torch.no_grad()
@@ -31,16 +32,18 @@ def projected(model: GavamoeForCausalLM, soft_token: SoftToken) -> Tensor:
 
 
 def write_soft_tokens(explainer: Explainer, cluster: int, directory: Path) -> None:
-    """Write both files of the soft tokens into a directory.
+    """Write the folder of the soft tokens into a checkpoint.
 
     Args:
         explainer: the run.
-        cluster: the cluster of the checkpoint beside the files.
-        directory: where to write.
+        cluster: the cluster of the checkpoint.
+        directory: the checkpoint.
     """
+    folder = directory / FOLDER
+    folder.mkdir()
     model, tokenizer, catalog = explainer.model, explainer.tokenizer, explainer.catalog
     tensors = {"users": projected(model, model.user_token), "items": projected(model, model.item_token)}
-    save_file(tensors, directory / WEIGHTS, metadata={"format": "pt"})
+    save_file(tensors, folder / VECTORS, metadata={"format": "pt"})
     config = model.config
     index: dict[str, Any] = {
         "cluster": cluster,
@@ -51,4 +54,4 @@ def write_soft_tokens(explainer: Explainer, cluster: int, directory: Path) -> No
         "users": {name: row for row, name in enumerate(catalog.user_names) if row},
         "items": {name: row for row, name in enumerate(catalog.item_names) if row},
     }
-    write_json(directory / INDEX, index)
+    write_json(folder / INDEX, index)

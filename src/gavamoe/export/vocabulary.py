@@ -80,7 +80,7 @@ def vocabulary_rows(explainer: Explainer, users: Sequence[str], items: Sequence[
     if config.fact_token_ids and config.evidence:
         raise ConfigError(
             "--users: this run's model marks every token of the sentences that it quotes (explainer.evidence), which "
-            "rows of the vocabulary cannot do; leave --users out and use soft_tokens.safetensors"
+            "rows of the vocabulary cannot do; leave --users out and use soft_tokens/vectors.safetensors"
         )
     found = {"user": _ids(explainer, "user", users), "item": _ids(explainer, "item", items)}
     names = {kind: {name: f"<|{kind}:{name}|>" for name in ids} for kind, ids in found.items()}
