@@ -25,7 +25,7 @@ def test_texts_of_unchanged_gates_stay_to_the_letter(stability):
 
 
 def test_only_pairs_whose_gate_changes_can_change_their_text(stability):
-    gates = stability.explainer.context.clusters.count
+    gates = stability.explainer.context.gates.count
     other_N = stability.gate_N.copy()
     other_N[:3] = (other_N[:3] + 1) % gates
     change = stability.with_gates([other_N])

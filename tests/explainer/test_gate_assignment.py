@@ -19,28 +19,34 @@ def preference():
     return PreferenceModel(users=8, items=6, levels=5, clusters=3, latent=4).eval()
 
 
+def clusters_of(preference):
+    return preference.assign(torch.from_numpy(USER), torch.from_numpy(ITEM)).numpy()
+
+
 @pytest.mark.parametrize("source", ["model", "random", "kmeans", "one"])
 def test_a_pairs_gate_does_not_depend_on_its_batch_and_survives_saving(preference, tmp_path, source):
-    clusters = GateAssignment.fit(source, preference, USER, ITEM, seed=1)
-    gates = clusters.assign(preference, USER, ITEM)
+    assignment, clusters = GateAssignment.fit(source, preference, USER, ITEM, seed=1), clusters_of(preference)
+    gates = assignment.assign(preference, USER, ITEM, clusters)
     assert gates.min() >= 0
-    assert gates.max() < clusters.count == (1 if source == "one" else 3)
-    alone = [int(clusters.assign(preference, USER[[row]], ITEM[[row]])[0]) for row in range(40)]
+    assert gates.max() < assignment.count == (1 if source == "one" else 3)
+    alone = [
+        int(assignment.assign(preference, *(each[[row]] for each in (USER, ITEM, clusters)))[0]) for row in range(40)
+    ]
     assert alone == gates.tolist()
-    clusters.save(tmp_path)
-    assert GateAssignment.load(tmp_path, preference) == clusters
+    assignment.save(tmp_path)
+    assert GateAssignment.load(tmp_path, preference) == assignment
 
 
 def test_without_a_file_the_clusters_are_those_of_stage_1(preference, tmp_path):
-    clusters = GateAssignment.load(tmp_path, preference)
-    expected = preference.assign(torch.from_numpy(USER), torch.from_numpy(ITEM)).tolist()
-    assert clusters.assign(preference, USER, ITEM).tolist() == expected
+    clusters = clusters_of(preference)
+    gates = GateAssignment.load(tmp_path, preference).assign(preference, USER, ITEM, clusters)
+    assert gates.tolist() == clusters.tolist()
 
 
 def test_random_gates_are_even_and_independent_of_user_and_item(preference):
     users, items = preference.users + 1, 400
     user, item = (ids.ravel() for ids in np.meshgrid(np.arange(users), np.arange(items)))
-    gates = GateAssignment("random", 3).assign(preference, user, item)
+    gates = GateAssignment("random", 3).assign(preference, user, item, np.zeros_like(user))
     assert np.bincount(gates) / len(gates) == pytest.approx([1 / 3] * 3, abs=0.03)
     assert all(set(gates[user == one]) == {0, 1, 2} for one in range(users))
     shares = [np.bincount(gates[user == one], minlength=3) / items for one in range(users)]
@@ -48,10 +54,11 @@ def test_random_gates_are_even_and_independent_of_user_and_item(preference):
 
 
 def test_kmeans_assigns_the_nearest_centre_in_the_latent_space(preference):
-    clusters = GateAssignment.fit("kmeans", preference, USER, ITEM, seed=0)
+    assignment = GateAssignment.fit("kmeans", preference, USER, ITEM, seed=0)
     latent = preference.latent(torch.from_numpy(USER), torch.from_numpy(ITEM)).numpy()
-    distance = ((latent[:, None] - np.array(clusters.centres)[None]) ** 2).sum(-1)
-    assert clusters.assign(preference, USER, ITEM).tolist() == distance.argmin(1).tolist()
+    distance = ((latent[:, None] - np.array(assignment.centres)[None]) ** 2).sum(-1)
+    gates = assignment.assign(preference, USER, ITEM, clusters_of(preference))
+    assert gates.tolist() == distance.argmin(1).tolist()
 
 
 def test_a_run_without_preference_vectors_and_with_one_gate_trains_and_explains(dataset_path, tiny_config, tmp_path):
@@ -61,7 +68,12 @@ def test_a_run_without_preference_vectors_and_with_one_gate_trains_and_explains(
     explainer = Explainer.from_pretrained(tmp_path / "run")
     assert explainer.model.config.clusters == 1
     assert explainer.model.config.side_width == tree["explainer"]["soft_token_width"]
-    assert {e.cluster for e in explainer.explain_batch([("u01", "i01"), ("u02", "i05"), ("new", "i01")])} == {0}
+    users, items = explainer.catalog.user_names[1:9], explainer.catalog.item_names[1:9]
+    explanations = explainer.explain_batch([*zip(users, items, strict=True), ("new", items[0])], evidence=3)
+    assert len({e.cluster for e in explanations}) > 1, "one gate, and still the clusters of stage 1"
+    assert all(e.cluster == int(np.argmax(e.responsibilities)) for e in explanations)
+    assert any(e.evidence for e in explanations)
+    assert all(sentence.cluster == e.cluster for e in explanations for sentence in e.evidence)
 
 
 def test_without_any_vector_only_the_gate_distinguishes_pairs(dataset_path, tiny_config, tmp_path):

@@ -81,12 +81,12 @@ class ExpertProbe:
             for rows in self.rows
         ]
         self.gamma_NC = explainer.predict_preference(self.pairs.user_id, self.pairs.item_id).responsibilities
-        self.gates = explainer.context.clusters.count
+        self.gates = explainer.context.gates.count
 
     @property
     def gate_N(self) -> np.ndarray:
         """The gate of each text, [N]."""
-        return self.pairs.cluster
+        return self.pairs.gate
 
     @cached_property
     def blocks(self) -> list[MultiGateMoE]:

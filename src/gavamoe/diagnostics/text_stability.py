@@ -42,7 +42,9 @@ class _GivenGates(GateAssignment):
 
     by_pair: tuple[tuple[tuple[int, int], int], ...] = ()
 
-    def assign(self, preference: PreferenceModel, user_N: np.ndarray, item_N: np.ndarray) -> np.ndarray:
+    def assign(
+        self, preference: PreferenceModel, user_N: np.ndarray, item_N: np.ndarray, cluster_N: np.ndarray
+    ) -> np.ndarray:
         by_pair = dict(self.by_pair)
         return np.array([by_pair[pair] for pair in zip(user_N.tolist(), item_N.tolist(), strict=True)], dtype=np.int64)
 
@@ -58,7 +60,7 @@ class TextStability:
 
     def __init__(self, explainer: Explainer, pairs: pl.DataFrame, seed: int):
         self.explainer, self.pairs, self.seed = explainer, pairs, seed
-        self.gate_N = explainer.context.clusters.assign(explainer.preference, *id_arrays(pairs))
+        self.gate_N = explainer.context.from_reviews(pairs)[0].gate
         self.texts = self._write(explainer, pairs, seed)
 
     def with_gates(self, others: Iterable[np.ndarray]) -> TextChange:
@@ -87,10 +89,10 @@ class TextStability:
 
     def _with_gates(self, gate_N: np.ndarray) -> Explainer:
         ids = zip(*(column.tolist() for column in id_arrays(self.pairs)), strict=True)
-        clusters = self.explainer.context.clusters
-        given = _GivenGates(clusters.source, clusters.count, by_pair=tuple(zip(ids, gate_N.tolist(), strict=True)))
+        gates = self.explainer.context.gates
+        given = _GivenGates(gates.source, gates.count, by_pair=tuple(zip(ids, gate_N.tolist(), strict=True)))
         view = copy.copy(self.explainer)
-        view.context = replace(self.explainer.context, clusters=given)
+        view.context = replace(self.explainer.context, gates=given)
         return view
 
     @staticmethod

@@ -38,12 +38,15 @@ class PreferenceOutput:
     Args:
         level: expected rating level in 1..R, float [N].
         responsibilities: of the K clusters for each pair, [N, K].
-        cluster: the gate of each pair, [N].
     """
 
     level: np.ndarray
     responsibilities: np.ndarray
-    cluster: np.ndarray
+
+    @cached_property
+    def cluster(self) -> np.ndarray:
+        """The likeliest cluster of each pair, [N]."""
+        return self.responsibilities.argmax(-1)
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class PairContext:
     Args:
         user_id: [N], 0 for an unknown user.
         item_id: [N], 0 for an unknown item.
-        cluster: the gate of each pair, [N].
+        gate: the gate of each pair, [N].
         level: rating level that the prompt states, None where it is withheld.
         feature: feature that the prompt states, None where it is withheld.
         evidence: sentences by others about the item that each prompt quotes.
@@ -67,7 +70,7 @@ class PairContext:
 
     user_id: np.ndarray
     item_id: np.ndarray
-    cluster: np.ndarray
+    gate: np.ndarray
     level: Sequence[int | None]
     feature: Sequence[str | None]
     evidence: Sequence[Sequence[str]] = ()
@@ -97,7 +100,7 @@ class PairContext:
 
     def model_inputs(self, rows: Sequence[int], device: torch.device) -> dict[str, torch.Tensor]:
         """Return user_ids, item_ids and cluster_ids of rows, int64 [B] each, as the model's `forward` takes them."""
-        columns = {"user_ids": self.user_id, "item_ids": self.item_id, "cluster_ids": self.cluster}
+        columns = {"user_ids": self.user_id, "item_ids": self.item_id, "cluster_ids": self.gate}
         return {name: torch.as_tensor(column[list(rows)], device=device) for name, column in columns.items()}
 
     def with_fields(self, fields: Sequence[PromptFields]) -> PairContext:
@@ -119,7 +122,7 @@ class ContextBuilder:
     Args:
         preference: stage 1.
         catalog: names, rating scale and training history.
-        clusters: assigns gates to pairs.
+        gates: assigns gates to pairs.
         features: predicts the feature of a pair.
         evidence: training sentences by item.
         evidence_quotes: how many sentences of evidence each prompt quotes.
@@ -129,7 +132,7 @@ class ContextBuilder:
 
     preference: PreferenceModel
     catalog: Catalog
-    clusters: GateAssignment
+    gates: GateAssignment
     features: FeaturePredictor
     evidence: EvidenceIndex
     evidence_quotes: int = 0
@@ -142,24 +145,24 @@ class ContextBuilder:
         train: pl.DataFrame,
         catalog: Catalog,
         preference: PreferenceModel,
-        clusters: GateAssignment,
+        gates: GateAssignment,
         evidence_quotes: int = 0,
         template: PromptTemplate | None = None,
         history_quotes: int = 0,
     ) -> ContextBuilder:
         """Fit the feature predictor and the evidence index on prepared training reviews with text."""
         users_UD = preference.latent_means()[0].cpu().numpy()
-        cluster_N = clusters.assign(preference, *id_arrays(train))
+        cluster_N = preference.assign(*map(torch.from_numpy, id_arrays(train))).cpu().numpy()
         evidence = EvidenceIndex.fit(train, cluster_N, users_UD, catalog.scale.levels, catalog.extractor)
         features = FeaturePredictor.fit(train)
-        return cls(preference, catalog, clusters, features, evidence, evidence_quotes, template, history_quotes)
+        return cls(preference, catalog, gates, features, evidence, evidence_quotes, template, history_quotes)
 
     def save(self, directory: Path) -> None:
         """Write what belongs to stage 2; stage 1 and the catalog are saved elsewhere in the run."""
         self.features.save(directory)
         self.evidence.save(directory)
-        if self.clusters.source != "model":
-            self.clusters.save(directory)
+        if self.gates.source != "model":
+            self.gates.save(directory)
         if self.template is not None:
             self.template.save(directory)
 
@@ -200,11 +203,11 @@ class ContextBuilder:
         return decided.to_dict() | {"evidence": self.evidence_quotes if quotes else 0}
 
     def predict_preference(self, user_id: np.ndarray, item_id: np.ndarray) -> PreferenceOutput:
-        """Predict rating level, responsibilities and gate of pairs, ids int64 [N]."""
+        """Predict rating level and responsibilities of pairs, ids int64 [N]."""
         user, item = (torch.from_numpy(np.array(ids, dtype=np.int64)) for ids in (user_id, item_id))
         level = self.preference.predict_rating(user, item).cpu().numpy()
         gamma = self.preference.responsibilities(user, item).cpu().numpy()
-        return PreferenceOutput(level, gamma, self.clusters.assign(self.preference, user_id, item_id))
+        return PreferenceOutput(level, gamma)
 
     def build(
         self, frame: pl.DataFrame, condition: Condition, guest_ids: np.ndarray | None = None
@@ -234,7 +237,7 @@ class ContextBuilder:
             feature = self.features.predict(user_id, item_id)
         elif condition.feature == "given":
             feature = given_column(frame, "feature").to_list()
-        pairs = PairContext(user_id, item_id, predicted.cluster, level, feature)
+        pairs = self._with_gates(predicted, user_id, item_id, level, feature)
         facts = self.facts(pairs, predicted, frame["item"].to_list())
         if facts is not None:
             # Evidence of a prompt of special tokens is a setting of the run: the condition does not withhold it.
@@ -251,7 +254,18 @@ class ContextBuilder:
         user_id, item_id = id_arrays(reviews)
         predicted = self.predict_preference(user_id, item_id)
         level, feature = reviews["level"].to_list(), reviews["feature"].to_list()
-        return PairContext(user_id, item_id, predicted.cluster, level, feature), predicted
+        return self._with_gates(predicted, user_id, item_id, level, feature), predicted
+
+    def _with_gates(
+        self,
+        predicted: PreferenceOutput,
+        user_id: np.ndarray,
+        item_id: np.ndarray,
+        level: Sequence[int | None],
+        feature: Sequence[str | None],
+    ) -> PairContext:
+        gate = self.gates.assign(self.preference, user_id, item_id, predicted.cluster)
+        return PairContext(user_id, item_id, gate, level, feature)
 
     def facts(self, pairs: PairContext, predicted: PreferenceOutput, names: Sequence[str]) -> PairFacts | None:
         """Return what prompts can state beside rating and feature, to be looked up by row; None if that is nothing.
@@ -290,7 +304,7 @@ class ContextBuilder:
         ]
 
     def _pair_evidence(self, pairs: PairContext, predicted: PreferenceOutput, count: int) -> PairEvidence:
-        ids = pairs.user_id, pairs.item_id, pairs.cluster
+        ids = pairs.user_id, pairs.item_id, predicted.cluster
         in_words = self.template is not None
         return PairEvidence(
             self.evidence,

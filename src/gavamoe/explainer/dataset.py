@@ -110,7 +110,7 @@ class ExplanationDataset(Dataset[dict[str, Any]]):
             "labels": [IGNORED] * len(prompt) + text,
             "user_ids": user,
             "item_ids": item,
-            "cluster_ids": int(self.pairs.cluster[row]),
+            "cluster_ids": int(self.pairs.gate[row]),
         }
 
     def _draw_context(self, rng: np.random.Generator) -> Context:

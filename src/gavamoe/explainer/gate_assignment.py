@@ -24,6 +24,12 @@ from gavamoe.language.sampling import pair_keys, splitmix64
 from gavamoe.preference.model import PreferenceModel
 
 GateSource = Literal["model", "random", "kmeans", "one"]
+IN_WORDS: dict[GateSource, str] = {
+    "model": "one gate per cluster",
+    "random": "a random gate for each pair",
+    "kmeans": "one gate per k-means cluster",
+    "one": "one gate for all pairs",
+}
 FILE = "clusters.json"
 KMEANS_SAMPLE, KMEANS_RESTARTS = 50_000, 5  # largest number of pairs, and number of starts
 
@@ -59,18 +65,27 @@ class GateAssignment:
         kmeans = KMeans(min(preference.clusters, len(rows)), n_init=KMEANS_RESTARTS, random_state=seed).fit(latent_ND)
         return cls(source, len(kmeans.cluster_centers_), seed, tuple(map(tuple, kmeans.cluster_centers_.tolist())))
 
-    def assign(self, preference: PreferenceModel, user_N: np.ndarray, item_N: np.ndarray) -> np.ndarray:
-        """Return the gate of each pair, int64 [N] in 0..count-1."""
-        user, item = (torch.from_numpy(np.array(ids, dtype=np.int64)) for ids in (user_N, item_N))
+    def assign(
+        self, preference: PreferenceModel, user_N: np.ndarray, item_N: np.ndarray, cluster_N: np.ndarray
+    ) -> np.ndarray:
+        """Return the gate of each pair, int64 [N] in 0..count-1.
+
+        Args:
+            preference: stage 1.
+            user_N: users of the pairs.
+            item_N: items of the pairs.
+            cluster_N: clusters of the pairs in stage 1.
+        """
+        if self.source == "model":
+            return cluster_N
         if self.source == "one":
-            return np.zeros(len(user), dtype=np.int64)
+            return np.zeros_like(cluster_N)
+        user, item = (torch.from_numpy(np.array(ids, dtype=np.int64)) for ids in (user_N, item_N))
         if self.source == "random":
             user = user.clamp_max(preference.users + 1)  # guests share one key, since their ids depend on the request
             return (splitmix64(pair_keys(user, item, self.seed)) % self.count).numpy()
-        if self.source == "kmeans":
-            centres_KD = torch.tensor(self.centres)
-            return torch.cdist(preference.latent(user, item).cpu(), centres_KD).argmin(1).numpy()
-        return preference.assign(user, item).cpu().numpy()
+        centres_KD = torch.tensor(self.centres)
+        return torch.cdist(preference.latent(user, item).cpu(), centres_KD).argmin(1).numpy()
 
     def save(self, directory: Path) -> None:
         """Write clusters.json."""

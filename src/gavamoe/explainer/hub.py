@@ -20,6 +20,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 
 from gavamoe.errors import RunError
 from gavamoe.explainer.expert_usage import has_experts
+from gavamoe.explainer.gate_assignment import IN_WORDS
 from gavamoe.files import staged_directory, staged_file
 from gavamoe.language.quiet import quiet_transformers
 from gavamoe.run import RunCard, RunDirectory
@@ -152,8 +153,8 @@ def _model_card(explainer: Explainer, name: str) -> str:
     card, catalog, config = _public_card(explainer.card), explainer.catalog, explainer.model.config
     values = catalog.scale.values
     experts = (
-        f"with {config.experts} experts per layer, {config.experts_per_token} of them per token, and one\n"
-        "  gate per cluster"
+        f"with {config.experts} experts per layer, {config.experts_per_token} of them per token, and\n"
+        f"  {IN_WORDS[explainer.context.gates.source]}"
     )
     return CARD.format(
         preset=card.preset,

@@ -8,6 +8,7 @@ from typing import Any
 from gavamoe.conditions import Condition
 from gavamoe.explainer.context import pair_frame
 from gavamoe.explainer.explainer import Explainer
+from gavamoe.explainer.gate_assignment import IN_WORDS
 from gavamoe.export.vocabulary import VocabularyRows, prompt_text, with_rows
 from gavamoe.files import staged_file
 
@@ -19,9 +20,8 @@ tags: [recommendation, explanation, mixture-of-experts]
 ---
 # GaVaMoE, cluster {cluster}: explanations as a plain {architecture}
 
-`gavamoe export --cluster {cluster}` wrote this checkpoint: {parameters:,} parameters in {dtype}. The gate of cluster
-{cluster} is its router, so it is meant for (user, item) pairs of that cluster; `gavamoe explain --json` prints the
-cluster of a pair. It needs no gavamoe.
+`gavamoe export --cluster {cluster}` wrote this checkpoint: {parameters:,} parameters in {dtype}. {router} It needs no
+gavamoe.
 
 A prompt holds a user and an item as vectors. `soft_tokens/vectors.safetensors` has them, `soft_tokens/index.json` their
 names.
@@ -44,6 +44,11 @@ inputs[prompt == tokenizer.convert_tokens_to_ids(index["user_token"])] = rows["u
 inputs[prompt == tokenizer.convert_tokens_to_ids(index["item_token"])] = rows["items"][item]
 {fields}print(tokenizer.decode(model.generate(inputs_embeds=inputs)[0], skip_special_tokens=True))
 ```
+"""
+
+OF_CLUSTER = """\
+Its router is the gate of cluster {cluster}, so it is meant for (user, item) pairs of that cluster; `gavamoe explain
+--json` prints the cluster of a pair.\
 """
 
 FIELDS = """\
@@ -112,9 +117,15 @@ def write_stock_card(
         directory: where to write.
     """
     user, item, ids = _example(explainer, result["cluster"])
+    source = explainer.context.gates.source
+    router = OF_CLUSTER if source == "model" else f"Its router is gate {{cluster}} of a run with {IN_WORDS[source]}."
+    router = router.format(**result)
     in_fields = bool(explainer.model.config.fact_token_ids)
     prompt = prompt_text(explainer.tokenizer, ids)
-    parts = [HEAD.format(**result, user=user, item=item, prompt=prompt, fields=FIELDS if in_fields else ""), VLLM]
+    parts = [
+        HEAD.format(**result, router=router, user=user, item=item, prompt=prompt, fields=FIELDS if in_fields else ""),
+        VLLM,
+    ]
     if rows is not None:
         user = next(iter(rows.users), user)
         item = next(iter(rows.items), item)
@@ -133,6 +144,6 @@ def _example(explainer: Explainer, cluster: int) -> tuple[str, str, list[int]]:
     catalog = explainer.catalog
     history = catalog.history.head(1000)
     names = [(catalog.user_names[user], catalog.item_names[item]) for user, item, *_ in history.iter_rows()]
-    context, predicted = explainer.context.build(pair_frame(names), Condition(context="none"))
-    row = int((predicted.cluster == cluster).argmax())
+    context, _ = explainer.context.build(pair_frame(names), Condition(context="none"))
+    row = int((context.gate == cluster).argmax())
     return *names[row], explainer.prompt(context.fields(row))

@@ -211,11 +211,11 @@ def write_prompts(
         explainer: the run, whose tokenizer has the new tokens.
         rows: the rows of all users and items of the pairs that the run knows.
         pairs: columns user and item.
-        cluster: the cluster.
+        cluster: the cluster whose gate the checkpoint has.
         directory: where to write.
 
     Returns:
-        How many pairs belong to each cluster.
+        How many pairs each gate has.
     """
     context, predicted = explainer.context.build(pairs, Condition())
     encode = PromptEncoder(explainer.tokenizer, explainer.context.template)
@@ -223,7 +223,7 @@ def write_prompts(
     names: list[tuple[str, str]] = list(pairs.select("user", "item").iter_rows())
 
     def written() -> Iterator[dict[str, Any]]:
-        for row in (predicted.cluster == cluster).nonzero()[0].tolist():
+        for row in (context.gate == cluster).nonzero()[0].tolist():
             ids = with_rows(encode(context.fields(row)), rows, names[row], explainer)
             yield {
                 "user": names[row][0],
@@ -235,7 +235,7 @@ def write_prompts(
             }
 
     write_json_lines(directory / PROMPTS, written())
-    clusters, counts = pl.Series(predicted.cluster).value_counts(sort=False).sort("").get_columns()
+    clusters, counts = pl.Series(context.gate).value_counts(sort=False).sort("").get_columns()
     return dict(zip(clusters.to_list(), counts.to_list(), strict=True))
 
 

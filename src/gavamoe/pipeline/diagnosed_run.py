@@ -145,9 +145,9 @@ class DiagnosedRun:
         pairs = sample_rows(self.valid, MAX_PAIRS)
         gamma_NK = self.model.responsibilities(*id_tensors(pairs)).cpu().numpy()
         ids = id_arrays(pairs)
-        gates = (
-            gamma_NK.argmax(1) if self.explainer is None else self.explainer.context.clusters.assign(self.model, *ids)
-        )
+        gates = gamma_NK.argmax(1)
+        if self.explainer is not None:
+            gates = self.explainer.context.gates.assign(self.model, *ids, gates)
         return boundary_figures(gamma_NK, self.latent(pairs), ids[0], gates, self.seed)
 
     def information(self) -> float:
@@ -178,7 +178,7 @@ class DiagnosedRun:
             clusters: the clusters of the training pairs in each, in the same order.
         """
         explainer = self.explainer
-        if not models or explainer is None or explainer.context.clusters.source != "model":
+        if not models or explainer is None or explainer.context.gates.source != "model":
             return {}
         count = WRITTEN_TEXTS_OF_LARGE if model_parameters(explainer.model) > LARGE else WRITTEN_TEXTS
         pairs = sample_rows(self.valid.unique(["user_id", "item_id"], maintain_order=True), count)
@@ -211,7 +211,7 @@ class DiagnosedRun:
             return "there are no validation reviews with text"
         config = self.card.settings.explainer.resolve_defaults(base=self.card.base_model is not None)
         probe = ExpertProbe(explainer, reviews, config, self.seed)
-        return examine_experts(probe, explainer.context.clusters.source == "model", self.seed)
+        return examine_experts(probe, explainer.context.gates.source == "model", self.seed)
 
     def texts(self) -> TextFigures | str:
         """Return figures of the predictions of the run's last evaluation, or why there are none."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gavamoe.config import ExplainerConfig
 from gavamoe.data.dataset import ReviewDataset
+from gavamoe.explainer.gate_assignment import IN_WORDS
 from gavamoe.files import staged_file
 from gavamoe.pipeline.update import describe_update
 from gavamoe.run import RunCard, RunDirectory
@@ -104,7 +105,7 @@ def _describe_experts(config: ExplainerConfig, base: bool) -> str:
     experts, top_k = config.experts * config.granularity, config.top_k * config.granularity
     keeps_ffn = base and config.initialisation in (None, "adapter")
     what = f"are kept, with {experts} experts added" if keeps_ffn else f"are {experts} experts"
-    return f"{what},\n  {top_k} of them per token, with one gate per cluster"
+    return f"{what},\n  {top_k} of them per token, with {IN_WORDS[config.gate_clusters]}"
 
 
 def _update_lines(card: RunCard) -> str:
