@@ -18,7 +18,11 @@ from gavamoe.pipeline.train import train_run
 
 ROOT = Path(__file__).parents[1]
 LAUNCH = ROOT / "launch"
-SETTINGS = {**TINY, "explainer": {**TINY["explainer"], "epochs": 2, "patience": 2, "dropout": 0.0}}
+# Users share rows: which row a user has is a buffer, which FSDP2 must not shard.
+SETTINGS = {
+    "preference": {**TINY["preference"], "user_rows": 20},
+    "explainer": {**TINY["explainer"], "epochs": 2, "patience": 2, "dropout": 0.0},
+}
 ON_CPU = ROOT / "tests" / "helpers" / "fsdp2_on_cpu.py"
 
 

@@ -142,12 +142,12 @@ def count_parameters(data: TextData, config: RunConfig) -> int:
     vocabulary = len(TextTarget.fit(preference.text_kind, data.train).units) if preference.text_kind else 0
     stage1 = PreferenceModel.from_config(data.users, data.items, data.levels, preference, vocabulary=vocabulary)
     with torch.random.fork_rng():
-        width = explainer.soft_token_width
-        if explainer.use_preference_vectors:
-            width += stage1.embedding_tables()[0].shape[1]
-        vectors = SoftTokenVectors(torch.zeros(data.users + 1, width), torch.zeros(data.items + 1, width))
+        tables = stage1.embedding_tables()
+        width = explainer.soft_token_width + (tables[0].shape[1] if explainer.use_preference_vectors else 0)
+        users, items = (torch.zeros(len(table), width) for table in tables)
         texts = data.train_texts["text"].to_list()
-        stage2, _ = build.from_scratch(texts, explainer, preference.clusters, vectors)
+        gates = 1 if explainer.gate_clusters == "one" else preference.clusters
+        stage2, _ = build.from_scratch(texts, explainer, gates, SoftTokenVectors(users, items, stage1.user_row_N))
     return _count(stage1) + _count(stage2)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ from gavamoe.explainer.compiled import compiled_layers, should_compile
 from gavamoe.explainer.dataset import Collator, ExplanationDataset
 from gavamoe.explainer.validation import validation_loss
 from gavamoe.language.quiet import quiet_transformers
+from gavamoe.preference.id_table import IdTable
 from gavamoe.progress import track
 
 LOGS_PER_EPOCH, MAX_STEPS_BETWEEN_LOGS = 5, 25
@@ -114,7 +115,8 @@ def fit_explainer(
             trainer.add_callback(OnValidation(on_validation))
         if keep_start and start is None:
             start = _Start(trainer)
-        with compiled_layers(model) if should_compile(config, steps * config.epochs) else nullcontext():
+        compiled = compiled_layers(model) if should_compile(config, steps * config.epochs) else nullcontext()
+        with compiled, _rows_of_ids_unsaved(model):
             finished = _train(trainer, checkpoints, steps * config.epochs)
         if finished:
             break
@@ -159,6 +161,19 @@ def _freeze_empty(model: nn.Module) -> None:
     for parameter in model.parameters():
         if not parameter.numel():
             parameter.requires_grad_(False)
+
+
+@contextmanager
+def _rows_of_ids_unsaved(model: nn.Module) -> Iterator[None]:
+    """Leave out of checkpoints which row an id has: training does not change it, and FSDP2 loads parameters only."""
+    tables = [module for module in model.modules() if isinstance(module, IdTable)]
+    for table in tables:
+        table.save_rows(False)
+    try:
+        yield
+    finally:
+        for table in tables:
+            table.save_rows(True)
 
 
 def with_batches_of(rows: int, config: ExplainerConfig) -> ExplainerConfig:
@@ -247,6 +262,7 @@ def training_arguments(config: ExplainerConfig, seed: int, checkpoints: Path, st
         seed=seed,
         dataloader_pin_memory=torch.cuda.is_available(),
         ddp_find_unused_parameters=False,
+        ddp_broadcast_buffers=False,  # buffers are constants
     )
     # Without torchrun one GPU is used: DataParallel's replicas are threads that would share one routing state.
     arguments._n_gpu = min(arguments.n_gpu, 1)

@@ -49,6 +49,11 @@ class IdTable(nn.Embedding):
         assert self.row_N is not None
         self.row_N.copy_(row_N)
 
+    def save_rows(self, saved: bool) -> None:
+        """Set whether the rows of ids are part of the state dict; they are unless this says otherwise."""
+        if self.row_N is not None:
+            self.register_buffer("row_N", self.row_N, persistent=saved)
+
     def rows(self, id_B: Tensor) -> Tensor:
         """Return the row of each id, [B]."""
         return id_B if self.row_N is None else self.row_N[id_B].long()
