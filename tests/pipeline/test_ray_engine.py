@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from pathlib import Path
 
 import polars as pl
 import pytest
@@ -21,12 +20,12 @@ from gavamoe.pipeline.pair_windows import WindowRequest, split_into_windows
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'gavamoe[ray]'")
 
+from helpers.ray_workers import two_workers  # noqa: E402
+
 from gavamoe.pipeline import ray_engine as module  # noqa: E402
 from gavamoe.pipeline.ray_engine import ray_engine  # noqa: E402
-from gavamoe.ray_cluster import ENVIRONMENT  # noqa: E402
 
 COUNT, WINDOW, KILLED = 32, 4, 5
-SRC = Path(__file__).parents[2] / "src"
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -47,13 +46,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 @pytest.fixture(scope="module")
 def cluster():
     """A local cluster with processors for two workers."""
-    environment = {**ENVIRONMENT, "PYTHONPATH": str(SRC), "OMP_NUM_THREADS": "1"}
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, address="local")
-        yield ray.get_runtime_context().gcs_address
-        ray.shutdown()
+    with two_workers() as address:
+        yield address
 
 
 @pytest.fixture

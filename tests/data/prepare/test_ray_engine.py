@@ -18,24 +18,19 @@ from gavamoe.errors import DataError
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'gavamoe[ray]'")
 
+from helpers.ray_workers import two_workers  # noqa: E402
+
 from gavamoe.data.prepare import ray_engine as module  # noqa: E402
 from gavamoe.data.prepare.ray_engine import ray_engine  # noqa: E402
-from gavamoe.ray_cluster import ENVIRONMENT  # noqa: E402
 
-SRC = Path(__file__).parents[3] / "src"
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
 def cluster():
     """A local cluster with processors for two workers."""
-    environment = {**ENVIRONMENT, "PYTHONPATH": str(SRC), "POLARS_MAX_THREADS": "1"}
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, address="local")
-        yield
-        ray.shutdown()
+    with two_workers() as address:
+        yield address
 
 
 @pytest.fixture
