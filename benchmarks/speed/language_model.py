@@ -107,7 +107,7 @@ def generation(rounds: int) -> dict[str, Any]:
         for row in range(PAIRS_ALONE):
             pair = _pairs(PAIRS)
             only = PairContext(
-                pair.user_id[row : row + 1], pair.item_id[row : row + 1], pair.cluster[row : row + 1], [3], [None]
+                pair.user_id[row : row + 1], pair.item_id[row : row + 1], pair.gate[row : row + 1], [3], [None]
             )
             list(generate(model, prompt, only, greedy))
 

@@ -1,6 +1,8 @@
 """One cluster as a stock checkpoint: the same logits and texts where gavamoe cannot be imported."""
 
+import copy
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -17,6 +19,7 @@ from transformers import (
 
 from gavamoe.errors import ConfigError, DataError, RunError
 from gavamoe.explainer.explainer import Explainer
+from gavamoe.explainer.gate_assignment import GateAssignment
 from gavamoe.export.architectures import choose_layout, stock_config
 from gavamoe.export.checkpoint import AddedRows, build_stock, check_same_logits, export_cluster
 from gavamoe.export.weights import cluster_state
@@ -174,3 +177,18 @@ def test_a_model_in_bf16_stays_in_bf16(tmp_path):
     stock.model.layers[0].shared_mlp.output_linear.weight.data.neg_()
     with pytest.raises(ConfigError, match="gives other logits"):
         check_same_logits(model, stock, 0)
+
+
+def test_a_run_with_one_gate_is_exported_for_all_pairs_and_random_gates_are_refused(explainer, tmp_path):
+    one = copy.copy(explainer)
+    one.context = replace(explainer.context, gates=GateAssignment("one", 1))
+    with pytest.raises(ConfigError, match="--cluster 2: the run has one gate for all pairs"):
+        export_cluster(one, 2, tmp_path / "out")
+    export_cluster(one, 0, tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "# GaVaMoE: explanations" in card
+    assert "Its router is the only gate of the run" in card
+    one.context = replace(explainer.context, gates=GateAssignment("random", 3))
+    with pytest.raises(ConfigError, match="--cluster: the run has a random gate for each pair"):
+        export_cluster(one, 0, tmp_path / "random")
+    assert not (tmp_path / "random").exists()

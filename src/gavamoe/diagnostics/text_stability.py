@@ -1,7 +1,7 @@
 """How much texts change when pairs get other gates, as after another training of stage 1.
 
-Stage 2 stays as it is: only the gates and the clusters that prompts name change. Each pair draws its texts from random
-numbers of its own, so a pair whose gate stays keeps its text to the letter.
+Stage 2 stays as it is, and so do the quotations of prompts: only the gates change. Each pair draws its texts from
+random numbers of its own, so a pair whose gate stays keeps its text to the letter.
 
 Shape legend: N pairs.
 """

@@ -398,9 +398,9 @@ class Explainer:
         frame = pair_frame(reviews)
         if frame.is_empty():
             raise DataError("an expert report needs reviews, and there are none")
-        pairs, predicted = self.context.build(frame, Condition(rating="none"))
+        pairs, _ = self.context.build(frame, Condition(rating="none"))
         texts = given_column(frame, "text").fill_null("").to_list()
         with self._model_lock:
             counts_NLE = usage_of_texts(self.model, self.prompt, pairs, texts)
         layers = self.model.config.moe_layers or list(range(counts_NLE.shape[1]))
-        return ExpertReport.from_counts(counts_NLE.numpy(), predicted.cluster, sorted(layers))
+        return ExpertReport.from_counts(counts_NLE.numpy(), pairs.gate, sorted(layers))

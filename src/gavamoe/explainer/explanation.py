@@ -40,8 +40,7 @@ class Explanation:
         item: name of the item.
         text: the explanation.
         rating: predicted rating, on the scale of the data source.
-        cluster: the pair's cluster in stage 1, whose gate routed the text's tokens if `explainer.gate_clusters` is
-            `model`.
+        cluster: the pair's likeliest cluster in stage 1. With `gate_clusters=model`, its gate routed the text's tokens.
         responsibilities: of the clusters for the pair, summing to 1.
         cold_user: whether the user's embedding is not trained: the user is unknown, or estimated from a history.
         cold_item: whether the item has no training review.

@@ -8,7 +8,6 @@ from typing import Any
 from gavamoe.conditions import Condition
 from gavamoe.explainer.context import pair_frame
 from gavamoe.explainer.explainer import Explainer
-from gavamoe.explainer.gate_assignment import IN_WORDS
 from gavamoe.export.vocabulary import VocabularyRows, prompt_text, with_rows
 from gavamoe.files import staged_file
 
@@ -18,7 +17,7 @@ library_name: transformers
 pipeline_tag: text-generation
 tags: [recommendation, explanation, mixture-of-experts]
 ---
-# GaVaMoE, cluster {cluster}: explanations as a plain {architecture}
+# GaVaMoE{cluster_name}: explanations as a plain {architecture}
 
 `gavamoe export --cluster {cluster}` wrote this checkpoint: {parameters:,} parameters in {dtype}. {router} It needs no
 gavamoe.
@@ -47,9 +46,10 @@ inputs[prompt == tokenizer.convert_tokens_to_ids(index["item_token"])] = rows["i
 """
 
 OF_CLUSTER = """\
-Its router is the gate of cluster {cluster}, so it is meant for (user, item) pairs of that cluster; `gavamoe explain
+Its router is the gate of cluster {cluster}, so it is meant for (user, item) pairs of that cluster. `gavamoe explain
 --json` prints the cluster of a pair.\
 """
+OF_ALL = "Its router is the only gate of the run, so it is meant for all (user, item) pairs."
 
 FIELDS = """\
 opening = None  # tokens inside a field also carry the embedding of the token that opens it
@@ -63,13 +63,14 @@ for place, token in enumerate(tokenizer.convert_ids_to_tokens(prompt[0])):
 VLLM = """
 ## vLLM
 
-The same `inputs` are vLLM's prompt embeddings. vLLM takes temperature, top-p and length from `generation_config.json`.
+In an environment that has vLLM too, the same `inputs` are its prompt embeddings. vLLM takes temperature, top-p and
+length from `generation_config.json`. It has no limit on n-grams, and no length penalty.
 
 ```text
 from vllm import LLM
 
-engine = LLM(path, enable_prompt_embeds=True)
-print(engine.generate({"prompt_embeds": inputs[0]})[0].outputs[0].text)
+engine = LLM(path, dtype="{dtype}", enable_prompt_embeds=True)
+print(engine.generate({{"prompt_embeds": inputs[0]}})[0].outputs[0].text)
 ```
 """
 
@@ -117,14 +118,16 @@ def write_stock_card(
         directory: where to write.
     """
     user, item, ids = _example(explainer, result["cluster"])
-    source = explainer.context.gates.source
-    router = OF_CLUSTER if source == "model" else f"Its router is gate {{cluster}} of a run with {IN_WORDS[source]}."
-    router = router.format(**result)
-    in_fields = bool(explainer.model.config.fact_token_ids)
+    of_one = explainer.context.gates.source == "one"
+    router = OF_ALL if of_one else OF_CLUSTER.format(**result)
+    cluster_name = "" if of_one else f", cluster {result['cluster']}"
+    fields = FIELDS if explainer.model.config.fact_token_ids else ""
     prompt = prompt_text(explainer.tokenizer, ids)
     parts = [
-        HEAD.format(**result, router=router, user=user, item=item, prompt=prompt, fields=FIELDS if in_fields else ""),
-        VLLM,
+        HEAD.format(
+            **result, router=router, cluster_name=cluster_name, user=user, item=item, prompt=prompt, fields=fields
+        ),
+        VLLM.format(**result),
     ]
     if rows is not None:
         user = next(iter(rows.users), user)

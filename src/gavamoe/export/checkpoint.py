@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 
 from gavamoe.errors import ConfigError, RunError
 from gavamoe.explainer.explainer import Explainer
+from gavamoe.explainer.gate_assignment import IN_WORDS
 from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.export.architectures import StockLayout, choose_layout, stock_config
 from gavamoe.export.card import write_stock_card
@@ -105,6 +106,11 @@ def export_cluster(
 def _checked_layout(explainer: Explainer, cluster: int, gguf: bool) -> StockLayout:
     """Return the stock architecture of a run that has this cluster; `ConfigError` if it cannot be written."""
     config = explainer.model.config
+    source = explainer.context.gates.source
+    if source in ("random", "kmeans"):
+        raise ConfigError(f"--cluster: the run has {IN_WORDS[source]}, so a gate does not belong to a cluster")
+    if source == "one" and cluster:
+        raise ConfigError(f"--cluster {cluster}: the run has one gate for all pairs; export it with --cluster 0")
     if not 0 <= cluster < config.clusters:
         raise ConfigError(f"--cluster {cluster}: the run has the clusters 0 to {config.clusters - 1}")
     layout = choose_layout(config)

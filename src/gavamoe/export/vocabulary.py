@@ -205,13 +205,13 @@ def write_vocabulary(rows: VocabularyRows, directory: Path) -> None:
 def write_prompts(
     explainer: Explainer, rows: VocabularyRows, pairs: pl.DataFrame, cluster: int, directory: Path
 ) -> dict[int, int]:
-    """Write prompts.jsonl, the prompts of those pairs that belong to a cluster, with rating and feature predicted.
+    """Write prompts.jsonl, the prompts of those pairs that have the gate, with rating and feature predicted.
 
     Args:
         explainer: the run, whose tokenizer has the new tokens.
         rows: the rows of all users and items of the pairs that the run knows.
         pairs: columns user and item.
-        cluster: the cluster whose gate the checkpoint has.
+        cluster: whose gate the checkpoint has.
         directory: where to write.
 
     Returns:
@@ -235,8 +235,8 @@ def write_prompts(
             }
 
     write_json_lines(directory / PROMPTS, written())
-    clusters, counts = pl.Series(context.gate).value_counts(sort=False).sort("").get_columns()
-    return dict(zip(clusters.to_list(), counts.to_list(), strict=True))
+    gates, counts = pl.Series(context.gate).value_counts(sort=False).sort("").get_columns()
+    return dict(zip(gates.to_list(), counts.to_list(), strict=True))
 
 
 def with_rows(ids: Sequence[int], rows: VocabularyRows, pair: tuple[str, str], explainer: Explainer) -> list[int]:
