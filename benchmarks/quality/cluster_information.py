@@ -20,11 +20,10 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from gavamoe.data.dataset import ReviewDataset
-from gavamoe.diagnostics.clusters import assign_clusters
 from gavamoe.markdown import markdown_table
 from gavamoe.preference.batches import Interactions
 from gavamoe.preference.mixture_fit import fit_components
-from gavamoe.preference.model import PreferenceModel
+from gavamoe.preference.model import PreferenceModel, assign_clusters
 from gavamoe.preference.prior import MixturePrior
 from gavamoe.preference.word_gain import WordCounts, text_gain
 

@@ -42,10 +42,9 @@ from gavamoe.data.dataset import ReviewDataset
 from gavamoe.data.prepare import PrepareOptions, prepare
 from gavamoe.data.simulate import World, simulate
 from gavamoe.data.tables import write_table
-from gavamoe.diagnostics.clusters import assign_clusters
 from gavamoe.markdown import markdown_table
 from gavamoe.pipeline.train import train_run
-from gavamoe.preference.model import PreferenceModel
+from gavamoe.preference.model import PreferenceModel, assign_clusters
 from gavamoe.preference.word_gain import WordCounts, text_gain
 
 Result = dict[str, Any]

@@ -16,10 +16,10 @@ from itertools import product
 from pathlib import Path
 from statistics import mean
 
-from gavamoe.diagnostics.clusters import assign_clusters
 from gavamoe.diagnostics.routing import JITTERS, changed_share, jitter
 from gavamoe.markdown import markdown_table
 from gavamoe.pipeline.diagnosed_run import ANOTHER_SEED, DiagnosedRun
+from gavamoe.preference.model import assign_clusters
 
 SHARES = (0.01, 0.03, 0.1, 0.3)
 

@@ -96,9 +96,9 @@ def _pairs_of_one_cluster(explainer: Explainer) -> tuple[int, pl.DataFrame]:
     """Return the cluster with most of some pairs, and eight of its pairs."""
     users, items = explainer.catalog.user_names[1:], explainer.catalog.item_names[1:]
     pairs = pl.DataFrame({"user": users[:30] * 2, "item": (items * 4)[:60]})
-    predicted = explainer.context.build(pairs, Condition())[0].gate
-    cluster = int(torch.from_numpy(predicted).bincount().argmax())
-    return cluster, pairs.filter(pl.Series(predicted == cluster)).head(8)
+    gate = explainer.context.build(pairs, Condition())[0].gate
+    cluster = int(torch.from_numpy(gate).bincount().argmax())
+    return cluster, pairs.filter(pl.Series(gate == cluster)).head(8)
 
 
 @pytest.fixture(scope="session")

@@ -15,8 +15,7 @@ import torch
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from gavamoe.data.catalog import Catalog
-from gavamoe.data.dataset import id_arrays
-from gavamoe.preference.model import PreferenceModel
+from gavamoe.preference.model import PreferenceModel, assign_clusters
 
 SILHOUETTE_USERS = 5_000  # users in the sample of the silhouette
 Z_THRESHOLD = 1.96  # |z| above which a difference is reported (5 %, two-sided)
@@ -48,17 +47,6 @@ class ClusterSummary:
     features: list[str]
     likes: list[str]
     dislikes: list[str]
-
-
-def id_tensors(reviews: pl.DataFrame) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the columns user_id and item_id as int64 tensors, [n] each."""
-    user, item = map(torch.from_numpy, id_arrays(reviews))
-    return user, item
-
-
-def assign_clusters(model: PreferenceModel, reviews: pl.DataFrame) -> np.ndarray:
-    """Return the cluster of each review's (user, item) pair, [n]."""
-    return model.assign(*id_tensors(reviews)).cpu().numpy()
 
 
 def summarize_clusters(cluster: np.ndarray, reviews: pl.DataFrame, catalog: Catalog) -> list[ClusterSummary]:

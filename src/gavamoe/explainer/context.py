@@ -28,7 +28,7 @@ from gavamoe.features.predictor import FeaturePredictor
 from gavamoe.language.encoding import PromptEncoder
 from gavamoe.language.prompt import PromptFields, Quotation
 from gavamoe.language.template import PromptTemplate
-from gavamoe.preference.model import PreferenceModel
+from gavamoe.preference.model import PreferenceModel, assign_clusters
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class ContextBuilder:
     ) -> ContextBuilder:
         """Fit the feature predictor and the evidence index on prepared training reviews with text."""
         users_UD = preference.latent_means()[0].cpu().numpy()
-        cluster_N = preference.assign(*map(torch.from_numpy, id_arrays(train))).cpu().numpy()
+        cluster_N = assign_clusters(preference, train)
         evidence = EvidenceIndex.fit(train, cluster_N, users_UD, catalog.scale.levels, catalog.extractor)
         features = FeaturePredictor.fit(train)
         return cls(preference, catalog, gates, features, evidence, evidence_quotes, template, history_quotes)

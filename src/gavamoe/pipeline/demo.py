@@ -19,7 +19,6 @@ from gavamoe.data.dataset import ReviewDataset
 from gavamoe.data.prepare import PrepareOptions, prepare
 from gavamoe.data.simulate import World, simulate, simulate_items
 from gavamoe.data.tables import write_table
-from gavamoe.diagnostics.clusters import id_tensors
 from gavamoe.errors import InputError
 from gavamoe.evaluation.row_scores import Metrics
 from gavamoe.explainer.explainer import Explainer
@@ -27,6 +26,7 @@ from gavamoe.files import is_temporary, remove_directory, write_json
 from gavamoe.pipeline.evaluate import evaluate_run
 from gavamoe.pipeline.report import example_rows, write_run_report
 from gavamoe.pipeline.train import train_run
+from gavamoe.preference.model import id_tensors
 from gavamoe.run import RunDirectory
 from gavamoe.seal import MANIFEST, check_replace, write_seal
 

@@ -13,7 +13,7 @@ from typing import Any
 from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.diagnostics.checks import NO_STAGE_2, run_checks
-from gavamoe.diagnostics.clusters import assign_clusters, silhouette, stability
+from gavamoe.diagnostics.clusters import silhouette, stability
 from gavamoe.diagnostics.experts import ExpertFigures
 from gavamoe.diagnostics.page import markdown, write_page
 from gavamoe.diagnostics.routing import JITTER, changed_share
@@ -21,6 +21,7 @@ from gavamoe.errors import DataError
 from gavamoe.files import staged_files, write_json
 from gavamoe.pipeline.diagnosed_run import ANOTHER_SEED, DiagnosedRun
 from gavamoe.pipeline.drift import diagnose_drift
+from gavamoe.preference.model import assign_clusters
 from gavamoe.run import CATALOG_FILES, PREFERENCE_FILES, RunDirectory
 
 CLUSTER_KEYS = ("run", "n", "silhouette", "stability", "seeds", "clusters")  # content of clusters.json

@@ -19,7 +19,7 @@ from gavamoe.data.dataset import HAS_TEXT, InteractionArrays, ReviewDataset, id_
 from gavamoe.data.tables import sample_rows
 from gavamoe.diagnostics.checks import NO_STAGE_2
 from gavamoe.diagnostics.clusterings import cluster_users
-from gavamoe.diagnostics.clusters import assign_clusters, id_tensors, posterior_information, summarize_clusters
+from gavamoe.diagnostics.clusters import posterior_information, summarize_clusters
 from gavamoe.diagnostics.comparison import ClusteringFigures, TextPairs, compare_clusterings
 from gavamoe.diagnostics.expert_probe import ExpertProbe, model_parameters
 from gavamoe.diagnostics.experts import ExpertFigures, examine_experts
@@ -31,7 +31,7 @@ from gavamoe.explainer.expert_usage import has_experts
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.files import reading
 from gavamoe.pipeline.run_data import require_dataset
-from gavamoe.preference.model import PreferenceModel
+from gavamoe.preference.model import PreferenceModel, assign_clusters, id_tensors
 from gavamoe.preference.recommender import load_preference
 from gavamoe.preference.text_target import TextTarget
 from gavamoe.preference.trainer import fit_preference

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from gavamoe.conditions import Condition
 from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import id_arrays
-from gavamoe.diagnostics.clusters import assign_clusters, id_tensors, summarize_clusters
+from gavamoe.diagnostics.clusters import summarize_clusters
 from gavamoe.diagnostics.latent_map import LatentMap
 from gavamoe.evaluation import plots
 from gavamoe.evaluation.report import Report, bound_rows, write_report
@@ -19,7 +19,7 @@ from gavamoe.explainer.expert_usage import has_experts, usage_of_texts
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.features.language import detect_language
 from gavamoe.pipeline.evaluate import Comparison
-from gavamoe.preference.model import PreferenceModel
+from gavamoe.preference.model import PreferenceModel, assign_clusters, id_tensors
 from gavamoe.preference.recommender import Recommender
 from gavamoe.run import RunDirectory
 

@@ -17,12 +17,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
 import torch
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from gavamoe.checkpoint import check_finite
 from gavamoe.config import PreferenceConfig
+from gavamoe.data.dataset import id_arrays
 from gavamoe.errors import ConfigError
 from gavamoe.preference.id_table import share_rows
 from gavamoe.preference.losses import PairLosses
@@ -334,3 +337,14 @@ class PreferenceModel(
         for start in range(0, max(len(user_B), 1), INFERENCE_BATCH):
             chunk = slice(start, start + INFERENCE_BATCH)
             yield self.encode(user_B[chunk], item_B[chunk])
+
+
+def id_tensors(reviews: pl.DataFrame) -> tuple[Tensor, Tensor]:
+    """Return the columns user_id and item_id as int64 tensors, [n] each."""
+    user, item = map(torch.from_numpy, id_arrays(reviews))
+    return user, item
+
+
+def assign_clusters(model: PreferenceModel, reviews: pl.DataFrame) -> np.ndarray:
+    """Return the cluster of each review's (user, item) pair, [n]."""
+    return model.assign(*id_tensors(reviews)).cpu().numpy()
