@@ -53,6 +53,7 @@ class Training:
         pairs = PairContext(ids, ids, ids % 3, [3] * len(ids), [None] * len(ids))
         rows = ExplanationDataset(pairs, TEXTS[: len(ids)], PromptEncoder(tokenizer), self.config, seed=0, hide=True)
         history = training.fit_explainer(model, tokenizer, rows, rows, self.config, 0, self.checkpoints)
+        self.logged = [(record["epoch"], record["loss"]) for record in history if "loss" in record]
         return [record["eval_loss"] for record in history if "eval_loss" in record], model.state_dict()
 
 
@@ -74,6 +75,21 @@ def test_a_resumed_training_stops_as_early_as_an_uninterrupted_one(trainings):
         resumed.run(stop_at=2 * STEPS + 1)  # in the last epoch
     again, its_weights = resumed.run()
     assert again == losses
+    assert_same_weights(its_weights, weights)
+
+
+@pytest.mark.parametrize("stop_at", range(1, 3 * STEPS))
+def test_a_training_killed_within_an_epoch_goes_on_there(stop_at, trainings, monkeypatch):
+    uninterrupted = trainings(patience=2)
+    losses, weights = uninterrupted.run()
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_SAVES", 0.0)
+    resumed = trainings(patience=2)
+    with pytest.raises(Interruption):
+        resumed.run(stop_at=stop_at)
+    again, its_weights = resumed.run()
+    assert again == losses
+    assert resumed.steps == len(losses) * STEPS, "a step was taken twice"
+    assert resumed.logged == uninterrupted.logged
     assert_same_weights(its_weights, weights)
 
 

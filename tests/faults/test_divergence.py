@@ -72,7 +72,7 @@ def test_stage_2_stops_when_the_loss_of_another_process_diverges(dataset_path, t
         return loss + math.nan if len(summed) == 3 else loss
 
     monkeypatch.setattr("gavamoe.explainer.trainer.all_reduce_sum", with_another)
-    with pytest.raises(DivergenceError, match=r"stage 2 diverged: the loss of step 3 is nan; no epoch was finished"):
+    with pytest.raises(DivergenceError, match=r"stage 2 diverged: the loss of step 3 is nan; no checkpoint was saved"):
         train_run(dataset_path, tmp_path / "run", tiny_config)
     assert all(map(math.isfinite, summed))  # this process's own
 

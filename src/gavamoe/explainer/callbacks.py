@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.integrations import TensorBoardCallback
 
-from gavamoe.distributed import world_size
+from gavamoe.distributed import all_reduce_value, is_main_process, world_size
 from gavamoe.errors import ConfigError
 from gavamoe.explainer.checkpoints import PREFIX, keep_best_and_last, seal
 from gavamoe.progress import Advance
@@ -50,6 +51,31 @@ class LogAtEpochEnd(TrainerCallback):
     ) -> None:
         """Log the mean loss of the last steps of the epoch."""
         control.should_log = True
+
+
+class SaveWithinEpoch(TrainerCallback):
+    """Saves a checkpoint within an epoch that takes long, so that an interruption loses minutes and not hours.
+
+    It saves only where the Trainer logs. The mean of logged losses begins anew there, so a resumed training logs the
+    losses of an uninterrupted one.
+
+    Args:
+        seconds: between two checkpoints, at least.
+    """
+
+    def __init__(self, seconds: float):
+        self.seconds = seconds
+        self.saved_at = time.monotonic()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Ask for a checkpoint once the time has passed; the main process decides for all."""
+        if control.should_log:
+            is_due = is_main_process() and time.monotonic() - self.saved_at >= self.seconds
+            control.should_save |= all_reduce_value(float(is_due), args.device) > 0
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Measure the time from this checkpoint on."""
+        self.saved_at = time.monotonic()
 
 
 class OnValidation(TrainerCallback):

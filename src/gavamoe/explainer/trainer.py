@@ -38,6 +38,7 @@ from gavamoe.explainer.callbacks import (
     LogAtEpochEnd,
     OnValidation,
     ProgressBar,
+    SaveWithinEpoch,
     StepCounter,
     tensorboard_callbacks,
 )
@@ -55,6 +56,7 @@ from gavamoe.preference.id_table import IdTable
 from gavamoe.progress import track
 
 LOGS_PER_EPOCH, MAX_STEPS_BETWEEN_LOGS = 5, 25
+SECONDS_BETWEEN_SAVES = 15 * 60.0  # within an epoch
 
 
 @quiet_transformers()
@@ -79,8 +81,8 @@ def fit_explainer(
         valid: validation sequences.
         config: with its defaults resolved (`resolve_defaults`).
         seed: of the order of rows, dropout and hiding.
-        checkpoints: where the training state is saved after every epoch. Training resumes from the newest complete
-            state there. The caller deletes the folder once the model is saved.
+        checkpoints: where the training state is saved, after every epoch and within a long one. Training resumes from
+            the newest complete state there. The caller deletes the folder once the model is saved.
         tensorboard: where to write the losses too, if anywhere.
         keep_start: whether the weights at the start are kept if no epoch has a lower validation loss (an update).
         on_validation: called with the epoch and its validation loss; an exception that it raises ends the training.
@@ -90,7 +92,7 @@ def fit_explainer(
 
     Raises:
         ConfigError: The batch size cannot be shared, or tensorboard is not installed.
-        DivergenceError: A loss is not a finite number; the last checkpoint is that of the epoch before.
+        DivergenceError: A loss is not a finite number; the last checkpoint is older.
     """
     config = with_batches_of(len(train), config)
     _freeze_empty(model)
@@ -111,6 +113,7 @@ def fit_explainer(
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(KeepBestAndLast())
         trainer.add_callback(LogAtEpochEnd())
+        trainer.add_callback(SaveWithinEpoch(SECONDS_BETWEEN_SAVES))
         if on_validation is not None:
             trainer.add_callback(OnValidation(on_validation))
         if keep_start and start is None:
@@ -322,7 +325,7 @@ class _Trainer(Trainer):
             return
         checkpoints = Path(self.args.output_dir)
         last = find_complete_checkpoint(checkpoints)
-        kept = f"{last} is the last good state" if last else "no epoch was finished"
+        kept = f"{last} is the last good state" if last else "no checkpoint was saved"
         raise DivergenceError(
             f"stage 2 diverged: {what} is {loss}; {kept}; delete {checkpoints.parent} and train stage 2 again "
             f"(--stage explainer) with a lower explainer.learning_rate (now {self.args.learning_rate:g})"
