@@ -24,7 +24,7 @@ from gavamoe.errors import ConfigError
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 HOW_TO = [ROOT / "README.md", ROOT / "docs/quickstart.md", *sorted((ROOT / "docs/how-to").glob("*.md"))]
-CONCEPTS = ROOT / "docs/concepts/where.md"
+CONCEPTS = ROOT / "docs/architecture.md"
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)|(?:src|srcset)=\"([^\"]+)\"")
 
 

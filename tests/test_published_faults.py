@@ -1,7 +1,4 @@
-"""Faults of the published code, one test each: none may come back.
-
-The names follow the list of faults in docs/architecture.md.
-"""
+"""Faults of the published code, one test each: none may come back."""
 
 from __future__ import annotations
 

@@ -24,7 +24,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
 from sklearn.metrics import adjusted_rand_score
 
 from gavamoe.config import RunConfig, load_config
@@ -63,7 +62,7 @@ def rmse(run: Path, test: pl.DataFrame, known_to: Recommender) -> tuple[float, f
     model = Recommender.from_pretrained(run)
     rows = model.catalog.encode(test)
     level = model.catalog.scale.to_level(test["rating"]).to_numpy()
-    predicted = model.preference.predict_rating(*map(torch.from_numpy, id_arrays(rows))).numpy()
+    predicted = model.preference.predict_rating(*id_arrays(rows)).numpy()
     known = known_to.catalog.encode(test)
     is_known = ((known["user_id"] > 0) & (known["item_id"] > 0)).to_numpy()
     square = (predicted - level) ** 2

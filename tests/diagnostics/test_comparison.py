@@ -157,7 +157,7 @@ def test_names_in_the_data_are_text_on_the_page(rating_run_path, tmp_path):
     subject = DiagnosedRun.open(rating_run_path)
     found = diagnosis_of(subject)
     found["clusters"][0]["words"] = ["<script>alert(1)</script>"]
-    write_page(tmp_path / "report.html", found, subject.latent(subject.train), subject.cluster_N)
+    write_page(tmp_path / "report.html", found, *subject.mapped_pairs())
     page = (tmp_path / "report.html").read_text()
     assert "<script" not in page
     assert "&lt;script&gt;" in page

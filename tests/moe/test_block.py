@@ -32,6 +32,16 @@ def test_gates_start_equal_and_each_learns_from_its_own_cluster():
     assert not torch.allclose(*(gate(x, cluster)[0] for cluster in clusters))
 
 
+def test_trained_gates_that_are_shared_again_route_as_before():
+    gate = ClusterGate(clusters=3, experts=4, hidden=8, top_k=2)
+    torch.nn.init.normal_(gate.weight_CEH)
+    before = gate.weight_CEH.detach().clone()
+    gate.share(0.1)
+    torch.testing.assert_close(gate.effective_CEH(), before)
+    gate.merge()
+    torch.testing.assert_close(gate.weight_CEH.detach(), before)
+
+
 def test_shared_gates_learn_from_every_cluster_and_most_from_their_own():
     gate = ClusterGate(clusters=3, experts=4, hidden=8, top_k=2)
     gate.own_share = 0.4

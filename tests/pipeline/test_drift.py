@@ -110,6 +110,23 @@ def test_ratings_that_are_given_differently_are_reported(run, stream, tmp_path):
     assert statuses(drift_checks(run, tmp_path / "newer.jsonl"))["rating_distribution"] == "fail"
 
 
+@pytest.mark.parametrize("has_data", [True, False])
+def test_own_reviews_of_unknown_users_are_not_newer(has_data, stream, tmp_path):
+    reviews, made, _ = stream
+    own = reviews.filter(pl.col("timestamp") < made)
+    new_users = own["user"].unique().sort()[:20].to_list()
+    split = pl.when(pl.col("user").is_in(new_users)).then(pl.lit("valid")).otherwise(pl.lit("train"))
+    data = prepare_splits(own.with_columns(split=split), tmp_path / "data")
+    train_run(data, tmp_path / "run", CONFIG, stage="preference")
+    if not has_data:
+        data = data.rename(tmp_path / "moved")
+    newer = reviews.filter(pl.col("timestamp") >= made).head(100)
+    write_table(pl.concat([own, newer]), tmp_path / "all.csv")
+    result = drift_checks(RunDirectory(tmp_path / "run"), tmp_path / "all.csv")
+    known = len(own) if has_data else own["user"].is_in(new_users).not_().sum()
+    assert (result["n"], result["left_out"]) == (len(own) + len(newer) - known, known)
+
+
 def test_reviews_of_the_own_data_are_left_out_and_a_dataset_may_be_named(run, stream, tmp_path):
     reviews, made, onset = stream
     everything = reviews.filter(pl.col("timestamp") < onset).with_columns(split=pl.lit("train"))

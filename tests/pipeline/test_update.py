@@ -72,7 +72,7 @@ def test_an_update_without_new_data_ends_no_worse_than_its_source(run_path, same
     before = PreferenceModel.from_pretrained(run_path / "preference").eval()
     level = valid["level"].to_numpy()
     rmse = [
-        float(np.sqrt(np.mean((model.predict_rating(*map(torch.from_numpy, id_arrays(valid))).numpy() - level) ** 2)))
+        float(np.sqrt(np.mean((model.predict_rating(*id_arrays(valid)).numpy() - level) ** 2)))
         for model in (before, figures[0].preference)
     ]
     assert rmse[1] < rmse[0] + 0.05

@@ -68,6 +68,16 @@ def test_what_was_put_is_got_and_a_later_row_replaces_an_earlier_one(rows):
     store.close()
 
 
+@pytest.mark.parametrize(("evidence", "experts"), [(3, True), (9, False)])
+def test_a_row_that_holds_less_does_not_replace_a_stored_one(evidence, experts):
+    store = ExplanationStore("sqlite://")
+    key, full = PairKey.for_pair("run", "u", "i", Condition(), "{}"), StoredExplanation({"text": "full"}, 5, True)
+    store.put([(key, full)])
+    store.put([(key, StoredExplanation({"text": "poorer"}, evidence, experts))])
+    assert store.get([key.digest()]) == {key.digest(): full}
+    store.close()
+
+
 @pytest.mark.parametrize(
     ("url", "line"),
     [

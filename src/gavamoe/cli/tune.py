@@ -56,6 +56,7 @@ def tune(
     from gavamoe.cli.output import emit_json, note
     from gavamoe.experiments.tune import TuneRequest
     from gavamoe.experiments.tune import tune as search
+    from gavamoe.experiments.tune_report import train_command
 
     request = TuneRequest(configuration, preset or DEFAULT_PRESET, base_model, stage, trials, timeout, limit)
     results = search(data, out, request, resume, on_note=note)
@@ -68,4 +69,4 @@ def tune(
         print(f"{result.stage}: validation loss {result.loss:.4f} nats{started}")
         for name, value in result.best.items():
             print(f"  {name}: {value:.4g}")
-    print(f"next: gavamoe train {data} --out RUN --config {out / 'best.yaml'}")
+    print(f"next: {train_command(out, results, data, base_model)}")

@@ -85,8 +85,7 @@ def cluster_users(
 
 def run_labels(model: PreferenceModel, train: InteractionArrays) -> np.ndarray:
     """Return the cluster of each user under stage 1, [U]: that of the mean responsibilities of the user's pairs."""
-    user_N, item_N = torch.from_numpy(np.array(train.user_id)), torch.from_numpy(np.array(train.item_id))
-    profile_UK = model.user_profile(user_N.long(), item_N.long()).cpu()
+    profile_UK = model.user_profile(train.user_id, train.item_id).cpu()
     everyone_U = torch.arange(model.users + 1)
     without_pairs_U = model.assign(everyone_U, torch.zeros_like(everyone_U)).cpu()
     label_U: np.ndarray = torch.where(profile_UK.sum(1) > 0, profile_UK.argmax(1), without_pairs_U).numpy()

@@ -12,6 +12,11 @@ FITTED = 20_000  # training pairs that the plane is fitted to
 DECIMALS = 4
 
 
+def draw_pairs(count: int) -> np.ndarray:
+    """Return which of `count` training pairs a plane is fitted to, at most `FITTED`, in random order."""
+    return np.random.default_rng(0).permutation(count)[:FITTED]
+
+
 @dataclass(frozen=True)
 class LatentMap:
     """A linear map from the latent space to a plane, with training pairs in it.
@@ -37,10 +42,7 @@ class LatentMap:
 
     @classmethod
     def fit(cls, latent_ND: np.ndarray, cluster_N: np.ndarray) -> LatentMap:
-        """Fit the plane to the latents and clusters of training pairs."""
-        rng = np.random.default_rng(0)
-        rows = rng.permutation(len(latent_ND))
-        latent_ND, cluster_N = latent_ND[rows[:FITTED]], cluster_N[rows[:FITTED]]
+        """Fit the plane to the latents and clusters of training pairs (`draw_pairs`); the first of them are shown."""
         centre = latent_ND.mean(0) if len(latent_ND) else np.zeros(latent_ND.shape[1])
         axes, names = _discriminants(latent_ND - centre, cluster_N)
         missing = 2 - axes.shape[1]

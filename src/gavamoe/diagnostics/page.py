@@ -24,7 +24,7 @@ def write_page(path: Path, diagnosis: dict[str, Any], latent_ND: np.ndarray, clu
     Args:
         path: the HTML file.
         diagnosis: the content of diagnosis.json.
-        latent_ND: latent means of training pairs.
+        latent_ND: latent means of the training pairs that the maps are fitted to (`draw_pairs`).
         cluster_N: their clusters.
     """
     experts, routing = diagnosis["experts"], diagnosis["routing"]
@@ -50,12 +50,12 @@ def write_page(path: Path, diagnosis: dict[str, Any], latent_ND: np.ndarray, clu
 def _maps(latent_ND: np.ndarray, cluster_N: np.ndarray) -> list[str]:
     """Draw the discriminant plane, and the principal components beside it, which ignore the clusters."""
     found = LatentMap.fit(latent_ND, cluster_N)
-    rows = np.random.default_rng(0).permutation(len(latent_ND))[: len(found.points)]
-    principal = two_dimensions(latent_ND)[rows]
+    shown = len(found.points)
+    principal = two_dimensions(latent_ND)[:shown]
     title = found.method[0].upper() + found.method[1:]
     return [
         figures.plane(found.points, found.clusters, title),
-        figures.plane(principal, cluster_N[rows], "Principal components 1 and 2"),
+        figures.plane(principal, cluster_N[:shown], "Principal components 1 and 2"),
     ]
 
 

@@ -130,7 +130,7 @@ class PreferenceRatings:
 
     def predict(self, user_id: np.ndarray, item_id: np.ndarray) -> np.ndarray:
         """Return the expected level of each pair, [N]."""
-        return self.model_.predict_rating(torch.from_numpy(user_id), torch.from_numpy(item_id)).cpu().numpy()
+        return self.model_.predict_rating(user_id, item_id).cpu().numpy()
 
 
 def count_parameters(data: TextData, config: RunConfig) -> int:

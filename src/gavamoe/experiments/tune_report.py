@@ -126,13 +126,18 @@ def write_results(
     frame = pl.DataFrame([{name: row.get(name) for name in columns} for row in rows], infer_schema_length=None)
     with staged_file(out / "trials.csv") as staged:
         frame.write_csv(staged)
-    command = f"gavamoe train {data} --out RUN --config {out / 'best.yaml'}"
-    command += f" --base-model {base_model}" if base_model else ""
-    command += "" if len(results) > 1 else " --stage preference"
+    command = train_command(out, results, data, base_model)
     facts = f"Searched on {data.name} from preset {preset}. Train with the best settings: `{command}`."
     sections = [_section(result) for result in results]
     _write(out / "tune.md", markdown(sections, facts))
     _write(out / "tune.html", render_page("gavamoe.experiments", "tune.html", facts=facts, sections=sections))
+
+
+def train_command(out: Path, results: list[StageResult], data: Path, base_model: str | None) -> str:
+    """Return the command that trains a run with the best settings of a search."""
+    command = f"gavamoe train {data} --out RUN --config {out / 'best.yaml'}"
+    command += f" --base-model {base_model}" if base_model else ""
+    return command if len(results) > 1 else f"{command} --stage preference"
 
 
 def markdown(sections: list[dict[str, Any]], facts: str) -> str:

@@ -204,9 +204,8 @@ class ContextBuilder:
 
     def predict_preference(self, user_id: np.ndarray, item_id: np.ndarray) -> PreferenceOutput:
         """Predict rating level and responsibilities of pairs, ids int64 [N]."""
-        user, item = (torch.from_numpy(np.array(ids, dtype=np.int64)) for ids in (user_id, item_id))
-        level = self.preference.predict_rating(user, item).cpu().numpy()
-        gamma = self.preference.responsibilities(user, item).cpu().numpy()
+        level = self.preference.predict_rating(user_id, item_id).cpu().numpy()
+        gamma = self.preference.responsibilities(user_id, item_id).cpu().numpy()
         return PreferenceOutput(level, gamma)
 
     def build(

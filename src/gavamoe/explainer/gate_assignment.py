@@ -61,7 +61,7 @@ class GateAssignment:
             return cls(source, preference.clusters, seed)
         rng = np.random.default_rng(seed)
         rows = rng.choice(len(user_N), min(KMEANS_SAMPLE, len(user_N)), replace=False)
-        latent_ND = preference.latent(torch.from_numpy(user_N[rows]), torch.from_numpy(item_N[rows])).cpu().numpy()
+        latent_ND = preference.latent(user_N[rows], item_N[rows]).cpu().numpy()
         kmeans = KMeans(min(preference.clusters, len(rows)), n_init=KMEANS_RESTARTS, random_state=seed).fit(latent_ND)
         return cls(source, len(kmeans.cluster_centers_), seed, tuple(map(tuple, kmeans.cluster_centers_.tolist())))
 
@@ -80,12 +80,12 @@ class GateAssignment:
             return cluster_N
         if self.source == "one":
             return np.zeros_like(cluster_N)
-        user, item = (torch.from_numpy(np.array(ids, dtype=np.int64)) for ids in (user_N, item_N))
         if self.source == "random":
+            user, item = (torch.from_numpy(np.array(ids, dtype=np.int64)) for ids in (user_N, item_N))
             user = user.clamp_max(preference.users + 1)  # guests share one key, since their ids depend on the request
             return (splitmix64(pair_keys(user, item, self.seed)) % self.count).numpy()
         centres_KD = torch.tensor(self.centres)
-        return torch.cdist(preference.latent(user, item).cpu(), centres_KD).argmin(1).numpy()
+        return torch.cdist(preference.latent(user_N, item_N).cpu(), centres_KD).argmin(1).numpy()
 
     def save(self, directory: Path) -> None:
         """Write clusters.json."""

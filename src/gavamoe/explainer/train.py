@@ -139,7 +139,7 @@ def train_explainer(
     )
     if config.gate == "shared":
         for gate in cluster_gates(model):
-            gate.own_share = OWN_SHARE
+            gate.share(OWN_SHARE)
     model.loss_in_chunks = can_chunk_loss(model)
     trained = add_lora(model, tokenizer, config) if config.tuning == "lora" else model
     logs = tensorboard if config.tensorboard else None

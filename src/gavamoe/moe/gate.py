@@ -45,6 +45,14 @@ class ClusterGate(nn.Module):
         return torch.lerp(self.weight_CEH.mean(0, keepdim=True), self.weight_CEH, self.own_share)
 
     @torch.no_grad()
+    def share(self, own_share: float) -> None:
+        """Train with a common part from now on; the effective gates stay what they are."""
+        effective_CEH = self.effective_CEH()
+        mean_1EH = effective_CEH.mean(0, keepdim=True)
+        self.weight_CEH.copy_(mean_1EH + (effective_CEH - mean_1EH) / own_share)
+        self.own_share = own_share
+
+    @torch.no_grad()
     def merge(self) -> None:
         """Store the effective gates as the weights, so that a saved gate is the paper's."""
         self.weight_CEH.copy_(self.effective_CEH())

@@ -15,7 +15,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from gavamoe.conditions import Condition
 from gavamoe.config import load_config
-from gavamoe.data.dataset import ReviewDataset
+from gavamoe.data.dataset import ReviewDataset, id_arrays
 from gavamoe.data.prepare import PrepareOptions, prepare
 from gavamoe.data.simulate import World, simulate, simulate_items
 from gavamoe.data.tables import write_table
@@ -26,7 +26,6 @@ from gavamoe.files import is_temporary, remove_directory, write_json
 from gavamoe.pipeline.evaluate import evaluate_run
 from gavamoe.pipeline.report import example_rows, write_run_report
 from gavamoe.pipeline.train import train_run
-from gavamoe.preference.model import id_tensors
 from gavamoe.run import RunDirectory
 from gavamoe.seal import MANIFEST, check_replace, write_seal
 
@@ -155,7 +154,7 @@ def agreement(explainer: Explainer, dataset: ReviewDataset, truth: dict[str, int
         The index over all "pairs" of the dataset and over the "users" of the training split; 1 is perfect agreement.
     """
     frame = dataset.interactions()
-    user, item = id_tensors(frame)
+    user, item = id_arrays(frame)
     true_pairs = [truth[name] for name in frame["user"].to_list()]
     found_pairs = explainer.preference.assign(user, item).tolist()
     profile = explainer.preference.user_profile(user, item)[1:]

@@ -67,7 +67,7 @@ def diagnose_run(
         write_json(staged / "clusters.json", {name: diagnosis[name] for name in CLUSTER_KEYS})
         (staged / "clusters.md").write_text(markdown(diagnosis), encoding="utf-8")
         write_json(staged / "diagnosis.json", diagnosis)
-        write_page(staged / "report.html", diagnosis, subject.latent(subject.train), subject.cluster_N)
+        write_page(staged / "report.html", diagnosis, *subject.mapped_pairs())
     return diagnosis
 
 

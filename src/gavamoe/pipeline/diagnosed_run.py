@@ -23,6 +23,7 @@ from gavamoe.diagnostics.clusters import posterior_information, summarize_cluste
 from gavamoe.diagnostics.comparison import ClusteringFigures, TextPairs, compare_clusterings
 from gavamoe.diagnostics.expert_probe import ExpertProbe, model_parameters
 from gavamoe.diagnostics.experts import ExpertFigures, examine_experts
+from gavamoe.diagnostics.latent_map import draw_pairs
 from gavamoe.diagnostics.routing import JITTER, JITTERS, BoundaryFigures, boundary_figures, jitter, match_gates
 from gavamoe.diagnostics.text_checks import TextFigures, text_figures
 from gavamoe.diagnostics.text_stability import TextChange, TextStability
@@ -31,7 +32,7 @@ from gavamoe.explainer.expert_usage import has_experts
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.files import reading
 from gavamoe.pipeline.run_data import require_dataset
-from gavamoe.preference.model import PreferenceModel, assign_clusters, id_tensors
+from gavamoe.preference.model import PreferenceModel, assign_clusters
 from gavamoe.preference.recommender import load_preference
 from gavamoe.preference.text_target import TextTarget
 from gavamoe.preference.trainer import fit_preference
@@ -113,14 +114,19 @@ class DiagnosedRun:
             self._arrays[split] = arrays
         return self._arrays[split]
 
+    def mapped_pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the latent means [n, D] and clusters [n] of the training pairs that a latent map is fitted to."""
+        rows = draw_pairs(len(self.train))
+        return self.latent(self.train[rows]), self.cluster_N[rows]
+
     def latent(self, reviews: pl.DataFrame) -> np.ndarray:
         """Return the latent means of the pairs of reviews, [N, D]."""
-        latent_ND: np.ndarray = self.model.latent(*id_tensors(reviews)).cpu().numpy()
+        latent_ND: np.ndarray = self.model.latent(*id_arrays(reviews)).cpu().numpy()
         return latent_ND
 
     def describe_clusters(self) -> list[dict[str, Any]]:
         """Return each cluster's size, labels, tastes, words, length of texts and typical users."""
-        profile_UK = self.model.user_profile(*id_tensors(self.train)).cpu().numpy()
+        profile_UK = self.model.user_profile(*id_arrays(self.train)).cpu().numpy()
         gates = assign_clusters(self.model, self.texts_by_split[0])
         writing = writing_by_cluster(self.counts, gates, self.dataset.catalog, profile_UK)
         return [
@@ -143,7 +149,7 @@ class DiagnosedRun:
     def boundary(self) -> BoundaryFigures | None:
         """Return how decided the gates of validation pairs are."""
         pairs = sample_rows(self.valid, MAX_PAIRS)
-        gamma_NK = self.model.responsibilities(*id_tensors(pairs)).cpu().numpy()
+        gamma_NK = self.model.responsibilities(*id_arrays(pairs)).cpu().numpy()
         ids = id_arrays(pairs)
         gates = gamma_NK.argmax(1)
         if self.explainer is not None:

@@ -37,6 +37,7 @@ from gavamoe.run import EXPLAINER_FILES, RunDirectory
 
 MOST_ROWS = 200_000  # newer rows, and rows of the run, that are compared; of more, a random sample
 MOST_TEXTS, TEXT_GROUPS = 256, 32  # texts whose loss is computed, and the groups that are resampled
+_REVIEW = ["user", "item", "level"]  # what tells reviews apart; names, because unknown users and items have one id
 MIN_ROWS = 20  # fewer rows say nothing
 WINDOWS, ROWS_PER_WINDOW = 8, 100  # windows in time, and the fewest rows in one
 
@@ -48,7 +49,8 @@ class OwnData:
     Args:
         train: training interactions of the run: user_id, item_id, level.
         valid: the run's validation reviews; None if its data is gone.
-        everything: all reviews of its data, to tell which reviews are newer; the training interactions if it is gone.
+        everything: user, item and level of all reviews of its data, to tell which reviews are newer; of the training
+            interactions if it is gone.
         loss, rmse: of stage 1 on the validation reviews: nats per rating, and levels.
     """
 
@@ -118,8 +120,11 @@ def _own_data(run: RunDirectory, catalog: Catalog) -> OwnData:
     own = find_dataset(run, catalog)
     if own is not None:
         rows = own.interactions()
-        return OwnData(catalog.history, rows.filter(pl.col("split") == "valid"), rows, *figures)
-    return OwnData(catalog.history, None, catalog.history, *figures)
+        return OwnData(catalog.history, rows.filter(pl.col("split") == "valid"), rows.select(_REVIEW), *figures)
+    user, item = (np.array(names, dtype=object) for names in (catalog.user_names, catalog.item_names))
+    user_id, item_id = id_arrays(catalog.history)
+    known = catalog.history.select("level", user=pl.Series(user[user_id]), item=pl.Series(item[item_id]))
+    return OwnData(catalog.history, None, known, *figures)
 
 
 def _newer_reviews(catalog: Catalog, own: OwnData, data: Path) -> tuple[pl.DataFrame, int]:
@@ -132,11 +137,8 @@ def _newer_reviews(catalog: Catalog, own: OwnData, data: Path) -> tuple[pl.DataF
         encoded = catalog.encode(frame)
     except DataError as error:
         raise DataError(f"{data}, {error}, the scale this run was trained on") from None
-    keys = ["user_id", "item_id", "level"]
-    known = own.everything.select(keys).with_columns(
-        pl.col("user_id", "item_id").cast(pl.Int32), pl.col("level").cast(pl.Int8)
-    )
-    newer = encoded.join(known.filter((pl.col("user_id") > 0) & (pl.col("item_id") > 0)), on=keys, how="anti")
+    known = own.everything.with_columns(pl.col("level").cast(encoded.schema["level"]))
+    newer = encoded.join(known, on=_REVIEW, how="anti")
     if len(newer) < MIN_ROWS:
         raise DataError(
             f"{data} has {len(newer)} reviews that the run's own data lacks; drift needs {MIN_ROWS} newer reviews"
@@ -155,12 +157,16 @@ def _rating_checks(recommender: Recommender, own: OwnData, newer: pl.DataFrame) 
         check_cold_share(f"cold_{side}s", newer[f"{side}_id"].to_numpy() == 0, _cold_share(own.valid, f"{side}_id"))
         for side in ("user", "item")
     ]
-    if known.is_empty():
-        checks += [skipped(name, "no newer review is by a known user") for name in ("cluster_mix", "moved_users")]
+    if known.is_empty() or own_known.is_empty():
+        empty = "newer" if known.is_empty() else "validation"
+        checks.append(skipped("cluster_mix", f"no {empty} review is by a known user"))
     else:
         own_gamma, gamma = (recommender.responsibilities(*id_arrays(rows)) for rows in (own_known, known))
         own_user, user = (id_arrays(rows)[0] for rows in (own_known, known))
         checks.append(check_shift("cluster_mix", own_gamma, gamma, own_user, user))
+    if known.is_empty():
+        checks.append(skipped("moved_users", "no newer review is by a known user"))
+    else:
         checks.append(check_moved_users(recommender.preference, _ratings(catalog.history), _ratings(newer)))
     own_level, level = (np.eye(levels)[rows["level"].to_numpy().astype(int) - 1] for rows in (reference, newer))
     own_user, user = (id_arrays(rows)[0] for rows in (reference, newer))

@@ -223,7 +223,7 @@ class ExplanationStore:
         return found
 
     def put(self, explanations: Sequence[tuple[PairKey, StoredExplanation]]) -> None:
-        """Write explanations in one transaction; a row with the same key is replaced."""
+        """Write explanations in one transaction; a row with the same key is replaced, unless it holds more."""
         if not explanations:
             return
         self._prepare_once()
@@ -248,8 +248,11 @@ class ExplanationStore:
         replaced = {
             name: insert.excluded[name] for name in ("explanation", "evidence_requested", "has_experts", "created")
         }
+        old, new = EXPLANATIONS.c, insert.excluded
+        holds_as_much = (new.evidence_requested >= old.evidence_requested) & (new.has_experts | ~old.has_experts)
+        upsert = insert.on_conflict_do_update(index_elements=["key"], set_=replaced, where=holds_as_much)
         with self.engine.begin() as connection:
-            connection.execute(insert.on_conflict_do_update(index_elements=["key"], set_=replaced), list(rows.values()))
+            connection.execute(upsert, list(rows.values()))
 
     def add_feedback(
         self, run: str, user: str, item: str, useful: bool, text: str | None = None, comment: str | None = None

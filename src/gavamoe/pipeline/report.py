@@ -19,7 +19,7 @@ from gavamoe.explainer.expert_usage import has_experts, usage_of_texts
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.features.language import detect_language
 from gavamoe.pipeline.evaluate import Comparison
-from gavamoe.preference.model import PreferenceModel, assign_clusters, id_tensors
+from gavamoe.preference.model import PreferenceModel, assign_clusters
 from gavamoe.preference.recommender import Recommender
 from gavamoe.run import RunDirectory
 
@@ -166,7 +166,7 @@ def cluster_rows(preference: PreferenceModel, catalog: Catalog, reviews: pl.Data
 def _latent_map(model: PreferenceModel, reviews: pl.DataFrame, truth: dict[str, int] | None) -> Figure:
     """Draw the latents of a sample of pairs by the cluster found and, where known, by the user's true group."""
     sample = reviews.sample(min(MAX_MAP_POINTS, len(reviews)), seed=0)
-    user, item = id_tensors(sample)
+    user, item = id_arrays(sample)
     latent, cluster = model.latent(user, item).cpu().numpy(), model.assign(user, item).cpu().numpy()
     plane = LatentMap.fit(latent, cluster)
     labelled = {"clusters found": cluster}

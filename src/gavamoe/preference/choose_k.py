@@ -97,7 +97,8 @@ def _text_loss(
     for clusters in candidates:
         if clusters > len(pairs):
             break
-        model.clusters, model.prior = clusters, MixturePrior(clusters, model.prior.mean_KD.shape[1])
+        prior = MixturePrior(clusters, model.prior.mean_KD.shape[1])
+        model.clusters, model.prior = clusters, prior.to(model.device)
         fit_components(model, reviews_U, pairs, config.restarts, seed)
         groups = (model.assign(part.user_B, part.item_B).cpu().numpy() for part in (pairs, held_out))
         found.append(Candidate(clusters, -text_gain(counts, *groups).nats))

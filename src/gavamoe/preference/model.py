@@ -34,6 +34,7 @@ from gavamoe.preference.prior import MixturePrior
 from gavamoe.preference.text_block import TextBlock
 
 INFERENCE_BATCH = 65_536
+Ids = Tensor | np.ndarray  # integer ids, [B]
 
 
 class PreferenceModel(
@@ -273,40 +274,41 @@ class PreferenceModel(
         return torch.cat([torch.arange(user + item, device=self.device) < user for user, item in parts])
 
     @torch.no_grad()
-    def latent(self, user_B: Tensor, item_B: Tensor) -> Tensor:
+    def latent(self, user_B: Ids, item_B: Ids) -> Tensor:
         """Return the posterior mean mu of each pair, [B, D]; deterministic and independent of the other rows."""
         return torch.cat([mu for mu, _ in self.encode_chunks(user_B, item_B)])
 
     @torch.no_grad()
-    def rating_distribution(self, user_B: Tensor, item_B: Tensor) -> Tensor:
+    def rating_distribution(self, user_B: Ids, item_B: Ids) -> Tensor:
         """Return p(r | z = mu) of each rating level, [B, R]."""
         return torch.cat([self.decoder(mu).softmax(-1) for mu, _ in self.encode_chunks(user_B, item_B)])
 
     @torch.no_grad()
-    def predict_rating(self, user_B: Tensor, item_B: Tensor) -> Tensor:
+    def predict_rating(self, user_B: Ids, item_B: Ids) -> Tensor:
         """Return the expected level sum_r r p(r | z = mu), between 1 and R, [B]."""
         level_R = torch.arange(1, self.levels + 1, dtype=torch.float32, device=self.device)
         return self.rating_distribution(user_B, item_B) @ level_R
 
     @torch.no_grad()
-    def responsibilities(self, user_B: Tensor, item_B: Tensor) -> Tensor:
+    def responsibilities(self, user_B: Ids, item_B: Ids) -> Tensor:
         """Return the responsibilities gamma_c = p(c | z = mu), [B, K]; each row sums to 1."""
         return torch.cat([self.prior.log_responsibilities(mu).exp() for mu, _ in self.encode_chunks(user_B, item_B)])
 
     @torch.no_grad()
-    def assign(self, user_B: Tensor, item_B: Tensor) -> Tensor:
+    def assign(self, user_B: Ids, item_B: Ids) -> Tensor:
         """Return the cluster of each pair, argmax_c gamma_c at z = mu, [B]."""
         return self.responsibilities(user_B, item_B).argmax(-1)
 
     @torch.no_grad()
-    def user_profile(self, user_B: Tensor, item_B: Tensor) -> Tensor:
+    def user_profile(self, user_B: Ids, item_B: Ids) -> Tensor:
         """Return each user's mean responsibilities over the given pairs, [users + 1, K].
 
         The row of a user without a pair is 0.
         """
         gamma_BK = self.responsibilities(user_B, item_B)
-        sum_NK = gamma_BK.new_zeros(self.users + 1, self.clusters).index_add_(0, user_B.to(self.device), gamma_BK)
-        count_N = torch.bincount(user_B.to(self.device), minlength=self.users + 1).clamp_min(1)
+        user_B = _id_tensor(user_B).to(self.device)
+        sum_NK = gamma_BK.new_zeros(self.users + 1, self.clusters).index_add_(0, user_B, gamma_BK)
+        count_N = torch.bincount(user_B, minlength=self.users + 1).clamp_min(1)
         return sum_NK / count_N[:, None]
 
     @torch.no_grad()
@@ -330,21 +332,19 @@ class PreferenceModel(
         return torch.cat(user_parts, -1), torch.cat(item_parts, -1)
 
     @torch.no_grad()
-    def encode_chunks(self, user_B: Tensor, item_B: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    def encode_chunks(self, user_B: Ids, item_B: Ids) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield mu and log sigma^2, [chunk, D] each, one chunk of pairs at a time, with dropout off."""
         self.eval()
-        user_B, item_B = user_B.to(self.device), item_B.to(self.device)
+        user_B, item_B = (_id_tensor(ids).to(self.device) for ids in (user_B, item_B))
         for start in range(0, max(len(user_B), 1), INFERENCE_BATCH):
             chunk = slice(start, start + INFERENCE_BATCH)
             yield self.encode(user_B[chunk], item_B[chunk])
 
 
-def id_tensors(reviews: pl.DataFrame) -> tuple[Tensor, Tensor]:
-    """Return the columns user_id and item_id as int64 tensors, [n] each."""
-    user, item = map(torch.from_numpy, id_arrays(reviews))
-    return user, item
+def _id_tensor(ids: Ids) -> Tensor:
+    return ids if isinstance(ids, Tensor) else torch.from_numpy(np.array(ids, dtype=np.int64))
 
 
 def assign_clusters(model: PreferenceModel, reviews: pl.DataFrame) -> np.ndarray:
     """Return the cluster of each review's (user, item) pair, [n]."""
-    return model.assign(*id_tensors(reviews)).cpu().numpy()
+    return model.assign(*id_arrays(reviews)).cpu().numpy()

@@ -74,16 +74,18 @@ class Recommender:
 
     def predict_ratings(self, user_id: np.ndarray, item_id: np.ndarray) -> np.ndarray:
         """Return the expected rating of pairs on the scale of the source, float [N]; ids int64 [N], 0 is unknown."""
-        ratings: np.ndarray = self.catalog.scale.to_rating(self._levels(user_id, item_id))
+        ratings: np.ndarray = self.catalog.scale.to_rating(
+            self.preference.predict_rating(user_id, item_id).cpu().numpy()
+        )
         return ratings
 
     def rating_distributions(self, user_id: np.ndarray, item_id: np.ndarray) -> np.ndarray:
         """Return the predicted probability of each rating level, [N, R]; ids int64 [N]."""
-        return self.preference.rating_distribution(*_tensors(user_id, item_id)).cpu().numpy()
+        return self.preference.rating_distribution(user_id, item_id).cpu().numpy()
 
     def responsibilities(self, user_id: np.ndarray, item_id: np.ndarray) -> np.ndarray:
         """Return the responsibilities of the K clusters for each pair, [N, K]; ids int64 [N]."""
-        return self.preference.responsibilities(*_tensors(user_id, item_id)).cpu().numpy()
+        return self.preference.responsibilities(user_id, item_id).cpu().numpy()
 
     def recommend(self, user: Any = None, top: int = 10, history: History | None = None) -> pl.DataFrame:
         """Return the items with the best predicted rating among those without a training review by the user.
@@ -107,7 +109,7 @@ class Recommender:
             model, user_id = with_guests(model, [rated.estimate(model)]), model.users + 1
             seen = np.array(rated.item_ids, dtype=np.int64)
         candidates = np.setdiff1d(np.arange(1, self.catalog.n_items + 1), seen)
-        level = model.predict_rating(*_tensors(np.full(len(candidates), user_id), candidates)).cpu().numpy()
+        level = model.predict_rating(np.full(len(candidates), user_id), candidates).cpu().numpy()
         best = np.argsort(-level, kind="stable")[:top]
         item_ids = candidates[best]
         items = self.catalog.items[(item_ids - 1).tolist()]
@@ -119,12 +121,3 @@ class Recommender:
                 "rating": np.asarray(self.catalog.scale.to_rating(level[best]), dtype=np.float64),
             }
         )
-
-    def _levels(self, user_id: np.ndarray, item_id: np.ndarray) -> np.ndarray:
-        """Return the expected level of pairs, float [N]."""
-        return self.preference.predict_rating(*_tensors(user_id, item_id)).cpu().numpy()
-
-
-def _tensors(user_id: np.ndarray, item_id: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    user, item = (torch.from_numpy(np.array(ids, dtype=np.int64)) for ids in (user_id, item_id))
-    return user, item

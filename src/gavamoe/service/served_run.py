@@ -17,7 +17,7 @@ import torch
 
 from gavamoe.conditions import Condition
 from gavamoe.data.catalog import Catalog
-from gavamoe.diagnostics.latent_map import DECIMALS, LatentMap
+from gavamoe.diagnostics.latent_map import DECIMALS, LatentMap, draw_pairs
 from gavamoe.errors import RunError
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.pipeline.explanation_store import describe_decoding
@@ -97,7 +97,8 @@ class ServedRun:
         pairs, gamma_NK, cluster_N = training_pairs(recommender, sentences)
         user_id, item_id = (pairs[name].to_numpy().astype(np.int64) for name in ("user_id", "item_id"))
         profile_UK = _mean_by_id(gamma_NK, user_id, catalog.n_users)
-        latent_ND = preference.latent(torch.from_numpy(user_id), torch.from_numpy(item_id)).cpu().numpy()
+        mapped = draw_pairs(len(pairs))
+        latent_ND = preference.latent(user_id[mapped], item_id[mapped]).cpu().numpy()
         item_names = zip(catalog.items["item"].to_list(), catalog.items["title"].to_list(), strict=True)
         if directory.digest() != digest:
             raise RunError(f"the run {path} changed while it was read; write a new run to a new directory")
@@ -111,7 +112,7 @@ class ServedRun:
             profile_UK=profile_UK,
             profile_IK=_mean_by_id(gamma_NK, item_id, catalog.n_items),
             clusters=describe_clusters(catalog, sentences, pairs, cluster_N, profile_UK),
-            map=LatentMap.fit(latent_ND, cluster_N),
+            map=LatentMap.fit(latent_ND, cluster_N[mapped]),
             users=PrefixIndex([[name] for name in catalog.users["user"].to_list()], catalog.user_counts[1:]),
             items=PrefixIndex([list(names) for names in item_names], catalog.items["n_train"].to_numpy()),
         )
