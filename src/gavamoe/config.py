@@ -288,10 +288,14 @@ class ExplainerConfig(_Strict):
             )
         if resolved.load_in_4bit and not (resolved.initialisation == resolved.save == "adapter"):
             raise ConfigError("explainer.load_in_4bit needs initialisation=adapter and save=adapter")
-        low_rank = resolved.lora_experts and resolved.initialisation in ("partition", "replicate")
-        if resolved.tuning == "lora" and low_rank and resolved.lora_dropout:
+        if resolved.tuning == "lora" and resolved.low_rank_experts and resolved.lora_dropout:
             raise ConfigError("explainer.lora_dropout must be 0 with low-rank experts; or set lora_experts=false")
         return resolved
+
+    @property
+    def low_rank_experts(self) -> bool:
+        """Whether LoRA trains the experts, copies of the base's FFNs, by low-rank factors."""
+        return self.lora_experts and self.initialisation in ("partition", "replicate")
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> ExplainerConfig:

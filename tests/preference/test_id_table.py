@@ -60,7 +60,7 @@ def test_frequent_ids_have_rows_of_their_own_and_the_others_share(counts, data):
 
 
 def test_ids_that_share_a_row_have_one_vector_and_train_it_together():
-    table = IdTable(5, 3, rows=3, zero_unknown=True)
+    table = IdTable(5, 3, rows=2, zero_unknown=True)
     assert not table.has_rows
     table.set_rows(torch.tensor([0, 1, 1, 2, 1], dtype=torch.int32))
     ids = torch.arange(5)

@@ -22,7 +22,7 @@ from gavamoe.checkpoint import check_finite
 from gavamoe.conditions import Condition, given_column
 from gavamoe.distributed import default_device
 from gavamoe.errors import DataError, InputError, RunError
-from gavamoe.explainer.context import ContextBuilder, PreferenceOutput, pair_frame, single_pair
+from gavamoe.explainer.context import ContextBuilder, PairContext, PreferenceOutput, pair_frame, single_pair
 from gavamoe.explainer.evidence import EvidenceIndex
 from gavamoe.explainer.expert_usage import (
     ExpertReport,
@@ -258,9 +258,9 @@ class Explainer:
         view, guest_ids = self.with_guests(histories)
         settings = (frame, condition, decoding, seed, experts, evidence, guest_ids)
         if advance is not None:
-            return view._explain(*settings, advance, readers=readers)
+            return view._explain(*settings, advance, readers)
         with track("explanations", len(frame)) as own_bar:
-            return view._explain(*settings, own_bar, readers=readers)
+            return view._explain(*settings, own_bar, readers)
 
     def with_guests(self, histories: Sequence[History | None] | None) -> tuple[Explainer, np.ndarray | None]:
         """Return an explainer that also has a user for each history, and the user's id for each pair (-1: none)."""
@@ -283,11 +283,10 @@ class Explainer:
         seed: int,
         experts: bool,
         evidence: int,
-        guest_ids: np.ndarray | None = None,
-        advance: Advance = lambda steps, text: None,
-        readers: Sequence[TextReader] | None = None,
+        guest_ids: np.ndarray | None,
+        advance: Advance,
+        readers: Sequence[TextReader] | None,
     ) -> list[Explanation]:
-        conditions = self.context.describe(condition)
         pairs, predicted = self.context.build(frame, condition, guest_ids)
         references = self.context.reference_sentences
         rarity = self._rarity() if decoding.mbr_content_words and decoding.num_drafts > 1 else None
@@ -305,20 +304,46 @@ class Explainer:
         shares: list[list[list[float]]] | None = None
         if counts_NLE is not None:
             shares = (counts_NLE / counts_NLE.sum(-1, keepdim=True).clamp_min(1)).tolist()
+        written = [(text.text, text.finished) for text in texts]
+        return self.explanations(frame, pairs, predicted, condition, evidence, written, shares)
+
+    def explanations(
+        self,
+        frame: pl.DataFrame,
+        pairs: PairContext,
+        predicted: PreferenceOutput,
+        condition: Condition,
+        evidence: int,
+        texts: Sequence[tuple[str, bool]],
+        shares: list[list[list[float]]] | None = None,
+    ) -> list[Explanation]:
+        """Return texts with what is known of their pairs.
+
+        Args:
+            frame: columns user and item.
+            pairs: what the prompts state (`ContextBuilder.build`).
+            predicted: stage 1's prediction.
+            condition: where the prompts' rating and feature come from.
+            evidence: sentences by other users for each pair.
+            texts: each text, and whether it ended by itself.
+            shares: of the experts by layer, for each text; None if they were not requested.
+        """
+        conditions = self.context.describe(condition)
         ratings = self.catalog.scale.to_rating(predicted.level)
         best_evidence = self.context.best_evidence(pairs, predicted, evidence)
+        sources = [self.user_source(int(user_id)) for user_id in pairs.user_id]
         return [
             Explanation(
                 user=user,
                 item=item,
-                text=texts[row].text,
+                text=texts[row][0],
                 rating=float(ratings[row]),
                 cluster=int(predicted.cluster[row]),
                 responsibilities=[float(gamma) for gamma in predicted.responsibilities[row]],
-                cold_user=not 1 <= pairs.user_id[row] <= self.catalog.n_users,
-                user_source=self.user_source(int(pairs.user_id[row])),
+                cold_user=sources[row] != "training",
+                user_source=sources[row],
                 cold_item=bool(pairs.item_id[row] == 0),
-                finished=texts[row].finished,
+                finished=texts[row][1],
                 feature=pairs.feature[row],
                 conditions=conditions,
                 experts=shares[row] if shares else None,

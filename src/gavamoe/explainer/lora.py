@@ -50,7 +50,7 @@ def add_lora(model: GavamoeForCausalLM, tokenizer: PreTrainedTokenizerBase, conf
     added = tokenizer.get_added_vocab()
     new_ids = [added[name] for token in (PAD, END, *SPECIAL_TOKENS) if (name := token_name(tokenizer, token)) in added]
     full = ["user_token", "item_token", "gate", *(["shared"] if config.shared_experts else [])]
-    low_rank = config.lora_experts and config.initialisation in ("partition", "replicate")
+    low_rank = config.low_rank_experts
     rows = {_name_of(model, table): new_ids for table in (model.get_input_embeddings(), model.get_output_embeddings())}
     lora = LoraConfig(
         task_type="CAUSAL_LM",

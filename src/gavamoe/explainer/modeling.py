@@ -62,9 +62,9 @@ class GavamoeForCausalLM(GavamoePreTrainedModel, GenerationMixin):
             AutoModelForCausalLM.from_config(config.text_config, trust_remote_code=False) if base is None else base
         )
         with torch.device(self.lm.device):
-            rows = None if config.user_rows is None else config.user_rows + 1
-            self.user_token = SoftToken(config.users + 1, config.side_width, config.width, config.dropout, rows)
-            self.item_token = SoftToken(config.items + 1, config.side_width, config.width, config.dropout)
+            sizes = (config.side_width, config.width, config.dropout)
+            self.user_token = SoftToken(config.users + 1, *sizes, config.user_rows)
+            self.item_token = SoftToken(config.items + 1, *sizes)
         self.input_dropout = nn.Dropout(config.dropout)
         # The LM's tied weights stay tied in the whole model; PEFT reads this attribute.
         self._tied_weights_keys = {f"lm.{name}": f"lm.{to}" for name, to in (self.lm._tied_weights_keys or {}).items()}

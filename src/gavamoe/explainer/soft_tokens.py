@@ -37,7 +37,7 @@ class SoftToken(nn.Module):
         width: dimensions of a vector.
         hidden: width of the language model's embeddings, H.
         dropout: dropout probability of a vector's dimensions.
-        rows: number of different vectors, the unknown's included; None gives each id its own.
+        rows: number of different vectors, without the unknown's; None gives each id its own.
     """
 
     def __init__(self, ids: int, width: int, hidden: int, dropout: float, rows: int | None = None):

@@ -99,7 +99,7 @@ def _set_text_dimensions(row_NW: Tensor, lsa_NW: Tensor, old_N: np.ndarray) -> N
 def _resized(token: SoftToken, vectors_RW: Tensor, row_N: Tensor | None = None) -> SoftToken:
     """Return a soft token with other vectors and the same projection; `row_N` is the row of ids that share rows."""
     weight, (rows, width) = token.projection.weight, vectors_RW.shape
-    ids, shared = (rows, None) if row_N is None else (len(row_N), rows)
+    ids, shared = (rows, None) if row_N is None else (len(row_N), rows - 1)
     wider = SoftToken(ids, width, len(weight), token.dropout.p, shared).to(weight.device, weight.dtype)
     wider.projection.load_state_dict(token.projection.state_dict())
     wider.copy_vectors(vectors_RW, row_N)

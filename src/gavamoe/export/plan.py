@@ -38,7 +38,7 @@ FORWARD_LAUNCHES = 0.0053  # the part of these that a forward takes
 GPU_FLOPS = 3e14  # FLOP/s that an H100 reaches in bf16: a guess, a third of its peak
 CPU_TRAINING, CPU_WRITING = 45e9, 30e9  # FLOP/s per core in float32, as measured
 STAGE_1_CPU = 44_000  # interactions per second of stage 1 on two cores
-TABLE_SHARE = 0.1  # users and items together, per interaction: a guess
+USERS_SHARE, ITEMS_SHARE = 0.08, 0.02  # users and items per interaction: a guess
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def trained_parameters(model: GavamoeForCausalLM, config: ExplainerConfig) -> in
     """
     if config.tuning == "full":
         return sum(p.numel() for p in model.parameters() if p.requires_grad)
-    low_rank = config.lora_experts and config.initialisation in ("partition", "replicate")
+    low_rank = config.low_rank_experts
     whole = ("user_token.", "item_token.", ".gate.weight_CEH", ".shared.", *(() if low_rank else (".experts.",)))
     total = sum(p.numel() for name, p in model.named_parameters() if any(part in f".{name}" for part in whole))
     targets = ATTENTION + (FEED_FORWARD if config.lora_targets == "all" else ())
@@ -170,7 +170,10 @@ def plan(size: ModelSize, config: RunConfig, gpus: int, memory_gib: float, revie
     explainer = config.explainer.resolve_defaults(base=True)
     prompt, text = explainer.prompt_tokens, explainer.max_tokens + 1
     weight = HALF if gpus else SINGLE
-    tables = int(TABLE_SHARE * reviews) * size.soft_token_width * (SINGLE + OPTIMISER)
+    users = USERS_SHARE * reviews
+    if config.preference.user_rows is not None:
+        users = min(users, config.preference.user_rows)
+    tables = int(users + ITEMS_SHARE * reviews) * size.soft_token_width * (SINGLE + OPTIMISER)
     fixed = weight * (size.parameters - size.trained) + (SINGLE + OPTIMISER) * size.trained + tables
     sequence = sequence_bytes(size, prompt, text, explainer.gradient_checkpointing) * weight / HALF
     largest = max(int((RESERVE * memory_gib * GIB - fixed) // sequence), 0)

@@ -19,7 +19,7 @@ from gavamoe.data.readers.reading import shorten_list, shortened
 from gavamoe.data.readers.rows import LINE, BadLines
 from gavamoe.errors import DataError, InputError
 from gavamoe.files import sha256_of_file
-from gavamoe.pipeline.pairs_file import name_batches, source_columns
+from gavamoe.pipeline.pairs_file import check_complete, name_batches, source_columns
 from gavamoe.preference.history import UserHistory
 
 COLUMNS = ("user", "item", "rating", "text")
@@ -128,7 +128,8 @@ def read_history_file(
     if guessed := rows.reading.describe():
         note(f"{path}: {'; '.join(guessed)}")
     ratings = ratings.with_columns(pl.col("rating").cast(pl.Float64, strict=False).fill_nan(None))
-    _check(ratings, [name for name in wanted if name != "text"], catalog, path)
+    check_complete(ratings, [name for name in wanted if name != "text"], path)
+    _check_scale(ratings, catalog, path)
     users: Mapping[tuple[object, ...], pl.DataFrame] = {(None,): ratings}
     if "user" in wanted:
         users = ratings.partition_by("user", as_dict=True, maintain_order=True)
@@ -136,12 +137,8 @@ def read_history_file(
     return HistoryFile(path, sha256_of_file(path), by_user, note)
 
 
-def _check(ratings: pl.DataFrame, wanted: Sequence[str], catalog: Catalog, path: Path) -> None:
-    """Raise `DataError` with the line of the first missing value or of the first rating off the scale."""
-    for name in wanted:
-        if ratings[name].null_count():
-            line = ratings.filter(pl.col(name).is_null())[LINE][0]
-            raise DataError(f"{path}, line {line}: no {name}" + (" that is a number" if name == "rating" else ""))
+def _check_scale(ratings: pl.DataFrame, catalog: Catalog, path: Path) -> None:
+    """Raise `DataError` with the line of the first rating off the scale."""
     wrong = ratings.filter(~pl.col("rating").is_between(*catalog.scale.bounds))
     if len(wrong):
         line, rating = wrong[LINE][0], wrong["rating"][0]
@@ -152,12 +149,8 @@ def _check(ratings: pl.DataFrame, wanted: Sequence[str], catalog: Catalog, path:
 
 def _history(ratings: pl.DataFrame, catalog: Catalog) -> UserHistory:
     """Return the history of one user's rows; it may have no item that the run knows."""
-    names = ratings["item"].to_list()
-    levels = catalog.scale.to_level(ratings["rating"]).to_list()
-    item_ids = tuple(catalog.item_id(name) for name in names)
-    ignored = tuple(name for name, item in zip(names, item_ids, strict=True) if item == 0)
-    texts = tuple(ratings["text"].to_list()) if "text" in ratings.columns else ()
-    return UserHistory(item_ids, tuple(levels), ignored, texts if any(texts) else ())
+    texts = ratings["text"].to_list() if "text" in ratings.columns else []
+    return UserHistory.from_columns(ratings["item"].to_list(), ratings["rating"], texts, catalog)
 
 
 def _count(number: int, name: str) -> str:

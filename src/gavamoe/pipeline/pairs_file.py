@@ -6,7 +6,7 @@ path --pair_files--> files --_read_file--> rows of each --> read_pairs: all rows
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -114,13 +114,18 @@ def _read_file(
         pairs = pairs.with_columns(pl.col("rating").cast(pl.Float64, strict=False))
     if "feature" in given:  # a row may lack a feature; a column without any value is an error
         pairs = pairs.with_columns(pl.col("feature").fill_null(""))
-    for name in wanted:
-        if pairs[name].null_count():
-            line = pairs.filter(pl.col(name).is_null())[LINE][0]
-            raise DataError(f"{path}, line {line}: no {name}" + (" that is a number" if name == "rating" else ""))
+    check_complete(pairs, wanted, path)
     if "rating" in given:
         _check_ratings(pairs["rating"], scale, path)
     return pairs.drop(LINE)
+
+
+def check_complete(rows: pl.DataFrame, wanted: Sequence[str], path: Path) -> None:
+    """Raise `DataError` with the line of the first row that lacks a value of a wanted column."""
+    for name in wanted:
+        if rows[name].null_count():
+            line = rows.filter(pl.col(name).is_null())[LINE][0]
+            raise DataError(f"{path}, line {line}: no {name}" + (" that is a number" if name == "rating" else ""))
 
 
 def _check_ratings(rating: pl.Series, scale: RatingScale, path: Path) -> None:

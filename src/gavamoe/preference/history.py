@@ -60,10 +60,18 @@ class UserHistory:
             names.append(name)
             ratings.append(rating)
             texts.append(text)
-        levels = catalog.scale.to_level(pl.Series(ratings, dtype=pl.Float64)).to_list()
-        item_ids = tuple(catalog.item_id(name) for name in names)
-        if names and not any(item_ids):
+        history = cls.from_columns(names, pl.Series(ratings, dtype=pl.Float64), texts, catalog)
+        if names and not any(history.item_ids):
             raise DataError(f"history: none of its {len(names)} items has a training review; check the spelling")
+        return history
+
+    @classmethod
+    def from_columns(
+        cls, names: Sequence[str], ratings: pl.Series, texts: Sequence[str | None], catalog: Catalog
+    ) -> UserHistory:
+        """Return a history of items, their ratings on the scale of the data source, and texts (none, or one each)."""
+        levels = catalog.scale.to_level(ratings).to_list()
+        item_ids = tuple(catalog.item_id(name) for name in names)
         ignored = tuple(name for name, item in zip(names, item_ids, strict=True) if item == 0)
         return cls(item_ids, tuple(levels), ignored, tuple(texts) if any(texts) else ())
 

@@ -23,7 +23,7 @@ class IdTable(nn.Embedding):
     Args:
         ids: N, number of ids with the unknown.
         width: W, dimensions of a vector.
-        rows: number of rows with that of the unknown; None gives each id its own.
+        rows: number of rows without that of the unknown; None gives each id its own.
         zero_unknown: whether the unknown id's row is 0 and is not trained.
         sparse: whether gradients are sparse.
 
@@ -35,7 +35,9 @@ class IdTable(nn.Embedding):
     row_N: Tensor | None
 
     def __init__(self, ids: int, width: int, rows: int | None = None, zero_unknown: bool = False, sparse: bool = False):
-        super().__init__(ids if rows is None else rows, width, padding_idx=0 if zero_unknown else None, sparse=sparse)
+        super().__init__(
+            ids if rows is None else rows + 1, width, padding_idx=0 if zero_unknown else None, sparse=sparse
+        )
         self.ids = ids
         self.register_buffer("row_N", None if rows is None else torch.zeros(ids, dtype=torch.int32))
 

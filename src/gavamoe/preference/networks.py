@@ -37,7 +37,7 @@ class SideEncoder(nn.Module):
         latent: latent dimensions of this side.
         dropout: dropout rate in the trunk.
         features: F, dimensions of description features; 0 without.
-        rows: rows of the table of offsets, with that of the unknown id; None gives each id its own (`id_table`).
+        rows: rows of the table of offsets, without that of the unknown id; None gives each id its own.
     """
 
     description_NF: Tensor
@@ -129,9 +129,7 @@ class PairEncoder(nn.Module):
     ):
         super().__init__()
         self.users, self.items, self.user_latent = users, items, latent // 2
-        self.user = SideEncoder(
-            users + 1, embedding, hidden, self.user_latent, dropout, rows=None if user_rows is None else user_rows + 1
-        )
+        self.user = SideEncoder(users + 1, embedding, hidden, self.user_latent, dropout, rows=user_rows)
         self.item = SideEncoder(items + 1, embedding, hidden, latent - self.user_latent, dropout, item_features)
 
     def forward(self, user_B: Tensor, item_B: Tensor) -> tuple[Tensor, Tensor]:

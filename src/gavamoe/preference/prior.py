@@ -43,15 +43,20 @@ class MixturePrior(nn.Module):
         """Log variances log s^2, at least `MIN_LOG_VAR`, [K, D]."""
         return self.raw_log_var_KD.clamp_min(MIN_LOG_VAR)
 
-    def log_joint(self, z_BD: Tensor) -> Tensor:
-        """Return log p(z, c) = log pi_c + log N(z; m_c, s_c^2), [B, K]; its logsumexp over c is log p(z)."""
-        log_var_KD = self.log_var_KD
+    def log_joint(self, z_BD: Tensor, dimensions: Tensor | slice = slice(None)) -> Tensor:
+        """Return log p(z, c) = log pi_c + log N(z; m_c, s_c^2), [B, K]; its logsumexp over c is log p(z).
+
+        Args:
+            z_BD: latents.
+            dimensions: those of the latent space that z has; all by default.
+        """
+        log_var_KD, mean_KD = self.log_var_KD[:, dimensions], self.mean_KD[:, dimensions]
         precision_KD = torch.exp(-log_var_KD)
         # (z - m)^2 / s^2 is expanded, so that no [B, K, D] tensor is needed.
         distance_BK = (
             z_BD.square() @ precision_KD.T
-            - 2 * z_BD @ (self.mean_KD * precision_KD).T
-            + (self.mean_KD.square() * precision_KD).sum(-1)
+            - 2 * z_BD @ (mean_KD * precision_KD).T
+            + (mean_KD.square() * precision_KD).sum(-1)
         )
         log_density_BK = -0.5 * (distance_BK + log_var_KD.sum(-1) + z_BD.shape[-1] * LOG_2PI)
         return self.log_weight_K + log_density_BK

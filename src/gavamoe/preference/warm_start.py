@@ -64,15 +64,9 @@ def warm_model(
 
 @torch.no_grad()
 def user_responsibilities(model: PreferenceModel) -> Tensor:
-    """Return p(c | user) by user id, [users + 1, K]: softmax_c of log pi_c + log N(mu; m_c, s_c^2).
-
-    The density is that of the user's dimensions of z alone.
-    """
-    mu_UD, prior, own_D = model.latent_means()[0], model.prior, model.user_dimensions
-    precision_KD, mean_KD = torch.exp(-prior.log_var_KD[:, own_D]), prior.mean_KD[:, own_D]
-    squared_UK = ((mu_UD[:, None] - mean_KD).square() * precision_KD).sum(-1)
-    gamma_UK: Tensor = (prior.log_weight_K - 0.5 * (squared_UK - precision_KD.log().sum(-1))).softmax(-1).cpu()
-    return gamma_UK
+    """Return p(c | user) by user id, [users + 1, K]: that of the user's dimensions of z alone."""
+    mu_UD, _ = model.latent_means()
+    return model.prior.log_joint(mu_UD, model.user_dimensions).softmax(-1).cpu()
 
 
 def user_clusters(trained: PreferenceModel, ids: IdMap) -> Tensor:

@@ -39,28 +39,21 @@ class WordCounts:
     held_out: sparse.csr_matrix
 
     @classmethod
-    def of(cls, train: Sequence[str], held_out: Sequence[str]) -> WordCounts | None:
-        """Count the words of texts, split by `words.normalized_words`; None if either part has no word."""
-        counter = CountVectorizer(analyzer=normalized_words)
+    def of(cls, train: Sequence[str], held_out: Sequence[str] | None = None) -> WordCounts | None:
+        """Count the words of texts, split by `words.normalized_words`; None if a given part has no word."""
         if not any(text.strip() for text in train):
             return None
-        train_NV = counter.fit_transform(train)
+        counter = CountVectorizer(analyzer=normalized_words)
+        train_NV = counter.fit_transform(train).tocsr()
+        words = counter.get_feature_names_out()
+        if held_out is None:
+            return cls(words, train_NV, sparse.csr_matrix((0, len(words) + 1)))
         known_MV = counter.transform(held_out)
         total_M = np.array([len(normalized_words(text)) for text in held_out])
         if total_M.sum() == 0:
             return None
         unseen_M = total_M - np.asarray(known_MV.sum(1)).ravel()
-        held_out_MV = sparse.hstack([known_MV, sparse.csr_matrix(unseen_M[:, None])]).tocsr()
-        return cls(counter.get_feature_names_out(), train_NV.tocsr(), held_out_MV)
-
-    @classmethod
-    def of_training(cls, train: Sequence[str]) -> WordCounts | None:
-        """Count the words of training texts as `of` does, without held-out ones; None if they have no word."""
-        if not any(text.strip() for text in train):
-            return None
-        counter = CountVectorizer(analyzer=normalized_words)
-        train_NV = counter.fit_transform(train).tocsr()
-        return cls(counter.get_feature_names_out(), train_NV, sparse.csr_matrix((0, train_NV.shape[1] + 1)))
+        return cls(words, train_NV, sparse.hstack([known_MV, sparse.csr_matrix(unseen_M[:, None])]).tocsr())
 
     @classmethod
     def of_units(cls, train_NT: np.ndarray, held_out_MT: np.ndarray) -> WordCounts:

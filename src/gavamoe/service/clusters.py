@@ -66,7 +66,7 @@ def describe_clusters(
     if reviews.is_empty():
         return []
     texts = _texts(sentences)
-    counts = WordCounts.of_training(texts["text"].to_list())
+    counts = WordCounts.of(texts["text"].to_list())
     writing = writing_by_cluster(counts, texts["cluster"].to_numpy(), catalog, profile_UK)
     return [
         asdict(summary) | _style(writing[summary.cluster])

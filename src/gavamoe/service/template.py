@@ -12,7 +12,6 @@ import polars as pl
 
 from gavamoe.conditions import Condition
 from gavamoe.explainer.explainer import Explainer
-from gavamoe.explainer.explanation import Explanation
 from gavamoe.preference.history import History
 
 FEATURES = 3
@@ -32,33 +31,15 @@ def explain_by_template(
     """
     explainer, guest_ids = explainer.with_guests(histories)
     pairs, predicted = explainer.context.build(frame, condition, guest_ids)
-    ratings = explainer.catalog.scale.to_rating(predicted.level)
-    best = explainer.context.best_evidence(pairs, predicted, evidence)
     low, high = explainer.catalog.scale.bounds
-    answers = []
-    for row, (user, item) in enumerate(frame.select("user", "item").iter_rows()):
-        user_id, item_id = int(pairs.user_id[row]), int(pairs.item_id[row])
-        features = explainer.context.features.strongest(user_id, item_id, FEATURES)
+    texts = []
+    for row, rating in enumerate(explainer.catalog.scale.to_rating(predicted.level)):
+        features = explainer.context.features.strongest(int(pairs.user_id[row]), int(pairs.item_id[row]), FEATURES)
         stated = pairs.feature[row]
         features = [stated, *(name for name in features if name != stated)][:FEATURES] if stated else features
-        text = f"Predicted rating {ratings[row]:.1f} on a scale of {low:g} to {high:g}."
+        text = f"Predicted rating {rating:.1f} on a scale of {low:g} to {high:g}."
         if features:
             text += f" What counts most for this user and item: {', '.join(features)}."
-        source = explainer.user_source(user_id)
-        answer = Explanation(
-            user=user,
-            item=item,
-            text=text,
-            rating=float(ratings[row]),
-            cluster=int(predicted.cluster[row]),
-            responsibilities=[float(gamma) for gamma in predicted.responsibilities[row]],
-            cold_user=source != "training",
-            user_source=source,
-            cold_item=item_id == 0,
-            finished=True,
-            feature=stated,
-            conditions=explainer.context.describe(condition),
-            evidence=best[row],
-        )
-        answers.append(answer.to_dict())
-    return answers
+        texts.append((text, True))
+    explanations = explainer.explanations(frame, pairs, predicted, condition, evidence, texts)
+    return [explanation.to_dict() for explanation in explanations]
