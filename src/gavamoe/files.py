@@ -44,7 +44,7 @@ def staged_file(path: Path | str) -> Iterator[Path]:
 
     The temporary file lies in a hidden directory beside `path` (`_workspace`).
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))  # what a link points to is replaced, and the link stays
     with _workspace(path.parent) as workspace:
         staged = workspace / path.name
         staged.touch()
@@ -59,7 +59,7 @@ def staged_directory(path: Path | str) -> Iterator[Path]:
 
     On failure `path` is unchanged. The temporary directory lies in a hidden directory beside `path` (`_workspace`).
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))
     with _workspace(path.parent) as workspace:
         staged = workspace / path.name
         staged.mkdir()

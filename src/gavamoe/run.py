@@ -84,6 +84,14 @@ class RunCard:
         return Path(base).name if base is not None and Path(base).is_absolute() else base
 
 
+def check_outside_parts(path: Path) -> None:
+    """Raise `RunError` if a path lies in a trained part of a run: a new file there makes the run unreadable."""
+    place = path.resolve()
+    for folder in (place, *place.parents):
+        if folder.name in ("catalog", "preference", "explainer") and (folder.parent / "run.yaml").is_file():
+            raise RunError(f"{path} lies in the run {folder.parent}; write elsewhere")
+
+
 @dataclass(frozen=True)
 class RunDirectory:
     """The paths inside one run directory."""

@@ -149,6 +149,8 @@ def _explain(error: BaseException | None) -> str | None:
         return f"the disk is full{place}: free some space, or write elsewhere; {RESUME}"
     if isinstance(error, MemoryError) or any(words in f"{type(error).__name__}: {text}" for words in MEMORY_TEXTS):
         return "the memory is full: raise explainer.accumulation, lower preference.batch_size, or use a smaller model"
+    if isinstance(error, UnicodeEncodeError) and "surrogates" in error.reason:
+        return f"{error.object[:40]!a} is not valid UTF-8; write the name as the reviews have it"
     if isinstance(error, OSError) and error.filename is not None and error.errno in PATH_ERRORS:
         return f"{error.filename}: {error.strerror}; choose another path, or make this one usable"
     return _explain(error.__cause__ or error.__context__)

@@ -17,11 +17,13 @@ def plan(
         str,
         typer.Option(help="The base: smollm2-135m, a directory with config.json, a .gguf file, or a cached hub id."),
     ],
-    gpus: Annotated[int, typer.Option(min=0, help="Number of GPUs like the H100; 0 plans for CPU cores.")] = 1,
+    gpus: Annotated[
+        int, typer.Option(min=0, max=10**6, help="Number of GPUs like the H100; 0 plans for CPU cores.")
+    ] = 1,
     memory: Annotated[
-        float, typer.Option(min=0.1, help="Memory of each GPU (of the machine, without one), in GiB.")
+        float, typer.Option(min=0.1, max=1e6, help="Memory of each GPU (of the machine, without one), in GiB.")
     ] = 80,
-    reviews: Annotated[int, typer.Option(min=1, help="Number of training reviews.")] = 100_000,
+    reviews: Annotated[int, typer.Option(min=1, max=10**12, help="Number of training reviews.")] = 100_000,
     cores: Annotated[int, typer.Option(min=1, help="CPU cores; read without a GPU only.")] = 2,
     preset: Annotated[str, typer.Option(help="Named configuration.")] = "pretrained",
     config: Annotated[Path | None, typer.Option(help="YAML file with settings that override the preset.")] = None,

@@ -33,8 +33,14 @@ def simulate(
     from gavamoe.cli.output import emit_json
     from gavamoe.data.simulate import World, simulate_items
     from gavamoe.data.simulate import simulate as simulate_reviews
-    from gavamoe.data.tables import write_table
+    from gavamoe.data.tables import check_replaces, write_table
+    from gavamoe.errors import ConfigError
 
+    if metadata is not None and metadata.resolve() == out.resolve():
+        raise ConfigError(f"--out and --metadata name the same file, {out}")
+    check_replaces(out, ["user", "item", "cluster"], "simulated reviews")
+    if metadata is not None:
+        check_replaces(metadata, ["item", "title", "categories", "description"], "items")
     world = World(
         users=users, items=items, reviews=reviews, clusters=clusters, seed=seed, language=language, style=style
     )

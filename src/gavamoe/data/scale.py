@@ -66,7 +66,7 @@ class RatingScale:
         Raises:
             DataError: the bounds or the step make no scale.
         """
-        if not (step > 0 and low < high):
+        if not (step > 0 and low < high and np.isfinite([low, high, step]).all()):
             raise DataError(f"a rating scale needs low < high and a positive step, found {low}:{high}:{step}")
         count = round((high - low) / step) + 1
         if count > 127 or abs(low + (count - 1) * step - high) > 1e-6:

@@ -24,6 +24,7 @@ from gavamoe.errors import ConfigError
 
 ASPECTS = len(ENGLISH.aspects)
 LEVELS = 5
+MOST = 2**31 - 1  # users, items, reviews or clusters
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ class World:
 
     def __post_init__(self) -> None:
         for name in ("users", "items", "reviews", "clusters"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
+            if not 1 <= getattr(self, name) <= MOST:
+                raise ConfigError(f"{name} must be between 1 and {MOST:,}, not {getattr(self, name)}")
         if self.language not in LANGUAGES:
             raise ConfigError(f"language must be one of {', '.join(LANGUAGES)}, not {self.language}")
         if not 0 <= self.style <= 1:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import polars as pl
 
-from gavamoe.errors import ConfigError
+from gavamoe.errors import ConfigError, DataError
 from gavamoe.files import staged_file
 
 SUFFIXES = (".jsonl", ".csv", ".parquet")
@@ -47,6 +48,35 @@ def write_table(frame: pl.DataFrame | pl.LazyFrame, path: Path | str) -> None:
             rows.sink_csv(staged, compression=compression, check_extension=False)
         else:
             rows.sink_parquet(staged)
+
+
+def check_replaces(path: Path, columns: Sequence[str], content: str) -> None:
+    """Check that a table may be written to a path: a file that is there has the columns of such a table.
+
+    Args:
+        path: the file.
+        columns: of the table, in any order and among others.
+        content: what the table holds, for the message.
+
+    Raises:
+        ConfigError: the suffix is another one.
+        DataError: another file is there.
+    """
+    check_suffix(path)
+    if not path.exists():
+        return
+    name = path.name.removesuffix(".gz")
+    try:
+        if name.endswith(".jsonl"):
+            found = pl.scan_ndjson(path, infer_schema_length=1).collect_schema().names()
+        elif name.endswith(".csv"):
+            found = pl.scan_csv(path, infer_schema=False).collect_schema().names()
+        else:
+            found = pl.scan_parquet(path).collect_schema().names()
+    except (pl.exceptions.PolarsError, OSError):
+        found = []
+    if not set(columns) <= set(found):
+        raise DataError(f"{path} exists and is no file of {content}; choose another --out, or delete it")
 
 
 def sample_rows(frame: pl.DataFrame, at_most: int) -> pl.DataFrame:

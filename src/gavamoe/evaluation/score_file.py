@@ -239,6 +239,8 @@ def read_feature_set(path: Path, encoding: str | None = None) -> list[str]:
     if not lines:
         raise DataError(f"{path} is empty: expected features")
     features: Any = lines
+    if lines[0].startswith("{"):
+        raise DataError(f"{path} is a JSON object; give one feature per line, or a JSON list of strings")
     if lines[0].startswith("["):
         try:
             features = json.loads("\n".join(lines))

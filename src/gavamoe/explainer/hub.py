@@ -23,7 +23,7 @@ from gavamoe.explainer.expert_usage import has_experts
 from gavamoe.explainer.gate_assignment import IN_WORDS
 from gavamoe.files import staged_directory, staged_file
 from gavamoe.language.quiet import quiet_transformers
-from gavamoe.run import RunCard, RunDirectory
+from gavamoe.run import RunCard, RunDirectory, check_outside_parts
 from gavamoe.seal import check_replace
 
 if TYPE_CHECKING:
@@ -92,8 +92,9 @@ def save_run(explainer: Explainer, directory: Path, name: str | None = None) -> 
         name: what the card tells the reader to load; None is the directory's name.
 
     Raises:
-        RunError: The directory holds something else, or a run with the records of its training.
+        RunError: The directory holds something else, or a run with the records of its training, or lies in a run.
     """
+    check_outside_parts(directory)
     if RunDirectory(directory).training.exists():
         raise RunError(
             f"{directory} is a run with the records of its training, which would be lost: choose another directory"

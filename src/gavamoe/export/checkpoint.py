@@ -27,6 +27,7 @@ from gavamoe.export.vocabulary import VocabularyRows, append_rows, vocabulary_ro
 from gavamoe.export.weights import cluster_state
 from gavamoe.files import staged_directory
 from gavamoe.language.quiet import quiet_transformers
+from gavamoe.run import check_outside_parts
 from gavamoe.seal import check_replace, write_seal
 
 GGUF = "model.gguf"
@@ -49,7 +50,8 @@ class AddedRows:
 
 
 def check_out(out: Path) -> None:
-    """Raise `RunError` if a directory holds anything but an export of this package."""
+    """Raise `RunError` if a directory holds anything but an export of this package, or lies in a part of a run."""
+    check_outside_parts(out)
     if out.exists():
         check_replace(out, "checkpoint", RunError)
 

@@ -22,7 +22,8 @@ from gavamoe.files import staged_files, write_json
 from gavamoe.pipeline.diagnosed_run import ANOTHER_SEED, DiagnosedRun
 from gavamoe.pipeline.drift import diagnose_drift
 from gavamoe.preference.model import assign_clusters
-from gavamoe.run import CATALOG_FILES, PREFERENCE_FILES, RunDirectory
+from gavamoe.run import CATALOG_FILES, PREFERENCE_FILES, RunDirectory, check_outside_parts
+from gavamoe.seal import MANIFEST
 
 CLUSTER_KEYS = ("run", "n", "silhouette", "stability", "seeds", "clusters")  # content of clusters.json
 
@@ -54,6 +55,7 @@ def diagnose_run(
         DataError: the dataset that the run was trained on is not where the run says, or `data` cannot be used.
         RunError: there is no run at `path`, or it lacks stage 1.
     """
+    _check_out(out)
     if data is not None:
         run = RunDirectory(path)
         run.require(*PREFERENCE_FILES, *CATALOG_FILES)
@@ -69,6 +71,15 @@ def diagnose_run(
         write_json(staged / "diagnosis.json", diagnosis)
         write_page(staged / "report.html", diagnosis, *subject.mapped_pairs())
     return diagnosis
+
+
+def _check_out(out: Path) -> None:
+    """Raise `DataError` if `out` is a file, or a run or dataset, whose own report would be replaced."""
+    check_outside_parts(out)
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out} is a file, and a diagnosis is a directory; choose another --out")
+    if (out / MANIFEST).exists() or RunDirectory(out).card.exists():
+        raise DataError(f"{out} holds a run or a dataset; choose another --out for the diagnosis")
 
 
 def diagnosis_of(

@@ -32,6 +32,7 @@ from gavamoe.pipeline.language_models import load_fluency_model, load_similarity
 from gavamoe.pipeline.run_data import find_dataset, require_dataset
 from gavamoe.run import RunDirectory
 
+NAME_SHOWN = 60  # characters of a source in the name of its evaluation
 GAVAMOE_LABEL = "GaVaMoE"  # as reports and metrics name the system; comparisons call it gavamoe
 METRICS, PREDICTIONS = "metrics.json", "predictions.jsonl"
 
@@ -74,7 +75,7 @@ class Reviews:
     def directory_name(self, condition: str) -> str:
         """Return the name under which RUN/evaluations keeps the evaluation of these reviews under a condition."""
         checksum = crc32(bytes(self.source.resolve()))  # another file of the same name is other data
-        parts = [f"{self.source.name}-{checksum:08x}", self.split]
+        parts = [f"{self.source.name[:NAME_SHOWN]}-{checksum:08x}", self.split]
         parts += [] if self.limit is None else [self._sample]
         return "_".join([*parts, condition]).replace(" ", "-")
 

@@ -21,7 +21,7 @@ import polars as pl
 
 from gavamoe.conditions import Condition
 from gavamoe.data.readers.reading import Reading
-from gavamoe.data.tables import check_suffix, write_table
+from gavamoe.data.tables import check_replaces, write_table
 from gavamoe.errors import DataError, RunError
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.explainer.explanation import Explanation
@@ -31,6 +31,7 @@ from gavamoe.pipeline.history_file import Histories, HistoryFile
 from gavamoe.pipeline.pair_windows import Engine, WindowRequest, local_engine, model_digest, split_into_windows
 from gavamoe.pipeline.pairs_file import read_pairs, sha256_of_pairs
 from gavamoe.progress import track
+from gavamoe.run import check_outside_parts
 
 WINDOW = 8192  # pairs per part: an interruption loses at most this many
 PLAN = "plan.json"  # inputs and settings of the unfinished work
@@ -130,18 +131,20 @@ def explain_file(
 
 
 def _check_out(pairs: Path, out: Path) -> None:
-    """Check that the output can be written and overwrites neither the pairs nor the files of a directory.
+    """Check that the output can be written, and overwrites nothing but explanations.
 
     Raises:
         ConfigError: the suffix of `out` is unknown.
-        DataError: `out` is `pairs` or lies in it, or is a directory that is not empty.
+        DataError: `out` is `pairs` or lies in it, is another file, or is a directory that is not empty.
+        RunError: `out` lies in a part of a run.
     """
-    if out.suffix:
-        check_suffix(out)
+    check_outside_parts(out)
     if out.exists() and out.samefile(pairs):
         raise DataError(f"{out} is the file of pairs itself, which would be overwritten; choose another --out")
     if pairs.is_dir() and pairs.resolve() in out.resolve().parents:
         raise DataError(f"{out} lies in {pairs}, and would be read as pairs next time; choose another --out")
+    if out.suffix:
+        check_replaces(out, ["user", "item", "text", "rating_condition"], "explanations")
     if not out.suffix and out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise DataError(f"{out} exists already; choose another --out, or delete it")
 

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -361,6 +362,8 @@ class KeepInStore:
 
 def _parse(url: str) -> URL:
     if "://" not in url:
+        if not Path(url).suffix and len(Path(url).parts) == 1:
+            raise InputError(f"the store '{url}' is no URL; write sqlite:///FILE, {url}.sqlite, or none for no store")
         return URL.create("sqlite", database=url)
     try:
         parsed = make_url(url)

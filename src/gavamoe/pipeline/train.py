@@ -126,11 +126,13 @@ def _check_splits(dataset: ReviewDataset) -> None:
     if not empty:
         return
     problem = f"{dataset.path} has no {empty[0]} reviews"
-    if len(dataset) and int(dataset.catalog.user_counts.max(initial=0)) <= 1:
-        raise DataError(
-            f"{problem}: no user has two reviews, so all are for training; prepare more reviews by the same users, or "
-            "name the splits in a column (--split column)"
-        )
+    catalog = dataset.catalog
+    for side, counts in (("user", catalog.user_counts), ("item", catalog.item_counts)):
+        if len(dataset) and int(counts.max(initial=0)) <= 1:
+            raise DataError(
+                f"{problem}: no {side} has two reviews, so all are for training; prepare more reviews of the same "
+                f"{side}s, or name the splits in a column (--split column)"
+            )
     raise DataError(f"{problem}; prepare the data with --split random, or with a column that names the splits")
 
 

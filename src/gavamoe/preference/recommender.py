@@ -70,6 +70,11 @@ class Recommender:
         preference = load_preference(directory)
         with reading(directory.catalog):
             catalog = Catalog.load(directory.catalog)
+        if (catalog.n_users, catalog.n_items) != (preference.users, preference.items):
+            raise RunError(
+                f"{directory.catalog} has {catalog.n_users:,} users and {catalog.n_items:,} items, and "
+                f"{directory.preference} {preference.users:,} and {preference.items:,}: one of them is of another run"
+            )
         return cls(preference.to(default_device() if device is None else device), catalog)
 
     def predict_ratings(self, user_id: np.ndarray, item_id: np.ndarray) -> np.ndarray:

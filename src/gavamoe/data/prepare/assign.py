@@ -71,7 +71,8 @@ def assign_rows(
     core = k_core(user, item, keep, k) if k > 1 else keep
     dropped |= {f"{k}-core": int((keep & ~core).sum())} if k > 1 else {}
     if not core.any():
-        raise DataError(f"no review is left after the filters: they dropped {dropped}")
+        counts = ", ".join(f"{count:,} ({name})" for name, count in dropped.items() if count)
+        raise DataError(f"no review is left after the filters; dropped were {counts}")
     anonymous = user_names.str.starts_with(ANONYMOUS_PREFIX).to_numpy()
     named = np.where(anonymous[user], ANONYMOUS_CODE, user)
     coded = keys.select("timestamp", "split").with_columns(user=named, item=item).filter(core)

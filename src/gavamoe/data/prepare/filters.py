@@ -26,6 +26,7 @@ def filter_texts(ingested: Ingested, min_words: int, language: str | None) -> di
     if min_words:
         filters[f"fewer than {min_words} words"] = pl.col("words") >= min_words
     if language:
+        is_in_language(pl.Series([], dtype=pl.String), language)  # refuses a wrong code before any text is read
         filters[f"not in language {language}"] = pl.col("text").map_batches(
             lambda texts: is_in_language(texts, language), return_dtype=pl.Boolean, is_elementwise=True
         )

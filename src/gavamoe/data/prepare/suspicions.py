@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from gavamoe.data.prepare.ingest import Ingested
-from gavamoe.data.scale import RatingScale
+from gavamoe.data.prepare.ingest import FILE, Ingested
+from gavamoe.data.scale import HIGHEST_RATINGS, RatingScale
 
 # A single user, item, text or day is suspicious from this share on, if it also has so many times the reviews of the
 # median one; of small files nothing is said.
@@ -32,11 +32,11 @@ def find_suspicions(ingested: Ingested, keys: pl.DataFrame, scale: RatingScale) 
 
     Args:
         ingested: the reviews of all sources, for a sample of their texts.
-        keys: user, item, rating, timestamp of every review.
+        keys: user, item, rating, timestamp and file of every review.
         scale: the rating scale.
     """
     n = keys.height
-    lines = [*_zeros(keys["rating"], scale), *_empty_levels(keys["rating"], scale)]
+    lines = [*_zeros(keys["rating"], scale), *_empty_levels(keys["rating"], scale), *_scales(ingested, keys)]
     times = keys["timestamp"].drop_nulls()
     if len(times) and (times < EARLY_TIME).all() and n >= MIN_REVIEWS:
         lines.append("every time lies in the 1970s: if the times are not seconds, --time-format says what they are")
@@ -71,6 +71,20 @@ def _zeros(rating: pl.Series, scale: RatingScale) -> list[str]:
         f"{zeros:,} ratings ({zeros / len(rating):.1%}) are 0, which many sites write for not rated: --unrated 0 drops "
         "these reviews"
     ]
+
+
+def _scales(ingested: Ingested, keys: pl.DataFrame) -> list[str]:
+    """Suspect files whose ratings end at different usual numbers: a 5 of 5 and a 5 of 10 would be equal."""
+    files = keys.group_by(FILE).agg(pl.len(), high=pl.col("rating").max()).filter(pl.col("len") >= MIN_COUNT).sort(FILE)
+    ends: dict[int, str] = {}
+    for number, _, high in files.iter_rows():
+        end = next((end for end in HIGHEST_RATINGS if high <= end), None)
+        if end is not None:
+            ends.setdefault(end, ingested.sources[number].reader.path.name)
+    if len(ends) < 2:
+        return []
+    found = ", ".join(f"{end} in {name}" for end, name in sorted(ends.items()))
+    return [f"ratings seem to end at {found}, and are taken as one scale: if they are not, rescale a file first"]
 
 
 def _empty_levels(rating: pl.Series, scale: RatingScale) -> list[str]:

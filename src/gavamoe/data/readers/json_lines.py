@@ -24,6 +24,8 @@ from gavamoe.errors import DataError
 
 INSPECTED_LINES = 100
 HEAD_BYTES = 1 << 20
+# In JSON of ASCII alone: a NUL, or a surrogate that is not one of a pair.
+HALF_CHARACTER = re.compile(r"\\u(0000|d[89ab]..(?!\\ud[c-f])|(?<!\\ud[89ab]..\\u)d[c-f]..)")
 NAN = re.compile(rb"[:\[,]\s*-?(?:NaN|Infinity)\b")
 TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'|[\[\]{}]')
 # MongoDB writes {"$oid": ".."}, {"$date": {"$numberLong": ".."}} and the like for plain values.
@@ -253,8 +255,11 @@ class JsonReader:
             return f"not JSON ({error.msg} at column {error.colno})"
         except (ValueError, RecursionError):
             return "not JSON that can be read"
+        if value == {}:
+            return "an object without fields"
         if isinstance(value, dict):
-            return "a value that JSON does not allow"
+            lost = HALF_CHARACTER.search(json.dumps(value))
+            return "half of a character (a surrogate), or a NUL" if lost else "a value that JSON does not allow"
         return "expected a JSON object with named fields"
 
 
@@ -331,8 +336,10 @@ def _nested(field: pl.Series, name: str) -> pl.Series:
 
 
 def _parse_json(data: bytes, fields: dict[str, pl.DataType]) -> pl.DataFrame | None:
-    """Parse JSON lines; None if a line fails."""
+    """Parse JSON lines; None if a line fails, or has half a character, which polars turns into a NUL."""
     try:
-        return pl.read_ndjson(io.BytesIO(data), schema=fields)
+        frame = pl.read_ndjson(io.BytesIO(data), schema=fields)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):  # OSError: bytes that look compressed
         return None
+    texts = [name for name, kind in frame.schema.items() if kind == pl.String] if b"\\u" in data else []
+    return None if any(frame[name].str.contains("\0", literal=True).any() for name in texts) else frame

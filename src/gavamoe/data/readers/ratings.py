@@ -6,15 +6,17 @@ brings the whole column to one scale.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
+from gavamoe.data.scale import HIGHEST_RATINGS
 from gavamoe.errors import DataError
 
-NUMBER = r"(\d{1,3}(?:[.,]\d+)?)"
+NUMBER = r"(\d{1,3}(?:\.\d+|,\d{1,2})?)"  # 1,234 is no rating: it may be a thousand
 OUT_OF = re.compile(
     rf"^\D{{0,24}}?{NUMBER}\s*(?:stars?\s+)?(?:/|／|out\s+of|of|von|sur|su|de|sobre|em|van|av|из|中的)\s*{NUMBER}(?:\s*\D{{0,24}})$",
     re.I,
@@ -58,7 +60,7 @@ class RatingMap:
                 value = float(number)
             except ValueError:
                 mark = ""
-            if not mark or not word.strip():
+            if not mark or not math.isfinite(value) or not word.strip():
                 raise DataError(f'--ratings "{text}": expected WORD=NUMBER pairs, for example "A=5,B+=4.5"')
             if word.strip().casefold() in worth:
                 raise DataError(f"--ratings: '{word.strip()}' occurs twice")
@@ -153,7 +155,9 @@ class SettledRatings:
 
 
 def settle_ratings(rating: pl.Series, out_of: pl.Series) -> SettledRatings:
-    """Bring ratings that name their own scales to the most frequent one.
+    """Bring ratings that name their own scales to one scale.
+
+    It is that of the bare numbers if at least half of the ratings are bare, else the one that is named most often.
 
     Args:
         rating: values on the scale that each row names, Float32 [n].
@@ -162,17 +166,27 @@ def settle_ratings(rating: pl.Series, out_of: pl.Series) -> SettledRatings:
     boolean = (out_of == BOOLEAN).fill_null(value=False)
     if boolean.all() and len(boolean):
         return SettledRatings(rating, ~boolean, 1.0, "true and false, as 1 and 0")
-    ends = out_of.filter(~boolean).drop_nulls()
-    if ends.is_empty():
-        return SettledRatings(rating, boolean)
-    counts = ends.value_counts(sort=True)
-    high = float(counts[counts.columns[0]][0])
     named = out_of.is_not_null() & ~boolean
+    if not named.any():
+        return SettledRatings(rating, boolean)
+    counts = out_of.filter(named).value_counts(sort=True)
+    ends = [float(end) for end in counts[counts.columns[0]].to_list()]
+    bare = rating.filter(~named & ~boolean).drop_nulls()
+    if len(bare) >= named.sum():
+        high, how = _end_of_bare(bare, ends), f"{len(bare):,} of {len(rating):,} are bare numbers"
+    else:
+        high, how = ends[0], f"{int(named.sum()):,} of {len(rating):,} are written"
     scaled = pl.DataFrame({"r": rating, "o": out_of, "n": named}).select(
         pl.when("n").then(pl.col("r") * high / pl.col("o")).otherwise("r").cast(pl.Float32).alias(rating.name)
     )
-    note = f"out of {high:g}, as {int(named.sum()):,} of {len(rating):,} are written"
-    others = [f"{end:g}" for end in counts[counts.columns[0]].to_list()[1:]]
+    note = f"out of {high:g}, as {how}"
+    others = [f"{end:g}" for end in ends if end != high]
     if others:
         note += f"; those out of {', '.join(others)} were rescaled"
     return SettledRatings(scaled.to_series(), boolean, high, note)
+
+
+def _end_of_bare(bare: pl.Series, ends: Sequence[float]) -> float:
+    """Return the smallest end of a scale, a usual one or one that ratings name, that covers bare numbers."""
+    highest = float(bare.max())  # type: ignore[arg-type]
+    return min((end for end in (*HIGHEST_RATINGS, *ends) if end >= highest), default=max(ends))
