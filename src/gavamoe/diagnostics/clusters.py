@@ -1,4 +1,4 @@
-"""Describe clusters: size, distinctive genres and features, likes and dislikes, separation and stability.
+"""Describe clusters: size, distinctive genres and features, likes and dislikes, information and stability.
 
 Labels that a cluster has more often than the others are found by the log-odds ratio with an informative Dirichlet prior
 (Monroe, Colaresi and Quinn 2008, "Fightin' Words"). Shape legend: G groups (clusters), L labels.
@@ -12,12 +12,11 @@ from itertools import combinations
 import numpy as np
 import polars as pl
 import torch
-from sklearn.metrics import adjusted_rand_score, silhouette_score
+from sklearn.metrics import adjusted_rand_score
 
 from gavamoe.data.catalog import Catalog
-from gavamoe.preference.model import PreferenceModel, assign_clusters
+from gavamoe.preference.model import PreferenceModel
 
-SILHOUETTE_USERS = 5_000  # users in the sample of the silhouette
 Z_THRESHOLD = 1.96  # |z| above which a difference is reported (5 %, two-sided)
 MAX_LABELS = 5  # genres or features that are reported of each kind
 PRIOR_COUNT = 100.0  # pseudo-count of labels, distributed as in all groups together
@@ -85,27 +84,6 @@ def summarize_clusters(cluster: np.ndarray, reviews: pl.DataFrame, catalog: Cata
         )
         for row in summary.sort("cluster").iter_rows(named=True)
     ]
-
-
-def silhouette(model: PreferenceModel, reviews: pl.DataFrame, seed: int = 0) -> float | None:
-    """Return the mean silhouette of the users' latent means under their clusters, -1..1; None with fewer than two.
-
-    Pairs of one user share the user's half of the latent, which separates the clusters. So each user counts once, with
-    the most frequent cluster of the user's pairs.
-
-    Args:
-        model: stage 1.
-        reviews: reviews with user_id and item_id; unknown users (id 0) are left out.
-        seed: seed of the sample of at most `SILHOUETTE_USERS` users.
-    """
-    rows = reviews.select("user_id").with_columns(cluster=pl.Series(assign_clusters(model, reviews)))
-    users = rows.filter(pl.col("user_id") > 0).group_by("user_id").agg(pl.col("cluster").mode().min()).sort("user_id")
-    users = users.sample(min(SILHOUETTE_USERS, len(users)), seed=seed)
-    latent = model.latent_means()[0].cpu().numpy()[users["user_id"].to_numpy()]
-    labels = users["cluster"].to_numpy()
-    if not 2 <= len(np.unique(labels)) < len(labels):
-        return None
-    return float(silhouette_score(latent, labels))
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from typing import Any
 from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.diagnostics.checks import NO_STAGE_2, run_checks
-from gavamoe.diagnostics.clusters import silhouette, stability
+from gavamoe.diagnostics.clusters import stability
 from gavamoe.diagnostics.experts import ExpertFigures
 from gavamoe.diagnostics.page import markdown, write_page
 from gavamoe.diagnostics.routing import JITTER, changed_share
@@ -109,7 +109,7 @@ def diagnosis_of(
     return {
         "run": str(subject.run.path),
         "n": len(subject.train),
-        "silhouette": silhouette(subject.model, subject.train),
+        "silhouette": comparison[0].silhouette,
         "stability": stability([subject.cluster_N, *clusters_of.get(ANOTHER_SEED, [])]),
         "seeds": seeds,
         "clusters": clusters,
