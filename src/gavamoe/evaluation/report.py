@@ -53,6 +53,8 @@ ALL_SHOWN = {**SHOWN, **SHOWN_PAIR, **SHOWN_FURTHER}
 # Column and row labels where they differ from the metric's name.
 LABELS = {f"rouge_{kind}/f_score": f"ROUGE-{kind.upper()} F" for kind in "12l"}
 
+Picture = tuple[str, str, str]  # title, description in words, SVG markup
+
 
 @dataclass
 class Report:
@@ -67,7 +69,7 @@ class Report:
         groups: the first system's metrics by group, as `gavamoe.evaluation.groups.by_group` returns them.
         examples: explanations with text, user, item, cluster, rating (predicted), true_rating and reference.
         clusters: rows with cluster, pairs, users, rating (mean), genres and features.
-        pictures: (title, description in words, SVG markup).
+        pictures: the figures, in order.
         bounds: rows of the table of floors and ceilings, as `bound_rows` returns them.
         language: ISO 639-1 code of the language of most reviews; None if it is unknown. The page is in English, its
             quotations have the reviews' language and their own direction of writing.
@@ -81,7 +83,7 @@ class Report:
     groups: Groups = field(default_factory=dict)
     examples: list[dict[str, Any]] = field(default_factory=list)
     clusters: list[dict[str, Any]] = field(default_factory=list)
-    pictures: list[tuple[str, str, str]] = field(default_factory=list)
+    pictures: list[Picture] = field(default_factory=list)
     bounds: list[list[str]] = field(default_factory=list)
     language: str | None = None
 

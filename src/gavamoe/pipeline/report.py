@@ -14,7 +14,7 @@ from gavamoe.data.dataset import id_arrays
 from gavamoe.diagnostics.clusters import summarize_clusters
 from gavamoe.diagnostics.latent_map import LatentMap
 from gavamoe.evaluation import plots
-from gavamoe.evaluation.report import Report, bound_rows, write_report
+from gavamoe.evaluation.report import Picture, Report, bound_rows, write_report
 from gavamoe.explainer.expert_usage import has_experts, usage_of_texts
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.features.language import detect_language
@@ -40,40 +40,16 @@ def write_run_report(
         explainer: the run's explainer.
         truth: the true group of each user, known for simulated reviews; None otherwise.
     """
-    reviews = comparison.reviews
-    shown = reviews.train if reviews.train is not None else reviews.frame
-    latent = _latent_map(explainer.preference, shown, truth)
-    plots.save_png(latent, run.latent_map)
-    pictures = [("Latent map", MAP_WORDS, plots.to_svg(latent))]
-    config, experts = explainer.model.config, "none"
+    config, experts, pictures = explainer.model.config, "none", []
     if has_experts(explainer.model):
         experts = f"{config.experts}, {config.experts_per_token} of them per token"
         words = "Share of routing choices that went to each expert in the generated texts, by cluster and layer."
         usage = plots.expert_usage(_usage_by_cluster(explainer, comparison))
-        pictures.append(("Expert usage by cluster", words, plots.to_svg(usage)))
-    records = run.read_training()
-    if records:
-        words = "Stage 1: validation error of ratings by epoch. Stage 2: loss of the texts by epoch."
-        pictures.append(("Training", words, plots.to_svg(plots.loss_curves(records))))
-    report = Report(
-        title="GaVaMoE: what this run learned",
-        facts={
-            **_facts(comparison, explainer.catalog),
-            "clusters": str(explainer.preference.clusters),
-            "experts": experts,
-        },
-        systems=comparison.systems,
-        conditions={"n": f"{comparison.evaluation.n:,}", **comparison.evaluation.conditions},
-        intervals=comparison.evaluation.intervals,
-        groups=comparison.evaluation.groups,
-        examples=example_rows(comparison, NUM_EXAMPLES),
-        clusters=cluster_rows(explainer.preference, explainer.catalog, shown),
-        pictures=pictures,
-        bounds=bound_rows(
-            {**comparison.evaluation.metrics, **comparison.evaluation.further}, comparison.evaluation.bounds
-        ),
-        language=detect_language(reviews.frame["text"].fill_null("")).code,
-    )
+        pictures = [("Expert usage by cluster", words, plots.to_svg(usage))]
+    training = "Stage 1: validation error of ratings by epoch. Stage 2: loss of the texts by epoch."
+    report = _collect(run, comparison, explainer, "GaVaMoE: what this run learned", pictures, training, truth)
+    report.facts["experts"] = experts
+    report.language = detect_language(comparison.reviews.frame["text"].fill_null("")).code
     write_report(run.report, report)
 
 
@@ -85,46 +61,63 @@ def write_rating_report(run: RunDirectory, comparison: Comparison, recommender: 
         comparison: the evaluation to report, with the rating baselines.
         recommender: stage 1 of the run.
     """
-    reviews, preference, catalog = comparison.reviews, recommender.preference, recommender.catalog
-    shown = reviews.train if reviews.train is not None else reviews.frame
-    latent = _latent_map(preference, shown, None)
-    plots.save_png(latent, run.latent_map)
-    distribution = recommender.rating_distributions(*id_arrays(reviews.frame))
-    reliability = plots.reliability(distribution, reviews.frame["level"].to_numpy().astype(np.int64))
-    pictures = [
-        ("Latent map", MAP_WORDS, plots.to_svg(latent)),
-        (
-            "Calibration",
-            "Observed frequency of rating levels by their predicted probability; on the line, both are equal.",
-            plots.to_svg(reliability),
-        ),
-    ]
-    records = run.read_training()
-    if records:
-        words = "Validation objective and error of ratings by epoch."
-        pictures.append(("Training", words, plots.to_svg(plots.loss_curves(records))))
-    report = Report(
-        title="GaVaMoE: the ratings of this run",
-        facts={**_facts(comparison, catalog), "clusters": str(preference.clusters)},
-        systems=comparison.systems,
-        conditions={"n": f"{comparison.evaluation.n:,}", **comparison.evaluation.conditions},
-        intervals=comparison.evaluation.intervals,
-        groups=comparison.evaluation.groups,
-        clusters=cluster_rows(preference, catalog, shown),
-        pictures=pictures,
-    )
+    frame = comparison.reviews.frame
+    distribution = recommender.rating_distributions(*id_arrays(frame))
+    reliability = plots.reliability(distribution, frame["level"].to_numpy().astype(np.int64))
+    words = "Observed frequency of rating levels by their predicted probability; on the line, both are equal."
+    pictures = [("Calibration", words, plots.to_svg(reliability))]
+    training = "Validation objective and error of ratings by epoch."
+    report = _collect(run, comparison, recommender, "GaVaMoE: the ratings of this run", pictures, training)
     write_report(run.report, report)
 
 
-def _facts(comparison: Comparison, catalog: Catalog) -> dict[str, str]:
-    """Return what the head of a report says of the data."""
-    about, scale = comparison.reviews.about, catalog.scale
+def _collect(
+    run: RunDirectory,
+    comparison: Comparison,
+    model: Explainer | Recommender,
+    title: str,
+    pictures: list[Picture],
+    training: str,
+    truth: dict[str, int] | None = None,
+) -> Report:
+    """Return what reports of texts and of ratings have in common, and write latent_map.png into the run.
+
+    Args:
+        run: the run directory.
+        comparison: the evaluation to report.
+        model: both stages of the run, or stage 1 alone.
+        title: of the page.
+        pictures: shown between the latent map and the training curves.
+        training: what the training curves show.
+        truth: the true group of each user, if it is known.
+    """
+    reviews, evaluation, catalog = comparison.reviews, comparison.evaluation, model.catalog
+    about, scale = reviews.about, catalog.scale
     sizes = f"{catalog.n_users:,} users, {catalog.n_items:,} items, {len(catalog.history):,} training reviews"
-    return {
-        "data": f"{about['data']} ({about['split']})",
-        "training data": sizes,
-        "rating scale": f"{scale.values[0]:g} to {scale.values[-1]:g}",
-    }
+    shown = reviews.train if reviews.train is not None else reviews.frame
+    latent = _latent_map(model.preference, shown, truth)
+    plots.save_png(latent, run.latent_map)
+    pictures = [("Latent map", MAP_WORDS, plots.to_svg(latent)), *pictures]
+    records = run.read_training()
+    if records:
+        pictures.append(("Training", training, plots.to_svg(plots.loss_curves(records))))
+    return Report(
+        title=title,
+        facts={
+            "data": f"{about['data']} ({about['split']})",
+            "training data": sizes,
+            "rating scale": f"{scale.values[0]:g} to {scale.values[-1]:g}",
+            "clusters": str(model.preference.clusters),
+        },
+        systems=comparison.systems,
+        conditions={"n": f"{evaluation.n:,}", **evaluation.conditions},
+        intervals=evaluation.intervals,
+        groups=evaluation.groups,
+        examples=example_rows(comparison, NUM_EXAMPLES),
+        clusters=cluster_rows(model.preference, catalog, shown),
+        pictures=pictures,
+        bounds=bound_rows({**evaluation.metrics, **evaluation.further}, evaluation.bounds),
+    )
 
 
 def example_rows(comparison: Comparison, count: int) -> list[dict[str, Any]]:
