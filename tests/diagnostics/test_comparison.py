@@ -17,6 +17,7 @@ from gavamoe.data.scale import RatingScale
 from gavamoe.diagnostics.clusterings import RANDOM, RUN, UserClustering
 from gavamoe.diagnostics.clusters import posterior_information
 from gavamoe.diagnostics.comparison import bootstrap_stability, separation
+from gavamoe.diagnostics.latent_map import LatentMap
 from gavamoe.diagnostics.writing import typical_users, writing_by_cluster
 from gavamoe.pipeline.diagnose import diagnose_run
 from gavamoe.preference.model import PreferenceModel
@@ -96,6 +97,14 @@ def test_typical_users_have_a_few_reviews_unless_nobody_has():
     users = pl.DataFrame({"user_id": [1, 2], "user": ["ann", "bob"], "n_train": [1, 1]})
     catalog = Catalog(users, pl.DataFrame(), pl.DataFrame(), RatingScale(5, (1.0, 2.0, 3.0, 4.0, 5.0)))
     assert typical_users(catalog, np.array([1.0, 0.3, 0.6])) == ["bob", "ann"]
+
+
+def test_the_map_of_a_single_cluster_has_the_directions_of_largest_variance():
+    rng = np.random.default_rng(0)
+    latent = np.stack([rng.normal(0, scale, 500) for scale in (0.1, 5, 0.1, 2)], axis=1)
+    found = LatentMap.fit(latent, np.zeros(500, dtype=int))
+    assert np.abs(found.axes).argmax(0).tolist() == [1, 3]
+    assert found.points.std(0) == pytest.approx([1, 1])
 
 
 def test_all_clusterings_are_compared_and_random_clusters_say_nothing(diagnosis):

@@ -157,15 +157,3 @@ def test_a_true_group_has_the_colour_of_the_cluster_that_holds_most_of_it() -> N
     assert [colour_of[1][label] for label in "201"] == [colour_of[0][label] for label in "012"]
     more = plots.latent_map(np.zeros((6, 2)), {"found": np.zeros(6, int), "true groups": group}, AXES)
     assert len({to_hex(handle.get_facecolor()[0]) for handle in more.axes[1].get_legend().legend_handles}) == 3
-
-
-def test_expert_shares_sum_to_one_per_cluster_and_layer() -> None:
-    counts = np.array([[[3, 1]], [[1, 3]], [[4, 0]]])
-    shares = plots.shares(counts, np.array([0, 0, 2]), 3)
-    assert shares[:, 0].tolist() == [[0.5, 0.5], [0, 0], [1, 0]]
-
-
-def test_two_dimensions_keep_the_directions_of_largest_variance() -> None:
-    rng = np.random.default_rng(0)
-    latent = np.stack([rng.normal(0, scale, 500) for scale in (0.1, 5, 0.1, 2)], axis=1)
-    assert plots.two_dimensions(latent).std(0) == pytest.approx([5, 2], rel=0.1)

@@ -6,7 +6,7 @@ import pytest
 
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.errors import DataError
-from gavamoe.explainer.expert_usage import ExpertReport
+from gavamoe.explainer.expert_usage import ExpertReport, usage_shares
 
 
 def test_choices_are_counted_by_cluster_layer_and_expert():
@@ -32,6 +32,12 @@ def test_even_use_has_entropy_and_balance_one():
     assert report.load_balance()["entropy"].to_list() == pytest.approx([1.0] * 6)
     assert report.load_balance()["balance"].to_list() == pytest.approx([1.0] * 6)
     assert report.load_balance()["dead"].sum() == 0
+
+
+def test_shares_sum_to_one_per_group_and_layer():
+    counts_NLE = np.array([[[3, 1]], [[1, 3]], [[4, 0]]])
+    shares = usage_shares(counts_NLE, np.array([0, 0, 2]), 3)
+    assert shares[:, 0].tolist() == [[0.5, 0.5], [0, 0], [1, 0]]
 
 
 def test_a_run_reports_on_reviews(explainer, dataset_path):

@@ -18,7 +18,7 @@ from scipy.stats import entropy
 from sklearn.metrics import mutual_info_score
 
 from gavamoe.diagnostics.expert_probe import KINDS, ExpertProbe
-from gavamoe.explainer.expert_usage import ExpertReport
+from gavamoe.explainer.expert_usage import ExpertReport, usage_shares
 
 PERMUTATIONS = 100  # of the clusters over the texts, for the floor of the information
 MAX_REMOVALS = 64  # experts that are removed in turn
@@ -103,7 +103,7 @@ def examine_experts(probe: ExpertProbe, soft: bool, seed: int) -> ExpertFigures:
         seed: of the permutations.
     """
     use, cosines = probe.use(), probe.output_cosines()
-    top_k = probe.blocks[0].shape.top_k
+    top_k, kinds = probe.blocks[0].shape.top_k, len(KINDS)
     loss, other, changed = probe.loss(), None, None
     if probe.gates > 1:
         shifts = [lambda c, by=by: (c + by) % probe.gates for by in range(1, min(probe.gates, OTHER_GATES + 1))]
@@ -123,8 +123,8 @@ def examine_experts(probe: ExpertProbe, soft: bool, seed: int) -> ExpertFigures:
         removal=_removals(probe, top_k, part),
         merges=_merges(probe, cosines, part),
         removal_texts=sum(map(len, probe.rows[:REMOVAL_BATCHES])),
-        use=_shares(np.stack([use.by_text[probe.gate_N == c].sum(0) for c in range(probe.gates)])).tolist(),
-        use_by_kind=dict(zip(KINDS, _shares(use.by_kind).tolist(), strict=True)),
+        use=usage_shares(use.by_text, probe.gate_N, probe.gates).tolist(),
+        use_by_kind=dict(zip(KINDS, usage_shares(use.by_kind, np.arange(kinds), kinds).tolist(), strict=True)),
     )
 
 
@@ -225,8 +225,3 @@ def _merges(probe: ExpertProbe, cosine_LEE: np.ndarray, whole: float) -> list[di
         rise = probe.loss_with_merged(layer, kept, merged, REMOVAL_BATCHES) - whole
         found.append({"layer": layer, "experts": [kept, merged], "cosine": float(others_EE.max()), "rise": rise})
     return found
-
-
-def _shares(count_CLE: np.ndarray) -> np.ndarray:
-    share: np.ndarray = count_CLE / np.maximum(count_CLE.sum(-1, keepdims=True), 1)
-    return share

@@ -42,7 +42,10 @@ class LatentMap:
 
     @classmethod
     def fit(cls, latent_ND: np.ndarray, cluster_N: np.ndarray) -> LatentMap:
-        """Fit the plane to the latents and clusters of training pairs (`draw_pairs`); the first of them are shown."""
+        """Fit the plane to the latents and clusters of training pairs (`draw_pairs`); the first of them are shown.
+
+        With a single cluster, the axes are the two principal components.
+        """
         centre = latent_ND.mean(0) if len(latent_ND) else np.zeros(latent_ND.shape[1])
         axes, names = _discriminants(latent_ND - centre, cluster_N)
         missing = 2 - axes.shape[1]

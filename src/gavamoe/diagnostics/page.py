@@ -9,7 +9,6 @@ import numpy as np
 
 from gavamoe.diagnostics import figures
 from gavamoe.diagnostics.latent_map import LatentMap
-from gavamoe.evaluation.plots import two_dimensions
 from gavamoe.evaluation.report import render_page
 from gavamoe.markdown import markdown_table
 
@@ -50,12 +49,11 @@ def write_page(path: Path, diagnosis: dict[str, Any], latent_ND: np.ndarray, clu
 def _maps(latent_ND: np.ndarray, cluster_N: np.ndarray) -> list[str]:
     """Draw the discriminant plane, and the principal components beside it, which ignore the clusters."""
     found = LatentMap.fit(latent_ND, cluster_N)
-    shown = len(found.points)
-    principal = two_dimensions(latent_ND)[:shown]
+    principal = LatentMap.fit(latent_ND, np.zeros_like(cluster_N))  # a single cluster has no discriminants
     title = found.method[0].upper() + found.method[1:]
     return [
         figures.plane(found.points, found.clusters, title),
-        figures.plane(principal, cluster_N[:shown], "Principal components 1 and 2"),
+        figures.plane(principal.points, found.clusters, "Principal components 1 and 2"),
     ]
 
 

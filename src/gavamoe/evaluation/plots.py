@@ -53,11 +53,11 @@ def latent_map(points: np.ndarray, labelled: dict[str, np.ndarray], axis_names: 
             panel has the colour of the first panel's label that it shares most points with.
         axis_names: what the two dimensions are.
     """
-    figure, panels = _panels(len(labelled), width=4.8, height=4.2)
+    figure, row = panels(len(labelled), width=4.8, height=4.2)
     # Points are drawn in random order: in cluster order, the last cluster would cover the others.
     order = np.random.default_rng(0).permutation(len(points))
     first = next(iter(labelled.values()))
-    for axes, (title, labels) in zip(panels, labelled.items(), strict=True):
+    for axes, (title, labels) in zip(row, labelled.items(), strict=True):
         colour_of = _matching_colours(labels, first)
         colours = np.array([colour_of[label] for label in labels.tolist()])
         # Only the points are rasterized: thousands of vector points would take a megabyte.
@@ -91,7 +91,7 @@ def loss_curves(records: dict[str, Records]) -> Figure:
     """
     stage2 = records.get("explainer", [])
     stage1 = [record for record in records.get("preference", []) if record["phase"] != "text"]
-    figure, (objective, error, *of_texts) = _panels(3 if stage2 else 2, width=3.3, height=2.8)
+    figure, (objective, error, *of_texts) = panels(3 if stage2 else 2, width=3.3, height=2.8)
     epochs = [{**record, "epoch": epoch} for epoch, record in enumerate(stage1, start=1)]
     _curve(objective, epochs, "train_loss", "training", TRAINING)
     _curve(objective, epochs, "valid_objective", "validation", VALIDATION)
@@ -129,7 +129,7 @@ def reliability(distribution_NR: np.ndarray, level_N: np.ndarray, bins: int = 10
         np.bincount(place, weights=values.ravel(), minlength=bins) / np.maximum(count, 1)
         for values in (distribution_NR.astype(float), occurred_NR.astype(float))
     )
-    figure, (axes,) = _panels(1, width=4.2, height=3.6)
+    figure, (axes,) = panels(1, width=4.2, height=3.6)
     axes.plot([0, 1], [0, 1], color="#888888", linewidth=1, linestyle=":")
     known = count > 0
     axes.plot(predicted[known], observed[known], color=COLOURS[0], linewidth=1.2)
@@ -147,10 +147,10 @@ def expert_usage(share_CLE: np.ndarray) -> Figure:
     """
     clusters, layers, experts = share_CLE.shape
     width = max(1.8, 0.26 * experts + 0.4)
-    figure, panels = _panels(layers, width=width, height=0.34 * clusters + 1.1, sharey=True)
+    figure, row = panels(layers, width=width, height=0.34 * clusters + 1.1, sharey=True)
     even = 1 / experts
     widest = max(np.abs(share_CLE - even).max(), even / 2)
-    for layer, axes in enumerate(panels, start=1):
+    for layer, axes in enumerate(row, start=1):
         image = axes.imshow(
             share_CLE[:, layer - 1], cmap="RdBu_r", vmin=even - widest, vmax=even + widest, aspect="auto"
         )
@@ -158,8 +158,8 @@ def expert_usage(share_CLE: np.ndarray) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.spines[:].set_visible(False)
         axes.tick_params(length=0)
-    panels[0].set_ylabel("cluster")
-    bar = figure.colorbar(image, ax=panels, label="share of choices", format=lambda share, _: f"{share:.0%}")
+    row[0].set_ylabel("cluster")
+    bar = figure.colorbar(image, ax=row, label="share of choices", format=lambda share, _: f"{share:.0%}")
     bar.ax.set_ylim(bottom=max(0.0, even - widest))
     bar.outline.set_visible(False)
     return figure
@@ -179,34 +179,18 @@ def save_png(figure: Figure, path: Path) -> None:
     figure.savefig(path, dpi=150, facecolor="white")
 
 
-def two_dimensions(latent_ND: np.ndarray) -> np.ndarray:
-    """Project the latents [N, D] on their two principal axes, [N, 2]."""
-    centred = latent_ND - latent_ND.mean(0)
-    _, _, axes = np.linalg.svd(centred, full_matrices=False)
-    points: np.ndarray = centred @ axes[:2].T
-    return points
-
-
-def shares(counts_NLE: np.ndarray, cluster_N: np.ndarray, clusters: int) -> np.ndarray:
-    """Sum expert counts by cluster and normalise them over experts.
+def panels(
+    count: int, width: float, height: float, extra: float = 0, sharey: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure of panels in a row, and the panels.
 
     Args:
-        counts_NLE: routing choices of each text, [N, L, E].
-        cluster_N: the cluster of each text, [N].
-        clusters: the number of clusters C.
-
-    Returns:
-        Shares, [C, L, E]; 0 for a cluster without texts.
+        count: number of panels.
+        width, height: of a panel, in inches.
+        extra: further width of the figure, for a legend beside the panels.
+        sharey: whether the panels share the y axis.
     """
-    sums: np.ndarray = np.zeros((clusters, *counts_NLE.shape[1:]))
-    np.add.at(sums, cluster_N, counts_NLE)
-    share_CLE: np.ndarray = sums / np.maximum(sums.sum(-1, keepdims=True), 1)
-    return share_CLE
-
-
-def _panels(count: int, width: float, height: float, sharey: bool = False) -> tuple[Figure, list[Axes]]:
-    """Return a figure of `count` panels in a row, each `width` x `height` inches, and its panels."""
-    figure = Figure(figsize=(width * count, height), layout="constrained")
+    figure = Figure(figsize=(width * count + extra, height), layout="constrained")
     return figure, list(figure.subplots(1, count, squeeze=False, sharey=sharey)[0])
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from matplotlib import rc_context
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from gavamoe.evaluation.plots import COLOURS, STYLE
+from gavamoe.evaluation.plots import COLOURS, STYLE, panels
 from gavamoe.evaluation.report import LABELS
 from gavamoe.experiments.aggregate import SystemResult, Table
 from gavamoe.experiments.grids import describe_condition, metrics_by_group
@@ -22,6 +22,7 @@ SIZES = {
     "granularity": "explainer.granularity",
 }
 STYLES = ("-", "--", ":")
+_panels = partial(panels, width=3.4, height=3.0, extra=1.6)
 
 
 def draw_plots(tables: list[Table], specs: Sequence[SystemSpec]) -> dict[str, Figure]:
@@ -57,9 +58,9 @@ def by_setting(table: Table, specs: Sequence[SystemSpec], key: str) -> list[tupl
 def by_sparsity(table: Table) -> Figure:
     """Draw a panel per metric and a curve per system over groups of users."""
     metrics = metrics_by_group(table)
-    figure, panels = _panels(len(metrics))
+    figure, row = _panels(len(metrics))
     groups = list(table.results[0].groups)
-    for axes, metric in zip(panels, metrics, strict=True):
+    for axes, metric in zip(row, metrics, strict=True):
         for number, result in enumerate(table.results):
             points = [
                 (x, result.groups[group][metric]) for x, group in enumerate(groups) if metric in result.groups[group]
@@ -69,9 +70,7 @@ def by_sparsity(table: Table) -> Figure:
                 axes.plot(x, y, **_curve_style(number, result.model == table.subject), label=result.model)
         axes.set(title=LABELS.get(metric, metric), xlabel="training reviews of the user")
         axes.set_xticks(range(len(groups)), groups)
-    handles = {
-        label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
+    handles = {label: handle for axes in row for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside right upper")
     return figure
 
@@ -105,8 +104,8 @@ def _curve_style(number: int, subject: bool) -> dict[str, Any]:
 @rc_context(STYLE)
 def by_size(name: str, points: Sequence[tuple[int, SystemResult]], metrics: Sequence[str]) -> Figure:
     """Draw a panel per metric: mean and spread over seeds by the value of a setting."""
-    figure, panels = _panels(len(metrics))
-    for axes, metric in zip(panels, metrics, strict=True):
+    figure, row = _panels(len(metrics))
+    for axes, metric in zip(row, metrics, strict=True):
         known = [(value, result.metrics[metric]) for value, result in points if metric in result.metrics]
         axes.errorbar(
             [value for value, _ in known],
@@ -119,8 +118,3 @@ def by_size(name: str, points: Sequence[tuple[int, SystemResult]], metrics: Sequ
         axes.set(title=LABELS.get(metric, metric), xlabel=name)
         axes.set_xticks([value for value, _ in known])
     return figure
-
-
-def _panels(count: int) -> tuple[Figure, list[Axes]]:
-    figure = Figure(figsize=(3.4 * count + 1.6, 3.0), layout="constrained")
-    return figure, list(figure.subplots(1, count, squeeze=False)[0])

@@ -2,7 +2,7 @@
 
 Each text is run through the model once more with its prompt, and the gates' choices are counted over its tokens.
 
-Shape suffixes: N texts, S tokens, K selected experts per token, L layers, E experts, C clusters.
+Shape suffixes: N texts, S tokens, K selected experts per token, L layers, E experts, C clusters, G groups.
 """
 
 from __future__ import annotations
@@ -77,6 +77,23 @@ def usage_of_texts(
         for text, prompt_ids, ids in zip(texts, pairs.prompts(prompt), encoded, strict=True)
     ]
     return expert_usage(model, pairs, generated)
+
+
+def usage_shares(counts_NLE: np.ndarray, group_N: np.ndarray, groups: int) -> np.ndarray:
+    """Sum expert counts by group and normalise them over experts.
+
+    Args:
+        counts_NLE: choices of each text, [N, L, E].
+        group_N: the group of each text, such as its cluster, [N].
+        groups: the number of groups G.
+
+    Returns:
+        Shares, [G, L, E]; 0 for a group without texts.
+    """
+    sums_GLE: np.ndarray = np.zeros((groups, *counts_NLE.shape[1:]))
+    np.add.at(sums_GLE, group_N, counts_NLE)
+    share_GLE: np.ndarray = sums_GLE / np.maximum(sums_GLE.sum(-1, keepdims=True), 1)
+    return share_GLE
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from gavamoe.diagnostics.clusters import summarize_clusters
 from gavamoe.diagnostics.latent_map import LatentMap
 from gavamoe.evaluation import plots
 from gavamoe.evaluation.report import Picture, Report, bound_rows, write_report
-from gavamoe.explainer.expert_usage import has_experts, usage_of_texts
+from gavamoe.explainer.expert_usage import has_experts, usage_of_texts, usage_shares
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.features.language import detect_language
 from gavamoe.pipeline.evaluate import Comparison
@@ -179,4 +179,4 @@ def _usage_by_cluster(explainer: Explainer, comparison: Comparison) -> np.ndarra
     pairs, _ = explainer.context.build(frame, Condition(known["rating"], known["feature"], known["context"]))
     texts = [explanations[row].text for row in rows]
     counts = usage_of_texts(explainer.model, explainer.prompt, pairs, texts).numpy()
-    return plots.shares(counts, cluster, explainer.preference.clusters)
+    return usage_shares(counts, cluster, explainer.preference.clusters)
