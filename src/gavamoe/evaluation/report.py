@@ -105,6 +105,8 @@ def write_report(path: Path, report: Report) -> None:
 def render_page(package: str, template: str, **values: object) -> str:
     """Fill a Jinja template with values; all values are escaped as HTML unless the template marks them as safe.
 
+    Every template also gets `palette`, the CSS of the colours that all pages share, light and dark.
+
     Args:
         package: the package whose folder `templates` holds the template, such as "gavamoe.evaluation".
         template: file name of the template.
@@ -114,7 +116,8 @@ def render_page(package: str, template: str, **values: object) -> str:
         autoescape=select_autoescape(default=True), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     source = files(package).joinpath("templates", template).read_text("utf-8")
-    return environment.from_string(source).render(**values)
+    palette = files("gavamoe.evaluation").joinpath("templates", "palette.css").read_text("utf-8")
+    return environment.from_string(source).render(palette=palette, **values)
 
 
 def metric_rows(systems: dict[str, Metrics], intervals: dict[str, Interval] | None = None) -> list[dict[str, Any]]:
