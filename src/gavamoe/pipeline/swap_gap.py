@@ -21,7 +21,7 @@ import polars as pl
 from gavamoe.conditions import Condition
 from gavamoe.evaluation.bounds import partners
 from gavamoe.evaluation.comparable import has_text
-from gavamoe.evaluation.metrics.metric import Metric, ratio
+from gavamoe.evaluation.metrics.metric import Metric, ratio_of
 from gavamoe.evaluation.row_scores import Metrics
 from gavamoe.evaluation.training_texts import TrainingTexts, name_of
 from gavamoe.evaluation.word_models import WordModels
@@ -96,9 +96,7 @@ def _word_gap(
 
 def precomputed(name: str, source: str, statistics: np.ndarray) -> Metric:
     """Return a metric of given row statistics, [n, 2], whose value is the ratio of their sums; higher is better."""
-    return Metric(
-        name, True, source, lambda outputs: statistics, lambda totals, rows: ratio(totals[:, 0], totals[:, 1])
-    )
+    return Metric(name, True, source, lambda outputs: statistics, ratio_of(0, 1))
 
 
 def row_keys(reviews: pl.DataFrame) -> list[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gavamoe.evaluation.metrics.metric import Metric, ratio
+from gavamoe.evaluation.metrics.metric import Metric, mean_of, ratio
 from gavamoe.evaluation.outputs import Outputs
 
 BINS = 10  # bins of probability, of equal width
@@ -41,12 +41,6 @@ def calibration_excess(outputs: Outputs) -> np.ndarray | None:
     return excess
 
 
-def mean_log_loss(totals: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Return the mean of -log p, [b]."""
-    mean: np.ndarray = totals[:, 0] / rows
-    return mean
-
-
 def expected_calibration_error(totals: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Return the distance of probabilities from frequencies over all bins, per row and level, [b]."""
     return ratio(np.abs(totals[:, :BINS]).sum(1), totals[:, BINS])
@@ -58,7 +52,7 @@ METRICS = (
         False,
         "negative log-likelihood of the true rating, in nats",
         negative_log_likelihoods,
-        mean_log_loss,
+        mean_of(0),
         requires_reference=False,
     ),
     # A resample repeats rows, which adds to every distance; so the bootstrap has no valid interval.

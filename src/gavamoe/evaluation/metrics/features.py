@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from gavamoe.evaluation.metrics.metric import Metric, count_matrix, ratio
+from gavamoe.evaluation.metrics.metric import Metric, count_matrix, ratio, ratio_of
 from gavamoe.evaluation.outputs import Outputs
 
 SOURCE = "Li et al. 2020 (NETE)"
@@ -41,7 +41,7 @@ def mean_shared_features(totals: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 METRICS = (
-    Metric("FMR", True, SOURCE, feature_matches, lambda totals, rows: ratio(totals[:, 0], totals[:, 1])),
+    Metric("FMR", True, SOURCE, feature_matches, ratio_of(0, 1)),
     Metric("FCR", True, SOURCE, feature_counts, lambda totals, rows: (totals > 0).mean(1), bootstrap=False),
     # A resample pairs a row with its own copies, which share all their features: the bootstrap does not apply to DIV.
     Metric("DIV", False, SOURCE, feature_counts, mean_shared_features, bootstrap=False),

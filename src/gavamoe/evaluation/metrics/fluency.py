@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from gavamoe.evaluation.metrics.metric import Metric, ratio
+from gavamoe.evaluation.metrics.metric import Metric, ratio_of
 from gavamoe.evaluation.outputs import Outputs, Words
 from gavamoe.words import hash_text, join_words
 
@@ -49,7 +49,7 @@ class FluencyModel:
     def metrics(self) -> tuple[Metric, ...]:
         """The metric with this model."""
         source = f"loss per word, in nats, under {self.name}"
-        return (Metric(NAME, False, source, self.statistics, lambda totals, rows: ratio(totals[:, 0], totals[:, 1])),)
+        return (Metric(NAME, False, source, self.statistics, ratio_of(0, 1)),)
 
     def statistics(self, outputs: Outputs) -> np.ndarray:
         """Return the loss in nats and the number of words of each prediction, [n, 2]; 0 for rows not measured.

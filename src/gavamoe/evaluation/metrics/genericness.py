@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gavamoe.evaluation.metrics.metric import Metric, ratio
+from gavamoe.evaluation.metrics.metric import Metric, ratio_of
 from gavamoe.evaluation.outputs import Outputs
 
 
@@ -29,6 +29,6 @@ METRICS = (
         False,
         "share of a text's bigrams that training reviews of other items share",
         generic_shares,
-        lambda totals, rows: ratio(totals[:, 0], totals[:, 1]),
+        ratio_of(0, 1),
     ),
 )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gavamoe.evaluation.metrics.metric import Metric, ratio
+from gavamoe.evaluation.metrics.metric import Metric, ratio_of
 from gavamoe.evaluation.outputs import Outputs
 
 
@@ -29,6 +29,6 @@ METRICS = (
         False,
         "share of the features named that no training review of the item mentions",
         unsupported_features,
-        lambda totals, rows: ratio(totals[:, 0], totals[:, 1]),
+        ratio_of(0, 1),
     ),
 )

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gavamoe.evaluation.metrics.metric import Metric, ratio
+from gavamoe.evaluation.metrics.metric import Metric, ratio_of
 from gavamoe.evaluation.outputs import Outputs
 
 SOURCE = "TF-IDF retrieval of training profiles"
@@ -36,18 +36,10 @@ def user_ranks(outputs: Outputs) -> np.ndarray | None:
 
 
 METRICS = (
-    Metric("item_identifiability", True, SOURCE, item_ranks, lambda totals, rows: ratio(totals[:, 0], totals[:, 2])),
-    Metric("user_identifiability", True, SOURCE, user_ranks, lambda totals, rows: ratio(totals[:, 0], totals[:, 2])),
+    Metric("item_identifiability", True, SOURCE, item_ranks, ratio_of(0, 2)),
+    Metric("user_identifiability", True, SOURCE, user_ranks, ratio_of(0, 2)),
 )
 FURTHER_METRICS = (
-    Metric(
-        f"item_identifiability/R@{TOP}",
-        True,
-        SOURCE,
-        item_ranks,
-        lambda totals, rows: ratio(totals[:, 1], totals[:, 2]),
-    ),
-    Metric(
-        "user_identifiability/matched", True, SOURCE, user_ranks, lambda totals, rows: ratio(totals[:, 1], totals[:, 2])
-    ),
+    Metric(f"item_identifiability/R@{TOP}", True, SOURCE, item_ranks, ratio_of(1, 2)),
+    Metric("user_identifiability/matched", True, SOURCE, user_ranks, ratio_of(1, 2)),
 )

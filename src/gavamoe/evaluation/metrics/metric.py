@@ -20,6 +20,8 @@ from gavamoe.evaluation.outputs import Outputs
 
 # Statistics of each row, [n, s]; sparse where the s columns are distinct texts, n-grams or features.
 RowStatistics: TypeAlias = "np.ndarray | sparse.csr_array"
+# Maps summed statistics [b, s] and row counts [b] to values [b].
+Value: TypeAlias = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Metric:
     higher_is_better: bool | None
     source: str
     statistics: Callable[[Outputs], RowStatistics | None]
-    value: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    value: Value
     requires_reference: bool = True
     bootstrap: bool = True
 
@@ -51,6 +53,16 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     """Return numerator / denominator elementwise; NaN where the denominator is 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(denominator != 0, numerator / denominator, np.nan)
+
+
+def ratio_of(numerator: int, denominator: int, factor: float = 1) -> Value:
+    """Return the value function: factor x ratio of two summed statistics, given by their columns."""
+    return lambda totals, rows: factor * ratio(totals[:, numerator], totals[:, denominator])
+
+
+def mean_of(column: int, factor: float = 1) -> Value:
+    """Return the value function: factor x mean of a statistic over rows."""
+    return lambda totals, rows: factor * totals[:, column] / rows
 
 
 def count_matrix(bags: Sequence[Iterable[Hashable]], columns: Sequence[Hashable] = ()) -> sparse.csr_array:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gavamoe.evaluation.metrics.metric import Metric
+from gavamoe.evaluation.metrics.metric import Metric, mean_of
 from gavamoe.evaluation.outputs import Outputs, Words, ngrams
 
 SOURCE = "Lin 2004, in the form of google/seq2seq that PETER and PEPLER report"
@@ -65,7 +65,7 @@ def longest_common_subsequence(left: Words, right: Words) -> int:
 
 
 def _metric(name: str, column: int) -> Metric:
-    return Metric(name, True, SOURCE, rouge_statistics, lambda totals, rows: 100 * totals[:, column] / rows)
+    return Metric(name, True, SOURCE, rouge_statistics, mean_of(column, factor=100))
 
 
 METRICS = tuple(

@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gavamoe.evaluation.metrics.metric import Metric
+from gavamoe.evaluation.metrics.metric import Metric, mean_of
 from gavamoe.evaluation.metrics.rouge import longest_common_subsequence
 from gavamoe.evaluation.outputs import Outputs, Words, ngrams
 from gavamoe.words import normalized_words
@@ -81,8 +81,7 @@ def _tokens(words: Words) -> Words:
 
 
 def _metric(kind: str, column: int) -> Metric:
-    statistics = rouge_score_statistics
-    return Metric(f"rouge-score/{kind}", True, SOURCE, statistics, lambda totals, rows: 100 * totals[:, column] / rows)
+    return Metric(f"rouge-score/{kind}", True, SOURCE, rouge_score_statistics, mean_of(column, factor=100))
 
 
 METRICS = tuple(_metric(kind, column) for column, kind in enumerate(KINDS))

@@ -7,7 +7,7 @@ similar token of the other text: P = mean over predicted tokens, R = mean over r
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from gavamoe.errors import InputError
-from gavamoe.evaluation.metrics.metric import Metric
+from gavamoe.evaluation.metrics.metric import Metric, mean_of
 from gavamoe.evaluation.outputs import Outputs, Words
 from gavamoe.words import join_words
 
@@ -73,10 +73,11 @@ class SimilarityModel:
     def metrics(self) -> tuple[Metric, ...]:
         """The metrics `similarity` and `bertscore/f` with this model."""
         model = f"with {self.name}"
+        cosine = f"cosine of mean token vectors, {model}"
         bertscore = f"Zhang et al. 2020, no idf, not rescaled, {model}"
         return (
-            Metric("similarity", True, f"cosine of mean token vectors, {model}", self.statistics, _mean_percent(0)),
-            Metric("bertscore/f", True, bertscore, self.statistics, _mean_percent(1)),
+            Metric("similarity", True, cosine, self.statistics, mean_of(0, factor=100)),
+            Metric("bertscore/f", True, bertscore, self.statistics, mean_of(1, factor=100)),
         )
 
     def statistics(self, outputs: Outputs) -> np.ndarray:
@@ -119,8 +120,3 @@ def _compare(prediction_TH: torch.Tensor, reference_TH: torch.Tensor) -> tuple[f
     similarity = prediction_TH @ reference_TH.T
     precision, recall = similarity.max(1).values.mean().item(), similarity.max(0).values.mean().item()
     return cosine, 2 * precision * recall / (precision + recall) if precision + recall > 0 else 0.0
-
-
-def _mean_percent(column: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
-    """Return the value function that takes the mean of a statistics column, in percent."""
-    return lambda totals, rows: 100 * totals[:, column] / rows

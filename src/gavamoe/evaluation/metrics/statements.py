@@ -14,7 +14,7 @@ from functools import partial
 
 import numpy as np
 
-from gavamoe.evaluation.metrics.metric import Metric, ratio
+from gavamoe.evaluation.metrics.metric import Metric, ratio, ratio_of
 from gavamoe.evaluation.outputs import Outputs
 
 SOURCE = "(feature, polarity) pairs of the feature extractor"
@@ -53,13 +53,7 @@ def _share(totals: np.ndarray, rows: np.ndarray, kind: int) -> np.ndarray:
 
 METRICS = (
     Metric("statement_precision", True, SOURCE, statement_counts, partial(_share, kind=SUPPORTED)),
-    Metric(
-        "statement_recall",
-        True,
-        SOURCE,
-        statement_counts,
-        lambda totals, rows: ratio(totals[:, HIT], totals[:, OF_REFERENCE]),
-    ),
+    Metric("statement_recall", True, SOURCE, statement_counts, ratio_of(HIT, OF_REFERENCE)),
 )
 FURTHER_METRICS = (
     Metric("statement_contradicted", False, SOURCE, statement_counts, partial(_share, kind=CONTRADICTED)),

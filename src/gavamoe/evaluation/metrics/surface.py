@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from gavamoe.evaluation.metrics.metric import Metric, ratio
+from gavamoe.evaluation.metrics.metric import Metric, mean_of, ratio_of
 from gavamoe.evaluation.outputs import Outputs, ngrams
 
 
@@ -28,12 +28,12 @@ def repeated_bigrams(outputs: Outputs) -> np.ndarray:
 
 
 METRICS = (
-    Metric("length", None, "mean words per text", lengths, lambda totals, rows: totals[:, 0] / rows),
+    Metric("length", None, "mean words per text", lengths, mean_of(0)),
     Metric(
         "rep-2",
         False,
         "Su et al. 2022: share of a text's bigrams that repeat, in percent, mean over texts",
         repeated_bigrams,
-        lambda totals, rows: 100 * ratio(totals[:, 0], totals[:, 1]),
+        ratio_of(0, 1, factor=100),
     ),
 )
