@@ -68,10 +68,9 @@ def test_no_interval_where_distinct_items_are_counted() -> None:
     assert intervals.keys() >= {"BLEU-4", "rouge_l/f_score", "FMR", "RMSE"}
 
 
-def test_the_same_seed_gives_the_same_interval() -> None:
+def test_the_same_outputs_give_the_same_interval() -> None:
     scores = RowScores(invented(0), RATING_METRICS)
     assert confidence_intervals(scores) == confidence_intervals(scores)
-    assert confidence_intervals(scores) != confidence_intervals(scores, seed=1)
 
 
 def test_a_clearly_better_system_differs_significantly() -> None:

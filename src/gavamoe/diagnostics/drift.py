@@ -148,7 +148,6 @@ def check_shift(
     newer_NC: np.ndarray,
     own_user_N: np.ndarray,
     newer_user_N: np.ndarray,
-    seed: int = 0,
 ) -> DriftCheck:
     """Return the check of a shift between two samples of distributions, against the null distribution of the PSI.
 
@@ -157,16 +156,15 @@ def check_shift(
         own_NC: a distribution over categories for each of the run's own rows.
         newer_NC: the same for each newer row.
         own_user_N, newer_user_N: user of each row; 0 is a user of its own in each row.
-        seed: of the draws.
     """
     value = float(population_stability_index(own_NC.sum(0), newer_NC.sum(0)))
-    null = _null_indices(own_NC, newer_NC, _groups(own_user_N), _groups(newer_user_N), seed)
+    null = _null_indices(own_NC, newer_NC, _groups(own_user_N), _groups(newer_user_N))
     low, high = (float(limit) for limit in np.quantile(null, [0.025, 0.975]))
     return _check(name, value, None, (low, high), is_significant=value > high)
 
 
 def _null_indices(
-    own_NC: np.ndarray, newer_NC: np.ndarray, own_user_N: np.ndarray, newer_user_N: np.ndarray, seed: int
+    own_NC: np.ndarray, newer_NC: np.ndarray, own_user_N: np.ndarray, newer_user_N: np.ndarray
 ) -> np.ndarray:
     """Return draws of the PSI without a shift, [DRAWS].
 
@@ -179,7 +177,7 @@ def _null_indices(
     row_NC, group_N = np.concatenate([own_NC, newer_NC])[order], group_N[order]
     count_G = np.bincount(group_N)
     start_G = np.cumsum(count_G) - count_G
-    rng, null = np.random.default_rng(seed), np.empty(DRAWS)
+    rng, null = np.random.default_rng(0), np.empty(DRAWS)
     for draw in range(DRAWS):
         sums = []
         for target_N in (own_N, newer_N):
@@ -198,7 +196,6 @@ def check_ratio(
     own_user_N: np.ndarray | None,
     own_mean: float,
     root: bool = False,
-    seed: int = 0,
 ) -> DriftCheck:
     """Return the check of a mean loss divided by the run's own, with a bootstrap interval over users.
 
@@ -209,9 +206,8 @@ def check_ratio(
         own_N, own_user_N: the same of the run's validation rows; None if they are not available.
         own_mean: the run's mean validation loss.
         root: whether the square roots of the means are compared (RMSE).
-        seed: of the resamples.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     newer = _resampled_means(newer_N, newer_user_N, rng)
     own = np.full(DRAWS, own_mean) if own_N is None or own_user_N is None else _resampled_means(own_N, own_user_N, rng)
     power = 0.5 if root else 1.0
@@ -222,7 +218,7 @@ def check_ratio(
 
 
 @torch.no_grad()
-def check_moved_users(model: PreferenceModel, own: np.ndarray, newer: np.ndarray, seed: int = 0) -> DriftCheck:
+def check_moved_users(model: PreferenceModel, own: np.ndarray, newer: np.ndarray) -> DriftCheck:
     """Return the check of users whose newer ratings point to another cluster.
 
     A user is estimated from `RATINGS_PER_USER` newer ratings, and from as many older ones for comparison, under a prior
@@ -232,9 +228,8 @@ def check_moved_users(model: PreferenceModel, own: np.ndarray, newer: np.ndarray
         model: stage 1.
         own: the run's training ratings: columns user id, item id, level from 1, [N, 3].
         newer: the newer ratings, likewise.
-        seed: of the users and ratings that are drawn.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     own, newer = (ratings[(ratings[:, 0] > 0) & (ratings[:, 1] > 0)] for ratings in (own, newer))
     users = np.intersect1d(_with_enough(own), _with_enough(newer))
     if len(users) < MIN_USERS:

@@ -55,29 +55,27 @@ class Difference:
     test: Literal["paired bootstrap", "randomisation"]
 
 
-def confidence_intervals(scores: RowScores, seed: int = 0) -> dict[str, Interval]:
+def confidence_intervals(scores: RowScores) -> dict[str, Interval]:
     """Compute the 95 % percentile bootstrap interval of each metric.
 
     Args:
         scores: row statistics of one system.
-        seed: seed of the resamples.
 
     Returns:
         (low, high) by metric name, without metrics that count distinct items or that the outputs do not define.
     """
     metrics = [metric for metric in scores.metrics if metric.bootstrap and scores.is_available(metric)]
-    drawn = _repeat(scores, metrics, lambda rng, size: (_resamples(rng, size, scores.rows),), seed)
+    drawn = _repeat(scores, metrics, lambda rng, size: (_resamples(rng, size, scores.rows),))
     intervals = {name: _interval(values) for name, (values,) in drawn.items()}
     return {name: interval for name, interval in intervals.items() if interval is not None}
 
 
-def compare(first: Outputs, second: Outputs, metrics: Sequence[Metric], seed: int = 0) -> dict[str, Difference]:
+def compare(first: Outputs, second: Outputs, metrics: Sequence[Metric]) -> dict[str, Difference]:
     """Test the difference of two systems on the same rows, per metric.
 
     Args:
         first, second: row i of both is the same (user, item) pair.
         metrics: the metrics to compare.
-        seed: seed of the resamples and swaps.
 
     Returns:
         A `Difference` by metric name, for the metrics that are defined for both systems.
@@ -94,8 +92,8 @@ def compare(first: Outputs, second: Outputs, metrics: Sequence[Metric], seed: in
     defined = [metric for metric in metrics if not np.isnan(values[metric.name]).any()]
     by_bootstrap = [metric for metric in defined if metric.bootstrap and rows >= MIN_BOOTSTRAP_ROWS]
     by_swaps = [metric for metric in defined if metric not in by_bootstrap]
-    resampled = _repeat(scores, by_bootstrap, partial(_paired_resamples, rows=rows), seed)
-    swapped = _repeat(scores, by_swaps, partial(_random_swaps, rows=rows), seed)
+    resampled = _repeat(scores, by_bootstrap, partial(_paired_resamples, rows=rows))
+    swapped = _repeat(scores, by_swaps, partial(_random_swaps, rows=rows))
     return {
         metric.name: _by_bootstrap(values[metric.name], *resampled[metric.name])
         if metric in by_bootstrap
@@ -116,9 +114,9 @@ def _paired_statistics(metric: Metric, first: Outputs, second: Outputs, both: Ou
     return np.vstack(alone) if len(alone) == 2 else None
 
 
-def _repeat(scores: RowScores, metrics: Sequence[Metric], draw: Draw, seed: int) -> dict[str, list[np.ndarray]]:
+def _repeat(scores: RowScores, metrics: Sequence[Metric], draw: Draw) -> dict[str, list[np.ndarray]]:
     """Return each metric's values on RESAMPLES draws, one array per weighting; draws are made in blocks."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     widest = max([2 * scores.rows, *(scores.num_statistics(metric) for metric in metrics)])
     block = max(1, MAX_CELLS // widest)
     drawn: dict[str, list[list[np.ndarray]]] = {metric.name: [] for metric in metrics}
