@@ -322,6 +322,7 @@ class RunConfig(_Strict):
     explainer: ExplainerConfig = Field(ExplainerConfig(), description="stage 2")
 
 
+DEFAULT_PRESET = "small"
 AUTO = "auto"  # the preset that depends on the data (`gavamoe.presets.auto`)
 AUTO_WITH_BASE = "pretrained"  # the preset that auto is with a base model
 
@@ -333,7 +334,7 @@ def preset_names() -> list[str]:
     )
 
 
-def preset_with_base(preset: str | None, base_model: str | None) -> str | None:
+def preset_with_base(preset: str, base_model: str | None) -> str:
     """Return the preset that is meant: auto with a base model is `pretrained`."""
     return AUTO_WITH_BASE if preset == AUTO and base_model is not None else preset
 
@@ -346,7 +347,7 @@ def reviews_to_train(tree: dict[str, Any], reviews: int) -> int:
 
 
 def load_config(
-    preset: str = "small",
+    preset: str = DEFAULT_PRESET,
     config_file: Path | None = None,
     settings: list[str] | None = None,
     reviews: int | None = None,

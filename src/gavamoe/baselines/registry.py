@@ -27,7 +27,7 @@ from gavamoe.baselines.rating_mlp import MLPRatings
 from gavamoe.baselines.rating_system import RatingSystem
 from gavamoe.baselines.simple import Biases, GlobalMean, ItemMode, RandomSentence
 from gavamoe.baselines.xrec import XRec, graph_embeddings
-from gavamoe.config import RunConfig
+from gavamoe.config import DEFAULT_PRESET, RunConfig
 from gavamoe.errors import ConfigError
 
 NO_INPUTS, RATING, FEATURE = frozenset[str](), frozenset({"rating"}), frozenset({"feature"})
@@ -46,7 +46,7 @@ class SystemContext:
     """
 
     config: RunConfig
-    preset: str = "small"
+    preset: str = DEFAULT_PRESET
     base_model: str | None = None
     parameters: int = 0
     reuse_weights_from: str | None = None

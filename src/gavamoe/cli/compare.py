@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gavamoe.cli.options import training_texts
+from gavamoe.cli.options import DataArgument, Json, Preset, training_texts
 
 if TYPE_CHECKING:
     from gavamoe.experiments.aggregate import Table
@@ -18,7 +18,7 @@ IN_TERMINAL = {"RMSE", "MAE", "BLEU-1", "BLEU-4", "rouge_1/f_score", "rouge_l/f_
 
 
 def compare(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="A dataset made by `gavamoe prepare`.")],
+    data: DataArgument,
     out: Annotated[Path, typer.Option(help="The directory of the comparison.")],
     models: Annotated[
         str | None,
@@ -29,9 +29,7 @@ def compare(
         "test"
     ),
     config: Annotated[Path | None, typer.Option(help="A YAML file as in configs/compare/.")] = None,
-    preset: Annotated[
-        str | None, typer.Option(help="Named configuration: small (the default), pretrained, tiny or auto.")
-    ] = None,
+    preset: Preset = None,
     base_model: Annotated[
         str | None,
         typer.Option(
@@ -46,7 +44,7 @@ def compare(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, for all systems.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue; finished trials are kept.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")] = False,
+    json: Json = False,
 ) -> None:
     """Train and evaluate systems on the same terms, several seeds each; writes results.csv, .md, .tex, .html."""
     from gavamoe.config import parse_setting

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gavamoe.cli.options import Json
+
 if TYPE_CHECKING:
     from gavamoe.data.public.registry import SetFile
 
@@ -20,7 +22,7 @@ def data(context: typer.Context) -> None:
         print(context.get_help())
 
 
-def list_sets(json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False) -> None:
+def list_sets(json: Json = False) -> None:
     """List the sets: name, size, terms, and what is in them."""
     from dataclasses import asdict
 
@@ -38,7 +40,7 @@ def list_sets(json: Annotated[bool, typer.Option("--json", help="Print one JSON 
 def get(
     name: Annotated[str, typer.Argument(help="A name from `gavamoe data list`.")],
     out: Annotated[Path, typer.Option(help="Directory for the files; files that exist are kept.")],
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    json: Json = False,
 ) -> None:
     """Download a set; an interrupted download continues where it stopped."""
     from gavamoe.cli.output import emit_json, note

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gavamoe.cli.options import Json
+from gavamoe.cli.options import BaseModel, Json
 
 EXAMPLE = "Example: gavamoe demo --out gavamoe-demo --base-model smollm2-135m"
 
@@ -17,10 +17,7 @@ def demo(
         Path, typer.Option(help="Directory to write; an earlier demo there is replaced unless it was changed.")
     ] = Path("gavamoe-demo"),
     seed: Annotated[int, typer.Option(min=0, help="Seed of the simulated reviews and of training.")] = 0,
-    base_model: Annotated[
-        str | None,
-        typer.Option(help="Pretrained LM to write with: smollm2-135m, a hub id, a directory or a .gguf file."),
-    ] = None,
+    base_model: BaseModel = None,
     data: Annotated[Path | None, typer.Option(help="File of reviews to use instead of simulated ones.")] = None,
     json: Json = False,
 ) -> None:

@@ -36,9 +36,30 @@ Similarity = Annotated[
     str | None,
     typer.Option(metavar="MODEL", help="Semantic similarity with this encoder: all-minilm-l6-v2, or a directory."),
 ]
+DataArgument = Annotated[Path, typer.Argument(metavar="DATA", help="A dataset made by `gavamoe prepare`.")]
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        help="Named configuration: small (the default), auto (by the size of DATA), pretrained (for --base-model), or "
+        "tiny."
+    ),
+]
+BaseModel = Annotated[
+    str | None,
+    typer.Option(help="Pretrained causal LM of stage 2: smollm2-135m, a hub id, a directory or a .gguf file."),
+]
+ConfigFile = Annotated[Path | None, typer.Option(help="YAML file with settings that override the preset.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, such as explainer.experts=16.")
+]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 Verify = Annotated[bool, typer.Option("--verify", help="Check the checksums of the run's large files too.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
+
+
+def settings_with_seed(set_: list[str] | None, seed: int | None) -> list[str]:
+    """Return the `key=value` texts of --set, and that of --seed after them."""
+    return [*(set_ or []), *([f"seed={seed}"] if seed is not None else [])]
 
 
 def training_texts(data: Path) -> int:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from gavamoe.cli.options import Json
+from gavamoe.cli.options import ConfigFile, Json, Settings
 
 EXAMPLE = "Example: gavamoe plan --base-model smollm2-135m --gpus 1 --memory 80 --reviews 1000000"
 
@@ -25,17 +24,15 @@ def plan(
     ] = 80,
     reviews: Annotated[int, typer.Option(min=1, max=10**12, help="Number of training reviews.")] = 100_000,
     cores: Annotated[int, typer.Option(min=1, help="CPU cores; read without a GPU only.")] = 2,
-    preset: Annotated[str, typer.Option(help="Named configuration.")] = "pretrained",
-    config: Annotated[Path | None, typer.Option(help="YAML file with settings that override the preset.")] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, such as explainer.epochs=1.")
-    ] = None,
+    preset: Annotated[str, typer.Option(help="Named configuration: small, pretrained, tiny or auto.")] = "pretrained",
+    config: ConfigFile = None,
+    set_: Settings = None,
     json: Json = False,
 ) -> None:
     """Estimate memory per device, tokens per second and hours of train and explain (docs/scale.md has the formulae)."""
     from gavamoe.config import load_config, preset_with_base
 
-    settings = load_config(preset_with_base(preset, base_model) or preset, config, set_)
+    settings = load_config(preset_with_base(preset, base_model), config, set_)
     from gavamoe.cli.output import emit_json
     from gavamoe.export.plan import model_size
     from gavamoe.export.plan import plan as estimate

@@ -7,29 +7,28 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from gavamoe.cli.options import Json, training_texts
+from gavamoe.cli.options import (
+    BaseModel,
+    ConfigFile,
+    DataArgument,
+    Json,
+    Preset,
+    Settings,
+    settings_with_seed,
+    training_texts,
+)
 
 if TYPE_CHECKING:
     from gavamoe.config import RunConfig
 
-DEFAULT_PRESET = "small"
 EXAMPLE = "Example: gavamoe train data/reviews --out runs/first --set explainer.epochs=4"
 
 
 def train(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="A dataset made by `gavamoe prepare`.")],
+    data: DataArgument,
     out: Annotated[Path, typer.Option(help="The run directory to write.")],
-    preset: Annotated[
-        str | None,
-        typer.Option(
-            help="Named configuration: small (the default), auto (by the size of DATA), pretrained (for --base-model), "
-            "or tiny."
-        ),
-    ] = None,
-    base_model: Annotated[
-        str | None,
-        typer.Option(help="Pretrained causal LM to start from: smollm2-135m, a hub id, a directory or a .gguf file."),
-    ] = None,
+    preset: Preset = None,
+    base_model: BaseModel = None,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run code that comes with the base model; only if you trust it.")
     ] = False,
@@ -37,10 +36,8 @@ def train(
         Literal["preference", "explainer", "all"],
         typer.Option(help="Which stages to train; preference predicts ratings and needs no texts."),
     ] = "all",
-    config: Annotated[Path | None, typer.Option(help="YAML file with settings that override the preset.")] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting, such as explainer.experts=16.")
-    ] = None,
+    config: ConfigFile = None,
+    set_: Settings = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of everything random.")] = None,
     update: Annotated[
         Path | None,
@@ -52,17 +49,17 @@ def train(
     json: Json = False,
 ) -> None:
     """Train stage 1 (preferences from ratings) and stage 2 (the explaining language model)."""
-    from gavamoe.config import AUTO, load_config, preset_with_base
+    from gavamoe.config import AUTO, DEFAULT_PRESET, load_config, preset_with_base
 
-    settings = [*(set_ or []), *([f"seed={seed}"] if seed is not None else [])]
-    preset = preset_with_base(preset, base_model)
+    settings = settings_with_seed(set_, seed)
     # A stage that is resumed or added keeps the configuration of its run unless other settings are given.
     keep_settings = (resume or stage == "explainer") and preset is None and config is None and not settings
+    preset_name = preset_with_base(preset or DEFAULT_PRESET, base_model)
     if update is not None:
         configuration = _update_settings(update, preset, config, settings)
     else:
-        reviews = training_texts(data) if preset == AUTO else None
-        configuration = None if keep_settings else load_config(preset or DEFAULT_PRESET, config, settings, reviews)
+        reviews = training_texts(data) if preset_name == AUTO else None
+        configuration = None if keep_settings else load_config(preset_name, config, settings, reviews)
 
     from gavamoe.cli.output import emit_json, note
     from gavamoe.distributed import is_main_process
@@ -73,7 +70,7 @@ def train(
         data,
         out,
         configuration,
-        preset or DEFAULT_PRESET,
+        preset_name,
         base_model,
         stage,
         resume,

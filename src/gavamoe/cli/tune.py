@@ -8,14 +8,22 @@ from typing import Annotated, Literal
 
 import typer
 
-from gavamoe.cli.options import Json, training_texts
-from gavamoe.cli.train import DEFAULT_PRESET
+from gavamoe.cli.options import (
+    BaseModel,
+    ConfigFile,
+    DataArgument,
+    Json,
+    Preset,
+    Settings,
+    settings_with_seed,
+    training_texts,
+)
 
 EXAMPLE = "Example: gavamoe tune data/reviews --out search --trials 20 --limit 5000"
 
 
 def tune(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="A dataset made by `gavamoe prepare`.")],
+    data: DataArgument,
     out: Annotated[Path, typer.Option(metavar="DIR", help="The directory of the search.")],
     trials: Annotated[int, typer.Option(min=1, help="Trials of each stage; a larger number goes on with --resume.")] = (
         20
@@ -29,36 +37,27 @@ def tune(
     stage: Annotated[
         Literal["preference", "all"], typer.Option(help="preference tunes stage 1 alone, and needs no texts.")
     ] = "all",
-    preset: Annotated[
-        str | None,
-        typer.Option(help="Named configuration to start from: small (the default), pretrained, tiny or auto."),
-    ] = None,
-    base_model: Annotated[
-        str | None,
-        typer.Option(help="Pretrained causal LM of stage 2: smollm2-135m, a hub id, a directory or a .gguf file."),
-    ] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML file with settings to start from.")] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting to start from.")
-    ] = None,
+    preset: Preset = None,
+    base_model: BaseModel = None,
+    config: ConfigFile = None,
+    set_: Settings = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the search and of every trial.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a search.")] = False,
     json: Json = False,
 ) -> None:
     """Search settings of both stages with Optuna; writes best.yaml for `gavamoe train --config`."""
-    from gavamoe.config import AUTO, load_config, preset_with_base
+    from gavamoe.config import AUTO, DEFAULT_PRESET, load_config, preset_with_base
 
-    preset = preset_with_base(preset, base_model)
-    reviews = min(training_texts(data), limit or sys.maxsize) if preset == AUTO else None
-    settings = [*(set_ or []), *([f"seed={seed}"] if seed is not None else [])]
-    configuration = load_config(preset or DEFAULT_PRESET, config, settings, reviews)
+    preset_name = preset_with_base(preset or DEFAULT_PRESET, base_model)
+    reviews = min(training_texts(data), limit or sys.maxsize) if preset_name == AUTO else None
+    configuration = load_config(preset_name, config, settings_with_seed(set_, seed), reviews)
 
     from gavamoe.cli.output import emit_json, note
     from gavamoe.experiments.tune import TuneRequest
     from gavamoe.experiments.tune import tune as search
     from gavamoe.experiments.tune_report import train_command
 
-    request = TuneRequest(configuration, preset or DEFAULT_PRESET, base_model, stage, trials, timeout, limit)
+    request = TuneRequest(configuration, preset_name, base_model, stage, trials, timeout, limit)
     results = search(data, out, request, resume, on_note=note)
     if json:
         best = {name: value for result in results for name, value in result.best.items()}

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from gavamoe.conditions import Condition, Context, Source
 from gavamoe.config import (
     AUTO,
+    DEFAULT_PRESET,
     RunConfig,
     load_config,
     merge,
@@ -60,7 +61,7 @@ class CompareConfig(_Strict):
 
     models: tuple[str, ...] = Field(DEFAULT_MODELS, description="names, or FILE.py:CLASS or MODULE:CLASS of your own")
     seeds: int = Field(3, ge=1, description="seeds 0 .. seeds - 1")
-    preset: str = "small"
+    preset: str = DEFAULT_PRESET
     base_model: str | None = Field(
         None,
         description="LM that gavamoe, its ablations, lora, pepler, pepler-d, xrec, zero-shot and few-shot start from; "

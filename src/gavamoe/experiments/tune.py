@@ -20,7 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from gavamoe.config import RunConfig
+from gavamoe.config import DEFAULT_PRESET, RunConfig
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.errors import ConfigError, DataError, DivergenceError
 from gavamoe.experiments.directory import DATA, earlier_card, only_experiment, write_card
@@ -68,7 +68,7 @@ class TuneRequest:
     """
 
     config: RunConfig
-    preset: str = "small"
+    preset: str = DEFAULT_PRESET
     base_model: str | None = None
     stage: TuneStage = "all"
     trials: int = 20

@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from gavamoe.config import PreferenceConfig, RunConfig
+from gavamoe.config import DEFAULT_PRESET, PreferenceConfig, RunConfig
 from gavamoe.data.dataset import HAS_TEXT, InteractionArrays, ReviewDataset
 from gavamoe.distributed import default_device, is_main_process, main_process_first
 from gavamoe.errors import DataError, InputError, RunError
@@ -38,7 +38,7 @@ def train_run(
     data: Path,
     out: Path,
     config: RunConfig | None = None,
-    preset: str = "small",
+    preset: str = DEFAULT_PRESET,
     base_model: str | None = None,
     stage: Stage = "all",
     resume: bool = False,
