@@ -18,12 +18,16 @@ from gavamoe.cli.options import (
     RunArgument,
     Verify,
 )
+from gavamoe.cli.output import emit_json, note
+from gavamoe.conditions import Condition, Source
+from gavamoe.errors import InputError, printable
 
 if TYPE_CHECKING:
-    from gavamoe.conditions import Condition
+    from gavamoe.explainer.explainer import Explainer
+    from gavamoe.explainer.explanation import Explanation
     from gavamoe.language.decoding_config import DecodingConfig
     from gavamoe.pipeline.explain_file import Keep
-
+    from gavamoe.pipeline.history_file import HistoryFile
 
 EXAMPLE = "Example: gavamoe explain runs/first --user u17 --item i4"
 GUEST = "guest"  # name in the result of a user who has a history and no name
@@ -71,23 +75,13 @@ def explain(
     json: Json = False,
 ) -> None:
     """Write why an item suits a user; users and items without training reviews are allowed."""
-    from gavamoe.errors import InputError, printable
-
     someone = user is not None or history is not None
     one, many = someone and item is not None, pairs is not None and out is not None
     if one == many or (one and (pairs or out)) or (many and (user or item)):
         raise InputError("explain takes either --user and --item, or --pairs and --out; --history can stand for --user")
-    if one and store is not None:
-        raise InputError("--store is filled from a file of pairs: use --pairs and --out")
-    if one and resume:
-        raise InputError("--resume continues a file of pairs: use --pairs and --out")
-    if one and engine == "ray":
-        raise InputError("--engine ray explains a file of pairs: use --pairs and --out")
-    if one and "given" in (rating, feature):
-        raise InputError("--rating given and --feature given need a file with those columns: use --pairs")
-    from gavamoe.cli.output import emit_json, note
-    from gavamoe.conditions import Condition
-    from gavamoe.explainer.explainer import EVIDENCE, Explainer
+    if one:
+        _check_pair(store, resume, engine, rating, feature)
+    from gavamoe.explainer.explainer import Explainer
     from gavamoe.pipeline.explain_file import explain_file
     from gavamoe.pipeline.history_file import read_history_file
     from gavamoe.run import RunDirectory
@@ -100,15 +94,9 @@ def explain(
         run_windows, device = ray_engine(run), "cpu"  # the GPUs are the workers'
     explainer = Explainer.from_pretrained(run, device, verify)
     missing = RunDirectory(run).absent
-    absent = {"absent": missing} if missing else {}
-    decoding = explainer.decoding
-    if candidates is not None:
-        decoding = decoding.with_options(candidates=candidates)
-        if decoding.num_drafts < candidates:
-            note(f"gavamoe: --candidates {candidates} has no effect: the run does not sample, so all drafts are equal")
+    decoding = _with_candidates(explainer.decoding, candidates)
     rated = None if history is None else read_history_file(history, explainer.catalog, encoding, records, note)
     if pairs is not None and out is not None:
-        keep = None if store is None else _open_keeper(store, run, condition, decoding)
         result = explain_file(
             explainer,
             pairs,
@@ -117,27 +105,64 @@ def explain(
             resume,
             evidence=evidence or 0,
             decoding=decoding,
-            keep=keep,
+            keep=None if store is None else _open_keeper(store, run, condition, decoding),
             encoding=encoding,
             records=records,
             on_reading=lambda reading: note("; ".join(reading.describe())) if reading.describe() else None,
             history=rated,
             engine=run_windows,
         )
-        if json:
-            emit_json(result | absent)
-        else:
-            oracle = ORACLE if condition.oracle else ""
-            print(f"{result['n']:,} explanations in {out}{oracle}")
-        return
-    assert item is not None  # checked above
-    count = EVIDENCE if evidence is None else evidence
+        text = f"{result['n']:,} explanations in {out}{ORACLE if condition.oracle else ''}"
+    else:
+        assert item is not None  # checked above
+        explanation = _explain_pair(explainer, user, item, condition, evidence, decoding, rated)
+        result, text = explanation.to_dict(), _in_words(explanation)
+    if json:
+        emit_json(result | ({"absent": missing} if missing else {}))
+    else:
+        print(text)
+
+
+def _check_pair(store: str | None, resume: bool, engine: str, rating: Source, feature: Source) -> None:
+    """Raise `InputError` for an option that one pair does not have."""
+    if store is not None:
+        raise InputError("--store is filled from a file of pairs: use --pairs and --out")
+    if resume:
+        raise InputError("--resume continues a file of pairs: use --pairs and --out")
+    if engine == "ray":
+        raise InputError("--engine ray explains a file of pairs: use --pairs and --out")
+    if "given" in (rating, feature):
+        raise InputError("--rating given and --feature given need a file with those columns: use --pairs")
+
+
+def _with_candidates(decoding: DecodingConfig, candidates: int | None) -> DecodingConfig:
+    """Return the decoding with so many drafts; a note says where they would all be equal."""
+    if candidates is None:
+        return decoding
+    decoding = decoding.with_options(candidates=candidates)
+    if decoding.num_drafts < candidates:
+        note(f"gavamoe: --candidates {candidates} has no effect: the run does not sample, so all drafts are equal")
+    return decoding
+
+
+def _explain_pair(
+    explainer: Explainer,
+    user: str | None,
+    item: str,
+    condition: Condition,
+    evidence: int | None,
+    decoding: DecodingConfig,
+    rated: HistoryFile | None,
+) -> Explanation:
+    """Return the explanation of one pair; notes name a user and an item without training reviews."""
+    from gavamoe.explainer.explainer import EVIDENCE
+
     user, own = (user, None) if rated is None else rated.of_user(user)
     explanation = explainer.explain_batch(
         [(GUEST if user is None else user, item)],
         condition,
         experts=True,
-        evidence=count,
+        evidence=EVIDENCE if evidence is None else evidence,
         decoding=decoding,
         histories=[own],
     )[0]
@@ -145,19 +170,22 @@ def explain(
     for name, kind, cold in ((user, "user", unknown), (item, "item", explanation.cold_item)):
         if cold:
             note(f"gavamoe: {kind} '{name}' has no training review; explained as an unknown {kind}")
-    if json:
-        emit_json(explanation.to_dict() | absent)
-    else:
-        share = explanation.responsibilities[explanation.cluster]
-        print(printable(explanation.text))
-        print(f"  predicted rating {explanation.rating:.1f}, cluster {explanation.cluster} ({share:.0%})")
-        for quote in explanation.evidence:
-            print(printable(f"  {quote.user} gave {quote.rating:g} (score {quote.score:.2f}): {quote.text}"))
+    return explanation
+
+
+def _in_words(explanation: Explanation) -> str:
+    """Return the lines that a terminal shows of an explanation."""
+    share = explanation.responsibilities[explanation.cluster]
+    lines = [
+        printable(explanation.text),
+        f"  predicted rating {explanation.rating:.1f}, cluster {explanation.cluster} ({share:.0%})",
+    ]
+    for quote in explanation.evidence:
+        lines.append(printable(f"  {quote.user} gave {quote.rating:g} (score {quote.score:.2f}): {quote.text}"))
+    return "\n".join(lines)
 
 
 def _open_keeper(url: str, run: Path, condition: Condition, decoding: DecodingConfig) -> Keep:
-    from gavamoe.errors import InputError
-
     try:
         from gavamoe.pipeline.explanation_store import KeepInStore, open_store
     except ModuleNotFoundError as error:
