@@ -48,17 +48,21 @@ def test_a_saved_run_tells_no_path_of_the_machine(explainer, run_path, tmp_path)
 
 def test_a_saved_update_with_a_template_of_its_own_tells_no_path_of_the_machine(run_path, tmp_path):
     explainer = Explainer.from_pretrained(run_path)
-    card = explainer.card
+    changes = ("new_users", "new_items", "lost_users", "lost_items", "held_out", "held_out_seen")
+    card, record = explainer.card, {"digest": "0", "reviews": 9, **dict.fromkeys(changes, 0)}
     own = card.settings.explainer.model_copy(update={"prompt_template": "/home/me/own.jinja"})
     explainer.card = replace(
         card,
         config=card.settings.model_copy(update={"explainer": own}),
-        updated_from={"run": "/home/me/runs/first", "digest": "0"},
+        updated_from={"run": "/home/me/runs/first", **record},
     )
     explainer.save_pretrained(tmp_path / "saved")
     saved = RunDirectory(tmp_path / "saved").read_card()
-    assert saved.updated_from == {"run": "first", "digest": "0"}
+    assert saved.updated_from == {"run": "first", **record}
     assert saved.settings.explainer.prompt_template == "own.jinja"
+    page = (tmp_path / "saved" / "README.md").read_text()
+    assert "An update of the run `first`" in page
+    assert "/home/me" not in page
 
 
 def test_a_directory_with_other_files_is_not_replaced(explainer, tmp_path):

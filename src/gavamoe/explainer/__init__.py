@@ -3,5 +3,5 @@
 Model: configuration, modeling, soft_tokens, build, lora. Training: dataset, trainer, callbacks, chunked_loss, compiled,
 validation, checkpoints, warm_start, train.
 What prompts state: context, facts, guests, gate_assignment, evidence.
-Use: generate, streaming, text_loss, expert_usage, explanation, hub, and explainer (the entry point).
+Use: generate, streaming, text_loss, expert_usage, explanation, model_card, hub, and explainer (the entry point).
 """

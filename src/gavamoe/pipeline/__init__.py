@@ -7,5 +7,5 @@ language_models                                        language models that judg
 explain_file, pair_windows, ray_engine                 texts for many pairs
 pairs_file, history_file, explanation_store            files of pairs and of histories, the database of explanations
 diagnose, diagnosed_run, drift                         what is right or wrong with a run
-report, model_card, demo                               what is written about a run
+report, demo                                           what is written about a run
 """

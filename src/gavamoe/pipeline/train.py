@@ -19,12 +19,12 @@ from gavamoe.distributed import default_device, is_main_process, main_process_fi
 from gavamoe.errors import DataError, InputError, RunError
 from gavamoe.explainer import build
 from gavamoe.explainer.checkpoints import find_complete_checkpoint
+from gavamoe.explainer.model_card import describe_update, write_model_card
 from gavamoe.explainer.train import train_explainer
 from gavamoe.files import remove_directory, staged_directory, write_json
 from gavamoe.language.named_bases import base_id, describe_base
-from gavamoe.pipeline.model_card import write_model_card
 from gavamoe.pipeline.run_setup import Stage, finished_files, open_run
-from gavamoe.pipeline.update import UpdateSource, describe_update, explainer_settings, with_source
+from gavamoe.pipeline.update import UpdateSource, explainer_settings, with_source
 from gavamoe.preference.build import read_texts, untrained_model
 from gavamoe.preference.choose_k import choose_clusters
 from gavamoe.preference.model import PreferenceModel
@@ -115,7 +115,7 @@ def _finish(run: RunDirectory, dataset: ReviewDataset, card: RunCard, stage: Sta
     """Delete what an interruption left of the training state, write the model card, and seal the run."""
     if stage != "preference" or not run.explainer_checkpoints.exists():
         run.discard_checkpoints()
-    write_model_card(run, dataset, card)
+    write_model_card(run, dataset.catalog, card)
     if not is_sealed(run.path):
         run.seal()
 

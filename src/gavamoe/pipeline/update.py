@@ -243,29 +243,6 @@ def explainer_settings(card: RunCard) -> ExplainerConfig:
     return explainer.model_copy(update={"epochs": explainer.update_epochs, "learning_rate": rate})
 
 
-def describe_update(record: dict[str, Any], source: str) -> list[str]:
-    """Return what an update started from and what changed, one line each.
-
-    Args:
-        record: `RunCard.updated_from`.
-        source: name of the run.
-    """
-    lines = [
-        f"update of {source}, which was trained on {record['reviews']:,} reviews: {record['new_users']:,} new users, "
-        f"{record['new_items']:,} new items"
-    ]
-    if record["lost_users"] or record["lost_items"]:
-        lines.append(
-            f"left out, because the data lacks them: {record['lost_users']:,} users and {record['lost_items']:,} items"
-        )
-    if record["held_out_seen"]:
-        lines.append(
-            f"{record['held_out_seen']:,} of {record['held_out']:,} validation and test reviews were training reviews "
-            "of that run: evaluations on them are optimistic; prepare the data with a split that keeps them apart"
-        )
-    return lines
-
-
 def _check_same(
     step: str,
     own: PreferenceConfig | ExplainerConfig,
