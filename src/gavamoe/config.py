@@ -371,6 +371,20 @@ def load_config(
     return parse_config(merge(preset_settings(preset, reviews), own))
 
 
+def changed_config(kept: RunConfig, config_file: Path | None, settings: list[str]) -> RunConfig:
+    """Return a configuration, overridden by a YAML file and by `key=value` texts.
+
+    Raises:
+        ConfigError: a setting is unknown or out of range.
+    """
+    tree = kept.model_dump()
+    if config_file is not None:
+        tree = merge(tree, read_yaml(config_file))
+    for setting in settings:
+        tree = merge(tree, nested(*parse_setting(setting)))
+    return parse_config(tree)
+
+
 def preset_settings(preset: str, reviews: int | None = None) -> dict[str, Any]:
     """Return what a preset changes of the defaults; arguments and errors as in `load_config`."""
     if preset == AUTO and reviews is not None:

@@ -80,7 +80,7 @@ def explain(
     if one == many or (one and (pairs or out)) or (many and (user or item)):
         raise InputError("explain takes either --user and --item, or --pairs and --out; --history can stand for --user")
     if one:
-        _check_pair(store, resume, engine, rating, feature)
+        _check_pair(user, item, store, resume, engine, rating, feature)
     from gavamoe.explainer.explainer import Explainer
     from gavamoe.pipeline.explain_file import explain_file
     from gavamoe.pipeline.history_file import read_history_file
@@ -123,8 +123,18 @@ def explain(
         print(text)
 
 
-def _check_pair(store: str | None, resume: bool, engine: str, rating: Source, feature: Source) -> None:
-    """Raise `InputError` for an option that one pair does not have."""
+def _check_pair(
+    user: str | None,
+    item: str | None,
+    store: str | None,
+    resume: bool,
+    engine: str,
+    rating: Source,
+    feature: Source,
+) -> None:
+    """Raise `InputError` for an empty name, or for an option that one pair does not have."""
+    if any(name is not None and not name.strip() for name in (user, item)):
+        raise InputError("--user and --item need names, and one of them is empty")
     if store is not None:
         raise InputError("--store is filled from a file of pairs: use --pairs and --out")
     if resume:

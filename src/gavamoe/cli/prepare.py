@@ -204,6 +204,9 @@ def _show(out: Path, card: dict[str, Any]) -> None:
         print("  the source gives a split: --split column uses it")
     for warning in card.get("warnings", ()):
         print(f"  warning: {warning}")
+    if not card["splits"]["sizes"]["valid"]:
+        print("  warning: no review is for validation, which training needs; prepare more reviews, or --split column")
+        return
     _show_next(out, counts["with_text"])
 
 

@@ -49,14 +49,17 @@ def train(
     json: Json = False,
 ) -> None:
     """Train stage 1 (preferences from ratings) and stage 2 (the explaining language model)."""
-    from gavamoe.config import AUTO, DEFAULT_PRESET, load_config, preset_with_base
+    from gavamoe.config import AUTO, DEFAULT_PRESET, changed_config, load_config, preset_with_base
+    from gavamoe.run import RunDirectory
 
-    settings = settings_with_seed(set_, seed)
+    settings, run = settings_with_seed(set_, seed), RunDirectory(out)
     # A stage that is resumed or added keeps the configuration of its run unless other settings are given.
     keep_settings = (resume or stage == "explainer") and preset is None and config is None and not settings
     preset_name = preset_with_base(preset or DEFAULT_PRESET, base_model)
     if update is not None:
         configuration = _update_settings(update, preset, config, settings)
+    elif resume and preset is None and not keep_settings and run.card.exists():
+        configuration = changed_config(run.read_card().settings, config, settings)
     else:
         reviews = training_texts(data) if preset_name == AUTO else None
         configuration = None if keep_settings else load_config(preset_name, config, settings, reviews)
@@ -64,7 +67,6 @@ def train(
     from gavamoe.cli.output import emit_json, note
     from gavamoe.distributed import is_main_process
     from gavamoe.pipeline.train import train_run
-    from gavamoe.run import RunDirectory
 
     result = train_run(
         data,
@@ -90,7 +92,7 @@ def train(
         loss = result["explainer"]["valid_loss"]
         print(f"stage 2: validation loss {loss:.3f} nats a token, rating and feature given")
     print(f"next: gavamoe evaluate {out}")
-    if RunDirectory(out).has_stage_1_alone:
+    if run.has_stage_1_alone:
         print(f"      gavamoe recommend {out} --user USER")
         print(f"      gavamoe diagnose {out} --out DIR")
 

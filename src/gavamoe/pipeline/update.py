@@ -14,16 +14,7 @@ from typing import Any
 
 import torch
 
-from gavamoe.config import (
-    ExplainerConfig,
-    PreferenceConfig,
-    RunConfig,
-    merge,
-    nested,
-    parse_config,
-    parse_setting,
-    read_yaml,
-)
+from gavamoe.config import ExplainerConfig, PreferenceConfig, RunConfig, changed_config
 from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import InteractionArrays, ReviewDataset
 from gavamoe.data.id_map import IdMap, count_known_pairs
@@ -60,12 +51,7 @@ def settings_of_update(source: Path, config_file: Path | None, settings: list[st
         RunError: there is no run at `source`.
         ConfigError: a setting is unknown or out of range.
     """
-    tree = _own_settings(RunDirectory(source)).model_dump()
-    if config_file is not None:
-        tree = merge(tree, read_yaml(config_file))
-    for setting in settings:
-        tree = merge(tree, nested(*parse_setting(setting)))
-    return parse_config(tree)
+    return changed_config(_own_settings(RunDirectory(source)), config_file, settings)
 
 
 def _own_settings(run: RunDirectory) -> RunConfig:

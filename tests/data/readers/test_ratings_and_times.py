@@ -181,6 +181,29 @@ def test_ratings_out_of_different_ends_come_to_one_scale() -> None:
     assert settled.note == "out of 5, as 3 of 4 are written; those out of 10 were rescaled"
 
 
+@pytest.mark.parametrize(("written", "value"), [("80%", 4), ("8/10", 4), ("4/5", 4)])
+def test_a_written_rating_among_bare_numbers_comes_to_their_scale(written: str, value: float) -> None:
+    frame = parse_ratings(pl.Series(["1", "3", "5", written]), {})
+    settled = settle_ratings(frame["rating"], frame["out_of"])
+    assert settled.rating.to_list() == [1, 3, 5, value]
+    assert settled.high == 5
+
+
+def test_files_whose_ratings_end_differently_are_warned_of(tmp_path: Path) -> None:
+    stars, points = tmp_path / "stars.csv", tmp_path / "points.csv"
+    for path, factor in ((stars, 1), (points, 2)):
+        rows = [f"u{n % 20},i{n % 13},{factor * (1 + n % 5)},good\n" for n in range(200)]
+        path.write_text("user,item,rating,text\n" + "".join(rows))
+    warned = prepare([stars, points], tmp_path / "out")["warnings"]
+    assert any("5 in stars.csv, 10 in points.csv" in line for line in warned)
+    assert not any("seem to end" in line for line in prepare([stars], tmp_path / "out").get("warnings", ()))
+
+
+@pytest.mark.parametrize("text", ["1,234", "12,345"])
+def test_a_comma_before_three_digits_is_no_decimal_comma(text: str) -> None:
+    assert parse_ratings(pl.Series([text]), {})["rating"].to_list() == [None]
+
+
 def test_zero_among_stars_is_warned_of_and_can_be_dropped(tmp_path: Path) -> None:
     path = table(tmp_path, 300, rating=lambda n: 0 if n % 10 == 0 else 3 + n % 3)
     [line] = [line for line in prepare([path], tmp_path / "out")["warnings"] if "not rated" in line]
