@@ -38,13 +38,21 @@ LOCK = ".gavamoe.lock"
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # constants of Linux
 
 
+def real_path(path: Path | str) -> Path:
+    """Return what a path that the user named points to, so that a link stays and its target is replaced.
+
+    Files inside runs and datasets are not resolved: copies of a run may share files by links.
+    """
+    return Path(os.path.realpath(path))
+
+
 @contextmanager
 def staged_file(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path with the name of `path`; move it to `path` on success, delete it on any failure.
 
     The temporary file lies in a hidden directory beside `path` (`_workspace`).
     """
-    path = Path(os.path.realpath(path))  # what a link points to is replaced, and the link stays
+    path = Path(path)
     with _workspace(path.parent) as workspace:
         staged = workspace / path.name
         staged.touch()
@@ -59,7 +67,7 @@ def staged_directory(path: Path | str) -> Iterator[Path]:
 
     On failure `path` is unchanged. The temporary directory lies in a hidden directory beside `path` (`_workspace`).
     """
-    path = Path(os.path.realpath(path))
+    path = Path(path)
     with _workspace(path.parent) as workspace:
         staged = workspace / path.name
         staged.mkdir()

@@ -86,8 +86,8 @@ class RunCard:
 
 def check_outside_parts(path: Path) -> None:
     """Raise `RunError` if a path lies in a trained part of a run: a new file there makes the run unreadable."""
-    place = path.resolve()
-    for folder in (place, *place.parents):
+    places = Path(os.path.abspath(path)), path.resolve()
+    for folder in (folder for place in places for folder in (place, *place.parents)):
         if folder.name in ("catalog", "preference", "explainer") and (folder.parent / "run.yaml").is_file():
             raise RunError(f"{path} lies in the run {folder.parent}; write elsewhere")
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from helpers.command_line import CommandLine
 
-PARTS = ("catalog/items.parquet", "preference/new.jsonl", "explainer/new.jsonl")
+PARTS = ("catalog/new.parquet", "preference/new.jsonl", "explainer/new.jsonl")
+NAMES = ("texts.csv", "texts.csv.gz", "texts.jsonl", "texts.jsonl.gz", "texts.parquet", "texts[1].jsonl")
 
 
 @pytest.fixture
@@ -26,13 +27,37 @@ def pairs(tmp_path: Path) -> Path:
     return path
 
 
-def test_explain_replaces_explanations_but_no_other_file(gavamoe: CommandLine, run_path, reviews, pairs, tmp_path):
+def test_explain_replaces_no_other_file(gavamoe: CommandLine, run_path, reviews, pairs):
     before = reviews.read_text()
     refused = gavamoe("explain", run_path, "--pairs", pairs, "--out", reviews)
     assert (refused.returncode, reviews.read_text()) == (2, before)
     assert "is no file of explanations" in refused.stderr
-    for _ in range(2):
-        assert gavamoe("explain", run_path, "--pairs", pairs, "--out", tmp_path / "texts.csv").returncode == 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_explain_replaces_explanations_and_empty_files(name, gavamoe: CommandLine, run_path, pairs, tmp_path):
+    out = tmp_path / name
+    out.touch()
+    for resume in ([], [], ["--resume"]):
+        assert gavamoe("explain", run_path, "--pairs", pairs, "--out", out, *resume).returncode == 0
+        assert out.stat().st_size
+
+
+def test_a_directory_of_texts_is_written_where_a_link_points(gavamoe: CommandLine, run_path, pairs, tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "texts").symlink_to(tmp_path / "disk")
+    assert gavamoe("explain", run_path, "--pairs", pairs, "--out", tmp_path / "texts").returncode == 0
+    assert (tmp_path / "texts").is_symlink()
+    assert list((tmp_path / "disk").iterdir())
+
+
+def test_evaluate_replaces_a_linked_file_of_a_run_and_not_what_it_points_to(gavamoe: CommandLine, run_path, tmp_path):
+    run, shared = shutil.copytree(run_path, tmp_path / "run"), tmp_path / "metrics.json"
+    shared.write_text("{}")
+    (run / "metrics.json").unlink(missing_ok=True)
+    (run / "metrics.json").symlink_to(shared)
+    assert gavamoe("evaluate", run, "--limit", 5).returncode == 0
+    assert shared.read_text() == "{}"
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -47,10 +72,15 @@ def test_export_and_diagnose_write_into_no_run(gavamoe: CommandLine, run_path, d
     run = shutil.copytree(run_path, tmp_path / "run")
     assert gavamoe("export", run, "--out", run / "explainer" / "exported", "--cluster", 0).returncode == 2
     assert gavamoe("export", run, "--out", run / "explainer" / "exported").returncode == 2
-    for out in (run, dataset_path, reviews):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "report.html").write_text("of another program")
+    for out in (run, dataset_path, reviews, mine):
         refused = gavamoe("diagnose", run, "--data", dataset_path, "--out", out)
         assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert gavamoe("explain", run, "--user", "u01", "--item", "i01").returncode == 0
+    for _ in range(2):
+        assert gavamoe("diagnose", run, "--data", dataset_path, "--out", tmp_path / "diagnosis").returncode == 0
 
 
 def test_simulate_replaces_a_simulation_but_no_reviews(gavamoe: CommandLine, reviews, tmp_path):

@@ -33,7 +33,8 @@ class Training:
         self.losses = iter(WORSENING)
         settings = TINY["explainer"] | {"epochs": EPOCHS, "patience": patience, "batch_size": 4, "dropout": 0.1}
         self.config = ExplainerConfig(**settings).resolve_defaults(base=False)
-        monkeypatch.setattr(training, "validation_loss", lambda *args: next(self.losses))
+        self.validations, self.stop_in_validation = 0, None
+        monkeypatch.setattr(training, "validation_loss", self.validate)
         real_step = Trainer.training_step
 
         def step(trainer, *args, **kwargs):
@@ -43,6 +44,12 @@ class Training:
             return real_step(trainer, *args, **kwargs)
 
         monkeypatch.setattr(Trainer, "training_step", step)
+
+    def validate(self, *args):
+        if self.validations == self.stop_in_validation:
+            raise Interruption
+        self.validations += 1
+        return next(self.losses)
 
     def run(self, stop_at=None):
         """Train to the end, or to the step of the interruption; return the validation losses and weights."""
@@ -89,6 +96,22 @@ def test_a_training_killed_within_an_epoch_goes_on_there(stop_at, trainings, mon
     again, its_weights = resumed.run()
     assert again == losses
     assert resumed.steps == len(losses) * STEPS, "a step was taken twice"
+    assert resumed.logged == uninterrupted.logged
+    assert_same_weights(its_weights, weights)
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 2])
+def test_a_training_killed_in_a_validation_repeats_that_validation(epoch, trainings, monkeypatch):
+    uninterrupted = trainings(patience=2)
+    losses, weights = uninterrupted.run()
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_SAVES", 0.0)
+    resumed = trainings(patience=2)
+    resumed.stop_in_validation = epoch
+    with pytest.raises(Interruption):
+        resumed.run()
+    resumed.stop_in_validation = None
+    again, its_weights = resumed.run()
+    assert again == losses
     assert resumed.logged == uninterrupted.logged
     assert_same_weights(its_weights, weights)
 

@@ -68,7 +68,7 @@ def test_what_was_put_is_got_and_a_later_row_replaces_an_earlier_one(rows):
     store.close()
 
 
-@pytest.mark.parametrize(("evidence", "experts"), [(3, True), (9, False)])
+@pytest.mark.parametrize(("evidence", "experts"), [(3, True), (5, False), (3, False)])
 def test_a_row_that_holds_less_does_not_replace_a_stored_one(evidence, experts):
     store = ExplanationStore("sqlite://")
     key, full = PairKey.for_pair("run", "u", "i", Condition(), "{}"), StoredExplanation({"text": "full"}, 5, True)

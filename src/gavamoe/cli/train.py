@@ -56,10 +56,11 @@ def train(
     # A stage that is resumed or added keeps the configuration of its run unless other settings are given.
     keep_settings = (resume or stage == "explainer") and preset is None and config is None and not settings
     preset_name = preset_with_base(preset or DEFAULT_PRESET, base_model)
-    if update is not None:
-        configuration = _update_settings(update, preset, config, settings)
-    elif resume and preset is None and not keep_settings and run.card.exists():
+    configuration: RunConfig | None
+    if resume and preset is None and not keep_settings and run.card.exists():
         configuration = changed_config(run.read_card().settings, config, settings)
+    elif update is not None:
+        configuration = _update_settings(update, preset, config, settings)
     else:
         reviews = training_texts(data) if preset_name == AUTO else None
         configuration = None if keep_settings else load_config(preset_name, config, settings, reviews)

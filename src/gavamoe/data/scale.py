@@ -201,17 +201,25 @@ class RatingScale:
         return f"{self.values[0]:g}..{self.values[-1]:g}{even}"
 
 
-def _highest(ratings: pl.Series) -> int:
-    """Return the smallest of HIGHEST_RATINGS that covers the ratings."""
-    for high in HIGHEST_RATINGS:
-        beyond = ratings.filter(ratings > high)
-        if beyond.is_empty():
-            return high
+def usual_end(ratings: pl.Series) -> int:
+    """Return the smallest of HIGHEST_RATINGS that covers the ratings but for a few outliers; else the largest."""
+    for end in HIGHEST_RATINGS:
+        beyond = ratings.filter(ratings > end)
         share = len(beyond) / len(ratings)
         if share < 0.5 and (share < SHARE_BEYOND or beyond.n_unique() < VALUES_BEYOND):
-            _raise_out_of_range(ratings, ratings > high, f"the others end at {high}", f"0:{HIGHEST_RATINGS[1]}")
-    beyond_all = ratings > HIGHEST_RATINGS[-1]
-    _raise_out_of_range(ratings, beyond_all, "ratings are expected to end at 5, 10 or 100", "0:1000:100")
+            return end
+    return HIGHEST_RATINGS[-1]
+
+
+def _highest(ratings: pl.Series) -> int:
+    """Return the usual end of the ratings; outliers beyond it are out of range."""
+    end = usual_end(ratings)
+    beyond = ratings > end
+    if beyond.mean() < 0.5:  # type: ignore[operator]
+        if beyond.any():
+            _raise_out_of_range(ratings, beyond, f"the others end at {end}", f"0:{HIGHEST_RATINGS[1]}")
+        return end
+    _raise_out_of_range(ratings, beyond, "ratings are expected to end at 5, 10 or 100", "0:1000:100")
 
 
 def _even_steps(ratings: pl.Series, high: float) -> RatingScale | None:

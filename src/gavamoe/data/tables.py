@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -10,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from gavamoe.errors import ConfigError, DataError
-from gavamoe.files import staged_file
+from gavamoe.files import real_path, staged_file
 
 SUFFIXES = (".jsonl", ".csv", ".parquet")
 
@@ -41,7 +43,7 @@ def write_table(frame: pl.DataFrame | pl.LazyFrame, path: Path | str) -> None:
     name = path.name.removesuffix(".gz")
     compression: Literal["gzip", "uncompressed"] = "gzip" if path.name.endswith(".gz") else "uncompressed"
     rows = frame.lazy()
-    with staged_file(path) as staged:
+    with staged_file(real_path(path)) as staged:
         if name.endswith(".jsonl"):
             rows.sink_ndjson(staged, compression=compression, check_extension=False)
         elif name.endswith(".csv"):
@@ -60,23 +62,28 @@ def check_replaces(path: Path, columns: Sequence[str], content: str) -> None:
 
     Raises:
         ConfigError: the suffix is another one.
-        DataError: another file is there.
+        DataError: another file is there that is not empty.
     """
     check_suffix(path)
-    if not path.exists():
+    if not path.exists() or (path.is_file() and not path.stat().st_size):
         return
-    name = path.name.removesuffix(".gz")
     try:
-        if name.endswith(".jsonl"):
-            found = pl.scan_ndjson(path, infer_schema_length=1).collect_schema().names()
-        elif name.endswith(".csv"):
-            found = pl.scan_csv(path, infer_schema=False).collect_schema().names()
-        else:
-            found = pl.scan_parquet(path).collect_schema().names()
-    except (pl.exceptions.PolarsError, OSError):
+        found = _columns(path)
+    except (pl.exceptions.PolarsError, OSError, EOFError, ValueError):
         found = []
     if not set(columns) <= set(found):
-        raise DataError(f"{path} exists and is no file of {content}; choose another --out, or delete it")
+        raise DataError(f"{path} exists and is no file of {content}; choose another path, or delete it")
+
+
+def _columns(path: Path) -> list[str]:
+    """Return the columns of a table that `write_table` wrote, without reading the table."""
+    name = path.name.removesuffix(".gz")
+    if name.endswith(".parquet"):
+        return pl.scan_parquet(path, glob=False).collect_schema().names()
+    if name.endswith(".csv"):
+        return pl.scan_csv(path, infer_schema=False, glob=False).collect_schema().names()
+    with gzip.open(path) if path.name.endswith(".gz") else path.open("rb") as file:
+        return list(json.loads(file.readline()))
 
 
 def sample_rows(frame: pl.DataFrame, at_most: int) -> pl.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -135,8 +136,8 @@ def write_results(
 
 def train_command(out: Path, results: list[StageResult], data: Path, base_model: str | None) -> str:
     """Return the command that trains a run with the best settings of a search."""
-    command = f"gavamoe train {data} --out RUN --config {out / 'best.yaml'}"
-    command += f" --base-model {base_model}" if base_model else ""
+    command = f"gavamoe train {quote(str(data))} --out RUN --config {quote(str(out / 'best.yaml'))}"
+    command += f" --base-model {quote(base_model)}" if base_model else ""
     return command if len(results) > 1 else f"{command} --stage preference"
 
 

@@ -61,15 +61,16 @@ class SaveWithinEpoch(TrainerCallback):
 
     Args:
         seconds: between two checkpoints, at least.
+        steps: of an epoch. The last one is left out: after the validation, the Trainer saves the whole epoch.
     """
 
-    def __init__(self, seconds: float):
-        self.seconds = seconds
+    def __init__(self, seconds: float, steps: int):
+        self.seconds, self.steps = seconds, steps
         self.saved_at = time.monotonic()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Ask for a checkpoint once the time has passed; the main process decides for all."""
-        if control.should_log:
+        if control.should_log and state.global_step % self.steps:
             is_due = is_main_process() and time.monotonic() - self.saved_at >= self.seconds
             control.should_save |= all_reduce_value(float(is_due), args.device) > 0
 

@@ -20,7 +20,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 
 from gavamoe.errors import RunError
 from gavamoe.explainer.model_card import write_model_card
-from gavamoe.files import staged_directory
+from gavamoe.files import real_path, staged_directory
 from gavamoe.language.quiet import quiet_transformers
 from gavamoe.run import RunCard, RunDirectory, check_outside_parts
 from gavamoe.seal import check_replace
@@ -72,7 +72,7 @@ def save_run(explainer: Explainer, directory: Path, name: str | None = None) -> 
         )
     if directory.exists():
         check_replace(directory, "run", RunError, editable=(RunDirectory(directory).model_card.name,))
-    with staged_directory(directory) as staged:
+    with staged_directory(real_path(directory)) as staged:
         run = RunDirectory(staged)
         explainer.catalog.save(run.catalog)
         explainer.preference.save_pretrained(run.preference)

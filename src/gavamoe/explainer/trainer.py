@@ -92,7 +92,7 @@ def fit_explainer(
 
     Raises:
         ConfigError: The batch size cannot be shared, or tensorboard is not installed.
-        DivergenceError: A loss is not a finite number; the last checkpoint is older.
+        DivergenceError: A loss is not a finite number; the last checkpoint is of a step before.
     """
     config = with_batches_of(len(train), config)
     _freeze_empty(model)
@@ -113,7 +113,7 @@ def fit_explainer(
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(KeepBestAndLast())
         trainer.add_callback(LogAtEpochEnd())
-        trainer.add_callback(SaveWithinEpoch(SECONDS_BETWEEN_SAVES))
+        trainer.add_callback(SaveWithinEpoch(SECONDS_BETWEEN_SAVES, steps))
         if on_validation is not None:
             trainer.add_callback(OnValidation(on_validation))
         if keep_start and start is None:

@@ -25,7 +25,7 @@ from gavamoe.export.gguf_file import check_gguf, write_gguf
 from gavamoe.export.soft_tokens import write_soft_tokens
 from gavamoe.export.vocabulary import VocabularyRows, append_rows, vocabulary_rows, write_prompts, write_vocabulary
 from gavamoe.export.weights import cluster_state
-from gavamoe.files import staged_directory
+from gavamoe.files import real_path, staged_directory
 from gavamoe.language.quiet import quiet_transformers
 from gavamoe.run import check_outside_parts
 from gavamoe.seal import check_replace, write_seal
@@ -89,7 +89,7 @@ def export_cluster(
         "rows_added": len(new_ids),
         "logit_difference": check_same_logits(explainer.model, stock, cluster),
     }
-    with staged_directory(out) as staged:
+    with staged_directory(real_path(out)) as staged:
         stock.save_pretrained(staged)
         _write_beside(explainer, cluster, new_ids, staged)
         if added is not None and rows is not None:

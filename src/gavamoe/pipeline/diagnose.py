@@ -25,6 +25,8 @@ from gavamoe.preference.model import assign_clusters
 from gavamoe.run import CATALOG_FILES, PREFERENCE_FILES, RunDirectory, check_outside_parts
 from gavamoe.seal import MANIFEST
 
+WRITTEN = ("report.html", "clusters.json", "clusters.md", "drift.md")
+DIAGNOSES = ("diagnosis.json", "drift.json")  # a directory with one of them is a diagnosis
 CLUSTER_KEYS = ("run", "n", "silhouette", "stability", "seeds", "clusters")  # content of clusters.json
 
 
@@ -74,12 +76,13 @@ def diagnose_run(
 
 
 def _check_out(out: Path) -> None:
-    """Raise `DataError` if `out` is a file, or a run or dataset, whose own report would be replaced."""
+    """Raise `DataError` if `out` is a file, or holds files of the same names that are no diagnosis."""
     check_outside_parts(out)
     if out.exists() and not out.is_dir():
         raise DataError(f"{out} is a file, and a diagnosis is a directory; choose another --out")
-    if (out / MANIFEST).exists() or RunDirectory(out).card.exists():
-        raise DataError(f"{out} holds a run or a dataset; choose another --out for the diagnosis")
+    foreign = [name for name in (MANIFEST, "run.yaml", "card.json", *WRITTEN) if (out / name).exists()]
+    if foreign and not any((out / name).exists() for name in DIAGNOSES):
+        raise DataError(f"{out} holds {foreign[0]}, which is of no diagnosis; choose another --out")
 
 
 def diagnosis_of(

@@ -25,7 +25,7 @@ from gavamoe.data.tables import check_replaces, write_table
 from gavamoe.errors import DataError, RunError
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.explainer.explanation import Explanation
-from gavamoe.files import staged_file, write_json
+from gavamoe.files import real_path, staged_file, write_json
 from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.pipeline.history_file import Histories, HistoryFile
 from gavamoe.pipeline.pair_windows import Engine, WindowRequest, local_engine, model_digest, split_into_windows
@@ -93,6 +93,7 @@ def explain_file(
         RunError: there is unfinished work for `out` and `resume` is False, or it had other inputs or settings.
     """
     _check_out(pairs, out)
+    out = real_path(out)
     prepared = explainer.catalog.columns
     table = read_pairs(pairs, condition, explainer.catalog.scale, encoding, records, on_reading, prepared)
     condition = condition.with_context(explainer.context.most_context)

@@ -224,7 +224,10 @@ class ExplanationStore:
         return found
 
     def put(self, explanations: Sequence[tuple[PairKey, StoredExplanation]]) -> None:
-        """Write explanations in one transaction; a row with the same key is replaced, unless it holds more."""
+        """Write explanations in one transaction; a row with the same key is replaced, unless it holds more.
+
+        More is as many sentences of evidence and the experts too, and one of them beyond the new row's.
+        """
         if not explanations:
             return
         self._prepare_once()
@@ -250,8 +253,9 @@ class ExplanationStore:
             name: insert.excluded[name] for name in ("explanation", "evidence_requested", "has_experts", "created")
         }
         old, new = EXPLANATIONS.c, insert.excluded
-        holds_as_much = (new.evidence_requested >= old.evidence_requested) & (new.has_experts | ~old.has_experts)
-        upsert = insert.on_conflict_do_update(index_elements=["key"], set_=replaced, where=holds_as_much)
+        adds = (new.evidence_requested > old.evidence_requested) | (new.has_experts & ~old.has_experts)
+        equal = (new.evidence_requested == old.evidence_requested) & (new.has_experts == old.has_experts)
+        upsert = insert.on_conflict_do_update(index_elements=["key"], set_=replaced, where=adds | equal)
         with self.engine.begin() as connection:
             connection.execute(upsert, list(rows.values()))
 
@@ -362,7 +366,7 @@ class KeepInStore:
 
 def _parse(url: str) -> URL:
     if "://" not in url:
-        if not Path(url).suffix and len(Path(url).parts) == 1:
+        if url != ":memory:" and not Path(url).suffix and len(Path(url).parts) == 1 and not Path(url).exists():
             raise InputError(f"the store '{url}' is no URL; write sqlite:///FILE, {url}.sqlite, or none for no store")
         return URL.create("sqlite", database=url)
     try:

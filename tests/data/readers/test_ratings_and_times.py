@@ -181,12 +181,23 @@ def test_ratings_out_of_different_ends_come_to_one_scale() -> None:
     assert settled.note == "out of 5, as 3 of 4 are written; those out of 10 were rescaled"
 
 
-@pytest.mark.parametrize(("written", "value"), [("80%", 4), ("8/10", 4), ("4/5", 4)])
-def test_a_written_rating_among_bare_numbers_comes_to_their_scale(written: str, value: float) -> None:
-    frame = parse_ratings(pl.Series(["1", "3", "5", written]), {})
+@pytest.mark.parametrize(
+    ("bare", "written", "value", "end"),
+    [
+        (["1", "3", "5"], "80%", 4, 5),
+        (["1", "3", "5"], "8/10", 4, 5),
+        (["1", "3", "5"], "4/5", 4, 5),
+        (["1", "2", "3", "4", "5"] * 20 + ["7"], "4/5", 4, 5),  # a stray 7 is out of range, and no other scale
+        (["0", "1", "1"], "80%", pytest.approx(0.8), 1),
+        (["10", "60", "90"], "4/5", 80, 100),
+        (["3", "7", "8"], "4/8", 4, 8),
+    ],
+)
+def test_a_written_rating_among_bare_numbers_comes_to_their_scale(bare, written, value, end) -> None:
+    frame = parse_ratings(pl.Series([*bare, written]), {})
     settled = settle_ratings(frame["rating"], frame["out_of"])
-    assert settled.rating.to_list() == [1, 3, 5, value]
-    assert settled.high == 5
+    assert settled.rating.to_list() == [*map(float, bare), value]
+    assert settled.high == end
 
 
 def test_files_whose_ratings_end_differently_are_warned_of(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ from gavamoe.data.readers.rows import LINE, BadLines
 from gavamoe.data.scale import RatingOutOfRangeError, RatingScale
 from gavamoe.errors import DataError
 from gavamoe.features.sentences import ANNOTATED_SCHEMA
-from gavamoe.files import staged_directory, write_json
+from gavamoe.files import real_path, staged_directory, write_json
 from gavamoe.seal import check_replace, write_seal
 
 INTERACTIONS = {
@@ -85,7 +85,7 @@ def prepare(
     options, engine = options or PrepareOptions(), engine or PrepareEngine()
     out = Path(out)
     _check_out(out, sources)
-    with _report_full_disk(out), staged_directory(out) as staged:
+    with _report_full_disk(out), staged_directory(real_path(out)) as staged:
         read = read_sources(sources, staged / "parts", options, on_rows, read_parts=engine.read)
         ingested, scale = read.ingested, read.scale
         text_filters = filter_texts(ingested, options.min_words, options.language)
@@ -210,7 +210,7 @@ def read_sources(
         unread = int(settled.rows["timestamp"].null_count()) - (len(settled.rows) - stats.times)
         stats.unparsed_times = max(unread, stats.unparsed_times)
     scale, keys = _fit_scale(keys, ingested, options, high)
-    warnings = find_suspicions(ingested, keys, scale)
+    warnings = find_suspicions(ingested, keys, scale, given=options.scale is not None)
     if ambiguous:
         warnings.append(
             f"times such as {ambiguous!r} may be day or month first, and are left out: --time-format day-first or "

@@ -27,16 +27,19 @@ REMEDIES = {
 }
 
 
-def find_suspicions(ingested: Ingested, keys: pl.DataFrame, scale: RatingScale) -> list[str]:
+def find_suspicions(ingested: Ingested, keys: pl.DataFrame, scale: RatingScale, given: bool) -> list[str]:
     """Return a line for each suspicion about the reviews that were read.
 
     Args:
         ingested: the reviews of all sources, for a sample of their texts.
         keys: user, item, rating, timestamp and file of every review.
         scale: the rating scale.
+        given: whether the user gave the scale.
     """
     n = keys.height
-    lines = [*_zeros(keys["rating"], scale), *_empty_levels(keys["rating"], scale), *_scales(ingested, keys)]
+    lines = [*_zeros(keys["rating"], scale), *_empty_levels(keys["rating"], scale)]
+    if not given:
+        lines += _scales(ingested, keys)
     times = keys["timestamp"].drop_nulls()
     if len(times) and (times < EARLY_TIME).all() and n >= MIN_REVIEWS:
         lines.append("every time lies in the 1970s: if the times are not seconds, --time-format says what they are")
@@ -75,7 +78,9 @@ def _zeros(rating: pl.Series, scale: RatingScale) -> list[str]:
 
 def _scales(ingested: Ingested, keys: pl.DataFrame) -> list[str]:
     """Suspect files whose ratings end at different usual numbers: a 5 of 5 and a 5 of 10 would be equal."""
-    files = keys.group_by(FILE).agg(pl.len(), high=pl.col("rating").max()).filter(pl.col("len") >= MIN_COUNT).sort(FILE)
+    files = (
+        keys.group_by(FILE).agg(pl.len(), high=pl.col("rating").max()).filter(pl.col("len") >= MIN_REVIEWS).sort(FILE)
+    )
     ends: dict[int, str] = {}
     for number, _, high in files.iter_rows():
         end = next((end for end in HIGHEST_RATINGS if high <= end), None)

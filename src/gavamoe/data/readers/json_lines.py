@@ -24,8 +24,7 @@ from gavamoe.errors import DataError
 
 INSPECTED_LINES = 100
 HEAD_BYTES = 1 << 20
-# In JSON of ASCII alone: a NUL, or a surrogate that is not one of a pair.
-HALF_CHARACTER = re.compile(r"\\u(0000|d[89ab]..(?!\\ud[c-f])|(?<!\\ud[89ab]..\\u)d[c-f]..)")
+HALF_CHARACTER = re.compile("[\\0\\ud800-\\udfff]")
 NAN = re.compile(rb"[:\[,]\s*-?(?:NaN|Infinity)\b")
 TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'|[\[\]{}]')
 # MongoDB writes {"$oid": ".."}, {"$date": {"$numberLong": ".."}} and the like for plain values.
@@ -258,8 +257,8 @@ class JsonReader:
         if value == {}:
             return "an object without fields"
         if isinstance(value, dict):
-            lost = HALF_CHARACTER.search(json.dumps(value))
-            return "half of a character (a surrogate), or a NUL" if lost else "a value that JSON does not allow"
+            is_lost = HALF_CHARACTER.search(json.dumps(value, ensure_ascii=False).replace("\\u0000", "\0"))
+            return "half of a character (a surrogate), or a NUL" if is_lost else "a value that JSON does not allow"
         return "expected a JSON object with named fields"
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from gavamoe.data.scale import HIGHEST_RATINGS
+from gavamoe.data.scale import usual_end
 from gavamoe.errors import DataError
 
 NUMBER = r"(\d{1,3}(?:\.\d+|,\d{1,2})?)"  # 1,234 is no rating: it may be a thousand
@@ -171,7 +171,7 @@ def settle_ratings(rating: pl.Series, out_of: pl.Series) -> SettledRatings:
         return SettledRatings(rating, boolean)
     counts = out_of.filter(named).value_counts(sort=True)
     ends = [float(end) for end in counts[counts.columns[0]].to_list()]
-    bare = rating.filter(~named & ~boolean).drop_nulls()
+    bare = rating.filter(~named & ~boolean & rating.is_finite())
     if len(bare) >= named.sum():
         high, how = _end_of_bare(bare, ends), f"{len(bare):,} of {len(rating):,} are bare numbers"
     else:
@@ -187,6 +187,9 @@ def settle_ratings(rating: pl.Series, out_of: pl.Series) -> SettledRatings:
 
 
 def _end_of_bare(bare: pl.Series, ends: Sequence[float]) -> float:
-    """Return the smallest end of a scale, a usual one or one that ratings name, that covers bare numbers."""
-    highest = float(bare.max())  # type: ignore[arg-type]
-    return min((end for end in (*HIGHEST_RATINGS, *ends) if end >= highest), default=max(ends))
+    """Return the end of the scale of bare numbers: 1 for 0 and 1, else a usual one, or one that ratings name."""
+    if bare.is_in([0.0, 1.0]).all() and bare.n_unique() == 2:
+        return 1.0
+    usual = usual_end(bare)
+    between = [end for end in ends if usual > end >= bare.max()]  # type: ignore[operator]
+    return float(min(between, default=usual))
