@@ -2,6 +2,7 @@
 
 TrainingProgress         phase, epoch, early stopping and records
 copy_tensors             a copy of the best weights so far
+loading                  one line for a model that cannot be loaded
 check_finite             refuse weights of a training that diverged
 save_state, load_state   a nested structure with tensors as one file
 
@@ -12,7 +13,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -21,7 +23,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from gavamoe.errors import RunError
+from gavamoe.errors import InputError, RunError
 from gavamoe.files import staged_file
 
 Phase = TypeVar("Phase", str, int)
@@ -75,6 +77,26 @@ def check_finite(named: Iterable[tuple[str, torch.Tensor]], where: Path) -> None
                 f"{where} has weights that are not finite numbers ({name}): its training diverged, or the file is "
                 "damaged; train again with a lower learning rate"
             )
+
+
+@contextmanager
+def loading(path: Path) -> Iterator[None]:
+    """Guard the code that loads a model of a run.
+
+    Raises:
+        RunError: loading failed, so a file is damaged, or the model asks to run code of its own. An `InputError` passes
+            unchanged.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
+        if "trust_remote_code" in str(error):
+            raise RunError(
+                f"the run {path} asks to run code of its own, which gavamoe never does; do not use it"
+            ) from None
+        raise RunError(f"{path} is damaged: {' '.join(str(error).split())}; copy the whole run again") from None
 
 
 def save_state(path: Path, state: Any) -> None:

@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
-from safetensors import SafetensorError
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from gavamoe.checkpoint import check_finite
+from gavamoe.checkpoint import check_finite, loading
 from gavamoe.conditions import Condition, given_column
 from gavamoe.distributed import default_device
-from gavamoe.errors import DataError, InputError, RunError
+from gavamoe.errors import DataError
 from gavamoe.explainer.context import ContextBuilder, PairContext, PreferenceOutput, pair_frame, single_pair
 from gavamoe.explainer.evidence import EvidenceIndex
 from gavamoe.explainer.expert_usage import (
@@ -53,10 +52,6 @@ from gavamoe.run import CATALOG_FILES, EXPLAINER_FILES, PREFERENCE_FILES, RunCar
 
 EVIDENCE = 3  # sentences returned beside the text of a single pair
 RARITY_SENTENCES, RARITY_TOKENS = 2000, 256  # training sentences that rarity is counted in; the longest, in tokens
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def _training_rarity(tokenizer: PreTrainedTokenizerBase, evidence: EvidenceIndex) -> Rarity | None:
@@ -121,20 +116,12 @@ class Explainer:
         directory = RunDirectory(run)
         directory.require(*CATALOG_FILES, *PREFERENCE_FILES, *EXPLAINER_FILES)
         stage_1 = Recommender.from_pretrained(run, device, verify)  # which checks the seal of the whole run
-        try:
+        with loading(run):
             model = load_model(directory.explainer).to(device)
             if not as_saved:
                 model.suit_cpu()
             check_finite(model.state_dict().items(), directory.explainer)
             tokenizer = AutoTokenizer.from_pretrained(directory.explainer, trust_remote_code=False)
-        except InputError:
-            raise
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
-            if "trust_remote_code" in str(error):
-                raise RunError(
-                    f"the run {run} asks to run code of its own, which gavamoe never does; do not use it"
-                ) from None
-            raise RunError(f"the run {run} is damaged: {_one_line(error)}; copy the whole directory again") from None
         with reading(directory.explainer):
             stage_2, quotations = directory.explainer, (model.config.evidence, model.config.history)
             context = ContextBuilder.load(stage_2, stage_1.preference, stage_1.catalog, *quotations)

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
-from safetensors import SafetensorError
 
+from gavamoe.checkpoint import loading
 from gavamoe.data.catalog import Catalog
 from gavamoe.distributed import default_device
-from gavamoe.errors import InputError, RunError
+from gavamoe.errors import RunError
 from gavamoe.files import reading
 from gavamoe.preference.fold_in import with_guests
 from gavamoe.preference.history import History, read_history
@@ -30,13 +30,8 @@ def load_preference(run: RunDirectory) -> PreferenceModel:
         RunError: its files are missing or damaged.
     """
     run.require(*PREFERENCE_FILES)
-    try:
+    with loading(run.preference):
         return PreferenceModel.from_pretrained(run.preference).eval()
-    except InputError:
-        raise
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, SafetensorError) as error:
-        cause = " ".join(str(error).split())
-        raise RunError(f"{run.preference} is damaged: {cause}; copy the whole run again") from None
 
 
 class Recommender:
