@@ -31,6 +31,7 @@ from gavamoe.explainer.context import ContextBuilder
 from gavamoe.explainer.dataset import ExplanationDataset
 from gavamoe.explainer.gate_assignment import GateAssignment
 from gavamoe.explainer.lora import add_lora, merge_lora, save_adapter
+from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.explainer.soft_tokens import SoftTokenVectors, item_lsa_vectors, soft_token_init
 from gavamoe.explainer.trainer import fit_explainer
 from gavamoe.explainer.warm_start import WarmStart
@@ -114,23 +115,9 @@ def train_explainer(
         template = PromptTemplate.load(warm.directory)
         gates = GateAssignment.load(warm.directory, preference)
     context = ContextBuilder.fit(train, catalog, preference, gates, config.evidence or 0, template, config.history)
-    if warm is not None:
-        model, tokenizer = warm.model(train, preference, config)
-        config = keep_precision(config, model.config.width if model.dtype == torch.bfloat16 else 0, checkpoints)
-        if config.precision == "fp32":
-            model.float()
-    elif base_model is None:
-        vectors = soft_token_vectors(train, preference, config)
-        config = keep_precision(config, 0, checkpoints)
-        model, tokenizer = build.from_scratch(train["text"].to_list(), config, gates.count, vectors)
-    else:
-        vectors = soft_token_vectors(train, preference, config)
-        width = build.base_width(base_model, trust_remote_code) if config.tuning == "lora" else 0
-        config = keep_precision(config, width, checkpoints)
-        model, tokenizer = build.from_base(base_model, config, gates.count, vectors, trust_remote_code)
-    if default_device() == "cpu":
-        model.use_fast_attention()
-    model.generation_config = DecodingConfig.from_settings(config, tokenizer).to_generation_config()
+    model, tokenizer, config = _starting_model(
+        train, preference, config, gates.count, base_model, trust_remote_code, warm, checkpoints
+    )
     prompt = PromptEncoder(tokenizer, template)
     prompt.check_budget()
     train_set, valid_set = (
@@ -143,23 +130,45 @@ def train_explainer(
     model.loss_in_chunks = can_chunk_loss(model)
     trained = add_lora(model, tokenizer, config) if config.tuning == "lora" else model
     logs = tensorboard if config.tensorboard else None
+    is_update = warm is not None
     records = fit_explainer(
-        trained,
-        tokenizer,
-        train_set,
-        valid_set,
-        config,
-        seed,
-        checkpoints,
-        logs,
-        keep_start=warm is not None,
-        on_validation=on_validation,
+        trained, tokenizer, train_set, valid_set, config, seed, checkpoints, logs, is_update, on_validation
     )
     for gate in cluster_gates(trained):
         gate.merge()
     truth = TRUTH.with_context(context.most_context).to_dict()
     records = [record | ({"conditions": truth} if "eval_loss" in record else {}) for record in records]
     return TrainedExplainer(trained, tokenizer, context, records, base_model if config.save == "adapter" else None)
+
+
+def _starting_model(
+    train: pl.DataFrame,
+    preference: PreferenceModel,
+    config: ExplainerConfig,
+    gates: int,
+    base_model: str | None,
+    trust_remote_code: bool,
+    warm: WarmStart | None,
+    checkpoints: Path,
+) -> tuple[GavamoeForCausalLM, PreTrainedTokenizerBase, ExplainerConfig]:
+    """Return the model that training starts from, its tokenizer, and the settings with their precision decided."""
+    if warm is not None:
+        model, tokenizer = warm.model(train, preference, config)
+        config = keep_precision(config, model.config.width if model.dtype == torch.bfloat16 else 0, checkpoints)
+        if config.precision == "fp32":
+            model.float()
+    else:
+        width = build.base_width(base_model, trust_remote_code) if base_model and config.tuning == "lora" else 0
+        config = keep_precision(config, width, checkpoints)
+        vectors = soft_token_vectors(train, preference, config)
+        if base_model is None:
+            model, tokenizer = build.from_scratch(train["text"].to_list(), config, gates, vectors)
+        else:
+            model, tokenizer = build.from_base(base_model, config, gates, vectors, trust_remote_code)
+    if default_device() == "cpu":
+        model.use_fast_attention()
+    model.generation_config = DecodingConfig.from_settings(config, tokenizer).to_generation_config()
+    return model, tokenizer, config
 
 
 def soft_token_vectors(train: pl.DataFrame, preference: PreferenceModel, config: ExplainerConfig) -> SoftTokenVectors:
