@@ -111,3 +111,19 @@ def test_early_stopping_restores_the_best_epoch(data, tmp_path):
     assert int(np.argmin(objectives)) == len(history) - 2
     restored = _Trainer(model, patient.corpus_vocabulary, 0, tmp_path / "none")._validate(model.phases[0])[0]
     assert restored == pytest.approx(min(objectives), rel=1e-5)
+
+
+def test_reference_sentences_select_among_the_same_drafts_and_only_where_there_are_some(data, tmp_path):
+    import gavamoe.experiments.ablations  # noqa: F401 - registers peter-references
+
+    systems = [create(name, SIZE) for name in ("peter", "peter-references")]
+    for system, name in zip(systems, "ab", strict=True):
+        (tmp_path / name).mkdir()
+        system.fit(data, 0, tmp_path / name)
+    pairs = data.valid.head(40)
+    alone, referenced = (system.predict(pairs, Condition()) for system in systems)
+    assert np.array_equal(alone.ratings, referenced.ratings)
+    assert alone.texts != referenced.texts
+    unknown = pairs.with_columns(user_id=pl.lit(0), item_id=pl.lit(0))
+    without = [system.predict(unknown, Condition()).texts for system in systems]
+    assert without[0] == without[1]

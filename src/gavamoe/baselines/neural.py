@@ -27,6 +27,7 @@ from gavamoe.conditions import Condition
 from gavamoe.data.dataset import id_arrays
 from gavamoe.distributed import default_device
 from gavamoe.language.decoding_config import DecodingConfig
+from gavamoe.language.mbr import ReferenceSentences
 
 DECODING_BATCH, RATING_BATCH = 256, 65_536
 MAX_WIDTH = 8192
@@ -44,6 +45,8 @@ class NeuralSystem:
         parameters: how many parameters a network from scratch should have; its width is chosen accordingly.
         prepare: trains from data and seed what the network needs before it is made, such as graph embeddings.
         rating_model: predicts the rating for the input of a network that predicts none itself.
+        references: returns from the data what looks up sentences that drafts are compared with; None compares drafts
+            alone.
     """
 
     def __init__(
@@ -54,9 +57,10 @@ class NeuralSystem:
         parameters: int,
         prepare: Callable[[TextData, int], tuple[Any, ...]] = lambda data, seed: (),
         rating_model: RatingModelFactory | None = None,
+        references: Callable[[TextData], ReferenceSentences] | None = None,
     ):
         self.create, self.inputs, self.uses_base_model, self.parameters = create, inputs, uses_base_model, parameters
-        self.prepare, self.rating_model = prepare, rating_model
+        self.prepare, self.rating_model, self.references = prepare, rating_model, references
         self.model: TextModel | None = None
         self._input_levels: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
 
@@ -96,11 +100,12 @@ class NeuralSystem:
             raise ValueError("fit or load comes before predict")
         levels = self._predict_levels(self.model, *id_arrays(pairs))
         encoded = self._encode(pairs, levels, condition)
+        references = None if self.references is None else self.references(self._data)
         texts: list[str] = []
         for start in range(0, len(pairs), DECODING_BATCH):
             chosen = np.arange(start, min(start + DECODING_BATCH, len(pairs)))
             batch = self._vocabulary.batch(encoded, chosen).to(self._device)
-            texts += generate_texts(self.model, self._vocabulary, batch, self._decoding, seed=0)
+            texts += generate_texts(self.model, self._vocabulary, batch, self._decoding, 0, references)
         return Predictions(texts, None if levels is None else self._data.scale.to_rating(levels))
 
     def _build(self, data: TextData, seed: int) -> TextModel:

@@ -1,4 +1,6 @@
-"""GaVaMoE, its named ablations, stage 1 alone and the untrained base model, registered as systems of a comparison."""
+"""GaVaMoE, its named ablations, stage 1 alone, PETER with GaVaMoE's draft selection and the untrained base model,
+registered as systems of a comparison.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +8,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
+
+from gavamoe.baselines.data import TextData
+from gavamoe.baselines.neural import NeuralSystem
+from gavamoe.baselines.peter import PETER
 from gavamoe.baselines.rating_system import RatingSystem
 from gavamoe.baselines.registry import SystemContext, register_system
 from gavamoe.config import ExplainerConfig, RunConfig
@@ -14,6 +21,8 @@ from gavamoe.experiments.config import GAVAMOE
 from gavamoe.experiments.gavamoe import GavamoeSystem, PreferenceRatings
 from gavamoe.experiments.prompted import EXAMPLES, PromptedSystem, check_prompted
 from gavamoe.explainer import build
+from gavamoe.explainer.evidence import EvidenceIndex, sentence_table
+from gavamoe.language.mbr import ReferenceSentences
 
 STAGE_1 = "preference"
 
@@ -75,6 +84,18 @@ def _check_stage_1(context: SystemContext) -> None:
         )
 
 
+def _create_peter_with_references(context: SystemContext) -> NeuralSystem:
+    """Return PETER with the draft selection of GaVaMoE, which tells the selection from the network."""
+    return NeuralSystem(PETER, frozenset(), False, context.parameters, references=_training_sentences)
+
+
+def _training_sentences(data: TextData) -> ReferenceSentences:
+    """Return what looks up the sentences of training reviews that GaVaMoE compares drafts with."""
+    train = data.train_texts
+    sentences = sentence_table(train, np.zeros(len(train), dtype=np.int32), None)
+    return EvidenceIndex.from_sentences(sentences.lazy(), np.zeros((1, 1)), data.levels).reference_sentences
+
+
 def _create_stage_1(context: SystemContext) -> RatingSystem:
     return RatingSystem(partial(PreferenceRatings, config=context.config.preference))
 
@@ -86,6 +107,7 @@ def _settings_of(name: str) -> Callable[[RunConfig], dict[str, Any]]:
 register_system(GAVAMOE, create_gavamoe, GavamoeSystem.inputs, settings=lambda config: {}, check=check_gavamoe)
 for _name in ablation_settings(ExplainerConfig()):
     register_system(_name, create_gavamoe, GavamoeSystem.inputs, settings=_settings_of(_name), check=check_gavamoe)
+register_system("peter-references", _create_peter_with_references)
 register_system(STAGE_1, _create_stage_1, needs_texts=False, check=_check_stage_1)
 for _name, _examples in (("zero-shot", 0), ("few-shot", EXAMPLES)):
     register_system(

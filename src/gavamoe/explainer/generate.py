@@ -9,9 +9,8 @@ Shape suffixes: B sequences, S tokens, P pairs, N sequences that are still unfin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -24,8 +23,8 @@ from gavamoe.explainer.modeling import GavamoeForCausalLM
 from gavamoe.explainer.streaming import ReaderCriteria, TextReader
 from gavamoe.language.decoding import logits_processors
 from gavamoe.language.decoding_config import DecodingConfig
-from gavamoe.language.encoding import PromptEncoder, decode_text, encode_texts
-from gavamoe.language.mbr import select_draft
+from gavamoe.language.encoding import PromptEncoder, decode_text
+from gavamoe.language.mbr import ReferenceSentences, reference_encoder, select_draft
 from gavamoe.language.quiet import quiet_transformers
 from gavamoe.language.rarity import Rarity
 from gavamoe.language.sampling import pair_keys
@@ -33,13 +32,9 @@ from gavamoe.language.whole_characters import TokenBytes, token_bytes
 
 BATCH = 256  # sequences
 CHUNK_TOKENS = 8  # tokens between two checks for ended sequences; each chunk has a fixed cost
-REFERENCE_CACHE_SIZE = 10_000  # reference sentences kept as token ids
 # A larger vocabulary gets logits of a prompt's last token only, since those of all its tokens would take gigabytes. For
 # a smaller one they cost little, and without them the last token's would round otherwise than in published texts.
 MAX_VOCABULARY_FOR_PROMPT_LOGITS = 2**15
-
-# (user id, item id, count) -> groups of reference sentences, at most `count` each.
-ReferenceSentences = Callable[[int, int, int], Sequence[Sequence[str]]]
 
 
 @dataclass(frozen=True)
@@ -87,7 +82,7 @@ def generate(
     tokenizer, prompts = prompt.tokenizer, pairs.prompts(prompt)
     by_length = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
     drafts, end = decoding.num_drafts, tokenizer.eos_token_id
-    encode_references = _reference_encoder(tokenizer, pairs, decoding, references)
+    encode_references = reference_encoder(tokenizer, decoding, references)
     step = max(1, batch_size // drafts)
     for start in range(0, len(by_length), step):
         rows = by_length[start : start + step]
@@ -95,29 +90,9 @@ def generate(
         sequences = _generate_batch(model, tokenizer, pairs, prompts, repeated, decoding, seed, readers)
         for place, row in enumerate(rows):
             own_drafts = sequences[place * drafts : (place + 1) * drafts]
-            ids, finished = select_draft(own_drafts, end, *encode_references(row), rarity=rarity)
+            groups = encode_references(int(pairs.user_id[row]), int(pairs.item_id[row]))
+            ids, finished = select_draft(own_drafts, end, *groups, rarity=rarity)
             yield row, GeneratedText(decode_text(tokenizer, ids), prompts[row], ids, finished)
-
-
-def _reference_encoder(
-    tokenizer: PreTrainedTokenizerBase,
-    pairs: PairContext,
-    decoding: DecodingConfig,
-    references: ReferenceSentences | None,
-) -> Callable[[int], list[list[list[int]]]]:
-    """Return a function from a row to its groups of reference sentences as token ids."""
-    count = decoding.mbr_references or 0
-    if references is None or not count or decoding.num_drafts == 1:
-        return lambda row: []
-    encode = lru_cache(REFERENCE_CACHE_SIZE)(
-        lambda text: encode_texts(tokenizer, [text], decoding.max_new_tokens)[0][:-1]
-    )
-
-    def encode_references(row: int) -> list[list[list[int]]]:
-        groups = references(int(pairs.user_id[row]), int(pairs.item_id[row]), count)
-        return [[encode(text) for text in texts] for texts in groups]
-
-    return encode_references
 
 
 def _generate_batch(

@@ -12,14 +12,20 @@ Shape suffixes: D drafts, T texts, W different tokens (or bigrams).
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
+from transformers import PreTrainedTokenizerBase
 
+from gavamoe.language.decoding_config import DecodingConfig
+from gavamoe.language.encoding import encode_texts
 from gavamoe.language.rarity import Rarity
 
 Text = Sequence[int]  # token ids
+# (user id, item id, count) -> groups of reference sentences, at most `count` each.
+ReferenceSentences = Callable[[int, int, int], Sequence[Sequence[str]]]
 Units = Sequence[Hashable]  # the tokens or bigrams of a text
 # Weight of agreement with a group of references, where agreement with the other drafts has weight 1. Review sentences
 # differ more from each other than drafts do, so any draft agrees less with them.
@@ -28,6 +34,7 @@ REFERENCE_WEIGHT = 3.0
 # LENGTH_WEIGHT times |log(length / target)|, where the target is TARGET_LENGTH_RATIO times the references' mean length.
 # docs/lab-log.md has the measurements.
 LENGTH_WEIGHT, TARGET_LENGTH_RATIO = 0.5, 0.6
+REFERENCE_CACHE_SIZE = 10_000  # reference sentences kept as token ids
 REPETITION_WEIGHT = 3.0  # of the share of a draft's tokens that repeat a content word
 
 
@@ -56,6 +63,25 @@ def mbr_select(drafts: Sequence[Text], *references: Sequence[Text], rarity: Rari
     if rarity is not None:
         score_D = score_D - REPETITION_WEIGHT * np.array([rarity.repeated_content(draft) for draft in drafts])
     return int(score_D.argmax())
+
+
+def reference_encoder(
+    tokenizer: PreTrainedTokenizerBase, decoding: DecodingConfig, references: ReferenceSentences | None
+) -> Callable[[int, int], list[list[list[int]]]]:
+    """Return a function from ids of user and item to their groups of reference sentences as token ids.
+
+    Args:
+        tokenizer: encodes the sentences.
+        decoding: how many sentences each group has, and how long a text may be. A single draft needs none.
+        references: looks the sentences up; None for no group.
+    """
+    count = decoding.mbr_references or 0
+    if references is None or not count or decoding.num_drafts == 1:
+        return lambda user_id, item_id: []
+    encode = lru_cache(REFERENCE_CACHE_SIZE)(
+        lambda text: encode_texts(tokenizer, [text], decoding.max_new_tokens)[0][:-1]
+    )
+    return lambda user_id, item_id: [[encode(text) for text in texts] for texts in references(user_id, item_id, count)]
 
 
 def likeness(one: Text, other: Text) -> float:
