@@ -7,6 +7,9 @@ from helpers.checkpoints import TEXTS
 from helpers.soft_tokens import random_vectors
 from helpers.weights import assert_same_weights
 from helpers.worlds import TINY
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import spearmanr
 from transformers import Trainer
 
 from gavamoe.config import ExplainerConfig
@@ -154,6 +157,44 @@ def test_without_a_complete_checkpoint_there_is_none_to_resume_from(tmp_path):
     (tmp_path / "checkpoint-9").mkdir()
     assert latest_complete_checkpoint(tmp_path) is None
     assert not list(tmp_path.iterdir())
+
+
+class Lengths:
+    """What the order of steps reads of a dataset."""
+
+    def __init__(self, lengths):
+        self.lengths = lengths
+
+    def set_epoch(self, epoch):
+        pass
+
+
+@given(
+    lengths=st.lists(st.integers(1, 60), min_size=1, max_size=200),
+    size=st.integers(1, 16),
+    seed=st.integers(0, 9),
+    epoch=st.integers(0, 3),
+)
+def test_an_epoch_takes_every_row_once_in_full_steps_and_the_longest_first(lengths, size, seed, epoch):
+    sampler = training.GroupedByLength(Lengths(lengths), size, seed)
+    sampler.set_epoch(epoch)
+    order = list(sampler)
+    assert sorted(order[: len(lengths)]) == list(range(len(lengths)))
+    assert len(order) == len(sampler) == -(-len(lengths) // size) * size
+    if len(lengths) >= size:
+        assert max(lengths) in [lengths[row] for row in order[:size]]
+    assert order == list(sampler)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_steps_have_similar_lengths_and_their_lengths_follow_no_trend(seed):
+    lengths = np.random.default_rng(seed).integers(1, 60, 3200)
+    order = np.array(list(training.GroupedByLength(Lengths(lengths.tolist()), 16, seed)))
+    of_steps = lengths[order].reshape(-1, 16)
+    assert np.median(np.ptp(of_steps, axis=1)) < 5
+    assert abs(spearmanr(np.arange(len(of_steps)), of_steps.mean(1)).statistic) < 0.3
+    neighbours = np.corrcoef(of_steps.mean(1)[:-1], of_steps.mean(1)[1:])[0, 1]
+    assert abs(neighbours) < 0.3, "the model would forget long texts during many steps of short ones"
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from itertools import cycle, islice
+from itertools import chain, cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -275,7 +275,9 @@ def training_arguments(config: ExplainerConfig, seed: int, checkpoints: Path, st
 class GroupedByLength(Sampler[int]):
     """Orders rows so that a step has similar lengths; a function of (seed, epoch).
 
-    The last step is filled up with the epoch's first rows, so that every step is full and can be shared.
+    The first step has the longest row, so that a batch that does not fit shows at once. The order of the other steps is
+    random: steps from long to short texts would end each epoch on the shortest ones, and the model would forget the
+    others. The last step is filled up with the epoch's first rows, so that every step is full and can be shared.
 
     Args:
         dataset: the sequences.
@@ -299,7 +301,10 @@ class GroupedByLength(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed((self.seed << 20) + self.epoch)
         order = get_length_grouped_indices(self.lengths, self.batch_size, generator=generator)
-        return islice(cycle(order), len(self))
+        full, size = len(order) // self.batch_size, self.batch_size
+        numbers = [0, *(1 + torch.randperm(max(full - 1, 0), generator=generator)).tolist()]
+        steps = [order[number * size : (number + 1) * size] for number in numbers[:full]]
+        return islice(cycle(chain(*steps, order[full * size :])), len(self))
 
 
 class _Trainer(Trainer):
