@@ -10,7 +10,7 @@ from gavamoe.baselines.text_model import TextModel
 from gavamoe.language.decoding import logits_processors
 from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.language.encoding import decode_text
-from gavamoe.language.mbr import ReferenceSentences, reference_encoder, select_draft
+from gavamoe.language.mbr import ReferenceEncoder, select_draft
 from gavamoe.language.sampling import pair_keys
 from gavamoe.language.whole_characters import token_bytes
 
@@ -22,7 +22,7 @@ def generate_texts(
     batch: TextBatch,
     decoding: DecodingConfig,
     seed: int,
-    references: ReferenceSentences | None = None,
+    encode_references: ReferenceEncoder,
 ) -> list[str]:
     """Return the text of each pair; it does not depend on the other pairs of the batch.
 
@@ -32,11 +32,10 @@ def generate_texts(
         batch: pairs, whose texts are ignored.
         decoding: sampling, penalties, length limit and number of drafts.
         seed: of the sampling noise.
-        references: looks up the sentences that drafts are compared with too; None compares drafts alone.
+        encode_references: returns the sentences that drafts are compared with too; no group compares drafts alone.
     """
     model.eval()
     drafts = [_generate_draft(model, vocabulary, batch, decoding, seed, draft) for draft in range(decoding.num_drafts)]
-    encode_references = reference_encoder(vocabulary.tokenizer, decoding, references)
     pairs = zip(batch.user_B.tolist(), batch.item_B.tolist(), strict=True)
     selected = [
         select_draft(candidates, vocabulary.end, *encode_references(*pair))[0]

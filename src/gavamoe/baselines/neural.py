@@ -27,7 +27,7 @@ from gavamoe.conditions import Condition
 from gavamoe.data.dataset import id_arrays
 from gavamoe.distributed import default_device
 from gavamoe.language.decoding_config import DecodingConfig
-from gavamoe.language.mbr import ReferenceSentences
+from gavamoe.language.mbr import ReferenceEncoder, ReferenceSentences, reference_encoder
 
 DECODING_BATCH, RATING_BATCH = 256, 65_536
 MAX_WIDTH = 8192
@@ -63,6 +63,7 @@ class NeuralSystem:
         self.prepare, self.rating_model, self.references = prepare, rating_model, references
         self.model: TextModel | None = None
         self._input_levels: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+        self._encode_references: ReferenceEncoder | None = None  # made once: it keeps what it has encoded
 
     def fit(self, data: TextData, seed: int, directory: Path) -> TrainingSummary:
         """Train the network, resume where a checkpoint is in `directory`, and save the weights there."""
@@ -100,17 +101,20 @@ class NeuralSystem:
             raise ValueError("fit or load comes before predict")
         levels = self._predict_levels(self.model, *id_arrays(pairs))
         encoded = self._encode(pairs, levels, condition)
-        references = None if self.references is None else self.references(self._data)
+        if self._encode_references is None:
+            sentences = None if self.references is None else self.references(self._data)
+            self._encode_references = reference_encoder(self._vocabulary.tokenizer, self._decoding, sentences)
         texts: list[str] = []
         for start in range(0, len(pairs), DECODING_BATCH):
             chosen = np.arange(start, min(start + DECODING_BATCH, len(pairs)))
             batch = self._vocabulary.batch(encoded, chosen).to(self._device)
-            texts += generate_texts(self.model, self._vocabulary, batch, self._decoding, 0, references)
+            texts += generate_texts(self.model, self._vocabulary, batch, self._decoding, 0, self._encode_references)
         return Predictions(texts, None if levels is None else self._data.scale.to_rating(levels))
 
     def _build(self, data: TextData, seed: int) -> TextModel:
         """Make the untrained network; its weights depend on the seed alone."""
-        self._data, self._device, self._input_levels = data, torch.device(default_device()), None
+        self._data, self._device = data, torch.device(default_device())
+        self._input_levels = self._encode_references = None
         self._vocabulary: Vocabulary = data.base_vocabulary if self.uses_base_model else data.corpus_vocabulary
         self._decoding = DecodingConfig.from_settings(data.config, self._vocabulary.tokenizer)
         prepared = self.prepare(data, seed)

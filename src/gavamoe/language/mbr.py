@@ -26,6 +26,7 @@ from gavamoe.language.rarity import Rarity
 Text = Sequence[int]  # token ids
 # (user id, item id, count) -> groups of reference sentences, at most `count` each.
 ReferenceSentences = Callable[[int, int, int], Sequence[Sequence[str]]]
+ReferenceEncoder = Callable[[int, int], list[list[list[int]]]]  # (user id, item id) -> the groups as token ids
 Units = Sequence[Hashable]  # the tokens or bigrams of a text
 # Weight of agreement with a group of references, where agreement with the other drafts has weight 1. Review sentences
 # differ more from each other than drafts do, so any draft agrees less with them.
@@ -67,7 +68,7 @@ def mbr_select(drafts: Sequence[Text], *references: Sequence[Text], rarity: Rari
 
 def reference_encoder(
     tokenizer: PreTrainedTokenizerBase, decoding: DecodingConfig, references: ReferenceSentences | None
-) -> Callable[[int, int], list[list[list[int]]]]:
+) -> ReferenceEncoder:
     """Return a function from ids of user and item to their groups of reference sentences as token ids.
 
     Args:

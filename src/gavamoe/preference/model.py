@@ -305,8 +305,8 @@ class PreferenceModel(
 
         The row of a user without a pair is 0.
         """
-        gamma_BK = self.responsibilities(user_B, item_B)
         user_B = _id_tensor(user_B).to(self.device)
+        gamma_BK = self.responsibilities(user_B, item_B)
         sum_NK = gamma_BK.new_zeros(self.users + 1, self.clusters).index_add_(0, user_B, gamma_BK)
         count_N = torch.bincount(user_B, minlength=self.users + 1).clamp_min(1)
         return sum_NK / count_N[:, None]

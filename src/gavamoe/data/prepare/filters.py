@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 
@@ -26,7 +28,7 @@ def filter_texts(ingested: Ingested, min_words: int, language: str | None) -> di
     if min_words:
         filters[f"fewer than {min_words} words"] = pl.col("words") >= min_words
     if language:
-        is_in_language(pl.Series([], dtype=pl.String), language)  # refuses a wrong code before any text is read
+        _iso_code(language)  # a wrong one is refused before any text is read
         filters[f"not in language {language}"] = pl.col("text").map_batches(
             lambda texts: is_in_language(texts, language), return_dtype=pl.Boolean, is_elementwise=True
         )
@@ -49,18 +51,26 @@ def is_in_language(texts: pl.Series, code: str) -> pl.Series:
     Raises:
         DataError: lingua is not installed, or does not know the language.
     """
-    try:
-        from lingua import IsoCode639_1, LanguageDetectorBuilder
-    except ImportError:
-        raise DataError(f"--language needs the package lingua: {INSTALL_LINGUA}") from None
-    wanted = getattr(IsoCode639_1, code.upper(), None)
-    if wanted is None:
-        raise DataError(f"--language {code}: expected an ISO 639-1 code, such as en")
+    wanted = _iso_code(code)
+    from lingua import LanguageDetectorBuilder
+
     detector = LanguageDetectorBuilder.from_all_languages().with_low_accuracy_mode().build()
     found = detector.detect_languages_in_parallel_of(texts.to_list())
     return pl.Series(
         [language is not None and language.iso_code_639_1 == wanted for language in found], dtype=pl.Boolean
     )
+
+
+def _iso_code(code: str) -> Any:
+    """Return lingua's name of a language; raise `DataError` if lingua is not installed or does not know it."""
+    try:
+        from lingua import IsoCode639_1
+    except ImportError:
+        raise DataError(f"--language needs the package lingua: {INSTALL_LINGUA}") from None
+    wanted = getattr(IsoCode639_1, code.upper(), None)
+    if wanted is None:
+        raise DataError(f"--language {code}: expected an ISO 639-1 code, such as en")
+    return wanted
 
 
 def latest_of_each_pair(user: np.ndarray, item: np.ndarray, timestamp: pl.Series) -> np.ndarray:
