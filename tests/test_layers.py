@@ -119,7 +119,6 @@ SHORT_MODULES: dict[str, str] = {
     "gavamoe.evaluation.metrics.genericness": "one file per family of metrics",
     "gavamoe.evaluation.metrics.hallucination": "one file per family of metrics",
     "gavamoe.evaluation.metrics.surface": "one file per family of metrics",
-    "gavamoe.service.search": "an index that the service builds once, apart from the routes that read it",
     "gavamoe.presets.auto": "a preset, beside the files of the others",
 }
 

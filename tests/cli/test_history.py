@@ -49,6 +49,12 @@ def test_one_pair_is_explained_from_a_file_and_what_is_ignored_is_said(gavamoe, 
     assert (json.loads(named)["user"], json.loads(named)["text"]) == ("u01", answer["text"])
 
 
+def test_an_item_that_a_history_names_twice_counts_once_with_its_last_rating(explainer):
+    twice = [{"item": "i01", "rating": 1, "text": "dull"}, *HISTORY[1:], {"item": "i01", "rating": 5, "text": "fine"}]
+    once = [*HISTORY[1:], {"item": "i01", "rating": 5, "text": "fine"}]
+    assert UserHistory.from_entries(twice, explainer.catalog) == UserHistory.from_entries(once, explainer.catalog)
+
+
 def test_a_file_of_several_users_needs_the_name_and_takes_the_rows_of_it(gavamoe, run_path, explainer, write):
     path = write("two.csv", TWO_USERS)
     explain = ("explain", run_path, "--item", "i05", "--history", path)

@@ -80,6 +80,19 @@ def test_rows_with_training_reviews_are_grouped_by_their_number(score: Score, tm
     assert "training reviews of the user" not in json.loads(score(path, "--json")[1])["groups"]
 
 
+def test_training_texts_in_a_file_need_users_and_items_of_the_scored_rows(score: Score, tmp_path: Path) -> None:
+    reviews = [{"user": f"u{n % 3}", "item": f"i{n}", "rating": 3, "text": f"kind staff {n}"} for n in range(9)]
+    train, path = tmp_path / "train.jsonl", tmp_path / "predictions.jsonl"
+    train.write_text("".join(json.dumps(row) + "\n" for row in reviews))
+    rows = [{"item": row["item"], "prediction": "kind", "reference": row["text"]} for row in reviews[:4]]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, out, err = score(path, "--train", train, "--json")
+    assert (code, out) == (2, "")
+    assert "scored row 1 has no user" in err
+    path.write_text("".join(json.dumps({**row, "user": "u0"}) + "\n" for row in rows))
+    assert json.loads(score(path, "--train", train, "--json")[1])["conditions"]["reviews_of_scored_pairs_left_out"] == 2
+
+
 def test_texts_are_normalized_only_with_the_option(score: Score, predictions: Path) -> None:
     as_given, normalized = (
         json.loads(score(predictions, "--json", *more)[1])["metrics"]["BLEU-1"] for more in ((), ("--normalize",))

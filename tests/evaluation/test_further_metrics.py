@@ -85,6 +85,20 @@ def test_coherence_is_high_for_matching_ratings_and_low_for_shuffled_ones():
     assert opposite == pytest.approx(-fitting)
 
 
+def test_rows_without_a_reference_do_not_teach_coherence_what_ratings_sound_like():
+    texts, ratings = texts_with_sentiment()
+    silent = [""] * 300
+    alone = scored(coherence.METRICS, texts, texts, predicted=ratings, true=ratings)
+    beside = scored(
+        coherence.METRICS,
+        [*silent, *texts],
+        [*silent, *texts],
+        predicted=np.concatenate([np.full(300, np.nan), ratings]),
+        true=np.concatenate([np.full(300, 5.0), ratings]),
+    )
+    assert beside["rating coherence"] == pytest.approx(alone["rating coherence"])
+
+
 def test_coherence_is_undefined_for_a_constant_rating_or_few_rows():
     texts, ratings = texts_with_sentiment()
     constant = scored(coherence.METRICS, texts, texts, predicted=np.full(len(texts), 3.3), true=ratings)

@@ -6,6 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gavamoe.errors import ConfigError
 from gavamoe.experiments.ablations import ablation_settings
@@ -71,6 +73,24 @@ def test_a_dense_ffn_has_the_parameters_of_the_experts():
     assert dense.experts * dense.expert_width == config.experts * config.expert_width
     assert dense.experts * dense.expert_rank == config.experts * config.expert_rank
     assert dense.top_k == dense.granularity == 1
+
+
+@given(shared=st.integers(0, 8), granularity=st.sampled_from([1, 2, 4, 8]))
+def test_dense_and_coarse_ablations_keep_the_width_of_shared_experts(shared, granularity):
+    settings = {"explainer.shared_experts": shared, "explainer.granularity": granularity}
+    config = CompareConfig(settings=settings)
+
+    def widths(changes):
+        explainer = config.run_config(changes).explainer
+        width = explainer.expert_width // explainer.granularity
+        return explainer.experts * explainer.expert_width, explainer.shared_experts * width, width
+
+    routed, kept, _ = widths({})
+    ablations = ablation_settings(config.run_config().explainer)
+    assert widths(ablations["gavamoe-dense"])[:2] == (routed + kept, 0)
+    coarse_routed, coarse_shared, width = widths(ablations["gavamoe-coarse"])
+    assert coarse_routed == routed
+    assert 0 <= coarse_shared - kept < width  # whole experts only
 
 
 def test_the_timer_adds_the_seconds_of_interrupted_sessions(tmp_path):

@@ -37,6 +37,11 @@ def test_a_run_that_reads_keeps_its_vocabulary_and_records_of_the_text_block(rea
     assert all(math.isfinite(record["text"]) for record in records["clusters"])
 
 
+def test_a_saved_run_that_reads_keeps_its_vocabulary(reading_run, tmp_path):
+    Explainer.from_pretrained(reading_run).save_pretrained(tmp_path / "saved")
+    assert TextTarget.load(tmp_path / "saved" / "preference") == TextTarget.load(reading_run / "preference")
+
+
 def test_stage_2_of_a_run_that_reads_gets_the_vectors_of_ratings_and_texts_and_explains(reading_run):
     explainer = Explainer.from_pretrained(reading_run)
     ratings, texts = explainer.preference.encoder, explainer.preference.text.encoder

@@ -22,7 +22,7 @@ from gavamoe.data.scale import RatingScale
 from gavamoe.errors import ConfigError, DataError, InputError, RunError
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.files import sha256_of_file
-from gavamoe.pipeline.train import train_run
+from gavamoe.pipeline.train import summary, train_run
 from gavamoe.pipeline.update import EXPLAINER_MAY_CHANGE, PREFERENCE_MAY_CHANGE
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.trainer import PreferenceTrainer, best_record
@@ -124,6 +124,8 @@ def test_an_update_trains_for_the_epochs_of_its_own_setting(run_path, dataset_pa
     assert len([r for r in records["explainer"] if "eval_loss" in r]) == 1 + config.explainer.update_epochs
     assert not [r for r in records["preference"] if r["phase"] == "pretrain"]
     assert max(r.get("epoch", 0) for r in records["preference"]) <= config.preference.update_epochs
+    assert all(r["settled"] for r in records["preference"] if r["phase"] == "joint")  # none is a warm-up
+    assert summary(RunDirectory(same_update))["explainer"]["epochs"] == config.explainer.update_epochs
 
 
 @pytest.mark.parametrize(

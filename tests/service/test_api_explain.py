@@ -193,7 +193,7 @@ def test_the_work_of_a_client_that_left_stops_and_is_not_stored(make_service, pa
 
     monkeypatch.setattr(model, "forward", counted)
     send_raw(service, "POST", path, [json.dumps(long).encode()], gone=lambda: len(steps) >= 3)
-    until(lambda: not service.worker.busy)
+    until(lambda: not service.worker._in_hand)
     assert 3 <= len(steps) < 200
     assert not service.store._memory
     assert metric(service, "gavamoe_refused_total", reason="client_gone") == 1

@@ -6,9 +6,10 @@ import time
 import weakref
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from gavamoe.service.wait_estimate import WaitEstimate
 from gavamoe.service.worker import DeviceLostError, Job, QueueFullError, Worker, WorkerDeadError
 
 
@@ -88,6 +89,38 @@ def test_jobs_that_would_wait_too_long_are_refused_until_the_queue_is_shorter():
     worker.submit([last])
     assert last.future.result(30) == 61
     assert worker.close(30)
+
+
+def test_jobs_that_one_group_can_hold_are_accepted_after_single_ones():
+    def perform(jobs):
+        time.sleep(0.1)
+        return echo(jobs)
+
+    worker = Worker(perform, capacity=100, batch=32, max_wait=0.5)
+    for number in range(5):
+        single = Job("a", number)
+        worker.submit([single])
+        single.future.result(30)
+    for number in range(32):  # one by one, they would take 3.2 seconds
+        worker.submit([Job("a", number)])
+    assert worker.close(30)
+
+
+@given(
+    fixed=st.floats(0, 5),
+    per_job=st.floats(0, 1),
+    sizes=st.lists(st.integers(1, 32), min_size=2, max_size=20),
+    queue=st.integers(0, 200),
+)
+def test_the_wait_is_exact_if_groups_take_a_fixed_time_and_a_time_per_job(fixed, per_job, sizes, queue):
+    assume(len(set(sizes)) > 1)
+    estimate = WaitEstimate(batch=32)
+    assert estimate.of_queue(queue) == 0
+    for size in sizes:
+        estimate.observe(size, fixed + per_job * size)
+    groups = -(-queue // 32)
+    assert estimate.of_queue(queue) == pytest.approx(groups * fixed + queue * per_job, rel=1e-3, abs=1e-3)
+    assert estimate.rest_of_group(4, elapsed=1e9) == 0
 
 
 def test_cancelled_jobs_leave_the_queue_and_make_room():

@@ -41,14 +41,19 @@ def read_training_texts(
         The training texts, and how many reviews of scored pairs were left out.
 
     Raises:
-        DataError: the source cannot be read, holds no text, or none of its users and items is among the scored ones.
+        DataError: the source cannot be read, holds no text, or none of its users and items is among the scored ones; or
+            a file without a split is named, and a scored row has no user or no item, so that its own review in the file
+            cannot be found.
     """
     if source.is_dir():
         dataset = ReviewDataset.load(source)
         train, extractor, left_out = dataset.interactions("train"), dataset.catalog.extractor, 0
     else:
         frame = read_reviews(source, ReadOptions(encoding=encoding))
-        train, left_out = _without(frame, scored) if "split" not in frame.columns else (_train_rows(source, frame), 0)
+        if "split" in frame.columns:
+            train, left_out = _train_rows(source, frame), 0
+        else:
+            train, left_out = _without(source, frame, scored)
         extractor = _extractor(train)
     if features:
         extractor = FeatureExtractor(dict.fromkeys(sorted(features), 1.0), SEED_OPINIONS)
@@ -72,8 +77,15 @@ def _train_rows(source: Path, frame: pl.DataFrame) -> pl.DataFrame:
     return train
 
 
-def _without(frame: pl.DataFrame, scored: Sequence[Pair]) -> tuple[pl.DataFrame, int]:
+def _without(source: Path, frame: pl.DataFrame, scored: Sequence[Pair]) -> tuple[pl.DataFrame, int]:
     """Leave out the reviews of scored pairs; return the others, and how many were left out."""
+    for number, pair in enumerate(scored, start=1):
+        if None in pair:
+            missing = "user" if pair[0] is None else "item"
+            raise DataError(
+                f"scored row {number} has no {missing}, so its own review in {source} cannot be left out; name users "
+                "and items in all scored rows, or a prepared dataset or a file with a split column"
+            )
     pairs = set(scored)
     names = frame.select("user", "item").iter_rows()
     kept = pl.Series([(name_of(user), name_of(item)) not in pairs for user, item in names], dtype=pl.Boolean)

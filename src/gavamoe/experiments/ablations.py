@@ -30,22 +30,29 @@ STAGE_1 = "preference"
 def ablation_settings(config: ExplainerConfig) -> dict[str, dict[str, Any]]:
     """Return the settings that each ablation changes, by its name.
 
-    The dense FFN is one expert as wide as all experts together: the same parameters, all of them active. `lora` is the
-    usual way to fine-tune a base model: the same prompts, low-rank factors, and neither experts nor vectors of a pair.
+    The dense FFN is one expert as wide as all experts together, shared ones included: the same parameters, all of them
+    active. Coarse shared experts are as wide as the others, so there are fewer of them. `lora` is the usual way to
+    fine-tune a base model: the same prompts, low-rank factors, and neither experts nor vectors of a pair.
 
     Args:
         config: the settings of the comparison.
     """
+    shared, fine = config.shared_experts, config.granularity
+    experts = config.experts * fine + shared  # refined ones
     return {
         "gavamoe-dense": {
             "explainer.experts": 1,
             "explainer.top_k": 1,
             "explainer.granularity": 1,
-            "explainer.expert_width": config.experts * config.expert_width,
-            "explainer.expert_rank": config.experts * config.expert_rank,
+            "explainer.expert_width": experts * config.expert_width // fine,
+            "explainer.expert_rank": experts * config.expert_rank // fine,
+            **({"explainer.shared_experts": 0} if shared else {}),
         },
         "gavamoe-one-gate": {"explainer.gate_clusters": "one"},
-        "gavamoe-coarse": {"explainer.granularity": 1},
+        "gavamoe-coarse": {
+            "explainer.granularity": 1,
+            **({"explainer.shared_experts": -(-shared // fine)} if shared else {}),
+        },
         "gavamoe-random-clusters": {"explainer.gate_clusters": "random"},
         "gavamoe-kmeans": {"explainer.gate_clusters": "kmeans"},
         "gavamoe-no-taste": {"explainer.use_preference_vectors": False},

@@ -219,11 +219,14 @@ class EvidenceIndex:
         return _best_sentences(table, rows, parts, last, count, lambda sentence: sentence.item_id)
 
     def reference_sentences(self, user_id: int, item_id: int, count: int) -> tuple[list[str], list[str]]:
-        """Return the first `count` sentences by the user on other items, and by other users on the item."""
+        """Return the first `count` sentences by the user on other items, and by other users on the item.
+
+        The unknown user, which stands for all users without a name, has written none.
+        """
         on_item = self.table.rows_about(item_id)
         by_others = on_item[self.table.column["user_id"][on_item] != user_id]
         table = self._table_with(user_id)
-        by_user = table.rows_on_other_items(user_id, item_id)
+        by_user = table.rows_on_other_items(user_id, item_id) if user_id else np.empty(0, np.int64)
         return table.texts(by_user[:count]), self.table.texts(by_others[:count])
 
     def sentences_about(self, item_id: int) -> pl.DataFrame:
@@ -287,16 +290,18 @@ def _best_sentences(
 ) -> list[EvidenceSentence]:
     """Return the sentences with the best mean of parts, those marked `last` after the others.
 
-    No text occurs twice, nor an author or item that `once` returns.
+    No text occurs twice, nor an author or item that `once` returns. The unknown id 0 stands for many and may repeat.
     """
     order = np.lexsort((rows, -np.mean(list(parts.values()), axis=0), last))  # ties in the order of the table
     best: list[EvidenceSentence] = []
     used: set[int | str] = set()
     for place in order:
         sentence = table.sentence(rows[place], {name: float(part[place]) for name, part in parts.items()})
-        if used.isdisjoint((once(sentence), sentence.text)):
+        seen: set[int | str] = {sentence.text, once(sentence)}
+        seen.discard(0)
+        if used.isdisjoint(seen):
             best.append(sentence)
-            used |= {once(sentence), sentence.text}
+            used |= seen
         if len(best) == count:
             break
     return best

@@ -51,7 +51,6 @@ class MoEShape:
         width: int,
         granularity: int,
         shared: int = 0,
-        dropout: float = 0.0,
     ) -> MoEShape:
         """Return the sizes for N experts of width d with top k, refined by r: r*N of width d/r with top r*k.
 
@@ -64,9 +63,8 @@ class MoEShape:
             width: d, width of an expert before refinement.
             granularity: r; it divides `width`.
             shared: number of refined experts that every token passes through.
-            dropout: dropout rate of the experts' output.
         """
-        return cls(clusters, granularity * experts, granularity * top_k, width // granularity, shared, dropout)
+        return cls(clusters, granularity * experts, granularity * top_k, width // granularity, shared)
 
 
 class MultiGateMoE(nn.Module):

@@ -34,7 +34,6 @@ from gavamoe.files import reading
 from gavamoe.pipeline.run_data import require_dataset
 from gavamoe.preference.model import PreferenceModel, assign_clusters
 from gavamoe.preference.recommender import load_preference
-from gavamoe.preference.text_target import TextTarget
 from gavamoe.preference.trainer import fit_preference
 from gavamoe.preference.word_gain import WordCounts
 from gavamoe.run import CATALOG_FILES, EXPLAINER_FILES, PREFERENCE_FILES, RunCard, RunDirectory
@@ -108,7 +107,7 @@ class DiagnosedRun:
     def arrays(self, split: str) -> InteractionArrays:
         """Return ids and levels of a split, and what stage 1 reads of the texts if it reads them; read once."""
         if split not in self._arrays:
-            arrays, target = self.dataset.arrays(split), TextTarget.load(self.run.preference)
+            arrays, target = self.dataset.arrays(split), self.model.text_target
             if target is not None:
                 arrays = target.with_units(arrays, self.dataset.interactions(split, target.columns))
             self._arrays[split] = arrays

@@ -60,11 +60,11 @@ def measure_model(
     else:
         found.missing |= dict.fromkeys(SWAPS, "no review with a text is by a known user about a known item")
     ranking = rank_sentences(explainer, reviews, condition)
-    if ranking is not None:
+    if isinstance(ranking, str):
+        found.missing[RANK] = ranking
+    else:
         found.metrics = (*found.metrics, ranking.metric)
         found.bounds[RANK] = ranking.bounds
         found.further[f"{RANK}/random"] = ranking.random
         found.rows[RANK] = ranking.rows
-    else:
-        found.missing[RANK] = "no training sentence of an item states what a review of it states"
     return found

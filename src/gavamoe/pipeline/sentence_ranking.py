@@ -69,8 +69,10 @@ class SentenceRanking:
     rows: int
 
 
-def rank_sentences(explainer: Explainer, reviews: pl.DataFrame, condition: Condition) -> SentenceRanking | None:
+def rank_sentences(explainer: Explainer, reviews: pl.DataFrame, condition: Condition) -> SentenceRanking | str:
     """Rank training sentences of the item for a sample of reviews.
+
+    A prompt that quotes a candidate would have it copied, not ranked. So prompts in words quote nothing here.
 
     Args:
         explainer: the run, whose evidence index holds the sentences.
@@ -78,13 +80,16 @@ def rank_sentences(explainer: Explainer, reviews: pl.DataFrame, condition: Condi
         condition: where the prompt's rating and feature come from.
 
     Returns:
-        None where no row has a relevant and an irrelevant candidate.
+        The ranking, or why it cannot be measured: no row has a relevant and an irrelevant candidate, or prompts of
+        special tokens quote evidence, which they cannot leave out.
     """
+    if explainer.context.template is None and explainer.context.evidence_quotes:
+        return "prompts of special tokens quote sentences about the item (explainer.evidence), so they cannot be ranked"
     found = find_candidates(explainer, reviews)
     if not found:
-        return None
-    if explainer.context.template is not None and condition.states("evidence"):
-        condition = replace(condition, context="item")  # a quoted candidate would be copied, not ranked
+        return "no training sentence of an item states what a review of it states"
+    if condition.states("evidence"):
+        condition = replace(condition, context="item")
     rows = [each.row for each in found for _ in each.sentences]
     sentences = [sentence for each in found for sentence in each.sentences]
     nats, tokens = explainer.text_losses(reviews[rows], sentences, condition)

@@ -160,9 +160,11 @@ def summary(run: RunDirectory) -> dict[str, Any]:
         best = best_record(records["preference"])
         result["preference"] = {key: best[key] for key in ("valid_rmse", "valid_nll", "valid_kl")}
         result["preference"]["live_clusters"] = records["preference"][-1]["live_clusters"]
-    losses = [record["eval_loss"] for record in records.get("explainer", []) if "eval_loss" in record]
-    if losses:
-        result["explainer"] = {"epochs": len(losses), "valid_loss": min(losses)}
+    validated = [record for record in records.get("explainer", []) if "eval_loss" in record]
+    if validated:
+        trained = [record for record in validated if record["epoch"]]  # epoch 0 is where an update starts
+        losses = [record["eval_loss"] for record in validated]
+        result["explainer"] = {"epochs": len(trained), "valid_loss": min(losses)}
     return result
 
 
@@ -193,9 +195,8 @@ def _train_preference(
         if is_first:
             _record(run, "preference", history)
             with staged_directory(run.preference) as staged:
+                model.text_target = target
                 model.save_pretrained(staged)
-                if target is not None:
-                    target.save(staged)
             run.discard_checkpoints()
 
 

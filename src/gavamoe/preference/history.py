@@ -69,7 +69,13 @@ class UserHistory:
     def from_columns(
         cls, names: Sequence[str], ratings: pl.Series, texts: Sequence[str | None], catalog: Catalog
     ) -> UserHistory:
-        """Return a history of items, their ratings on the scale of the data source, and texts (none, or one each)."""
+        """Return a history of items, their ratings on the scale of the data source, and texts (none, or one each).
+
+        An item that occurs more than once counts once, with its last rating and text, like a repeated review in data.
+        """
+        last = sorted({name: place for place, name in enumerate(names)}.values())
+        names, ratings = [names[place] for place in last], ratings[last]
+        texts = [texts[place] for place in last] if texts else texts
         levels = catalog.scale.to_level(ratings).to_list()
         item_ids = tuple(catalog.item_id(name) for name in names)
         ignored = tuple(name for name, item in zip(names, item_ids, strict=True) if item == 0)

@@ -32,6 +32,7 @@ from gavamoe.preference.losses import PairLosses
 from gavamoe.preference.networks import PairEncoder, RatingDecoder
 from gavamoe.preference.prior import MixturePrior
 from gavamoe.preference.text_block import TextBlock
+from gavamoe.preference.text_target import TextTarget
 
 INFERENCE_BATCH = 65_536
 Ids = Tensor | np.ndarray  # integer ids, [B]
@@ -93,6 +94,7 @@ class PreferenceModel(
         self.decoder = RatingDecoder(latent // 2, latent - latent // 2, hidden, levels, dropout)
         self.prior = MixturePrior(clusters, latent + (text_latent if vocabulary else 0))
         self.text: TextBlock | None = None
+        self.text_target: TextTarget | None = None  # what the units of the text block are; set with a trained model
         if vocabulary:
             self.text = TextBlock(
                 users, items, levels, text_latent, embedding, hidden, vocabulary, dropout, item_features, user_rows
@@ -135,7 +137,13 @@ class PreferenceModel(
         with contextlib.redirect_stdout(io.StringIO()):
             model: PreferenceModel = super()._from_pretrained(**options)
         check_finite(model.state_dict().items(), Path(options["model_id"]))
+        model.text_target = TextTarget.load(Path(options["model_id"]))
         return model
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        super()._save_pretrained(save_directory)
+        if self.text_target is not None:
+            self.text_target.save(save_directory)
 
     def share_user_rows(self, count_U: Tensor) -> None:
         """Say which users share rows, before training: those with the fewest reviews (`id_table`).

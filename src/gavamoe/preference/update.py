@@ -56,6 +56,10 @@ class PreferenceUpdate(PreferenceTrainer):
     def _beta(self) -> float:
         return self.config.beta
 
+    def at_full_beta(self) -> bool:
+        """Return True: every epoch of an update minimises the whole objective."""
+        return True
+
     def _fit_components(self) -> None:
         count_U, _ = self.train.counts(self.model.users, self.model.items)
         pairs = self.train.sample(INIT_REVIEWS)

@@ -18,12 +18,13 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
+from gavamoe.service.wait_estimate import WaitEstimate
+
 LOG = logging.getLogger("gavamoe.service")
 
 # After a group of several jobs, their clients often ask again at once. The next group then waits for them, for at most
 # this share of the last group's duration. A lone client never waits.
 LINGER_SHARE, LINGER_SECONDS = 0.1, 0.05
-SMOOTHING = 0.2  # weight of the newest group in the mean seconds per job
 
 
 class QueueFullError(Exception):
@@ -93,10 +94,11 @@ class Worker:
         self._queue: deque[Job] = deque()
         self._changed = threading.Condition()
         self._in_hand: list[Job] = []
+        self._in_hand_since = 0.0
         self._closing = False
         self._dead = False
         self.died, self.on_death = False, lambda: None
-        self._last_size, self._last_seconds, self._seconds_per_job = 0, 0.0, 0.0
+        self._last_size, self._last_seconds, self._estimate = 0, 0.0, WaitEstimate(batch)
         self._thread = threading.Thread(target=self._run, name="gavamoe-worker", daemon=True)
         self._thread.start()
 
@@ -109,11 +111,6 @@ class Worker:
     def waiting(self) -> int:
         """Number of jobs in the queue."""
         return len(self._queue)
-
-    @property
-    def busy(self) -> bool:
-        """Whether jobs are being performed."""
-        return bool(self._in_hand)
 
     def submit(self, jobs: Sequence[Job]) -> None:
         """Queue all of the jobs, or none.
@@ -150,8 +147,9 @@ class Worker:
         return not self._thread.is_alive()
 
     def _seconds_to_drain(self) -> float:
-        """Return the expected seconds until the jobs of the queue are done, from the speed of recent groups."""
-        return self._seconds_per_job * len(self._queue)
+        """Return the expected seconds until the jobs in hand and those of the queue are done."""
+        elapsed = time.monotonic() - self._in_hand_since
+        return self._estimate.rest_of_group(len(self._in_hand), elapsed) + self._estimate.of_queue(len(self._queue))
 
     def _run(self) -> None:
         try:
@@ -189,7 +187,7 @@ class Worker:
             jobs = [job for job in self._queue if job.group == group][: self.batch]
             taken = set(map(id, jobs))
             self._queue = deque(job for job in self._queue if id(job) not in taken)
-            self._in_hand = jobs
+            self._in_hand, self._in_hand_since = jobs, time.monotonic()
             return jobs
 
     def _perform(self, jobs: list[Job]) -> None:
@@ -203,8 +201,7 @@ class Worker:
                 _succeed(job, result)
         seconds = time.monotonic() - start
         self._last_size, self._last_seconds = len(jobs), seconds
-        newest = seconds / len(jobs)
-        self._seconds_per_job = (1 - SMOOTHING) * self._seconds_per_job + SMOOTHING * newest
+        self._estimate.observe(len(jobs), seconds)
         self._in_hand = []
         self.observe(len(jobs), seconds)
 

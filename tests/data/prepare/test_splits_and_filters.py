@@ -115,12 +115,22 @@ def test_latest_review_of_a_repeated_pair_is_kept(write_lines: Callable[..., Pat
     assert card["reading"]["repeated user-item pairs"] == 1
 
 
+def test_a_pair_keeps_its_latest_review_that_passes_the_filters(write_lines: Callable[..., Path], tmp_path: Path):
+    rows = [
+        {"user": "a", "item": "b", "rating": 5, "timestamp": 10, "text": "long enough to be kept"},
+        {"user": "a", "item": "b", "rating": 1, "timestamp": 20, "text": "short"},
+    ]
+    card = prepare([write_lines("r.jsonl", rows)], tmp_path / "out", PrepareOptions(min_words=3))
+    assert ReviewDataset.load(tmp_path / "out").interactions()["text"].to_list() == ["long enough to be kept"]
+    assert card["filters"]["dropped"] == {"fewer than 3 words": 1, "repeated user-item pairs": 0}
+
+
 def test_filters_are_applied_and_counted(write_lines: Callable[..., Path], tmp_path: Path, reviews: list) -> None:
     rows = [*reviews, {"user": "once", "item": "i0", "rating": 3, "text": "one review only but long enough"}]
     rows.append({"user": "u0", "item": "rare", "rating": 3, "text": "short"})
     card = prepare([write_lines("r.jsonl", rows)], tmp_path / "out", PrepareOptions(k_core=5, min_words=3))
     assert card["counts"]["reviews"] == 120
-    assert card["filters"]["dropped"] == {"repeated user-item pairs": 0, "fewer than 3 words": 1, "5-core": 1}
+    assert card["filters"]["dropped"] == {"fewer than 3 words": 1, "repeated user-item pairs": 0, "5-core": 1}
     with pytest.raises(DataError, match="no review is left"):
         prepare([write_lines("r.jsonl", rows)], tmp_path / "out", PrepareOptions(k_core=50))
 

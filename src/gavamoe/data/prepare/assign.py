@@ -15,6 +15,8 @@ from gavamoe.data.readers.canonical import ANONYMOUS_PREFIX
 from gavamoe.data.scale import RatingScale
 from gavamoe.errors import DataError
 
+REPEATED = "repeated user-item pairs"
+
 
 @dataclass(frozen=True)
 class Assignment:
@@ -25,7 +27,7 @@ class Assignment:
         users: user_id, user, n_train, mean_rating of the known users.
         items: item_id, item, n_train, mean_rating of the known items.
         dropped: number of reviews that each filter dropped.
-        repeated: number of reviews with a later review of the same user and item.
+        repeated: number of reviews with a later review of the same user and item that passes the filters too.
     """
 
     rows: pl.DataFrame
@@ -59,14 +61,15 @@ def assign_rows(
     levels = scale.to_level(keys["rating"])
     user_names, user = _codes(keys["user"])
     item_names, item = _codes(keys["item"])
-    latest = latest_of_each_pair(user, item, keys["timestamp"])
     keep = np.ones(keys.height, dtype=bool)
     dropped: dict[str, int] = {}
-    # A published split is kept row for row, so that results on it are comparable.
-    passing = text_filters if options.split == "column" else {"repeated user-item pairs": latest, **text_filters}
-    for name, passes in passing.items():
+    for name, passes in text_filters.items():
         dropped[name] = int((keep & ~passes).sum())
         keep &= passes
+    repeated = keep & ~latest_of_each_pair(user, item, keys["timestamp"], keep)
+    if options.split != "column":  # a published split is kept row for row, so that results on it are comparable
+        dropped[REPEATED] = int(repeated.sum())
+        keep &= ~repeated
     k = options.k_core
     core = k_core(user, item, keep, k) if k > 1 else keep
     dropped |= {f"{k}-core": int((keep & ~core).sum())} if k > 1 else {}
@@ -81,7 +84,7 @@ def assign_rows(
     user_ids, users = _assign_ids("user", user_names, user[codes == TRAIN], keys["rating"].filter(codes == TRAIN))
     item_ids, items = _assign_ids("item", item_names, item[codes == TRAIN], keys["rating"].filter(codes == TRAIN))
     rows = {"keep": core, "user_id": user_ids[user], "item_id": item_ids[item], "level": levels, "split": codes}
-    return Assignment(pl.DataFrame(rows), users, items, dropped, int((~latest).sum()))
+    return Assignment(pl.DataFrame(rows), users, items, dropped, int(repeated.sum()))
 
 
 def _codes(names: pl.Series) -> tuple[pl.Series, np.ndarray]:

@@ -73,21 +73,22 @@ def _iso_code(code: str) -> Any:
     return wanted
 
 
-def latest_of_each_pair(user: np.ndarray, item: np.ndarray, timestamp: pl.Series) -> np.ndarray:
-    """Mark the latest review of each (user, item) pair.
+def latest_of_each_pair(user: np.ndarray, item: np.ndarray, timestamp: pl.Series, among: np.ndarray) -> np.ndarray:
+    """Mark the latest of the reviews of each (user, item) pair.
 
     Args:
         user: user code of each review, [n].
         item: item code of each review, [n].
-        timestamp: time of each review, [n]; among reviews without times, the last in the source counts as the latest.
+        timestamp: time of each review, [n]; of reviews without times, the last in the source counts as the latest.
+        among: the reviews to choose from, bool [n]; the others are marked False.
 
     Returns:
-        bool [n], True for exactly one review of each pair.
+        bool [n], True for exactly one review of each pair that has any.
     """
-    pairs = pl.DataFrame({"user": user, "item": item, "time": timestamp, "row": np.arange(len(user))})
+    pairs = pl.DataFrame({"user": user, "item": item, "time": timestamp, "row": np.arange(len(user))}).filter(among)
     repeated = pairs.filter(pl.struct("user", "item").is_duplicated())  # most pairs are unique and need no sorting
     latest = repeated.sort("time", "row", nulls_last=False).unique(["user", "item"], keep="last", maintain_order=True)
-    keep = np.ones(len(user), dtype=bool)
+    keep = among.copy()
     keep[repeated["row"].to_numpy()] = False
     keep[latest["row"].to_numpy()] = True
     return keep

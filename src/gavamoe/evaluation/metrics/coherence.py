@@ -56,7 +56,8 @@ def predict_sentiment(texts: Sequence[Words], references: Sequence[Words], ratin
         Predicted ratings on the source's scale, [n]; None with fewer than `MIN_RATED` rated texts, equal ratings or no
         word that occurs twice.
     """
-    rated = np.flatnonzero(np.isfinite(ratings))[:MAX_RATED]
+    has_text = np.array([bool(words) for words in references], dtype=bool)
+    rated = np.flatnonzero(np.isfinite(ratings) & has_text)[:MAX_RATED]
     if len(rated) < MIN_RATED or np.ptp(ratings[rated]) == 0:
         return None
     reference_texts = [" ".join(words) for words in references]
