@@ -18,6 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy.optimize import linear_sum_assignment
 
+from gavamoe.probability_bins import sums_by_bin
+
 # `to_svg` replaces this colour with the page's text colour, so that a figure suits a light and a dark page.
 INK = "#1c2430"
 STYLE = {
@@ -114,21 +116,17 @@ def loss_curves(records: dict[str, Records]) -> Figure:
 
 
 @rc_context(STYLE)
-def reliability(distribution_NR: np.ndarray, level_N: np.ndarray, bins: int = 10) -> Figure:
+def reliability(distribution_NR: np.ndarray, level_N: np.ndarray) -> Figure:
     """Draw the observed frequency of rating levels by their predicted probability; the area of a point is its size.
 
     Args:
         distribution_NR: predicted probability of each rating level, [N, R].
         level_N: true levels 1..R, [N].
-        bins: bins of probability, of equal width.
     """
-    occurred_NR = np.arange(1, distribution_NR.shape[1] + 1) == level_N[:, None]
-    place = np.minimum((distribution_NR * bins).astype(int), bins - 1).ravel()
-    count = np.bincount(place, minlength=bins)
-    predicted, observed = (
-        np.bincount(place, weights=values.ravel(), minlength=bins) / np.maximum(count, 1)
-        for values in (distribution_NR.astype(float), occurred_NR.astype(float))
-    )
+    p = distribution_NR.ravel()
+    occurred = (np.arange(1, distribution_NR.shape[1] + 1) == level_N[:, None]).ravel()
+    count, *sums = (sums_by_bin(p, values) for values in (np.ones(len(p)), p, occurred))
+    predicted, observed = (sum_B / np.maximum(count, 1) for sum_B in sums)
     figure, (axes,) = panels(1, width=4.2, height=3.6)
     axes.plot([0, 1], [0, 1], color="#888888", linewidth=1, linestyle=":")
     known = count > 0

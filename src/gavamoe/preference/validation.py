@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from gavamoe.preference.batches import Batch, Interactions
 from gavamoe.preference.losses import KLWeights
 from gavamoe.preference.model import PreferenceModel
+from gavamoe.probability_bins import BINS, sums_by_bin
 
 LIVE_CLUSTER_SHARE = 0.01  # a cluster is live if at least this share of the pairs is assigned to it
-CALIBRATION_BINS = 10  # bins of probability for the calibration error
 COLLAPSED_KL = 0.05  # in nats; a posterior whose mean KL is below this is no different from the prior
 
 
@@ -65,7 +65,7 @@ class _Totals:
         self.model = model
         self.level_R = torch.arange(model.levels, dtype=torch.float32, device=model.device)
         self.sums: dict[str, float] = {}
-        self.excess_bins = torch.zeros(CALIBRATION_BINS, dtype=torch.float64, device=model.device)
+        self.excess_bins = torch.zeros(BINS, dtype=torch.float64)
         self.gamma_K = torch.zeros(model.clusters, device=model.device)
         self.assigned_K = torch.zeros(model.clusters, device=model.device)
 
@@ -93,9 +93,9 @@ class _Totals:
 
     def _add_calibration(self, probability_BR: Tensor, level_B: Tensor) -> None:
         """Add predicted probability minus observed frequency to the bin of each probability."""
-        bin_BR = (probability_BR * CALIBRATION_BINS).long().clamp_max(CALIBRATION_BINS - 1).flatten()
         excess_BR = probability_BR - nn.functional.one_hot(level_B, self.model.levels)
-        self.excess_bins.index_add_(0, bin_BR, excess_BR.flatten().double())
+        p, excess = (each_BR.flatten().cpu().numpy() for each_BR in (probability_BR, excess_BR))
+        self.excess_bins += torch.from_numpy(sums_by_bin(p, excess))
 
     def metrics(self, count: int) -> dict[str, float]:
         """Return the metrics of `validate` for `count` pairs."""

@@ -13,8 +13,8 @@ import numpy as np
 
 from gavamoe.evaluation.metrics.metric import Metric, mean_of, ratio
 from gavamoe.evaluation.outputs import Outputs
+from gavamoe.probability_bins import BINS, sums_by_bin
 
-BINS = 10  # bins of probability, of equal width
 SMALLEST = 1e-12  # a probability of 0 would make the mean infinite
 
 
@@ -34,11 +34,7 @@ def calibration_excess(outputs: Outputs) -> np.ndarray | None:
     p_NR = outputs.distribution.astype(float)
     rows, levels = p_NR.shape
     occurred_NR = np.arange(1, levels + 1) == outputs.level[:, None]
-    bin_NR = np.minimum((p_NR * BINS).astype(int), BINS - 1)
-    excess = np.zeros((rows, BINS + 1))
-    np.add.at(excess, (np.arange(rows)[:, None], bin_NR), p_NR - occurred_NR)
-    excess[:, BINS] = levels
-    return excess
+    return np.column_stack([sums_by_bin(p_NR, p_NR - occurred_NR), np.full(rows, levels)])
 
 
 def expected_calibration_error(totals: np.ndarray, rows: np.ndarray) -> np.ndarray:
