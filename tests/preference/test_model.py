@@ -10,7 +10,7 @@ from gavamoe.data.dataset import InteractionArrays
 from gavamoe.data.simulate import World, simulate
 from gavamoe.errors import ConfigError
 from gavamoe.preference import trainer
-from gavamoe.preference.model import PreferenceModel
+from gavamoe.preference.model import PreferenceModel, mean_by_id
 from gavamoe.preference.trainer import best_record, fit_preference
 
 SMALL = PreferenceConfig(
@@ -51,6 +51,16 @@ def test_a_user_profile_is_the_mean_responsibility_of_the_users_pairs():
     torch.testing.assert_close(profile[4], model.responsibilities(user, item)[:2].mean(0))
     assert profile.shape == (31, 2)
     assert (profile[5] == 0).all()
+
+
+@pytest.mark.parametrize("pairs", [0, 1, 500])
+def test_means_by_id_are_those_that_numpy_adds_in_the_order_of_the_pairs(pairs):
+    rng = np.random.default_rng(pairs)
+    gamma, ids = rng.dirichlet(np.ones(3), pairs), rng.integers(0, 8, pairs)
+    total = np.zeros((10, 3))
+    np.add.at(total, ids, gamma)
+    expected = total / np.maximum(np.bincount(ids, minlength=10), 1)[:, None]
+    np.testing.assert_array_equal(mean_by_id(torch.from_numpy(gamma), torch.from_numpy(ids), 9).numpy(), expected)
 
 
 def test_the_same_seed_gives_the_same_weights_and_keeps_the_callers_random_state():

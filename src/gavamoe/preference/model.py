@@ -314,10 +314,7 @@ class PreferenceModel(
         The row of a user without a pair is 0.
         """
         user_B = _id_tensor(user_B).to(self.device)
-        gamma_BK = self.responsibilities(user_B, item_B)
-        sum_NK = gamma_BK.new_zeros(self.users + 1, self.clusters).index_add_(0, user_B, gamma_BK)
-        count_N = torch.bincount(user_B, minlength=self.users + 1).clamp_min(1)
-        return sum_NK / count_N[:, None]
+        return mean_by_id(self.responsibilities(user_B, item_B), user_B, self.users)
 
     @torch.no_grad()
     def latent_means(self) -> tuple[Tensor, Tensor]:
@@ -351,6 +348,19 @@ class PreferenceModel(
 
 def _id_tensor(ids: Ids) -> Tensor:
     return ids if isinstance(ids, Tensor) else torch.from_numpy(np.array(ids, dtype=np.int64))
+
+
+def mean_by_id(gamma_BK: Tensor, id_B: Tensor, last_id: int) -> Tensor:
+    """Return the mean responsibilities of the pairs of each id, [last_id + 1, K]; 0 for an id without a pair.
+
+    Args:
+        gamma_BK: responsibilities of pairs; the sums have their precision.
+        id_B: the user, or the item, of each pair.
+        last_id: the largest id that exists, also one without a pair.
+    """
+    sum_NK = gamma_BK.new_zeros(last_id + 1, gamma_BK.shape[1]).index_add_(0, id_B, gamma_BK)
+    count_N = torch.bincount(id_B, minlength=last_id + 1).clamp_min(1)
+    return sum_NK / count_N[:, None]
 
 
 def assign_clusters(model: PreferenceModel, reviews: pl.DataFrame) -> np.ndarray:

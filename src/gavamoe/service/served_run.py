@@ -23,7 +23,7 @@ from gavamoe.explainer.explainer import Explainer
 from gavamoe.pipeline.explanation_store import describe_decoding
 from gavamoe.preference.fold_in import with_guests
 from gavamoe.preference.history import UserHistory
-from gavamoe.preference.model import PreferenceModel
+from gavamoe.preference.model import PreferenceModel, mean_by_id
 from gavamoe.preference.recommender import Recommender
 from gavamoe.run import RunDirectory
 from gavamoe.service.clusters import NO_SENTENCES, describe_clusters, training_pairs
@@ -96,7 +96,10 @@ class ServedRun:
         sentences = NO_SENTENCES if explainer is None else explainer.context.evidence.sentences
         pairs, gamma_NK, cluster_N = training_pairs(recommender, sentences)
         user_id, item_id = (pairs[name].to_numpy().astype(np.int64) for name in ("user_id", "item_id"))
-        profile_UK = _mean_by_id(gamma_NK, user_id, catalog.n_users)
+        profile_UK, profile_IK = (
+            mean_by_id(torch.from_numpy(gamma_NK).double(), torch.from_numpy(id_N), last_id).numpy()
+            for id_N, last_id in ((user_id, catalog.n_users), (item_id, catalog.n_items))
+        )
         mapped = draw_pairs(len(pairs))
         latent_ND = preference.latent(user_id[mapped], item_id[mapped]).cpu().numpy()
         item_names = zip(catalog.items["item"].to_list(), catalog.items["title"].to_list(), strict=True)
@@ -110,7 +113,7 @@ class ServedRun:
             stage_2=explainer,
             pairs=pairs.sort("user_id", maintain_order=True),
             profile_UK=profile_UK,
-            profile_IK=_mean_by_id(gamma_NK, item_id, catalog.n_items),
+            profile_IK=profile_IK,
             clusters=describe_clusters(catalog, sentences, pairs, cluster_N, profile_UK),
             map=LatentMap.fit(latent_ND, cluster_N[mapped]),
             users=PrefixIndex([[name] for name in catalog.users["user"].to_list()], catalog.user_counts[1:]),
@@ -228,10 +231,3 @@ class ServedRun:
             "conditions": explainer.context.describe(Condition()),
             "features": background["feature"].head(FEATURES_SHOWN).to_list(),
         }
-
-
-def _mean_by_id(gamma_NK: np.ndarray, id_N: np.ndarray, count: int) -> np.ndarray:
-    """Return mean responsibilities by id, [count + 1, K]; 0 for an id without a pair."""
-    sum_UK = np.zeros((count + 1, gamma_NK.shape[1]))
-    np.add.at(sum_UK, id_N, gamma_NK)
-    return sum_UK / np.maximum(np.bincount(id_N, minlength=count + 1), 1)[:, None]
