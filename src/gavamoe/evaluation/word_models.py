@@ -5,6 +5,10 @@ p(word | name) = (count of the word in the name's training texts + m p(word)) / 
 The pseudo-count m is the one of PSEUDO_COUNTS under which the texts have the lowest loss. The gap is the loss under
 another name minus the loss under the own one, per word. It is no upper bound: a model that uses the order of words, or
 the rating, can exceed it.
+
+`gavamoe.preference.word_gain` interpolates words of groups with words of all texts too. The two share no code, because
+little but the formula is the same. It chooses m on training texts and counts unseen words. It holds all words of each
+group as a dense row, which users and items are too many for. With its models the gap would be another number.
 """
 
 from __future__ import annotations
