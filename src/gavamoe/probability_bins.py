@@ -20,13 +20,14 @@ def sums_by_bin(p: np.ndarray, values: np.ndarray) -> np.ndarray:
 
     Args:
         p: probabilities, [..., m]. The bin of one at an edge depends on rounding in its own precision.
+            The first bin has those that are not a number.
         values: a value of each probability, [..., m].
 
     Returns:
         Sums, [..., B].
     """
     rows = math.prod(p.shape[:-1])
-    bin_of = np.minimum((p * BINS).astype(int), BINS - 1).reshape(rows, p.shape[-1])
+    bin_of = np.minimum(np.nan_to_num(p * BINS).astype(int), BINS - 1).reshape(rows, p.shape[-1])
     place = bin_of + BINS * np.arange(rows)[:, None]
     sums = np.bincount(place.ravel(), weights=values.ravel(), minlength=rows * BINS)
     return sums.reshape(*p.shape[:-1], BINS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from helpers.runs import unsealed_copy
@@ -12,12 +13,14 @@ from safetensors.torch import load_file, save_file
 from transformers import Trainer
 
 from gavamoe.checkpoint import check_finite, load_state
-from gavamoe.config import RunConfig, load_config
+from gavamoe.config import PreferenceConfig, RunConfig, load_config
+from gavamoe.data.dataset import InteractionArrays
 from gavamoe.errors import ConfigError, DivergenceError, RunError
 from gavamoe.explainer.checkpoints import find_complete_checkpoint
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.pipeline.train import train_run
-from gavamoe.preference.trainer import PreferenceTrainer
+from gavamoe.preference.model import PreferenceModel
+from gavamoe.preference.trainer import PreferenceTrainer, fit_preference
 
 
 def _changed(config: RunConfig, stage: str, **settings: float) -> RunConfig:
@@ -33,6 +36,14 @@ def test_stage_1_with_a_huge_learning_rate_stops_with_one_line(rate, dataset_pat
         train_run(dataset_path, run, config, stage="preference")
     assert "\n" not in str(raised.value)
     assert not (run / "preference").exists()
+
+
+def test_stage_1_that_diverges_in_the_only_step_of_an_epoch_says_so():
+    pairs = InteractionArrays(*np.random.default_rng(0).integers(1, 6, (3, 20)))
+    config = PreferenceConfig(clusters=2, learning_rate=1e30)
+    model = PreferenceModel.from_config(5, 5, 5, config)
+    with pytest.raises(DivergenceError, match="stage 1 diverged: the validation loss in epoch"):
+        fit_preference(model, pairs, pairs, config)
 
 
 def test_stage_1_keeps_the_state_of_the_epoch_before(dataset_path, tiny_config, tmp_path, monkeypatch):
