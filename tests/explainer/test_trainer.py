@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 from transformers import Trainer
 
 from gavamoe.config import ExplainerConfig
-from gavamoe.explainer import build
+from gavamoe.explainer import build, length_parts
 from gavamoe.explainer import trainer as training
 from gavamoe.explainer.checkpoints import latest_complete_checkpoint
 from gavamoe.explainer.context import PairContext
@@ -176,7 +176,7 @@ class Lengths:
     epoch=st.integers(0, 3),
 )
 def test_an_epoch_takes_every_row_once_in_full_steps_and_the_longest_first(lengths, size, seed, epoch):
-    sampler = training.GroupedByLength(Lengths(lengths), size, seed)
+    sampler = training.RandomRows(Lengths(lengths), size, seed)
     sampler.set_epoch(epoch)
     order = list(sampler)
     assert sorted(order[: len(lengths)]) == list(range(len(lengths)))
@@ -187,14 +187,24 @@ def test_an_epoch_takes_every_row_once_in_full_steps_and_the_longest_first(lengt
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_steps_have_similar_lengths_and_their_lengths_follow_no_trend(seed):
+def test_the_lengths_of_a_step_are_those_of_random_rows(seed):
     lengths = np.random.default_rng(seed).integers(1, 60, 3200)
-    order = np.array(list(training.GroupedByLength(Lengths(lengths.tolist()), 16, seed)))
+    order = np.array(list(training.RandomRows(Lengths(lengths.tolist()), 16, seed)))
     of_steps = lengths[order].reshape(-1, 16)
-    assert np.median(np.ptp(of_steps, axis=1)) < 5
+    assert of_steps.var(1, ddof=1).mean() == pytest.approx(lengths.var(), rel=0.1)  # as within all rows
     assert abs(spearmanr(np.arange(len(of_steps)), of_steps.mean(1)).statistic) < 0.3
-    neighbours = np.corrcoef(of_steps.mean(1)[:-1], of_steps.mean(1)[1:])[0, 1]
-    assert abs(neighbours) < 0.3, "the model would forget long texts during many steps of short ones"
+
+
+def test_steps_that_are_computed_in_parts_train_the_same_model(trainings, monkeypatch):
+    trained = []
+    for parts in (1, 2):
+        monkeypatch.setattr(length_parts, "PARTS", (parts,))
+        run = trainings(patience=5)
+        run.config = run.config.model_copy(update={"dropout": 0.0, "balance_weight": 0.0, "z_weight": 0.0, "epochs": 2})
+        trained.append(run.run()[1])
+        assert run.steps == 2 * STEPS + (parts - 1) * (2 * STEPS - 1)  # the first step is never divided
+    for name, expected in trained[0].items():
+        torch.testing.assert_close(trained[1][name], expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -34,8 +34,6 @@ from gavamoe.language.encoding import IGNORED, encode_plain, encode_texts
 from gavamoe.language.prompt import EXPLAIN
 from gavamoe.language.tokenizer import train_tokenizer
 
-BUCKET = 50  # batches that are sorted by length together: little padding, and still a random order
-
 
 @dataclass(frozen=True, eq=False)
 class TextData:
@@ -245,14 +243,8 @@ class Vocabulary:
         shares = (config.id_dropout, config.id_dropout, config.rating_dropout, config.feature_dropout)
         hidden_N4 = rng.random((len(reviews), 4)) < np.array(shares)
         order, size = rng.permutation(len(reviews)), config.batch_size
-        lengths = np.array([len(text) for text in reviews.texts])
-        batches = []
-        for start in range(0, len(order), size * BUCKET):
-            bucket = order[start : start + size * BUCKET]
-            bucket = bucket[np.argsort(lengths[bucket], kind="stable")]
-            batches += [bucket[first : first + size] for first in range(0, len(bucket), size)]
-        for number in rng.permutation(len(batches)):
-            yield self.batch(reviews, batches[number], hidden_N4)
+        for start in range(0, len(order), size):
+            yield self.batch(reviews, order[start : start + size], hidden_N4)
 
     def _encode_reviews(self, reviews: pl.DataFrame) -> EncodedReviews:
         ids = _arrays(reviews)

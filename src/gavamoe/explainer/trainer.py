@@ -1,4 +1,4 @@
-"""Training of stage 2 with the transformers Trainer: length-grouped batches, early stopping, best weights kept.
+"""Training of stage 2 with the transformers Trainer: steps of random rows, early stopping, best weights kept.
 
 A step takes `batch_size` sequences, however many processes and accumulated batches share them. Which sequences those
 are depends on seed and epoch only. So several processes, or a resumed run, take the steps of one uninterrupted process.
@@ -10,7 +10,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from itertools import chain, cycle, islice
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,6 @@ from transformers import (
     Trainer,
     TrainingArguments,
 )
-from transformers.trainer_pt_utils import get_length_grouped_indices
 from transformers.trainer_utils import EvalLoopOutput
 
 from gavamoe.checkpoint import copy_tensors
@@ -50,6 +49,7 @@ from gavamoe.explainer.checkpoints import (
 )
 from gavamoe.explainer.compiled import compiled_layers, should_compile
 from gavamoe.explainer.dataset import Collator, ExplanationDataset
+from gavamoe.explainer.length_parts import START_COST, Batch, split_by_length
 from gavamoe.explainer.validation import validation_loss
 from gavamoe.language.quiet import quiet_transformers
 from gavamoe.preference.id_table import IdTable
@@ -132,7 +132,7 @@ def fit_explainer(
 def _train(trainer: _Trainer, checkpoints: Path, steps: int) -> bool:
     """Train to the end, from the newest checkpoint on; return False if the memory is too small for the first step.
 
-    The longest sequences come first (`GroupedByLength`), so a batch that does not fit shows in the first step. The
+    The longest sequence comes first (`RandomRows`), so a batch that does not fit shows in the first step. The
     weights are then unchanged.
     """
     last = latest_complete_checkpoint(checkpoints)
@@ -272,12 +272,11 @@ def training_arguments(config: ExplainerConfig, seed: int, checkpoints: Path, st
     return arguments
 
 
-class GroupedByLength(Sampler[int]):
-    """Orders rows so that a step has similar lengths; a function of (seed, epoch).
+class RandomRows(Sampler[int]):
+    """The rows of an epoch in random order and in full steps; a function of (seed, epoch).
 
-    The first step has the longest row, so that a batch that does not fit shows at once. The order of the other steps is
-    random: steps from long to short texts would end each epoch on the shortest ones, and the model would forget the
-    others. The last step is filled up with the epoch's first rows, so that every step is full and can be shared.
+    The first step has the longest row, so that a batch that does not fit shows at once. The last step is filled up with
+    the epoch's first rows, so that every step is full and can be shared.
 
     Args:
         dataset: the sequences.
@@ -287,11 +286,11 @@ class GroupedByLength(Sampler[int]):
 
     def __init__(self, dataset: ExplanationDataset, batch_size: int, seed: int):
         self.dataset, self.batch_size, self.seed = dataset, batch_size, seed
-        self.lengths = dataset.lengths
+        self.longest = max(range(len(dataset.lengths)), key=dataset.lengths.__getitem__)
         self.epoch = 0
 
     def __len__(self) -> int:
-        return -(-len(self.lengths) // self.batch_size) * self.batch_size
+        return -(-len(self.dataset.lengths) // self.batch_size) * self.batch_size
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch of order and hiding; the data loader may call the sampler's or the dataset's method only."""
@@ -300,23 +299,31 @@ class GroupedByLength(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed((self.seed << 20) + self.epoch)
-        order = get_length_grouped_indices(self.lengths, self.batch_size, generator=generator)
-        full, size = len(order) // self.batch_size, self.batch_size
-        numbers = [0, *(1 + torch.randperm(max(full - 1, 0), generator=generator)).tolist()]
-        steps = [order[number * size : (number + 1) * size] for number in numbers[:full]]
-        return islice(cycle(chain(*steps, order[full * size :])), len(self))
+        order = torch.randperm(len(self.dataset.lengths), generator=generator).tolist()
+        place = order.index(self.longest)
+        order[0], order[place] = order[place], order[0]
+        return islice(cycle(order), len(self))
 
 
 class _Trainer(Trainer):
-    """The Trainer with length-grouped steps and the validation loss of `gavamoe.explainer.validation`."""
+    """The Trainer with steps of random rows, computed in parts, and the loss of `gavamoe.explainer.validation`."""
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         size = self.args.train_batch_size * self.args.gradient_accumulation_steps * world_size()
-        return GroupedByLength(train_dataset or self.train_dataset, size, self.args.seed)
+        return RandomRows(train_dataset or self.train_dataset, size, self.args.seed)
 
-    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        """Take a step; a loss of any process that is not a finite number ends the training of all of them."""
-        loss: torch.Tensor = super().training_step(*args, **kwargs)
+    def training_step(self, model: nn.Module, inputs: Batch, num_items_in_batch: Any = None) -> torch.Tensor:
+        """Compute the gradient of a batch; a loss of any process that is not finite ends the training of all of them.
+
+        The first batch is computed in one part, which takes most memory (`_train`).
+        """
+        cost = START_COST.get(self.args.device.type, 0) if self.state.global_step else 0
+        parts = split_by_length(inputs, cost, self.args.device) if cost else [inputs]
+        loss = torch.zeros((), device=self.args.device)
+        for part in parts[:-1]:
+            with self.accelerator.no_sync(model):
+                loss += super().training_step(model, part, num_items_in_batch)
+        loss += super().training_step(model, parts[-1], num_items_in_batch)
         self._check_finite(float(all_reduce_sum(loss)), f"the loss of step {self.state.global_step + 1}")
         return loss
 
