@@ -1,7 +1,8 @@
-"""The cross-entropy of a large vocabulary in chunks, so that the logits of all tokens never exist at once.
+"""The cross-entropy of scored positions only, of a large vocabulary in chunks.
 
-With 49,152 tokens in the vocabulary, the logits of 512 texts of 36 tokens take 3.6 GB in float32, and their gradient as
-much again. Each chunk's logits are computed again in backward.
+Prompts and padding are not scored, so their logits are not needed. With 49,152 tokens in the vocabulary, the logits of
+512 texts of 36 tokens take 3.6 GB in float32, and their gradient as much again. So the logits of all tokens never exist
+at once: each chunk's logits are computed again in backward.
 
 Shape suffixes: B batch, S sequence, N scored positions, H hidden, V vocabulary.
 """
@@ -15,7 +16,6 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 CHUNK_LOGITS = 2**26  # 256 MB in float32
-LARGE_VOCABULARY = 2**15  # the logits of a smaller one need little memory
 
 
 def summed_cross_entropy(head: nn.Module, states_NH: Tensor, target_N: Tensor, vocabulary: int) -> Tensor:
@@ -40,15 +40,13 @@ def _cross_entropy(head: nn.Module, states_NH: Tensor, target_N: Tensor) -> Tens
 
 @torch.no_grad()
 def can_chunk_loss(model: Any) -> bool:
-    """Return whether a model's loss should be computed in chunks: it has a large vocabulary and a plain output layer.
+    """Return whether a model's loss can be computed from hidden states: its logits are those of a plain output layer.
 
     Some LMs scale or cap the logits after the output layer. Two tokens show whether this one does.
 
     Args:
         model: stage 2 (`GavamoeForCausalLM`).
     """
-    if model.config.vocabulary < LARGE_VOCABULARY:
-        return False
     lm, was_training = model.lm, model.training
     model.eval()
     model.routing.begin(torch.zeros(1, dtype=torch.long, device=model.device))

@@ -17,7 +17,7 @@ from gavamoe.distributed import all_reduce_sum
 
 PARTS = (1, 2, 4, 8)
 # Positions that take as long as starting another pass. A GPU computes thousands in the time of its launches.
-START_COST = {"cpu": 64, "cuda": 8_192}
+START_COST = {"cpu": 128, "cuda": 8_192}
 
 Batch = dict[str, Tensor]
 
