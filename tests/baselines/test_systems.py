@@ -8,9 +8,12 @@ import pytest
 import torch
 from helpers.systems import NETWORKS, create
 
+from gavamoe.baselines.base import SUMMARY
+from gavamoe.baselines.neural import WEIGHTS
 from gavamoe.baselines.trainer import _Trainer, train
 from gavamoe.checkpoint import load_state
 from gavamoe.conditions import Condition
+from gavamoe.files import write_json
 
 SIZE = 60_000
 RATES = {"nrt", "peter", "peter+", "pepler"}
@@ -117,9 +120,12 @@ def test_reference_sentences_select_among_the_same_drafts_and_only_where_there_a
     import gavamoe.experiments.ablations  # noqa: F401 - registers peter-references
 
     systems = [create(name, SIZE) for name in ("peter", "peter-references")]
-    for system, name in zip(systems, "ab", strict=True):
-        (tmp_path / name).mkdir()
-        system.fit(data, 0, tmp_path / name)
+    for system, name in zip(systems, ("peter", "peter-references"), strict=True):
+        directory = tmp_path / name / "seed-0"
+        directory.mkdir(parents=True)
+        write_json(directory / SUMMARY, system.fit(data, 0, directory).to_dict())
+    first, second = ((tmp_path / name / "seed-0" / WEIGHTS).read_bytes() for name in ("peter", "peter-references"))
+    assert first == second
     pairs = data.valid.head(40)
     alone, referenced = (system.predict(pairs, Condition()) for system in systems)
     assert np.array_equal(alone.ratings, referenced.ratings)

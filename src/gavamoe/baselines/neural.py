@@ -7,6 +7,8 @@ predict    rate the pairs, encode what the condition allows as input, decode the
 
 from __future__ import annotations
 
+import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +18,7 @@ import numpy as np
 import polars as pl
 import torch
 
-from gavamoe.baselines.base import Predictions, TrainingSummary
+from gavamoe.baselines.base import SUMMARY, Predictions, TrainingSummary
 from gavamoe.baselines.data import EncodedReviews, TextData, Vocabulary
 from gavamoe.baselines.generate import generate_texts
 from gavamoe.baselines.rating_system import RatingModelFactory
@@ -47,6 +49,8 @@ class NeuralSystem:
         rating_model: predicts the rating for the input of a network that predicts none itself.
         references: returns from the data what looks up sentences that drafts are compared with; None compares drafts
             alone.
+        reuse_weights_from: directory name of a system of the same comparison that trains the same network; where it is
+            trained, its weights are copied.
     """
 
     def __init__(
@@ -58,15 +62,23 @@ class NeuralSystem:
         prepare: Callable[[TextData, int], tuple[Any, ...]] = lambda data, seed: (),
         rating_model: RatingModelFactory | None = None,
         references: Callable[[TextData], ReferenceSentences] | None = None,
+        reuse_weights_from: str | None = None,
     ):
         self.create, self.inputs, self.uses_base_model, self.parameters = create, inputs, uses_base_model, parameters
         self.prepare, self.rating_model, self.references = prepare, rating_model, references
+        self.reuse_weights_from = reuse_weights_from
         self.model: TextModel | None = None
         self._input_levels: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
         self._encode_references: ReferenceEncoder | None = None  # made once: it keeps what it has encoded
 
     def fit(self, data: TextData, seed: int, directory: Path) -> TrainingSummary:
         """Train the network, resume where a checkpoint is in `directory`, and save the weights there."""
+        if self.reuse_weights_from is not None:
+            trained = directory.parents[1] / self.reuse_weights_from / directory.name
+            if (trained / SUMMARY).is_file():
+                shutil.copyfile(trained / WEIGHTS, directory / WEIGHTS)
+                self.load(data, seed, directory)
+                return TrainingSummary(**json.loads((trained / SUMMARY).read_text(encoding="utf-8")))
         started = time.perf_counter()
         model = self._build(data, seed)
         before = time.perf_counter() - started

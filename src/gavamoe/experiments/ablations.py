@@ -93,7 +93,9 @@ def _check_stage_1(context: SystemContext) -> None:
 
 def _create_peter_with_references(context: SystemContext) -> NeuralSystem:
     """Return PETER with the draft selection of GaVaMoE, which tells the selection from the network."""
-    return NeuralSystem(PETER, frozenset(), False, context.parameters, references=_training_sentences)
+    return NeuralSystem(
+        PETER, frozenset(), False, context.parameters, references=_training_sentences, reuse_weights_from="peter"
+    )
 
 
 def _training_sentences(data: TextData) -> ReferenceSentences:
