@@ -22,7 +22,7 @@ from gavamoe.config import (
 )
 from gavamoe.data.dataset import InteractionArrays
 from gavamoe.distributed import use_bf16
-from gavamoe.errors import ConfigError
+from gavamoe.errors import ConfigError, RunError
 from gavamoe.explainer import build
 from gavamoe.explainer.context import PairContext
 from gavamoe.explainer.dataset import ExplanationDataset
@@ -86,8 +86,18 @@ def test_an_old_name_works_in_the_run_card_of_an_older_run(step, old, new, value
     run.write_card(RunCard("data", "small", None, parse_config({step: {new: value}})))
     tree = yaml.safe_load(run.card.read_text())
     tree["config"][step][old] = tree["config"][step].pop(new)
-    run.card.write_text(yaml.safe_dump(tree))
+    run.card.write_text(yaml.safe_dump(tree | {"version": 1}))
     assert run.read_card().settings == parse_config({step: {new: value}})
+
+
+def test_a_run_card_that_was_cut_off_after_any_line_is_refused(tmp_path):
+    run = RunDirectory(tmp_path)
+    run.write_card(RunCard("data", "small", None, parse_config({})))
+    lines = run.card.read_text().splitlines(keepends=True)
+    for count in range(len(lines)):
+        run.card.write_text("".join(lines[:count]))
+        with pytest.raises(RunError, match=r"run\.yaml cannot be read"):
+            run.read_card()
 
 
 @renames

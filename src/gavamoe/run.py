@@ -31,11 +31,13 @@ from gavamoe.errors import ConfigError, RunError
 from gavamoe.files import reading, remove_directory, sha256_of_file, staged_file
 from gavamoe.seal import MANIFEST, check_seal, is_sealed, sealed_files, write_seal
 
-VERSION = 1
+VERSION = 2
+END = "...\n"  # ends run.yaml from version 2 on: a file that was cut off would read as one with fewer settings
 PROMPT_TEMPLATE = "prompt.jinja"  # in the folder of stage 2
 
 # The files of each finished part, for `RunDirectory.has` and `require`; a bar separates alternatives.
 CATALOG_FILES = ("catalog/catalog.json", "catalog/users.parquet", "catalog/items.parquet", "catalog/history.parquet")
+DATASET_FILES = ("card.json", "interactions.parquet")  # what only a prepared dataset has
 PREFERENCE_FILES = ("preference/config.json", "preference/model.safetensors")
 EXPLAINER_FILES = (
     "explainer/config.json",
@@ -251,6 +253,10 @@ class RunDirectory:
         """
         if not self.path.is_dir():
             raise RunError(f"there is no run at {self.path}; make one with `gavamoe train DATA --out {self.path}`")
+        if self.has(DATASET_FILES) and not self.has(("run.yaml",)):
+            raise RunError(
+                f"{self.path} is a prepared dataset, not a run; train one with `gavamoe train {self.path} --out RUN`"
+            )
         for part in ("run.yaml", *parts):
             if not self.has((part,)):
                 raise RunError(self._describe_missing(part))
@@ -295,7 +301,8 @@ class RunDirectory:
             "config": card.settings.model_dump(),
         }
         with staged_file(self.card) as staged:
-            staged.write_text(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), encoding="utf-8")
+            text = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True, explicit_end=True)
+            staged.write_text(text, encoding="utf-8")
 
     def read_card(self) -> RunCard:
         """Read run.yaml; settings with an old name are accepted.
@@ -306,7 +313,10 @@ class RunDirectory:
         """
         self.require()
         try:
-            tree: dict[str, Any] = yaml.safe_load(self.card.read_text(encoding="utf-8"))
+            text = self.card.read_text(encoding="utf-8")
+            tree: dict[str, Any] = yaml.safe_load(text)
+            if tree["version"] > 1 and not text.endswith(END):
+                raise TypeError
             # Runs of versions without templates have prompts of special tokens, around a base model too.
             tree["config"]["explainer"].setdefault("prompt_template", SPECIAL)
             config = parse_config(tree["config"])

@@ -105,6 +105,7 @@ def test_a_run_of_a_version_without_templates_has_prompts_of_special_tokens(data
     for setting in ("prompt_template", "prompt_tokens", "chat_template", "history", "context_dropout", "max_reviews"):
         del written["config"]["explainer"][setting]
     written["config"]["explainer"]["evidence"] = 0
+    written["version"] = 1
     run.card.write_text(yaml.safe_dump(written))
     run.break_seal()
     assert run.read_card().settings.explainer.prompt_template == "special-tokens"

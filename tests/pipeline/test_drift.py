@@ -88,6 +88,14 @@ def test_the_onset_is_found_to_within_a_window(reports, stream):
     assert abs(found - true) <= width + np.timedelta64(1, "D")
 
 
+def test_few_newer_reviews_have_checks_and_no_windows(run, stream, tmp_path):
+    reviews, _, onset = stream
+    write_table(reviews.filter(pl.col("timestamp") > onset).head(30), tmp_path / "newer.jsonl")
+    result = drift_checks(run, tmp_path / "newer.jsonl")
+    assert result["n"] == 30
+    assert result["windows"] == []
+
+
 def test_new_users_and_items_are_reported_as_cold(run, stream, tmp_path):
     reviews, made, onset = stream
     newer = reviews.filter(pl.col("timestamp").is_between(made, onset)).with_columns(

@@ -46,6 +46,22 @@ def explain(explainer, pairs, out, condition=Condition(), **options):
     return explain_file(explainer, pairs, out, condition, window=WINDOW, **options)
 
 
+def test_pairs_of_unknown_users_and_items_are_counted(explainer, tmp_path):
+    rows = {"user": ["u01", "u01", "nobody", "nobody"], "item": ["i01", "nothing", "i01", "i02"]}
+    pl.DataFrame(rows).write_csv(tmp_path / "pairs.csv")
+    result = explain(explainer, tmp_path / "pairs.csv", tmp_path / "out.jsonl")
+    assert (result["n"], result["cold_users"], result["cold_items"]) == (4, 2, 1)
+
+
+def test_the_first_incomplete_line_of_a_file_is_named(tmp_path):
+    (tmp_path / "pairs.csv").write_text("user,item\nu01,\n,i02\n")
+    with pytest.raises(DataError, match="line 2: no item"):
+        read_pairs(tmp_path / "pairs.csv", Condition(), SCALE)
+    (tmp_path / "pairs.csv").write_text("user,item,rating\nu01,i01,3\nu02,i01,9\n")
+    with pytest.raises(DataError, match=r"line 3: rating 9 is out of range .*trained on"):
+        read_pairs(tmp_path / "pairs.csv", Condition("given"), SCALE)
+
+
 @pytest.mark.slow
 def test_a_file_resumed_after_sigint_and_sigkill_equals_an_uninterrupted_one(run_path, explainer, pairs, tmp_path):
     out, parts = tmp_path / "texts.parquet", tmp_path / ".texts.parquet.parts"
@@ -187,7 +203,7 @@ def test_oracle_conditions_are_stated_in_every_row(explainer, tmp_path):
     [
         ("user,item\nu01,i01\n", Condition(rating="given"), "no column rating"),
         ("user,item\nu01,i01\n", Condition(feature="given"), "no column feature"),
-        ("user,item,rating\nu01,i01,4\nu02,i02,9\n", Condition(rating="given"), "row 2: rating 9"),
+        ("user,item,rating\nu01,i01,4\nu02,i02,9\n", Condition(rating="given"), "line 3: rating 9"),
         (
             "user,item,rating\nu01,i01,4\nu02,i02,good\n",
             Condition(rating="given"),

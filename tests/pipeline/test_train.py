@@ -4,6 +4,7 @@ import shutil
 
 import polars as pl
 import pytest
+import torch
 from helpers.weights import assert_same_weights
 from safetensors.torch import load_file
 from transformers import Trainer
@@ -15,6 +16,8 @@ from gavamoe.errors import ConfigError, DataError, RunError
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.pipeline.run_setup import open_run
 from gavamoe.pipeline.train import train_run
+from gavamoe.preference.mixture_fit import observed_user_latents
+from gavamoe.preference.model import PreferenceModel
 from gavamoe.run import EXPLAINER_FILES, RunCard, RunDirectory
 
 
@@ -171,6 +174,29 @@ def test_a_run_is_resumed_only_with_its_settings_and_data(run_path, dataset_path
     before = weights(run_path)
     train_run(dataset_path, run_path, resume=True)  # nothing is left to do
     assert_same_weights(before, weights(run_path))
+
+
+def test_more_clusters_than_users_are_refused_before_training_and_leave_nothing(dataset_path, tiny_config, tmp_path):
+    users = ReviewDataset.load(dataset_path).catalog.n_users
+    settings = tiny_config.model_dump(exclude_unset=True)
+    settings["preference"] = settings.get("preference", {}) | {"clusters": users + 1}
+    with pytest.raises(ConfigError, match=rf"has {users}; set preference.clusters={users} or lower"):
+        train_run(dataset_path, tmp_path / "run", parse_config(settings))
+    assert not (tmp_path / "run").exists()
+
+
+def test_as_many_clusters_as_users_are_fitted_to_users_with_few_reviews_too():
+    model = PreferenceModel(users=6, items=4, levels=5, clusters=5)
+    reviews = torch.tensor([0, 9, 9, 9, 1, 1, 0])  # of the unknown user and of six users
+    assert len(observed_user_latents(model, reviews, clusters=3)) == 3
+    assert len(observed_user_latents(model, reviews, clusters=4)) == 5
+
+
+def test_a_dataset_named_as_a_run_is_called_a_dataset(dataset_path):
+    with pytest.raises(
+        RunError, match=f"is a prepared dataset, not a run; train one with `gavamoe train {dataset_path}"
+    ):
+        RunDirectory(dataset_path).require()
 
 
 def test_an_impossible_run_leaves_no_files(dataset_path, tmp_path):

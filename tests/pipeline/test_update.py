@@ -303,7 +303,7 @@ def test_the_source_is_left_as_it_was(run_path, grown_path, tmp_path):
 def test_run_yaml_with_a_damaged_record_is_one_line(grown_update, tmp_path):
     run = RunDirectory(shutil.copytree(grown_update, tmp_path / "run"))
     tree = yaml.safe_load(run.card.read_text())
-    run.card.write_text(yaml.safe_dump({**tree, "updated_from": "a run"}))
+    run.card.write_text(yaml.safe_dump({**tree, "updated_from": "a run"}, explicit_end=True))
     with pytest.raises(RunError, match="cannot be read as the card of a run"):
         run.read_card()
 

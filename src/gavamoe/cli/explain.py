@@ -113,6 +113,9 @@ def explain(
             engine=run_windows,
         )
         text = f"{result['n']:,} explanations in {out}{ORACLE if condition.oracle else ''}"
+        for side in ("user", "item"):
+            if cold := result[f"cold_{side}s"]:
+                note(f"gavamoe: {cold:,} of {result['n']:,} pairs have {side}s without a training review")
     else:
         assert item is not None  # checked above
         explanation = _explain_pair(explainer, user, item, condition, evidence, decoding, rated)

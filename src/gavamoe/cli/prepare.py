@@ -205,7 +205,7 @@ def _show(out: Path, card: dict[str, Any]) -> None:
     for warning in card.get("warnings", ()):
         print(f"  warning: {warning}")
     if not card["splits"]["sizes"]["valid"]:
-        print("  warning: no review is for validation, which training needs; prepare more reviews, or --split column")
+        print("  warning: no review is for validation, which training needs; prepare more reviews of the same users")
         return
     _show_next(out, counts["with_text"])
 

@@ -26,7 +26,7 @@ def recommend(
     verify: Verify = False,
     json: Json = False,
 ) -> None:
-    """List the items a user has not reviewed with the highest predicted ratings."""
+    """List the items with the highest predicted ratings, without those of the user's training reviews or history."""
     from gavamoe.errors import InputError
 
     if user is None and history is None:

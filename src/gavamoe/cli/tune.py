@@ -25,9 +25,10 @@ EXAMPLE = "Example: gavamoe tune data/reviews --out search --trials 20 --limit 5
 def tune(
     data: DataArgument,
     out: Annotated[Path, typer.Option(metavar="DIR", help="The directory of the search.")],
-    trials: Annotated[int, typer.Option(min=1, help="Trials of each stage; a larger number goes on with --resume.")] = (
-        20
-    ),
+    trials: Annotated[
+        int,
+        typer.Option(min=1, help="Trials of each stage; --resume with a larger number goes on with the last stage."),
+    ] = (20),
     timeout: Annotated[
         float | None, typer.Option(min=0.01, metavar="MINUTES", help="Stop after so many minutes.")
     ] = None,

@@ -129,6 +129,10 @@ class Catalog:
             raise DataError(f"user id {user_id} is not within 0..{self.n_users}")
         return items[starts[user_id] : starts[user_id + 1]]
 
+    def encode_pairs(self, pairs: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
+        """Return user_id and item_id of pairs with the columns user and item, Int32 [n] each; 0 if unknown."""
+        return encode_names(pairs["user"], self.users["user"]), encode_names(pairs["item"], self.items["item"])
+
     def encode(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Add user_id, item_id and level to raw reviews, and feature if it is missing and the catalog has features.
 
@@ -147,9 +151,10 @@ class Catalog:
         if missing:
             raise DataError(f"reviews lack the column {missing[0]}; found {', '.join(frame.columns)}")
         named = frame.with_columns(compose(frame[name].cast(pl.String)) for name in ("user", "item"))
+        user_id, item_id = self.encode_pairs(named)
         encoded = named.with_columns(
-            user_id=encode_names(named["user"], self.users["user"]),
-            item_id=encode_names(named["item"], self.items["item"]),
+            user_id=user_id,
+            item_id=item_id,
             level=self.scale.to_level(named["rating"]),
         )
         if self.extractor is None or "feature" in frame.columns or "text" not in frame.columns:

@@ -131,8 +131,8 @@ def describe_update(record: dict[str, Any], source: str) -> list[str]:
         )
     if record["held_out_seen"]:
         lines.append(
-            f"{record['held_out_seen']:,} of {record['held_out']:,} validation and test reviews were training reviews "
-            "of that run: evaluations on them are optimistic; prepare the data with a split that keeps them apart"
+            f"{record['held_out_seen']:,} of {record['held_out']:,} validation and test reviews are by a user about an "
+            "item whose review that run was trained on, so evaluations on them are optimistic"
         )
     return lines
 

@@ -248,15 +248,17 @@ def _text_losses(explainer: Explainer, reviews: pl.DataFrame) -> np.ndarray:
 
 
 def _windows(recommender: Recommender, newer: pl.DataFrame, own: OwnData) -> list[dict[str, Any]]:
-    """Return figures of windows in time with equally many reviews, oldest first; none without times."""
+    """Return figures of windows in time with equally many reviews, oldest first; none without times, or of few."""
     if "timestamp" not in newer.columns or newer["timestamp"].null_count():
         return []
     ordered, count = newer.sort("timestamp"), min(WINDOWS, len(newer) // ROWS_PER_WINDOW)
+    if not count:
+        return []
     rmse = own.rmse
     if own.valid is not None:
         rmse = float(np.sqrt(_losses(recommender, own.valid, "rating_error").mean()))
     windows = []
-    for rows in (ordered[index] for index in np.array_split(np.arange(len(ordered)), count) if count):
+    for rows in (ordered[index] for index in np.array_split(np.arange(len(ordered)), count)):
         windows.append(
             {
                 "from": _date(rows["timestamp"][0]),

@@ -210,7 +210,10 @@ def _prepared(catalog: Catalog, dataset: ReviewDataset, split: str) -> Reviews:
     if frame.is_empty():
         raise DataError(f"{dataset.path} has no rows of split '{split}'")
     # Ids must be the run's: another prepared dataset has other ids for the same users.
-    encoded = catalog.encode(frame.drop("user_id", "item_id", "level"))
+    try:
+        encoded = catalog.encode(frame.drop("user_id", "item_id", "level"))
+    except DataError as error:
+        raise DataError(f"{dataset.path}, {split}, {error}, the scale this run was trained on") from None
     train = catalog.encode(dataset.interactions("train").drop("user_id", "item_id", "level"))
     return Reviews(encoded, dataset.path, split, train)
 

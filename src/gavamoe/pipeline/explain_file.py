@@ -17,9 +17,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import polars as pl
 
 from gavamoe.conditions import Condition
+from gavamoe.data.catalog import Catalog
 from gavamoe.data.readers.reading import Reading
 from gavamoe.data.tables import check_replaces, write_table
 from gavamoe.errors import DataError, RunError
@@ -30,6 +32,7 @@ from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.pipeline.history_file import Histories, HistoryFile
 from gavamoe.pipeline.pair_windows import Engine, WindowRequest, local_engine, model_digest, split_into_windows
 from gavamoe.pipeline.pairs_file import read_pairs, sha256_of_pairs
+from gavamoe.preference.history import UserHistory
 from gavamoe.progress import track
 from gavamoe.run import check_outside_parts
 
@@ -85,7 +88,7 @@ def explain_file(
         engine: what explains the windows; None for this process.
 
     Returns:
-        n, out and conditions, as `gavamoe explain --pairs --json` prints them.
+        n, out, conditions, cold_users and cold_items, as `gavamoe explain --pairs --json` prints them.
 
     Raises:
         DataError: the pairs are invalid, `out` would overwrite something, or the file of histories does not say whose
@@ -111,7 +114,8 @@ def explain_file(
         "records": records,
         "store": None if keep is None else keep.label,  # windows that were finished without it are not in it
     }
-    windows = split_into_windows(table, None if history is None else history.of_pairs(table["user"]), window)
+    histories = None if history is None else history.of_pairs(table["user"])
+    windows = split_into_windows(table, histories, window)
     parts = FinishedWindows(out.with_name(f".{out.name}.parts"))
     parts.open(json.loads(json.dumps(plan)), resume)
     unfinished = [each for each in windows if each.number not in parts]
@@ -128,7 +132,21 @@ def explain_file(
         parts.discard()
     else:
         parts.move(out)
-    return {"n": len(table), "out": str(out), "conditions": condition.to_dict()}
+    return {
+        "n": len(table),
+        "out": str(out),
+        "conditions": condition.to_dict(),
+        **count_cold_pairs(explainer.catalog, table, histories),
+    }
+
+
+def count_cold_pairs(
+    catalog: Catalog, pairs: pl.DataFrame, histories: Sequence[UserHistory | None] | None
+) -> dict[str, int]:
+    """Return how many pairs have a user, and an item, without a training review; users with a history do not count."""
+    user_ids, item_ids = (ids.to_numpy() for ids in catalog.encode_pairs(pairs))
+    named = np.array([each is None for each in histories]) if histories else np.ones(len(pairs), bool)
+    return {"cold_users": int(((user_ids == 0) & named).sum()), "cold_items": int((item_ids == 0).sum())}
 
 
 def _check_out(pairs: Path, out: Path) -> None:

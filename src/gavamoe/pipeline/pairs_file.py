@@ -18,7 +18,7 @@ from gavamoe.data.readers.open import open_rows
 from gavamoe.data.readers.placeholders import plain_name
 from gavamoe.data.readers.reading import Reading
 from gavamoe.data.readers.rows import LINE, BadLines, RowReader
-from gavamoe.data.scale import RatingScale
+from gavamoe.data.scale import RatingOutOfRangeError, RatingScale
 from gavamoe.errors import DataError
 
 
@@ -116,24 +116,26 @@ def _read_file(
         pairs = pairs.with_columns(pl.col("feature").fill_null(""))
     check_complete(pairs, wanted, path)
     if "rating" in given:
-        _check_ratings(pairs["rating"], scale, path)
+        _check_ratings(pairs, scale, path)
     return pairs.drop(LINE)
 
 
 def check_complete(rows: pl.DataFrame, wanted: Sequence[str], path: Path) -> None:
     """Raise `DataError` with the line of the first row that lacks a value of a wanted column."""
-    for name in wanted:
-        if rows[name].null_count():
-            line = rows.filter(pl.col(name).is_null())[LINE][0]
-            raise DataError(f"{path}, line {line}: no {name}" + (" that is a number" if name == "rating" else ""))
+    incomplete = rows.filter(pl.any_horizontal(pl.col(name).is_null() for name in wanted))
+    if not incomplete.is_empty():
+        first = incomplete.row(0, named=True)
+        name = next(name for name in wanted if first[name] is None)
+        raise DataError(f"{path}, line {first[LINE]}: no {name}" + (" that is a number" if name == "rating" else ""))
 
 
-def _check_ratings(rating: pl.Series, scale: RatingScale, path: Path) -> None:
-    """Raise `DataError` with the row if a rating is not a level of the scale."""
+def _check_ratings(pairs: pl.DataFrame, scale: RatingScale, path: Path) -> None:
+    """Raise `DataError` with the line if a rating is not a level of the scale."""
     try:
-        scale.to_level(rating)
-    except DataError as error:
-        raise DataError(f"{path}, {error}, the scale this run was trained on") from None
+        scale.to_level(pairs["rating"])
+    except RatingOutOfRangeError as error:
+        line, problem = pairs[LINE][error.row], error.problem(error.row)
+        raise DataError(f"{path}, line {line}: {problem}, the scale this run was trained on") from None
 
 
 def source_columns(found: list[str], wanted: list[str], prepared: Mapping[str, str]) -> dict[str, str]:

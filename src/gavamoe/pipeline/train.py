@@ -16,7 +16,7 @@ import polars as pl
 from gavamoe.config import DEFAULT_PRESET, PreferenceConfig, RunConfig
 from gavamoe.data.dataset import HAS_TEXT, InteractionArrays, ReviewDataset
 from gavamoe.distributed import default_device, is_main_process, main_process_first
-from gavamoe.errors import DataError, InputError, RunError
+from gavamoe.errors import ConfigError, DataError, InputError, RunError
 from gavamoe.explainer import build
 from gavamoe.explainer.checkpoints import find_complete_checkpoint
 from gavamoe.explainer.model_card import describe_update, write_model_card
@@ -87,6 +87,7 @@ def train_run(
         started_from = None if run.has(finished_files(stage)) else UpdateSource.reopen(card, dataset, update)
         if started_from is not None:
             started_from.check(card, stage != "preference")
+        _check_clusters(run, dataset, card)
         _check_explainer(run, dataset, card, stage, trust_remote_code)
         return started_from
 
@@ -134,6 +135,17 @@ def _check_splits(dataset: ReviewDataset) -> None:
                 f"{side}s, or name the splits in a column (--split column)"
             )
     raise DataError(f"{problem}; prepare the data with --split random, or with a column that names the splits")
+
+
+def _check_clusters(run: RunDirectory, dataset: ReviewDataset, card: RunCard) -> None:
+    """Raise `ConfigError` if stage 1 is still to be trained and there are fewer users than clusters of users."""
+    config, users = card.settings.preference, dataset.catalog.n_users
+    if run.has(PREFERENCE_FILES) or config.choose_clusters or config.text_kind or users >= config.clusters:
+        return
+    raise ConfigError(
+        f"{config.clusters} clusters need at least as many users with training reviews, and {dataset.path} has "
+        f"{users}; set preference.clusters={max(users, 1)} or lower"
+    )
 
 
 def _check_explainer(

@@ -55,7 +55,9 @@ def fit_components(
         return
     user_UD = model.latent_means()[0].cpu()
     start = None if anchor_U is None else _anchored_start(user_UD, anchor_U, model.prior)
-    mixture = fit_user_mixture(observed_user_latents(model, count_U), model.clusters, restarts, seed, start)
+    mixture = fit_user_mixture(
+        observed_user_latents(model, count_U, model.clusters), model.clusters, restarts, seed, start
+    )
     cluster_B = torch.from_numpy(mixture.predict(user_UD.numpy()))[pairs.user_B]
     mean_KD, var_KD = _moments(model.latent(pairs.user_B, pairs.item_B).cpu(), cluster_B, model.clusters)
     half = user_UD.shape[1]
@@ -81,15 +83,16 @@ def pair_latents(model: PreferenceModel, pairs: Batch) -> np.ndarray:
     return model.latent(pairs.user_B[::step], pairs.item_B[::step]).cpu().numpy()
 
 
-def observed_user_latents(model: PreferenceModel, count_U: Tensor) -> np.ndarray:
+def observed_user_latents(model: PreferenceModel, count_U: Tensor, clusters: int = 1) -> np.ndarray:
     """Return the latent means (users' half) of the users that the mixture is fitted to, [N, D/2].
 
     These are the users with at least `MIN_REVIEWS` reviews, or with at least the median number if that is smaller.
     The latents of other users have hardly moved from their initialisation: they are assigned to a cluster, not fitted.
+    Where these users are fewer than `clusters`, all users with reviews are taken.
     """
     seen_U = count_U > 0
-    least = min(float(count_U[seen_U].float().median()), MIN_REVIEWS)
-    return model.latent_means()[0].cpu()[seen_U & (count_U >= least)].numpy()
+    observed_U = seen_U & (count_U >= min(float(count_U[seen_U].float().median()), MIN_REVIEWS))
+    return model.latent_means()[0].cpu()[observed_U if observed_U.sum() >= clusters else seen_U].numpy()
 
 
 def _anchored_start(user_UD: Tensor, anchor_U: Tensor, prior: MixturePrior) -> dict[str, np.ndarray]:

@@ -226,7 +226,7 @@ class PreferenceTrainer(EpochTrainer):
         record |= validate(self.model, self.valid, self.kl_weights)
         objective = record["valid_nll"] + (self.config.beta * record["valid_kl"] if progress.phase == "joint" else 0.0)
         record["valid_objective"] = objective
-        self._check_finite(objective, "the validation loss")
+        self._check_finite(objective, f"the validation loss of epoch {progress.epoch}")
         progress.history.append(record)
         if record["settled"] and progress.improves(objective):
             self.keep_best()
@@ -238,7 +238,7 @@ class PreferenceTrainer(EpochTrainer):
         total = 0.0
         for number, batch in enumerate(self.train.shuffled(self.batch_size), start=1):
             loss = self.step(batch.drop_ids(self.config.id_dropout), beta)
-            self._check_finite(loss, f"the loss of step {number}")
+            self._check_finite(loss, f"the loss of step {number} of epoch {self.progress.epoch + 1}")
             total += loss
         return all_reduce_value(total, self.model.device) / len(self.train)
 
@@ -262,7 +262,7 @@ class PreferenceTrainer(EpochTrainer):
         saved = self.path is not None and self.path.exists()
         kept = f"{self.path} keeps the state before this epoch" if saved else "no epoch was finished"
         raise DivergenceError(
-            f"stage 1 diverged: {what} in epoch {self.progress.epoch + 1} of the phase {self.progress.phase} is "
+            f"stage 1 diverged: {what}, phase {self.progress.phase}, is "
             f"{loss}; {kept}; train a new run with a lower preference.learning_rate (now "
             f"{self.config.learning_rate:g}) or preference.embedding_learning_rate (now "
             f"{self.config.embedding_learning_rate:g})"

@@ -35,6 +35,20 @@ def test_random_split_keeps_a_training_record_of_each_user_and_item(pairs: list[
     np.testing.assert_array_equal(split, split_rows(frame, "random", seed))
 
 
+@given(PAIRS, st.integers(0, 5))
+def test_a_column_without_validation_keeps_its_test_rows_and_draws_validation_from_training(pairs, seed) -> None:
+    named = pl.Series(["test" if number % 4 == 3 else "train" for number in range(len(pairs))])
+    frame = keys(pairs).with_columns(split=named)
+    split = split_rows(frame, "column", seed)
+    assert ((split == TEST) == (named == "test").to_numpy()).all()
+    train, kept = frame.filter(named == "train"), frame.filter(split == TRAIN)
+    assert set(kept["user"]) == set(train["user"])
+    assert set(kept["item"]) == set(train["item"])
+    with_valid = frame.with_columns(split=pl.Series(["valid", *named[1:]]))
+    if "train" in with_valid["split"]:
+        assert int((split_rows(with_valid, "column", seed) == VALID).sum()) == 1
+
+
 def test_random_split_is_8_1_1_with_enough_records() -> None:
     split = split_rows(keys([(user, item) for user in range(50) for item in range(20)]), "random", 0)
     assert [int((split == part).sum()) for part in (TRAIN, VALID, TEST)] == [800, 100, 100]
@@ -143,3 +157,27 @@ def test_language_filter_keeps_the_requested_language(write_lines: Callable[...,
     assert ReviewDataset.load(tmp_path / "out").interactions()["text"].unique().to_list() == texts[:1]
     with pytest.raises(DataError, match="ISO 639-1"):
         prepare([write_lines("r.jsonl", rows)], tmp_path / "out", PrepareOptions(language="english"))
+
+
+def test_a_split_without_validation_rows_and_times_that_all_tie_are_named(
+    write_lines: Callable[..., Path], tmp_path: Path, reviews: list
+) -> None:
+    path = write_lines(
+        "r.jsonl", [{**row, "split": "test" if n % 5 == 0 else "train"} for n, row in enumerate(reviews)]
+    )
+    card = prepare([path], tmp_path / "published", PrepareOptions(split="column"))
+    assert "names no validation reviews" in card["notes"]["split"]
+    assert card["splits"]["sizes"]["test"] == len(reviews) // 5
+    assert card["splits"]["sizes"]["valid"] > 0
+    path = write_lines("t.jsonl", [{**row, "timestamp": 1_500_000_000} for row in reviews])
+    card = prepare([path], tmp_path / "tied", PrepareOptions(split="temporal"))
+    assert any("too coarse for --split temporal" in warning for warning in card["warnings"])
+
+
+def test_whole_numbers_written_as_decimals_are_named(
+    write_lines: Callable[..., Path], tmp_path: Path, reviews: list
+) -> None:
+    for of, expected in ((lambda name: f"{int(name[1:])}.0", True), (lambda name: name, False)):
+        rows = [{**row, "user": of(row["user"])} for row in reviews]
+        card = prepare([write_lines("r.jsonl", rows)], tmp_path / str(expected))
+        assert any("written as decimals" in warning for warning in card.get("warnings", ())) == expected

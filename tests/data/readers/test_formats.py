@@ -193,6 +193,16 @@ def test_tsv_is_read(tmp_path: Path) -> None:
     assert read_reviews(path).rows() == [("A1", "B1", 3.0, "")]
 
 
+def test_whole_numbers_that_parquet_stores_as_decimals_are_read_without_them(tmp_path: Path) -> None:
+    frame = pl.DataFrame(
+        {"user": [1.0, 2.0, 1.5], "item": [7, 8, 9], "rating": [4.0, 3.5, 1.0], "text": ["a", "b", "c"]}
+    )
+    frame.write_parquet(tmp_path / "reviews.parquet")
+    read = read_reviews(tmp_path / "reviews.parquet")
+    assert read["user"].to_list() == ["1", "2", "1.5"]
+    assert read["rating"].to_list() == [4, 3.5, 1]
+
+
 def test_parquet_with_integer_ids_and_datetimes_is_read(tmp_path: Path) -> None:
     path = tmp_path / "reviews.parquet"
     frame = pl.DataFrame({"userId": [7], "movieId": [9], "rating": [3.5], "date": ["2018-06-17"]})

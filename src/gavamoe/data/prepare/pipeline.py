@@ -31,6 +31,7 @@ from gavamoe.data.prepare.card_page import write_card_page
 from gavamoe.data.prepare.filters import filter_texts
 from gavamoe.data.prepare.ingest import FILE, Ingested, ReadParts, ingest
 from gavamoe.data.prepare.options import PrepareOptions
+from gavamoe.data.prepare.splits import TEST, TRAIN, VALID
 from gavamoe.data.prepare.suspicions import find_suspicions
 from gavamoe.data.readers.canonical import UNSETTLED, settle
 from gavamoe.data.readers.layouts import HOTEL_NAME
@@ -57,6 +58,7 @@ INTERACTIONS = {
 COMPRESSION_LEVEL = 1
 # The files of a dataset that was prepared before datasets had a manifest.
 UNSEALED = (*FILES, "card.md", "lengths.png", "ratings.png", "sparsity.png")
+TIED_SHARE = 0.5  # so many of the test reviews with the time of a training review are worth a warning
 KEYS = ("user", "item", "rating", "timestamp", "split", FILE, LINE)
 
 
@@ -92,6 +94,7 @@ def prepare(
         assignment = assign_rows(
             read.keys, scale, options, text_filters, ingested.stats.first_unparsed_time, read.ambiguous_time
         )
+        _note_split(read, assignment, options.split)
         read.keys = read.keys.clear()
         features = choose_features(ingested, assignment, options.features)
         _write_interactions(staged, ingested, assignment, partial(engine.annotate, features))
@@ -109,6 +112,24 @@ def prepare(
         write_seal(staged, [file for file in staged.iterdir() if file.is_file()])
         _check_out(out, sources)  # again: preparing may take hours
     return card
+
+
+def _note_split(read: ReadSources, assignment: Assignment, method: str) -> None:
+    """Say where validation reviews come from if the source names none, and whether times are too coarse to split by."""
+    kept = assignment.rows["keep"]
+    split = assignment.rows["split"].filter(kept)
+    drawn = int((split == VALID).sum())
+    if method == "column" and drawn and "valid" not in read.keys["split"].filter(kept):
+        read.notes["split"] = f"the column names no validation reviews: {drawn:,} training reviews were drawn for it"
+    if method == "temporal":
+        time = read.keys["timestamp"].filter(kept)
+        test = time.filter(split == TEST)
+        tied = int(test.is_in(time.filter(split == TRAIN).unique().implode()).sum())
+        if tied > TIED_SHARE * len(test):
+            read.warnings.append(
+                f"{tied:,} of {len(test):,} test reviews have the time of a training review: the times are too coarse "
+                "for --split temporal"
+            )
 
 
 def _check_out(out: Path, sources: Sequence[Path | str]) -> None:

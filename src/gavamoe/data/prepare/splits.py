@@ -23,8 +23,9 @@ def split_rows(
         keys: one row per interaction: user code and item code (from 0; ANONYMOUS_CODE for anonymous users), timestamp,
             split.
         method: `random` (each named user and each item keeps a training record), `temporal` (the latest interactions
-            are the test split, where users may be unknown), `column` (as given).
-        seed: seed of the random split.
+            are the test split, where users may be unknown), `column` (as given; where it names no validation reviews,
+            a tenth of the training reviews become them, drawn like those of `random`).
+        seed: seed of the random split, and of validation reviews that are drawn.
         unparsed_time: a time in no known format, with file and line, for the message that times are missing; empty if
             all times were parsed.
         ambiguous_time: a time whose day and month cannot be told apart; empty if there is none.
@@ -39,7 +40,8 @@ def split_rows(
         return _random(keys["user"].to_numpy(), keys["item"].to_numpy(), seed)
     if method == "temporal":
         return _temporal(keys["timestamp"], unparsed_time, ambiguous_time)
-    return _from_column(keys["split"])
+    codes = _from_column(keys["split"])
+    return codes if (codes == VALID).any() else _with_drawn_valid(codes, keys, seed)
 
 
 def _random(user: np.ndarray, item: np.ndarray, seed: int) -> np.ndarray:
@@ -83,6 +85,15 @@ def _temporal(timestamp: pl.Series, unparsed_time: str, ambiguous_time: str = ""
     split[order[len(order) - n_test - n_valid :]] = VALID
     split[order[len(order) - n_test :]] = TEST
     return split
+
+
+def _with_drawn_valid(codes: np.ndarray, keys: pl.DataFrame, seed: int) -> np.ndarray:
+    """Return the splits with validation reviews drawn from the training reviews; the other reviews keep theirs."""
+    train = np.flatnonzero(codes == TRAIN)
+    drawn = _random(keys["user"].to_numpy()[train], keys["item"].to_numpy()[train], seed) == VALID
+    codes = codes.copy()
+    codes[train[drawn]] = VALID
+    return codes
 
 
 def _from_column(split: pl.Series) -> np.ndarray:

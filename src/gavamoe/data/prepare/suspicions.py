@@ -49,6 +49,8 @@ def find_suspicions(ingested: Ingested, keys: pl.DataFrame, scale: RatingScale, 
         lines.append(f"{old:,} times lie before 1950, the first on {first}: check --timestamp-col and --time-format")
     if n < MIN_REVIEWS:
         return lines
+    for what in ("user", "item"):
+        lines += _decimals(what, keys[what])
     days = (keys["timestamp"] // 86400).drop_nulls()
     for what, values in (("user", keys["user"]), ("item", keys["item"]), ("text", _sample_texts(ingested))):
         lines += _dominant(what, values)
@@ -99,6 +101,18 @@ def _empty_levels(rating: pl.Series, scale: RatingScale) -> list[str]:
     if not empty or len(rating) < MIN_REVIEWS:
         return []
     return [f"no rating is {', '.join(empty)}: --scale LOW:HIGH:STEP sets other levels"]
+
+
+def _decimals(what: str, names: pl.Series) -> list[str]:
+    """Suspect names that are whole numbers written as decimals, as pandas writes a column with missing numbers."""
+    decimals = names.filter(names.str.contains(r"^\d+\.0$"))
+    if decimals.is_empty() or not names.str.contains(r"^(\d+(\.0)?|<.*>)$").all():
+        return []
+    name = decimals[0]
+    return [
+        f"{what}s such as {name} are whole numbers written as decimals, and {name} is not {name.removesuffix('.0')}: "
+        "write them without decimals, here and wherever they are named"
+    ]
 
 
 def _dominant(what: str, values: pl.Series) -> list[str]:

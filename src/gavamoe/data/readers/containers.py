@@ -214,7 +214,7 @@ def explain_errors(place: str, line: int = 1) -> Iterator[None]:
         raise
     except EOFError:
         raise DataError(
-            f"{place} is cut short: the compressed data ends after line {line}; fetch or copy the file again"
+            f"{place} is cut short: the compressed data ends at line {line} or later; fetch or copy the file again"
         ) from None
     except (NotImplementedError, RuntimeError) as error:
         raise DataError(f"{place} cannot be unpacked ({shortened(error, 120)}): unpack it first") from None

@@ -66,6 +66,9 @@ def _as_string(name: str, dtype: pl.DataType | None) -> pl.Expr:
         column = pl.struct(value=column).struct.json_encode().str.json_path_match("$.value").alias(name)
     elif dtype == pl.Binary:
         column = column.cast(pl.String, strict=False)
+    elif dtype.is_float():  # pandas stores ids as decimals where one is missing: 7.0 is 7
+        whole = column.cast(pl.Int64, strict=False)
+        return pl.when(whole == column).then(whole.cast(pl.String)).otherwise(column.cast(pl.String)).alias(name)
     return column.cast(pl.String)
 
 
