@@ -28,7 +28,7 @@ def tune(
     trials: Annotated[
         int,
         typer.Option(min=1, help="Trials of each stage; --resume with a larger number goes on with the last stage."),
-    ] = (20),
+    ] = 20,
     timeout: Annotated[
         float | None, typer.Option(min=0.01, metavar="MINUTES", help="Stop after so many minutes.")
     ] = None,
