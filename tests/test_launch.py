@@ -154,7 +154,8 @@ def test_two_processes_of_accelerate_take_the_steps_of_one(name, dataset_path, s
     for loss in ("loss", "eval_loss"):
         expected = losses(one, loss)
         assert len(expected)
-        assert losses(two, loss) == pytest.approx(expected, rel=1e-5)
+        # One process computes a batch in other parts than two, and the load balance is taken over each part.
+        assert losses(two, loss) == pytest.approx(expected, rel=2e-3)
     rows = rows_of_users(two)
     assert (rows is None) == (parse_config(settings).preference.user_rows is None)
     assert rows is None or (rows.any() and rows.equal(rows_of_users(one)))

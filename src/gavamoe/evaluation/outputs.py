@@ -110,8 +110,12 @@ class Outputs:
 
     @cached_property
     def has_unspaced(self) -> bool:
-        """Whether any text has letters of a script without blanks, where each character is a word."""
-        return any(has_unspaced(word) for words in (*self.predictions, *self.references) for word in words)
+        """Whether texts have letters of a script without blanks, where each character is a word.
+
+        The references decide, where there are any: a system that writes a stray letter does not change the metrics.
+        """
+        texts = self.references if any(self.references) else self.predictions
+        return any(has_unspaced(word) for words in texts for word in words)
 
     @cached_property
     def known_features(self) -> dict[tuple[str, ...], str]:
