@@ -187,15 +187,13 @@ def test_experts_specialise_where_groups_write_differently_and_only_there(tmp_pa
     assert same.loss_other_gates < 1.02 * same.loss
     for apart, alike in zip(different.layers, same.layers, strict=True):
         assert apart.information > 2 * apart.information_floor
-        assert apart.information > alike.information
-    told_apart, told_alike = (sum(layer.information for layer in found.layers) for found in (different, same))
-    assert told_apart > 2 * told_alike
+        assert apart.information > 2 * alike.information
 
 
 def examine_world(path: Path, config: RunConfig, **options: float) -> ExpertFigures:
     """Train both stages on a simulated world and return what its experts do."""
     path.mkdir()
-    write_table(simulate(World(users=60, items=40, reviews=1500, clusters=3, **options)), path / "world.jsonl")
+    write_table(simulate(World(users=60, items=40, reviews=2200, clusters=3, **options)), path / "world.jsonl")
     prepare([str(path / "world.jsonl")], path / "data", PrepareOptions())
     train_run(path / "data", path / "run", config)
     subject = DiagnosedRun.open(path / "run")

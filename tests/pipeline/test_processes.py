@@ -16,8 +16,9 @@ from gavamoe.config import parse_config
 from gavamoe.pipeline.train import train_run
 
 SRC = Path(__file__).parents[2] / "src"
-# Without router losses: they are taken over each part of a batch, and one process computes other parts than two.
-EXACT = {"epochs": 1, "dropout": 0.0, "balance_weight": 0.0, "z_weight": 0.0}
+# Batches too small to be divided into parts: the load balance is taken over each part, and one process has other parts
+# than two.
+EXACT = {"epochs": 1, "dropout": 0.0, "batch_size": 8}
 SETTINGS = {**TINY, "explainer": {**TINY["explainer"], **EXACT}}
 
 
@@ -55,8 +56,9 @@ def test_accumulation_and_gradient_checkpointing_take_the_same_steps(dataset_pat
     sparing = {"accumulation": 2, "gradient_checkpointing": True}
     config = parse_config({**SETTINGS, "explainer": {**SETTINGS["explainer"], **sparing}})
     train_run(dataset_path, tmp_path / "run", config)
-    assert losses(tmp_path / "run", "loss") == pytest.approx(losses(one, "loss"), rel=1e-5)
-    assert losses(tmp_path / "run", "eval_loss") == pytest.approx(losses(one, "eval_loss"), rel=1e-5)
+    # The load balance is taken over each batch that is run at once, so here the losses differ a little.
+    assert losses(tmp_path / "run", "loss") == pytest.approx(losses(one, "loss"), rel=2e-3)
+    assert losses(tmp_path / "run", "eval_loss") == pytest.approx(losses(one, "eval_loss"), rel=2e-3)
 
 
 def test_a_batch_size_that_the_processes_cannot_share_is_refused(dataset_path, tmp_path, monkeypatch):
@@ -65,7 +67,7 @@ def test_a_batch_size_that_the_processes_cannot_share_is_refused(dataset_path, t
 
     monkeypatch.setattr(training, "world_size", lambda: 3)
     with pytest.raises(ConfigError, match="batch_size=32 cannot be shared by 3 processes with accumulation 1"):
-        train_run(dataset_path, tmp_path / "run", parse_config(SETTINGS))
+        train_run(dataset_path, tmp_path / "run", parse_config(TINY))
 
 
 def test_tensorboard_is_written_if_enabled_and_refused_if_not_installed(dataset_path, tmp_path):
