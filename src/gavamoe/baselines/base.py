@@ -8,6 +8,7 @@ A system of your own needs no more than this module: see examples/own_baseline.p
 
 from __future__ import annotations
 
+import json
 import time
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
@@ -60,6 +61,11 @@ class TrainingSummary:
     def to_dict(self) -> dict[str, Any]:
         """Return the summary as JSON values."""
         return asdict(self)
+
+    @classmethod
+    def load(cls, directory: Path) -> TrainingSummary:
+        """Read the summary of a trained system from its directory."""
+        return cls(**json.loads((directory / SUMMARY).read_text(encoding="utf-8")))
 
 
 class System(Protocol):

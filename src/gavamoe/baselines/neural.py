@@ -7,7 +7,6 @@ predict    rate the pairs, encode what the condition allows as input, decode the
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Callable
@@ -78,7 +77,7 @@ class NeuralSystem:
             if (trained / SUMMARY).is_file():
                 shutil.copyfile(trained / WEIGHTS, directory / WEIGHTS)
                 self.load(data, seed, directory)
-                return TrainingSummary(**json.loads((trained / SUMMARY).read_text(encoding="utf-8")))
+                return TrainingSummary.load(trained)
         started = time.perf_counter()
         model = self._build(data, seed)
         before = time.perf_counter() - started

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ import polars as pl
 import torch
 from transformers import AutoTokenizer
 
-from gavamoe.baselines.base import SUMMARY, Predictions, TrainingSummary
+from gavamoe.baselines.base import Predictions, TrainingSummary
 from gavamoe.baselines.data import TextData
 from gavamoe.conditions import Condition
 from gavamoe.config import PreferenceConfig, RunConfig
@@ -101,7 +100,7 @@ class GavamoeSystem:
             decoding = DecodingConfig.from_settings(self.config.explainer, tokenizer)
             decoding.to_generation_config().save_pretrained(copy.explainer)
             copy.seal()
-        return TrainingSummary(**json.loads((trained / SUMMARY).read_text(encoding="utf-8")))
+        return TrainingSummary.load(trained)
 
     def _parameters(self) -> int:
         if self.explainer is None:

@@ -196,13 +196,18 @@ def _from_file(run: RunDirectory, catalog: Catalog, data: Path, split: str, read
         frame = frame.filter(pl.col("split") == split)
         if frame.is_empty():
             raise DataError(f"{data} has no rows of split '{split}'; its split column has {', '.join(found)}")
-    try:
-        encoded = catalog.encode(frame)
-    except DataError as error:
-        raise DataError(f"{data}, {error}, the scale this run was trained on") from None
+    encoded = _encode(catalog, frame, str(data))
     own = find_dataset(run, catalog)
     train = None if own is None else own.interactions("train")
     return Reviews(encoded, data, split if has_splits else "all rows", train, read_as=read_as)
+
+
+def _encode(catalog: Catalog, frame: pl.DataFrame, source: str) -> pl.DataFrame:
+    """Return reviews with the ids of the run's catalog; an error names their source."""
+    try:
+        return catalog.encode(frame)
+    except DataError as error:
+        raise DataError(f"{source}, {error}, the scale this run was trained on") from None
 
 
 def _prepared(catalog: Catalog, dataset: ReviewDataset, split: str) -> Reviews:
@@ -210,10 +215,7 @@ def _prepared(catalog: Catalog, dataset: ReviewDataset, split: str) -> Reviews:
     if frame.is_empty():
         raise DataError(f"{dataset.path} has no rows of split '{split}'")
     # Ids must be the run's: another prepared dataset has other ids for the same users.
-    try:
-        encoded = catalog.encode(frame.drop("user_id", "item_id", "level"))
-    except DataError as error:
-        raise DataError(f"{dataset.path}, {split}, {error}, the scale this run was trained on") from None
+    encoded = _encode(catalog, frame.drop("user_id", "item_id", "level"), f"{dataset.path}, {split}")
     train = catalog.encode(dataset.interactions("train").drop("user_id", "item_id", "level"))
     return Reviews(encoded, dataset.path, split, train)
 

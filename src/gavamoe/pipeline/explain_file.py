@@ -136,11 +136,11 @@ def explain_file(
         "n": len(table),
         "out": str(out),
         "conditions": condition.to_dict(),
-        **count_cold_pairs(explainer.catalog, table, histories),
+        **_count_cold_pairs(explainer.catalog, table, histories),
     }
 
 
-def count_cold_pairs(
+def _count_cold_pairs(
     catalog: Catalog, pairs: pl.DataFrame, histories: Sequence[UserHistory | None] | None
 ) -> dict[str, int]:
     """Return how many pairs have a user, and an item, without a training review; users with a history do not count."""

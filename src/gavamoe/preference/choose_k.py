@@ -9,7 +9,7 @@ from typing import Literal
 from gavamoe.config import PreferenceConfig
 from gavamoe.data.dataset import InteractionArrays
 from gavamoe.preference.batches import Interactions
-from gavamoe.preference.mixture_fit import fit_components, fit_user_mixture, observed_user_latents, pair_latents
+from gavamoe.preference.mixture_fit import fit_components, fit_user_mixture, fitted_latents
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.prior import MixturePrior
 from gavamoe.preference.trainer import INIT_REVIEWS, best_record, fit_preference, pretrain
@@ -73,16 +73,10 @@ def _bic(
     candidates: range,
     seed: int,
 ) -> list[Candidate]:
-    """Return the BIC per latent of each K, from the latents of a model that this function pretrains.
-
-    They are the latents that the prior is fitted to: of users, or of pairs if the model reads texts.
-    """
+    """Return the BIC per latent of each K, from the latents of a model that this function pretrains."""
     pretrain(model, train, valid, config, seed)
     reviews = Interactions(train)
-    if model.text is None:
-        latents = observed_user_latents(model, reviews.counts(model.users, model.items)[0])
-    else:
-        latents = pair_latents(model, reviews.sample(INIT_REVIEWS))
+    latents = fitted_latents(model, reviews.counts(model.users, model.items)[0], reviews.sample(INIT_REVIEWS))
     mixtures = {k: fit_user_mixture(latents, k, config.restarts, seed) for k in candidates if k <= len(latents)}
     return [Candidate(k, float(mixture.bic(latents)) / len(latents)) for k, mixture in mixtures.items()]
 

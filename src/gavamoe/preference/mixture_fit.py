@@ -50,14 +50,13 @@ def fit_components(
     Raises:
         ConfigError: there are fewer users with reviews than clusters.
     """
+    latent_ND = fitted_latents(model, count_U, pairs, model.clusters)
     if model.text is not None:
-        _fit_to_pairs(model, pairs, restarts, seed)
+        _fit_to_pairs(model, latent_ND, restarts, seed)
         return
     user_UD = model.latent_means()[0].cpu()
     start = None if anchor_U is None else _anchored_start(user_UD, anchor_U, model.prior)
-    mixture = fit_user_mixture(
-        observed_user_latents(model, count_U, model.clusters), model.clusters, restarts, seed, start
-    )
+    mixture = fit_user_mixture(latent_ND, model.clusters, restarts, seed, start)
     cluster_B = torch.from_numpy(mixture.predict(user_UD.numpy()))[pairs.user_B]
     mean_KD, var_KD = _moments(model.latent(pairs.user_B, pairs.item_B).cpu(), cluster_B, model.clusters)
     half = user_UD.shape[1]
@@ -66,15 +65,20 @@ def fit_components(
     model.prior.set_components(torch.from_numpy(mixture.weights_).float(), mean_KD, var_KD)
 
 
-def _fit_to_pairs(model: PreferenceModel, pairs: Batch, restarts: int, seed: int) -> None:
-    """Set the prior's components from a mixture of the latents of training pairs.
+def _fit_to_pairs(model: PreferenceModel, latent_ND: np.ndarray, restarts: int, seed: int) -> None:
+    """Set the prior's components from a mixture of the latents of training pairs, [N, D].
 
     What a review speaks of depends on the item more than on the user. A mixture over users alone cannot express that,
     so the clusters of a model that reads are clusters of (user, item) pairs, over all dimensions of z.
     """
-    mixture = fit_user_mixture(pair_latents(model, pairs), model.clusters, restarts, seed)
+    mixture = fit_user_mixture(latent_ND, model.clusters, restarts, seed)
     mean_KD, var_K = torch.from_numpy(mixture.means_).float(), torch.from_numpy(mixture.covariances_).float()
     model.prior.set_components(torch.from_numpy(mixture.weights_).float(), mean_KD, var_K[:, None].expand_as(mean_KD))
+
+
+def fitted_latents(model: PreferenceModel, count_U: Tensor, pairs: Batch, clusters: int = 1) -> np.ndarray:
+    """Return the latents that a mixture of `clusters` is fitted to: of users, or of pairs if the model reads texts."""
+    return observed_user_latents(model, count_U, clusters) if model.text is None else pair_latents(model, pairs)
 
 
 def pair_latents(model: PreferenceModel, pairs: Batch) -> np.ndarray:

@@ -11,7 +11,7 @@ import polars as pl
 from gavamoe import __version__
 from gavamoe.data.dataset import FORMAT_VERSION, SPLITS
 from gavamoe.data.prepare.annotate import FeatureAnnotator
-from gavamoe.data.prepare.assign import Assignment
+from gavamoe.data.prepare.assign import REPEATED, Assignment
 from gavamoe.data.prepare.ingest import Ingested
 from gavamoe.data.prepare.options import PrepareOptions
 from gavamoe.data.readers.inputs import sha256_of_input
@@ -58,7 +58,7 @@ def make_card(
             "density": n_reviews / max(n_users * n_items, 1),
             **_text_counts(rows),
         },
-        "reading": {**_reading(ingested), "repeated user-item pairs": assignment.repeated},
+        "reading": {**_reading(ingested), REPEATED: assignment.repeated},
         "filters": {
             "k_core": options.k_core,
             "min_words": options.min_words,
