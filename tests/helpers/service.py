@@ -79,8 +79,12 @@ def send_raw(
     chunks: Sequence[bytes] = (),
     query: bytes = b"",
     gone: Callable[[], bool] = lambda: False,
+    spec_version: str = "2.3",
 ) -> tuple[int, bytes]:
-    """Send a request without a length as a server would, and leave as soon as `gone` says so."""
+    """Send a request without a length as a server would, and leave as soon as `gone` says so.
+
+    From version 2.4 of the ASGI specification on, nothing can be sent to a client that left.
+    """
     from gavamoe.service.app import create_app
 
     left, sent = list(chunks), []
@@ -93,12 +97,16 @@ def send_raw(
         return {"type": "http.disconnect"}
 
     async def send(message: Any) -> None:
+        await asyncio.sleep(0)  # as where the connection is slow
+        if spec_version >= "2.4" and gone():
+            raise OSError("the client left")
         sent.append(message)
 
     scope: dict[str, Any] = {"type": "http", "method": method, "path": path, "raw_path": path.encode()}
     scope |= {"query_string": query, "http_version": "1.1", "scheme": "http", "root_path": ""}
     scope |= {"client": ("127.0.0.1", 1)}
-    scope |= {"headers": [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")], "asgi": {"version": "3.0"}}
+    scope |= {"headers": [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")]}
+    scope |= {"asgi": {"version": "3.0", "spec_version": spec_version}}
     asyncio.run(create_app(service)(scope, receive, send))
     body = b"".join(message.get("body", b"") for message in sent)
     return (sent[0]["status"] if sent else 0), body

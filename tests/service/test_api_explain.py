@@ -199,6 +199,24 @@ def test_the_work_of_a_client_that_left_stops_and_is_not_stored(make_service, pa
     assert metric(service, "gavamoe_refused_total", reason="client_gone") == 1
 
 
+@pytest.mark.parametrize("spec_version", ["2.3", "2.4"])
+@pytest.mark.parametrize("moment", ["before the headers", "before the first event"])
+def test_a_stream_whose_client_leaves_early_frees_queue_and_worker(
+    make_service, gate, monkeypatch, moment, spec_version
+):
+    service, calls = make_service(store=None, gate=gate), []
+    monkeypatch.setattr(service.run.explainer, "explain_batch", lambda *args, **options: calls.append(args))
+    body = json.dumps({"pairs": [pair("u01", "i01")], "deadline_ms": 60_000}).encode()
+    answers = iter([] if moment == "before the headers" else 20 * [False])
+    gone = functools.partial(next, answers, True)
+    send_raw(service, "POST", "/v1/explain/stream", [body], gone=gone, spec_version=spec_version)
+    assert metric(service, "gavamoe_refused_total", reason="client_gone") == 1
+    assert service.worker.waiting == 0
+    gate.open.set()
+    until(lambda: not service.worker._in_hand)
+    assert not calls
+
+
 def test_one_reader_that_leaves_changes_no_other_text_of_the_batch(explainer):
     from gavamoe.explainer.streaming import TextReader
 

@@ -37,6 +37,20 @@ class ClientGoneError(Exception):
 
 
 @dataclass(frozen=True)
+class PairStream:
+    """The streamed explanation of one pair.
+
+    Args:
+        events: words, then the explanation or an error; None is a ping.
+        stop: stops the work that is not done. A generator that was never started does not run its `finally`, so
+            closing `events` would not do that for a client that left before the first event.
+    """
+
+    events: Events
+    stop: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True)
 class Answers:
     """Explains the pairs of requests.
 
@@ -70,11 +84,10 @@ class Answers:
         sources |= {digest: ("template", stored) for digest, stored in templates.items()}
         return await self._answers(plans, sources)
 
-    async def stream(self, run: ServedRun, request: ExplainRequest) -> Events:
-        """Return an iterator over the events of one pair: words, then the explanation or an error; None is a ping.
+    async def stream(self, run: ServedRun, request: ExplainRequest) -> PairStream:
+        """Return the events of one pair, and what the caller must call when the response ends.
 
-        The work is accepted before the iterator is returned, so that a refusal has a status of its own. Closing the
-        iterator stops the work.
+        The work is accepted before the events are returned, so that a refusal has a status of its own.
 
         Raises:
             RefusedError: The request cannot be answered.
@@ -82,13 +95,13 @@ class Answers:
         (plan,) = plan_pairs(run, request, streamed=True)
         known, poorer = await self._look_up([plan])
         if plan.digest in known:
-            return self._stream_known(plan, known[plan.digest])
+            return PairStream(self._stream_known(plan, known[plan.digest]))
         loop, words = asyncio.get_running_loop(), asyncio.Queue[str | None]()
         # Words come from the worker's thread. The loop may have closed while the last ones arrive.
         plan.work.reader.send = lambda piece: _call_soon(loop, words.put_nowait, piece)
         (job,) = self._submit([plan], poorer).values()
         job.future.add_done_callback(lambda future: _call_soon(loop, words.put_nowait, None))
-        return self._stream_job(plan, job, words, request)
+        return PairStream(self._stream_job(plan, job, words, request), partial(self._stop_unread, job))
 
     async def experts_of_tokens(self, work: TokensWork, gone: Gone) -> list[dict[str, Any]]:
         """Return the experts of each token of a text.
@@ -238,37 +251,37 @@ class Answers:
     ) -> Events:
         start = time.monotonic()
         seconds = self.default_deadline if request.deadline_ms is None else request.deadline_ms / 1000
-        first, in_time = True, True
-        try:
-            while True:
-                left = start + seconds - time.monotonic()
-                try:
-                    word = await asyncio.wait_for(words.get(), max(min(left, PING_SECONDS), 0))
-                except TimeoutError:
-                    if left > PING_SECONDS:
-                        yield None
-                        continue
-                    in_time = False
-                    self._stop([job])
-                    yield await self._late(plan, request)
-                    return
-                if word is None:
-                    break
-                if first:
-                    self.metrics.first_word_seconds.observe(time.monotonic() - start)
-                    first = False
-                yield "word", {"text": word}
+        first = True
+        while True:
+            left = start + seconds - time.monotonic()
             try:
-                stored = _result(job.future)
-            except RefusedError as error:
-                yield "error", {"error": error.line}
-                return
-            (answer,) = await self._answers([plan], {plan.digest: ("model", stored)})
-            yield "explanation", answer
-        finally:
-            if in_time and not job.future.done():
-                self.metrics.refused.labels("client_gone").inc()
+                word = await asyncio.wait_for(words.get(), max(min(left, PING_SECONDS), 0))
+            except TimeoutError:
+                if left > PING_SECONDS:
+                    yield None
+                    continue
                 self._stop([job])
+                yield await self._late(plan, request)
+                return
+            if word is None:
+                break
+            if first:
+                self.metrics.first_word_seconds.observe(time.monotonic() - start)
+                first = False
+            yield "word", {"text": word}
+        try:
+            stored = _result(job.future)
+        except RefusedError as error:
+            yield "error", {"error": error.line}
+            return
+        (answer,) = await self._answers([plan], {plan.digest: ("model", stored)})
+        yield "explanation", answer
+
+    def _stop_unread(self, job: Job) -> None:
+        """Stop the work of a stream whose client left; nothing is left to stop after the end or the deadline."""
+        if not job.future.done():
+            self.metrics.refused.labels("client_gone").inc()
+            self._stop([job])
 
     async def _late(self, plan: PairPlan, request: ExplainRequest) -> tuple[str, dict[str, Any]]:
         """Return the event that ends a stream whose deadline passed."""
