@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "src" / "gavamoe"
 ROOT = {
     *("errors", "_version", "files", "distributed", "checkpoint"),
     *("progress", "config", "presets", "conditions", "run", "seal", "markdown", "words"),
-    *("probability_bins", "ray_cluster"),
+    *("parameters", "probability_bins", "ray_cluster"),
 }
 # What each folder may import besides itself. `ROOT` stands for the modules beside the folders.
 ALLOWED: dict[str, set[str]] = {
@@ -116,6 +116,7 @@ SHORT_MODULES: dict[str, str] = {
     "gavamoe.__main__": "`python -m gavamoe` needs this file",
     "gavamoe._version": "the build reads the version from this file without importing the package",
     "gavamoe.markdown": "a helper that three folders share, and none of them is below the others",
+    "gavamoe.parameters": "a helper that five folders share, and where a newcomer looks for the count",
     "gavamoe.probability_bins": "a helper that two folders share, and neither is below the other",
     "gavamoe.data.sentences": "the name by which scripts import what features needs too",
     "gavamoe.evaluation.metrics.genericness": "one file per family of metrics",

@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from gavamoe.moe.block import MoEShape, RoutingState
 from gavamoe.moe.convert import convert
+from gavamoe.parameters import num_parameters
 
 GIB = 1 << 30
 CLUSTERS, GRANULARITY = 5, 2
@@ -31,7 +32,7 @@ def measure() -> list[dict[str, Any]]:
     rows = []
     for initialisation, coarse in SHAPES.items():
         model = _converted(initialisation, coarse, LAYERS, torch.device("meta"))
-        total = sum(parameter.numel() for parameter in model.parameters())
+        total = num_parameters(model)
         new = sum(p.numel() for name, p in model.named_parameters() if ".mlp." in name and ".dense." not in name)
         trained = new if initialisation == "adapter" else total
         row = {

@@ -6,6 +6,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from gavamoe.moe.block import MoEShape, RoutingState
 from gavamoe.moe.convert import convert
+from gavamoe.parameters import num_parameters
 
 HIDDEN, FFN, LAYERS, HEADS, KV, VOCABULARY = 4096, 14336, 32, 32, 8, 128256
 ATTENTION = 2 * HIDDEN * HIDDEN + 2 * HIDDEN * (HIDDEN // HEADS * KV)  # q and o, k and v
@@ -29,12 +30,8 @@ def llama_8b():
         return AutoModelForCausalLM.from_config(config)
 
 
-def parameters(model):
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
 def test_the_base_has_the_parameters_of_llama_3_1_8b():
-    assert parameters(llama_8b()) == REST + LAYERS * DENSE == 8_030_261_248
+    assert num_parameters(llama_8b()) == REST + LAYERS * DENSE == 8_030_261_248
 
 
 @pytest.mark.parametrize(
@@ -56,7 +53,7 @@ def test_a_converted_model_has_the_parameters_counted_by_hand(initialisation, co
     gates = CLUSTERS * granularity * coarse["experts"] * HIDDEN
     in_experts = granularity * coarse["experts"] * expert
     assert in_experts == coarse["experts"] * 3 * HIDDEN * coarse["width"]  # refining costs nothing but gates
-    assert parameters(model) == REST + LAYERS * (kept + in_experts + gates)
+    assert num_parameters(model) == REST + LAYERS * (kept + in_experts + gates)
     block = model.model.layers[7].mlp
     read = granularity * coarse["top_k"] * block.experts.gate_up_proj[0].numel() * 3 // 2  # of the experts, by a token
     assert read == coarse["top_k"] * 3 * HIDDEN * coarse["width"]
@@ -68,7 +65,7 @@ def test_the_papers_experts_total_and_active():
     """12 experts of 1280, 3 per token: 8.4 billion parameters, 3.9 billion active per token."""
     model = llama_8b()
     convert(model, MoEShape.refined(CLUSTERS, 12, 3, 1280, granularity=2), RoutingState(), "random")
-    total = parameters(model)
+    total = num_parameters(model)
     experts = sum(
         layer.mlp.experts.gate_up_proj.numel() + layer.mlp.experts.down_proj.numel() for layer in model.model.layers
     )

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from gavamoe.checkpoint import TrainingProgress, copy_tensors
 from gavamoe.data.dataset import InteractionArrays
+from gavamoe.parameters import num_parameters
 
 Objective = Literal["ranking", "rating"]
 DECAY, LEARNING_RATE, BATCH_SIZE, PATIENCE = 1e-4, 5e-3, 2048, 5
@@ -167,7 +168,7 @@ class LightGCNRatings:
     @property
     def parameters(self) -> int:
         """Number of trained parameters."""
-        return sum(parameter.numel() for parameter in self.model_.parameters())
+        return num_parameters(self.model_)
 
     def fit(self, train: InteractionArrays, valid: InteractionArrays) -> LightGCNRatings:
         """Train on levels 1..R of pairs of ids."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from gavamoe.checkpoint import TrainingProgress, copy_tensors
 from gavamoe.data.dataset import InteractionArrays
+from gavamoe.parameters import num_parameters
 
 WIDTHS, DROPOUTS, DECAYS = (8, 32), (0.2, 0.5), (1e-4, 1e-2)  # a grid search on the validation reviews
 LEARNING_RATE, BATCH_SIZE, EPOCHS, PATIENCE = 1e-3, 256, 40, 4
@@ -45,7 +46,7 @@ class MLPRatings:
     @property
     def parameters(self) -> int:
         """Number of trained parameters."""
-        return sum(parameter.numel() for parameter in self.model_.parameters())
+        return num_parameters(self.model_)
 
     def fit(self, train: InteractionArrays, valid: InteractionArrays) -> MLPRatings:
         """Train with every setting of the grid and keep the one with the lowest validation error."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from gavamoe.baselines.data import TextBatch
 from gavamoe.language.encoding import IGNORED
+from gavamoe.parameters import num_parameters
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class TextModel(nn.Module):
 
     def num_parameters(self) -> int:
         """Return the number of parameters, including those of a frozen base model."""
-        return sum(parameter.numel() for parameter in self.parameters())
+        return num_parameters(self)
 
     def trainable_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Yield name and value of each parameter that some phase trains."""

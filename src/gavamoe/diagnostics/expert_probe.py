@@ -283,8 +283,3 @@ def _cosines(block: MultiGateMoE, x_TH: Tensor) -> np.ndarray:
     unit_ETH = torch.stack(unit)
     cosine_EE: np.ndarray = (torch.einsum("eth,fth->ef", unit_ETH, unit_ETH) / max(len(x_TH), 1)).cpu().numpy()
     return cosine_EE
-
-
-def model_parameters(model: GavamoeForCausalLM) -> int:
-    """Return how many weights a model has."""
-    return sum(parameter.numel() for parameter in model.parameters())

@@ -23,6 +23,7 @@ from gavamoe.explainer.explainer import Explainer
 from gavamoe.explainer.soft_tokens import SoftTokenVectors
 from gavamoe.files import staged_directory
 from gavamoe.language.decoding_config import DecodingConfig
+from gavamoe.parameters import num_parameters
 from gavamoe.pipeline.train import train_run
 from gavamoe.preference.model import PreferenceModel
 from gavamoe.preference.text_target import TextTarget
@@ -105,7 +106,7 @@ class GavamoeSystem:
     def _parameters(self) -> int:
         if self.explainer is None:
             return 0
-        return _count(self.explainer.model) + _count(self.explainer.preference)
+        return num_parameters(self.explainer.model, self.explainer.preference)
 
 
 class PreferenceRatings:
@@ -117,7 +118,7 @@ class PreferenceRatings:
     @property
     def parameters(self) -> int:
         """Number of trained parameters."""
-        return _count(self.model_)
+        return num_parameters(self.model_)
 
     def fit(self, train: InteractionArrays, valid: InteractionArrays) -> PreferenceRatings:
         """Train stage 1 as a run does."""
@@ -147,8 +148,4 @@ def count_parameters(data: TextData, config: RunConfig) -> int:
         texts = data.train_texts["text"].to_list()
         gates = 1 if explainer.gate_clusters == "one" else preference.clusters
         stage2, _ = build.from_scratch(texts, explainer, gates, SoftTokenVectors(users, items, stage1.user_row_N))
-    return _count(stage1) + _count(stage2)
-
-
-def _count(model: torch.nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
+    return num_parameters(stage1, stage2)

@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import torch
-from torch import nn
 
 from gavamoe.baselines.base import Predictions, TrainingSummary
 from gavamoe.baselines.data import TextData
@@ -34,6 +33,7 @@ from gavamoe.explainer.gate_assignment import GateAssignment
 from gavamoe.explainer.soft_tokens import SoftTokenVectors
 from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.language.template import PromptTemplate, read_source
+from gavamoe.parameters import num_parameters
 from gavamoe.pipeline.train import train_run
 from gavamoe.preference.recommender import load_preference
 from gavamoe.run import RunDirectory
@@ -68,8 +68,7 @@ class PromptedSystem:
         (directory / SECONDS).unlink()
         self.load(data, seed, directory)
         assert self.explainer is not None
-        parts: tuple[nn.Module, ...] = (self.explainer.model, self.explainer.preference)
-        return TrainingSummary(sum(p.numel() for part in parts for p in part.parameters()), seconds)
+        return TrainingSummary(num_parameters(self.explainer.model, self.explainer.preference), seconds)
 
     def load(self, data: TextData, seed: int, directory: Path) -> None:
         """Put stage 1, the prompts and the base model together."""

@@ -26,6 +26,7 @@ from gavamoe.explainer.soft_tokens import SoftTokenVectors
 from gavamoe.language.named_bases import find_base
 from gavamoe.language.quiet import quiet_transformers
 from gavamoe.moe.convert import text_decoder
+from gavamoe.parameters import num_parameters
 
 GIB = 1 << 30
 HALF, SINGLE = 2, 4  # bytes of a weight in bf16 and float32
@@ -91,9 +92,9 @@ def model_size(base: str, config: RunConfig) -> ModelSize:
     model = GavamoeForCausalLM(sizes, skeleton)
     text = model.config.text_config.get_text_config()
     head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    parameters = sum(parameter.numel() for parameter in model.parameters())
+    parameters = num_parameters(model)
     unselected = 1 - sizes.experts_per_token / sizes.experts
-    idle = sum(p.numel() for name, p in model.named_parameters() if ".experts." in name) * unselected
+    idle = num_parameters(model, containing=[".experts."]) * unselected
     if not text.tie_word_embeddings:
         idle += sizes.vocabulary * text.hidden_size  # of the input embeddings, which are looked up
     return ModelSize(
@@ -142,10 +143,10 @@ def trained_parameters(model: GavamoeForCausalLM, config: ExplainerConfig) -> in
         config: with its defaults resolved.
     """
     if config.tuning == "full":
-        return sum(p.numel() for p in model.parameters() if p.requires_grad)
+        return num_parameters(model, only_trainable=True)
     low_rank = config.low_rank_experts
     whole = ("user_token.", "item_token.", ".gate.weight_CEH", ".shared.", *(() if low_rank else (".experts.",)))
-    total = sum(p.numel() for name, p in model.named_parameters() if any(part in f".{name}" for part in whole))
+    total = num_parameters(model, containing=whole)
     targets = ATTENTION + (FEED_FORWARD if config.lora_targets == "all" else ())
     for name, module in text_decoder(model.lm).named_modules():
         if isinstance(module, nn.Linear) and name.rpartition(".")[2] in targets and ".shared." not in name:

@@ -21,7 +21,7 @@ from gavamoe.diagnostics.checks import NO_STAGE_2
 from gavamoe.diagnostics.clusterings import cluster_users
 from gavamoe.diagnostics.clusters import posterior_information, summarize_clusters
 from gavamoe.diagnostics.comparison import ClusteringFigures, TextPairs, compare_clusterings
-from gavamoe.diagnostics.expert_probe import ExpertProbe, model_parameters
+from gavamoe.diagnostics.expert_probe import ExpertProbe
 from gavamoe.diagnostics.experts import ExpertFigures, examine_experts
 from gavamoe.diagnostics.latent_map import draw_pairs
 from gavamoe.diagnostics.routing import JITTER, JITTERS, BoundaryFigures, boundary_figures, jitter, match_gates
@@ -31,6 +31,7 @@ from gavamoe.diagnostics.writing import writing_by_cluster
 from gavamoe.explainer.expert_usage import has_experts
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.files import reading
+from gavamoe.parameters import num_parameters
 from gavamoe.pipeline.run_data import require_dataset
 from gavamoe.preference.model import PreferenceModel, assign_clusters
 from gavamoe.preference.recommender import load_preference
@@ -185,7 +186,7 @@ class DiagnosedRun:
         explainer = self.explainer
         if not models or explainer is None or explainer.context.gates.source != "model":
             return {}
-        count = WRITTEN_TEXTS_OF_LARGE if model_parameters(explainer.model) > LARGE else WRITTEN_TEXTS
+        count = WRITTEN_TEXTS_OF_LARGE if num_parameters(explainer.model) > LARGE else WRITTEN_TEXTS
         pairs = sample_rows(self.valid.unique(["user_id", "item_id"], maintain_order=True), count)
         stability = TextStability(explainer, pairs, self.seed)
 
@@ -210,7 +211,7 @@ class DiagnosedRun:
         """Return what the experts do on a sample of validation texts, or why that cannot be measured."""
         if not has_experts(explainer.model):
             return "the run has no experts"
-        large = model_parameters(explainer.model) > LARGE
+        large = num_parameters(explainer.model) > LARGE
         reviews = sample_rows(self.valid.filter(HAS_TEXT), PROBED_TEXTS_OF_LARGE if large else PROBED_TEXTS)
         if reviews.is_empty():
             return "there are no validation reviews with text"
