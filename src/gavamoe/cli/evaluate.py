@@ -18,6 +18,7 @@ from gavamoe.cli.options import (
     RunArgument,
     Similarity,
     Verify,
+    refuse_reading,
 )
 
 EXAMPLE = "Example: gavamoe evaluate runs/first --data newer-reviews.jsonl.gz --json"
@@ -52,6 +53,8 @@ def evaluate(
     from gavamoe.pipeline.report import write_rating_report, write_run_report
     from gavamoe.run import RunDirectory
 
+    if data is None or data.is_dir():
+        refuse_reading(encoding, records, "--data")
     directory = RunDirectory(run)
     condition = Condition(rating, feature, context)
     read = ReadOptions(encoding=encoding, records=records)

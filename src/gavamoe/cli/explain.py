@@ -17,6 +17,7 @@ from gavamoe.cli.options import (
     Records,
     RunArgument,
     Verify,
+    refuse_reading,
 )
 from gavamoe.cli.output import emit_json, note
 from gavamoe.conditions import Condition, Source
@@ -81,6 +82,8 @@ def explain(
         raise InputError("explain takes either --user and --item, or --pairs and --out; --history can stand for --user")
     if one:
         _check_pair(user, item, store, resume, engine, rating, feature)
+        if history is None:
+            refuse_reading(encoding, records, "--history or --pairs")
     from gavamoe.explainer.explainer import Explainer
     from gavamoe.pipeline.explain_file import explain_file
     from gavamoe.pipeline.history_file import read_history_file

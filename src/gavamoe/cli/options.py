@@ -57,6 +57,21 @@ Verify = Annotated[bool, typer.Option("--verify", help="Check the checksums of t
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 
 
+def refuse_reading(encoding: str | None, records: str | None, files: str) -> None:
+    """Raise `InputError` for an option on how a file is read if there is no such file.
+
+    Args:
+        encoding: value of --encoding.
+        records: value of --records.
+        files: the options that name such files.
+    """
+    from gavamoe.errors import InputError
+
+    for name, value in (("--encoding", encoding), ("--records", records)):
+        if value is not None:
+            raise InputError(f"{name} says how the file of {files} is read, and none is given: leave {name} out")
+
+
 def settings_with_seed(set_: list[str] | None, seed: int | None) -> list[str]:
     """Return the `key=value` texts of --set, and that of --seed after them."""
     return [*(set_ or []), *([f"seed={seed}"] if seed is not None else [])]

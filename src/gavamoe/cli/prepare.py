@@ -46,7 +46,7 @@ def prepare(
     text_col: Annotated[str | None, typer.Option(help="Column of the text; none: ratings without texts.")] = None,
     feature_col: Annotated[str | None, typer.Option(help="Column of the feature.")] = None,
     timestamp_col: Annotated[str | None, typer.Option(help="Column of the time.")] = None,
-    split_col: Annotated[str | None, typer.Option(help="Column of the split.")] = None,
+    split_col: Annotated[str | None, typer.Option(help="Column of the split, used with --split column.")] = None,
     columns: Annotated[
         str | None, typer.Option(help="Names of all columns, by commas, for CSV without a header (_ skips one).")
     ] = None,
@@ -94,6 +94,8 @@ def prepare(
         raise InputError("prepare needs --out DIR, the directory to write; or --dry-run, which writes nothing")
     if item_col and item_from_file:
         raise InputError("--item-col and --item-from-file exclude each other: give one")
+    if dry_run and engine != "local":
+        raise InputError("--dry-run reads the beginning of each file here: leave --engine out, or --dry-run")
     if item_columns and not items:
         raise InputError("--item-columns names the columns of a file given with --items: give it too")
 

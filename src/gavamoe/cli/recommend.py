@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gavamoe.cli.options import Encoding, History, Json, Records, RunArgument, Verify
+from gavamoe.cli.options import Encoding, History, Json, Records, RunArgument, Verify, refuse_reading
 
 if TYPE_CHECKING:
     from gavamoe.explainer.explainer import Explainer
@@ -31,6 +31,8 @@ def recommend(
 
     if user is None and history is None:
         raise InputError("recommend needs --user, or --history with the user's ratings")
+    if history is None:
+        refuse_reading(encoding, records, "--history")
     from gavamoe.cli.output import emit_json, note, table
     from gavamoe.pipeline.history_file import read_history_file
     from gavamoe.preference.recommender import Recommender

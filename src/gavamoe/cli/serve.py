@@ -39,6 +39,8 @@ def serve(
     """Answer requests for explanations over HTTP, and show a page where a person can try the run."""
     from gavamoe.errors import InputError
 
+    if open_page and not page:
+        raise InputError("--open opens the page that --no-page leaves out: leave one of them out")
     try:
         import fastapi  # noqa: F401
         import prometheus_client  # noqa: F401

@@ -89,6 +89,8 @@ def score_file(
         DataError: a row or a file is invalid; the message names file and line.
     """
     rows, reading = _read_rows(path, encoding, records)
+    if scale and not any(row.get("predicted_rating") is not None for row in rows):
+        raise DataError(f"{path} has no predicted_rating, and --scale clips these: leave --scale out")
     similarity = _similarity_metrics(similarity_model) if similarity_model else ()
     has_texts = _has_texts(path, rows)
     split, as_given = choose_splitter(row[name] or "" for row in rows for name in TEXTS)

@@ -84,6 +84,8 @@ def train_run(
         requested = with_source(requested, UpdateSource.open(update, dataset), is_new=not run.card.is_file())
 
     def check(card: RunCard) -> UpdateSource | None:
+        if trust_remote_code and card.base_model is None:
+            raise ConfigError("--trust-remote-code is for a base model: name it with --base-model, or leave it out")
         started_from = None if run.has(finished_files(stage)) else UpdateSource.reopen(card, dataset, update)
         if started_from is not None:
             started_from.check(card, stage != "preference")

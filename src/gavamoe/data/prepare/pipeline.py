@@ -34,8 +34,9 @@ from gavamoe.data.prepare.options import PrepareOptions
 from gavamoe.data.prepare.splits import TEST, TRAIN, VALID
 from gavamoe.data.prepare.suspicions import find_suspicions
 from gavamoe.data.readers.canonical import UNSETTLED, settle
+from gavamoe.data.readers.formats import refuse_unused_options
 from gavamoe.data.readers.layouts import HOTEL_NAME
-from gavamoe.data.readers.open import YES_AMONG_NUMBERS, expand_sources, open_sources
+from gavamoe.data.readers.open import YES_AMONG_NUMBERS, Sources, expand_sources, open_sources
 from gavamoe.data.readers.rows import LINE, BadLines
 from gavamoe.data.scale import RatingOutOfRangeError, RatingScale
 from gavamoe.errors import DataError
@@ -209,6 +210,8 @@ def read_sources(
     """
     bad = BadLines(options.skip_bad)
     found = open_sources(expand_sources(sources), options.read, bad)
+    _check_rules(found, options)
+    refuse_unused_options([source.reader for source in found.reviews], options.read)
     check_metadata(options.items, found.reviews[0].layout, options.item_columns)
     ingested = ingest(found.reviews, parts, bad, on_rows, limit, read_parts)
     stats = ingested.stats
@@ -240,6 +243,24 @@ def read_sources(
     if not any("text" in source.layout.columns for source in ingested.sources):
         notes["text"] = "no column is the text: ratings without texts"
     return ReadSources(ingested, keys, scale, found.metadata, notes, warnings, ambiguous)
+
+
+def _check_rules(found: Sources, options: PrepareOptions) -> None:
+    """Raise `DataError` for an option on columns that no source has, or that the other options do not use."""
+    read = options.read
+    if read.index is not None and options.split != "column":
+        raise DataError(f"--index {read.index} is used with --split column only: add it, or leave --index out")
+    if "split" in read.columns and options.split != "column":
+        raise DataError(
+            f"--split-col {read.columns['split']} is used with --split column only: add it, or leave --split-col out"
+        )
+    if "feature" in read.columns and options.features == "off":
+        raise DataError(f"--features off uses no --feature-col {read.columns['feature']}: leave one of them out")
+    if read.rules.time_format and not any("timestamp" in source.layout.columns for source in found.reviews):
+        raise DataError(
+            f"{found.reviews[0].reader.path} has no column of times, so --time-format has no effect: name the column "
+            "with --timestamp-col, or leave --time-format out"
+        )
 
 
 def _describe_users(ingested: Ingested) -> dict[str, str]:
