@@ -1,5 +1,6 @@
 """Read and write files safely: a file appears under its name only when it is complete.
 
+make_directory                   create a directory, or say why nothing can be written there
 staged_file, staged_directory    write to a temporary path, then rename
 staged_files                     the same for several files that belong together
 remove_directory                 delete in one step
@@ -13,6 +14,7 @@ sha256_of_file                   checksum of a file's content
 from __future__ import annotations
 
 import ctypes
+import errno
 import hashlib
 import json
 import os
@@ -44,6 +46,31 @@ def real_path(path: Path | str) -> Path:
     Files inside runs and datasets are not resolved: copies of a run may share files by links.
     """
     return Path(os.path.realpath(path))
+
+
+def make_directory(path: Path, exist_ok: bool = True) -> None:
+    """Create a directory and its parents.
+
+    Args:
+        path: the directory.
+        exist_ok: whether it may exist.
+
+    Raises:
+        OSError: it cannot be created. Some file systems, such as /proc, hold no files of users and report that a file
+            is missing, as a fault of the program would: that is a `PermissionError` here.
+    """
+    with _creating(path):
+        path.mkdir(parents=True, exist_ok=exist_ok)
+
+
+@contextmanager
+def _creating(path: Path) -> Iterator[None]:
+    """Guard the creation of a file or directory; see `make_directory`."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        place = str(Path(error.filename or path).parent)
+        raise PermissionError(errno.EACCES, "no file can be created in it", place) from error
 
 
 @contextmanager
@@ -132,9 +159,12 @@ def only_one_process(directory: Path, work: str) -> Iterator[None]:
 
     Raises:
         RunError: another process holds the lock.
+        OSError: the lock cannot be created.
     """
     from filelock import FileLock, Timeout  # slow to import
 
+    with _creating(directory / LOCK):  # filelock would take a directory without files for a locked one
+        os.close(os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o644))
     lock = FileLock(directory / LOCK, timeout=0)
     try:
         lock.acquire()
@@ -157,12 +187,12 @@ def _workspace(parent: Path) -> Iterator[Path]:
     directory, so that others see whether it is in use (`remove_abandoned`).
     """
     created = not parent.exists()
-    parent.mkdir(parents=True, exist_ok=True)
+    make_directory(parent)
     remove_abandoned(parent)
     workspace, handle = _new_name(parent), None
     try:  # from before the directory exists: a signal may raise an exception in any line
         while True:
-            workspace.mkdir()
+            make_directory(workspace, exist_ok=False)
             handle = _lock_directory(workspace)
             if handle is not None:
                 break

@@ -38,7 +38,8 @@ from gavamoe.cli import (
 from gavamoe.errors import InputError
 
 # Errors that the user can fix with another path, another permission or more space.
-PATH_ERRORS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG}
+PATH_ERRORS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
+PATH_ERRORS |= {errno.ENAMETOOLONG, errno.ELOOP}
 # A full disk; libraries in other languages (polars, safetensors, torch) report it in words only.
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 MEMORY_TEXTS = ("OutOfMemoryError", "can't allocate memory")  # of a GPU and of a CPU

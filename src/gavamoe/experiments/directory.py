@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from gavamoe.errors import ConfigError, RunError
-from gavamoe.files import is_temporary, only_one_process, reading, remove_abandoned, staged_file
+from gavamoe.files import is_temporary, make_directory, only_one_process, reading, remove_abandoned, staged_file
 
 DATA = "data"  # where the data lay, for the reader: it may have moved, and its digest says whether it is the same
 
@@ -32,7 +32,7 @@ def only_experiment(out: Path, work: str) -> Iterator[None]:
     if out.exists() and not out.is_dir():
         raise RunError(f"{out} is a file; choose another --out")
     is_new = not out.exists()
-    out.mkdir(parents=True, exist_ok=True)
+    make_directory(out)
     try:
         with only_one_process(out, work):
             remove_abandoned(out)

@@ -22,7 +22,7 @@ from gavamoe.data.tables import write_table
 from gavamoe.errors import InputError
 from gavamoe.evaluation.row_scores import Metrics
 from gavamoe.explainer.explainer import Explainer
-from gavamoe.files import is_temporary, remove_directory, write_json
+from gavamoe.files import is_temporary, make_directory, remove_directory, write_json
 from gavamoe.pipeline.evaluate import evaluate_run
 from gavamoe.pipeline.report import example_rows, write_run_report
 from gavamoe.pipeline.train import train_run
@@ -130,7 +130,7 @@ def _make_empty(out: Path) -> None:
         if out.is_symlink() or not (out / UNFINISHED).is_file() or found - written:
             check_replace(out, "demo", InputError)
         remove_directory(out)
-    out.mkdir(parents=True, exist_ok=True)
+    make_directory(out)
 
 
 def _simulate(world: World, out: Path, on_note: Callable[[str], None]) -> dict[str, int]:

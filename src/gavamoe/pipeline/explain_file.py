@@ -27,7 +27,7 @@ from gavamoe.data.tables import check_replaces, write_table
 from gavamoe.errors import DataError, RunError
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.explainer.explanation import Explanation
-from gavamoe.files import real_path, staged_file, write_json
+from gavamoe.files import make_directory, real_path, staged_file, write_json
 from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.pipeline.history_file import Histories, HistoryFile
 from gavamoe.pipeline.pair_windows import Engine, WindowRequest, local_engine, model_digest, split_into_windows
@@ -190,7 +190,7 @@ class FinishedWindows:
         """
         if not (self.path / PLAN).is_file():  # not started, or already being deleted
             shutil.rmtree(self.path, ignore_errors=True)
-            self.path.mkdir(parents=True)
+            make_directory(self.path, exist_ok=False)
             write_json(self.path / PLAN, plan)
             return
         if not resume:

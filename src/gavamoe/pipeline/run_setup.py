@@ -18,7 +18,7 @@ from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.distributed import main_process_first
 from gavamoe.errors import ConfigError, InputError, RunError
-from gavamoe.files import is_temporary, only_one_process, remove_abandoned, remove_directory
+from gavamoe.files import is_temporary, make_directory, only_one_process, remove_abandoned, remove_directory
 from gavamoe.run import CATALOG_FILES, EXPLAINER_FILES, PREFERENCE_FILES, RunCard, RunDirectory
 from gavamoe.seal import is_sealed
 
@@ -65,7 +65,7 @@ def open_run(
             if is_new and resume and not run.path.exists():
                 raise RunError(f"there is no run at {run.path} to resume; leave out --resume")
             if is_new:
-                run.path.mkdir(parents=True, exist_ok=True)
+                make_directory(run.path)
                 stack.callback(_remove_if_empty, run)  # after the lock is released
             if is_main:
                 stack.enter_context(only_one_process(run.path, "training in"))

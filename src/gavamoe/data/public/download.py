@@ -19,7 +19,7 @@ from urllib.request import Request, urlopen
 
 from gavamoe import __version__
 from gavamoe.errors import DataError
-from gavamoe.files import sha256_of_file
+from gavamoe.files import make_directory, sha256_of_file
 
 BLOCK = 1 << 18
 # Number of consecutive attempts without a new byte after which the download fails.
@@ -42,7 +42,7 @@ def download(url: str, path: Path, sha256: str | None = None, on_bytes: OnBytes 
     Raises:
         DataError: the file cannot be downloaded, or its checksum is wrong; says what to do.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(path.parent)
     part = path.with_name(path.name + ".part")
     failed = 0
     while True:
