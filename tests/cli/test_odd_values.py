@@ -44,8 +44,18 @@ def test_a_value_that_cannot_be_used_is_one_line(command, gavamoe: CommandLine, 
 
 
 @pytest.mark.parametrize("field", ["user", "item", "text"])
-@pytest.mark.parametrize("written", ["a\\ud83d", "a\\udc00", "a\\u0000"])
-def test_half_a_character_in_json_is_a_bad_line_and_whole_ones_are_kept(field, written, gavamoe: CommandLine, tmp_path):
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        ("a\\ud83d", "half of a character"),
+        ("a\\udc00", "half of a character"),
+        ("a\\u0000", "the character NUL"),
+        ("\\\\u0000 \\ud83d", "half of a character"),
+    ],
+)
+def test_half_a_character_in_json_is_a_bad_line_and_whole_ones_are_kept(
+    field, written, problem, gavamoe: CommandLine, tmp_path
+):
     rows = [
         {"user": f"u{n % 8}", "item": f"i{n % 5}", "rating": 1 + n % 5, "text": "good \U0001f600"} for n in range(40)
     ]
@@ -56,7 +66,7 @@ def test_half_a_character_in_json_is_a_bad_line_and_whole_ones_are_kept(field, w
     source.write_text("\n".join(lines) + "\n")
     refused = gavamoe("prepare", source, "--out", tmp_path / "out")
     assert refused.returncode == 2
-    assert "line 7: half of a character" in refused.stderr
+    assert f"line 7: {problem}" in refused.stderr
     assert gavamoe("prepare", source, "--out", tmp_path / "out", "--skip-bad", 1).returncode == 0
 
 
@@ -78,3 +88,20 @@ def test_a_resumed_training_names_the_setting_that_was_given(gavamoe: CommandLin
     assert done.returncode == 2
     assert "started with another seed" in done.stderr
     assert gavamoe("train", dataset_path, "--out", run_path, "--resume", "--seed", 0).returncode == 0
+
+
+@pytest.mark.parametrize("text", ["a \\u0000 in code", "a \\ud83d in code"])
+@pytest.mark.parametrize("rating", ["1e999", "9" * 60])
+def test_a_text_that_spells_an_escape_is_not_taken_for_the_problem_of_its_line(
+    text, rating, gavamoe: CommandLine, tmp_path
+):
+    rows = [{"user": f"u{n % 8}", "item": f"i{n % 5}", "rating": 1 + n % 5, "text": text} for n in range(40)]
+    lines = [json.dumps(row) for row in rows]
+    source = tmp_path / "reviews.jsonl"
+    source.write_text("\n".join(lines) + "\n")
+    assert gavamoe("prepare", source, "--out", tmp_path / "out").returncode == 0  # the escape alone is a plain text
+    lines[6] = lines[6].replace('"rating": 2', f'"rating": {rating}')
+    source.write_text("\n".join(lines) + "\n")
+    refused = gavamoe("prepare", source, "--out", tmp_path / "other")
+    assert refused.returncode == 2
+    assert "line 7: a value that cannot be read" in refused.stderr

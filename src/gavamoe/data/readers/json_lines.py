@@ -24,7 +24,7 @@ from gavamoe.errors import DataError
 
 INSPECTED_LINES = 100
 HEAD_BYTES = 1 << 20
-HALF_CHARACTER = re.compile("[\\0\\ud800-\\udfff]")
+HALF_CHARACTER = re.compile("[\\ud800-\\udfff]")
 NAN = re.compile(rb"[:\[,]\s*-?(?:NaN|Infinity)\b")
 TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'|[\[\]{}]')
 # MongoDB writes {"$oid": ".."}, {"$date": {"$numberLong": ".."}} and the like for plain values.
@@ -257,8 +257,12 @@ class JsonReader:
         if value == {}:
             return "an object without fields"
         if isinstance(value, dict):
-            is_lost = HALF_CHARACTER.search(json.dumps(value, ensure_ascii=False).replace("\\u0000", "\0"))
-            return "half of a character (a surrogate), or a NUL" if is_lost else "a value that JSON does not allow"
+            texts = list(_texts(value))
+            if any(HALF_CHARACTER.search(text) for text in texts):
+                return "half of a character (a surrogate)"
+            if any("\0" in text for text in texts):
+                return "the character NUL (\\u0000)"
+            return "a value that cannot be read, such as a number that is too large"
         return "expected a JSON object with named fields"
 
 
@@ -301,6 +305,19 @@ def _object(line: bytes) -> dict[str, Any] | None:
         converted = python_to_json(line) if line.lstrip().startswith(b"{") else None
         value = json.loads(converted) if converted else None
     return value if isinstance(value, dict) else None
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield the names and texts of a JSON value, of any depth."""
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict):
+            waiting += [*value, *value.values()]
+        elif isinstance(value, list):
+            waiting += value
 
 
 def _is_open(line: bytes) -> bool:
