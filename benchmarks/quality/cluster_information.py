@@ -39,8 +39,8 @@ class Texts:
     """
 
     def __init__(self, data: ReviewDataset, least: int):
-        counts = data.interactions("train", ["user_id"]).group_by("user_id").len()
-        users = counts.filter(pl.col("len") >= least)["user_id"].implode()
+        reviews = data.interactions("train", ["user_id"]).group_by("user_id").len()
+        users = reviews.filter(pl.col("len") >= least)["user_id"].implode()
         self.train, self.valid = (
             data.interactions(s).filter(pl.col("user_id").is_in(users)) for s in ("train", "valid")
         )

@@ -32,11 +32,11 @@ LEVELS, VALID_SHARE = 5, 0.1
 WAYS = ("GaVaMoE", "ae + mixture", "mf + k-means")
 
 
-def world(reviews: int, clusters: int, per_user: float = 25, seed: int = 0, **about: float) -> World:
+def world(reviews: int, clusters: int, per_user: float = 25, seed: int = 0, noise: float = World.noise) -> World:
     """Return a world of users with `per_user` reviews each, and as many items as a site of that size would have."""
     users = max(int(reviews / per_user), 2 * clusters)
     items = max(40, int(users**0.5 * 10), int(2 * per_user))
-    return World(users=users, items=items, reviews=reviews, clusters=clusters, seed=seed, **about)
+    return World(users=users, items=items, reviews=reviews, clusters=clusters, seed=seed, noise=noise)
 
 
 class Pairs:

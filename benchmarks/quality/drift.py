@@ -47,6 +47,11 @@ def read(sources: list[Path]) -> pl.DataFrame:
     return reviews.with_columns(year=pl.from_epoch("timestamp").dt.year())
 
 
+def last_year(reviews: pl.DataFrame) -> int:
+    """Return the year of the newest review."""
+    return int(reviews["year"].to_numpy().max())
+
+
 def prepared(reviews: pl.DataFrame, directory: Path) -> Path:
     """Prepare reviews, a tenth for validation."""
     is_valid = pl.concat_str("user", "item").hash(0) % 10 == 0
@@ -103,7 +108,7 @@ def main() -> None:
     frozen, before = options.dir / f"new-{options.years[0]}", None
     first = reviews.filter(pl.col("year") < options.years[0])
     rows: list[list[str]] = []
-    for year, end in pairwise([*options.years, options.until or int(reviews["year"].max()) + 1]):
+    for year, end in pairwise([*options.years, options.until or last_year(reviews) + 1]):
         past = reviews.filter(pl.col("year") < year)
         test = reviews.filter(pl.col("year").is_between(year, end, closed="left"))
         runs = train(prepared(past, options.dir / f"data-{year}"), options.dir, year, before, config)

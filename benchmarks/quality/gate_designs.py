@@ -87,7 +87,7 @@ class _ExpertsFirst:
         clusters_C = torch.arange(len(gate.weight_CEH), device=mean_H.device)
         own_CE = torch.zeros(gate.weight_CEH.shape[:2], device=mean_H.device)
         own_CE.scatter_(1, self.experts_of(gate, clusters_C), PREFERENCE)
-        gate.weight_CEH += own_CE.unsqueeze(-1) * mean_H / mean_H.square().sum()
+        gate.weight_CEH.add_(own_CE.unsqueeze(-1) * mean_H / mean_H.square().sum())
 
 
 @contextmanager

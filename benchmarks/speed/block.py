@@ -10,6 +10,7 @@ from timing import DEVICE, DTYPE, seconds
 from torch import Tensor, nn
 
 from gavamoe.moe.block import MoEShape, MultiGateMoE, RoutingState, SharedExpert
+from gavamoe.moe.experts import ExpertsConfig
 
 CLUSTERS = 5
 TRAINING = (32, 64)  # sequences, tokens of each
@@ -57,7 +58,9 @@ def _with(block: MultiGateMoE, kernel: str, job: Callable[[], object]) -> Callab
     """Return the job with the experts switched to a kernel by name."""
 
     def run() -> None:
-        block.experts.config._experts_implementation = kernel
+        config = block.experts.config
+        assert isinstance(config, ExpertsConfig)
+        config._experts_implementation = kernel
         job()
 
     return run

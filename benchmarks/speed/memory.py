@@ -11,13 +11,14 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 
 from gavamoe.moe.block import MoEShape, RoutingState
 from gavamoe.moe.convert import convert
+from gavamoe.moe.initialise import Initialisation
 from gavamoe.parameters import num_parameters
 
 GIB = 1 << 30
 CLUSTERS, GRANULARITY = 5, 2
 LAYERS, MEASURED_LAYERS = 32, 4
 # experts, top-k and width before refinement; FFNs of 14,336 neurons.
-SHAPES = {
+SHAPES: dict[Initialisation, dict[str, int]] = {
     "adapter": {"experts": 12, "top_k": 3, "width": 32},
     "partition": {"experts": 14, "top_k": 4, "width": 1024},
     "replicate": {"experts": 4, "top_k": 2, "width": 14336},
@@ -46,7 +47,7 @@ def measure() -> list[dict[str, Any]]:
     return rows
 
 
-def _on_gpu(initialisation: str, coarse: dict[str, int]) -> dict[str, float]:
+def _on_gpu(initialisation: Initialisation, coarse: dict[str, int]) -> dict[str, float]:
     """Return GiB of a few layers with embeddings converted on the GPU: computed, allocated, peak."""
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
@@ -59,7 +60,7 @@ def _on_gpu(initialisation: str, coarse: dict[str, int]) -> dict[str, float]:
     }
 
 
-def _converted(initialisation: str, coarse: dict[str, int], layers: int, device: torch.device) -> nn.Module:
+def _converted(initialisation: Initialisation, coarse: dict[str, int], layers: int, device: torch.device) -> nn.Module:
     config = LlamaConfig(
         vocab_size=128256,
         hidden_size=4096,

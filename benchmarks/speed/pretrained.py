@@ -104,7 +104,7 @@ def training(setup: Setup) -> list[dict[str, Any]]:
         with compiled_layers(setup.model) if compiled else nullcontext():
             return step()
 
-    ways = {
+    ways: dict[str, Callable[[], float]] = {
         "base alone, LoRA": _step(plain, batch | {"input_ids": setup.base_ids}),
         "GaVaMoE, whole logits": partial(gavamoe, in_chunks=False, compiled=False),
         "GaVaMoE, loss in chunks": partial(gavamoe, in_chunks=True, compiled=False),
