@@ -10,15 +10,18 @@ from helpers.worlds import TINY
 from hypothesis import given
 from hypothesis import strategies as st
 
+import gavamoe.config
 from gavamoe.config import (
     RENAMED,
     ExplainerConfig,
     PreferenceConfig,
     RunConfig,
+    load,
     load_config,
     merge,
     parse_config,
     preset_names,
+    settings,
 )
 from gavamoe.data.dataset import InteractionArrays
 from gavamoe.distributed import use_bf16
@@ -47,6 +50,13 @@ renames = pytest.mark.parametrize(("step", "old", "new", "value"), RENAMES)
 
 def setting(config: RunConfig, step: str, name: str):
     return getattr(getattr(config, step), name)
+
+
+def test_gavamoe_config_has_every_public_name_of_its_modules():
+    for module in (load, settings):
+        own = {name for name, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__}
+        own |= {name for name in vars(module) if name.isupper()}
+        assert {name for name in own if not name.startswith("_")} <= set(gavamoe.config.__all__)
 
 
 def test_every_renamed_setting_is_covered_and_exists():
