@@ -67,27 +67,23 @@ def test_an_ablation_changes_nothing_but_itself():
         assert differing == set(changes)
 
 
-def test_a_dense_ffn_has_the_parameters_of_the_experts():
-    config = CompareConfig().run_config().explainer
-    dense = CompareConfig().run_config(ablation_settings(config)["gavamoe-dense"]).explainer
-    assert dense.experts * dense.expert_width == config.experts * config.expert_width
-    assert dense.experts * dense.expert_rank == config.experts * config.expert_rank
-    assert dense.top_k == dense.granularity == 1
-
-
-@given(shared=st.integers(0, 8), granularity=st.sampled_from([1, 2, 4, 8]))
-def test_dense_and_coarse_ablations_keep_the_width_of_shared_experts(shared, granularity):
-    settings = {"explainer.shared_experts": shared, "explainer.granularity": granularity}
+@given(shared=st.none() | st.integers(0, 8), granularity=st.sampled_from([1, 2, 4, 8]), base=st.booleans())
+def test_dense_and_coarse_ablations_keep_the_width_of_all_experts(shared, granularity, base):
+    settings = {"explainer.granularity": granularity}
+    settings |= {} if shared is None else {"explainer.shared_experts": shared}
     config = CompareConfig(settings=settings)
 
     def widths(changes):
-        explainer = config.run_config(changes).explainer
-        width = explainer.expert_width // explainer.granularity
-        return explainer.experts * explainer.expert_width, explainer.shared_experts * width, width
+        explainer = config.run_config(changes).explainer.resolve_defaults(base)
+        neurons = explainer.expert_rank if base else explainer.expert_width
+        width = neurons // explainer.granularity
+        return explainer.experts * neurons, explainer.shared_experts * width, width
 
     routed, kept, _ = widths({})
     ablations = ablation_settings(config.run_config().explainer)
     assert widths(ablations["gavamoe-dense"])[:2] == (routed + kept, 0)
+    dense = config.run_config(ablations["gavamoe-dense"]).explainer
+    assert dense.top_k == dense.granularity == 1
     coarse_routed, coarse_shared, width = widths(ablations["gavamoe-coarse"])
     assert coarse_routed == routed
     assert 0 <= coarse_shared - kept < width  # whole experts only

@@ -1,4 +1,4 @@
-"""A trained run from scratch and one around a base, exported, and used by a process that cannot import gavamoe."""
+"""Trained runs from scratch and one around a base, exported, and used by a process that cannot import gavamoe."""
 
 from __future__ import annotations
 
@@ -115,11 +115,28 @@ def base_run_path(dataset_path, tiny_config, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def exported(run_path, base_run_path, tmp_path_factory) -> dict[str, Exported]:
-    """Both runs, exported with rows of the vocabulary, and used in one process without gavamoe."""
+def routed_run_path(dataset_path, tiny_config, tmp_path_factory) -> Path:
+    """A run from scratch whose FFNs are routed experts alone."""
+    from gavamoe.pipeline.train import train_run
+
+    run = tmp_path_factory.mktemp("routed") / "run"
+    explainer = tiny_config.explainer.model_copy(update={"shared_experts": 0})
+    train_run(dataset_path, run, tiny_config.model_copy(update={"explainer": explainer}))
+    return run
+
+
+@pytest.fixture(scope="session")
+def exported_run_paths(run_path, routed_run_path, base_run_path) -> dict[str, Path]:
+    """The exported runs by name: from scratch, from scratch without shared experts, around a base."""
+    return {"scratch": run_path, "routed": routed_run_path, "base": base_run_path}
+
+
+@pytest.fixture(scope="session")
+def exported(exported_run_paths, tmp_path_factory) -> dict[str, Exported]:
+    """The runs, exported with rows of the vocabulary, and used in one process without gavamoe."""
     folder = tmp_path_factory.mktemp("exported")
     jobs, made = {}, {}
-    for name, run in (("scratch", run_path), ("base", base_run_path)):
+    for name, run in exported_run_paths.items():
         explainer = Explainer.from_pretrained(run, "cpu")
         cluster, pairs = _pairs_of_one_cluster(explainer)
         encode = PromptEncoder(explainer.tokenizer, explainer.context.template)

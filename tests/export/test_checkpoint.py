@@ -24,7 +24,7 @@ from gavamoe.export.architectures import choose_layout, stock_config
 from gavamoe.export.checkpoint import AddedRows, build_stock, check_same_logits, export_cluster
 from gavamoe.export.weights import cluster_state
 
-RUNS = pytest.mark.parametrize("name", ["scratch", "base"])
+RUNS = pytest.mark.parametrize("name", ["scratch", "routed", "base"])
 CLUSTERS = 3
 CASES = [
     (LlamaConfig, {}, REPLACED, "MixtralForCausalLM"),
@@ -99,7 +99,8 @@ def test_a_stock_model_that_computes_something_else_is_noticed(tmp_path):
 @RUNS
 def test_logits_are_the_runs_where_gavamoe_cannot_be_imported(name, exported):
     run = exported[name]
-    assert run.outside["class"] == {"scratch": "MixtralForCausalLM", "base": "GraniteMoeSharedForCausalLM"}[name]
+    expected = "MixtralForCausalLM" if name == "routed" else "GraniteMoeSharedForCausalLM"
+    assert run.outside["class"] == expected
     ids = torch.tensor(run.ids)
     ids[torch.isin(ids, torch.tensor(run.explainer.model.config.fact_token_ids, dtype=torch.long))] = 20
     assert ids.tolist() == run.ids, "fields are marked in the run's prompts only"

@@ -41,12 +41,12 @@ json.dump(texts, open(sys.argv[3], "w"))
 @pytest.mark.skipif(
     importlib.util.find_spec("xllamacpp") is None, reason="llama.cpp is not installed: pip install xllamacpp"
 )
-@pytest.mark.parametrize(("name", "expected"), [("scratch", "llama"), ("base", "granitemoe")])
-def test_llama_cpp_writes_the_explainers_greedy_texts(name, expected, exported, run_path, base_run_path, tmp_path):
+@pytest.mark.parametrize(("name", "expected"), [("routed", "llama"), ("scratch", "granitemoe"), ("base", "granitemoe")])
+def test_llama_cpp_writes_the_explainers_greedy_texts(name, expected, exported, exported_run_paths, tmp_path):
     from gguf import GGUFReader
 
     run = exported[name]
-    fresh = Explainer.from_pretrained({"scratch": run_path, "base": base_run_path}[name], "cpu")
+    fresh = Explainer.from_pretrained(exported_run_paths[name], "cpu")
     export_cluster(fresh, run.cluster, tmp_path / "out", AddedRows(pairs=run.pairs), gguf=True)
     reader = GGUFReader(tmp_path / "out" / "model.gguf")
     assert reader.fields["general.architecture"].contents() == expected
@@ -60,7 +60,7 @@ def test_llama_cpp_writes_the_explainers_greedy_texts(name, expected, exported, 
     assert [count for _, count in found] == [len(row["prompt_token_ids"]) for row in rows]
     # llama.cpp knows no penalty that grows, which brings a long text to its end; so the texts agree up to there.
     start, _ = run.explainer.decoding.exponential_decay_length_penalty
-    encode = AutoTokenizer.from_pretrained(run_path / "explainer").encode
+    encode = AutoTokenizer.from_pretrained(exported_run_paths["scratch"] / "explainer").encode
     lengths = []
     for (text, _), greedy in zip(found, run.greedy(), strict=True):
         both = [encode(" ".join(each.split()))[:start] for each in (text, greedy)]

@@ -111,7 +111,12 @@ class ExplainerConfig(_Strict):
     expert_rank: int = Field(32, ge=1, description="d, width of an adapter's low-rank expert before refinement")
     top_k: int = Field(2, ge=1, description="k, experts per token before refinement")
     granularity: int = Field(2, ge=1, description="r: r*N experts of width d/r, top r*k")
-    shared_experts: int = Field(0, ge=0, description="refined experts that every token passes through")
+    shared_experts: int | None = Field(
+        None,
+        ge=0,
+        description="refined experts that every token passes through; null: none on a base, as many as a token selects "
+        "from scratch",
+    )
     moe_layers: list[int] | None = Field(
         None, description="decoder layers that get experts, from 0; null: all; []: none"
     )
@@ -188,6 +193,15 @@ class ExplainerConfig(_Strict):
     accumulation: int = Field(1, ge=1, description="batches whose gradients are accumulated per step, to save memory")
     gradient_checkpointing: bool = Field(False, description="recompute activations in backward, to save memory")
     learning_rate: float | None = Field(None, gt=0, description="null: 2e-4 on a base, 2e-3 from scratch")
+    gate_rate_factor: float | None = Field(
+        None, gt=0, description="the gates' learning rate, in learning_rate; null: 1 on a base, 0.1 from scratch"
+    )
+    vector_rate_factor: float | None = Field(
+        None,
+        gt=0,
+        description="the learning rate of the soft tokens' user and item vectors, in learning_rate; null: 1 on a base, "
+        "5 from scratch",
+    )
     weight_decay: float = Field(0.05, ge=0, description="weight decay (AdamW)")
     warmup_ratio: float = Field(0.05, ge=0, lt=1, description="share of the steps in which the learning rate rises")
     epochs: int = Field(7, ge=1, description="largest number of epochs")
@@ -227,6 +241,11 @@ class ExplainerConfig(_Strict):
         """How many reviews to validate on at most, where the number of training reviews is limited."""
         return None if self.max_reviews is None else -(-self.max_reviews // VALIDATION_PART)
 
+    @property
+    def default_shared_experts(self) -> int:
+        """Shared experts of a model from scratch: as many as the refined experts that a token selects."""
+        return self.top_k * self.granularity
+
     def prompt_in_words(self, base: bool) -> bool:
         """Return whether prompts are in words, by a template, instead of special tokens.
 
@@ -249,6 +268,8 @@ class ExplainerConfig(_Strict):
             if base
             else {"initialisation": "random", "tuning": "full", "learning_rate": 2e-3}
         )
+        defaults |= {"gate_rate_factor": 1.0 if base else 0.1, "vector_rate_factor": 1.0 if base else 5.0}
+        defaults["shared_experts"] = 0 if base else self.default_shared_experts
         defaults["prompt_template"] = NATURAL if self.prompt_in_words(base) else SPECIAL
         defaults["evidence"] = NATURAL_EVIDENCE if self.prompt_in_words(base) else 0
         missing = {key: value for key, value in defaults.items() if getattr(self, key) is None}

@@ -162,7 +162,9 @@ def model_config(
     """
     initialisation = config.initialisation or "random"
     width = _expert_width(config, text_config.get_text_config().intermediate_size)
-    shape = MoEShape.refined(clusters, config.experts, config.top_k, width, config.granularity, config.shared_experts)
+    shared = config.shared_experts or 0
+    shape = MoEShape.refined(clusters, config.experts, config.top_k, width, config.granularity, shared)
+    scale = routing_scale(initialisation, shape.top_k, config.granularity)
     return GavamoeConfig(
         text_config=text_config,
         clusters=clusters,
@@ -170,7 +172,8 @@ def model_config(
         experts_per_token=shape.top_k,
         expert_width=shape.width,
         shared_experts=shape.shared_experts,
-        routing_scale=routing_scale(initialisation, shape.top_k, config.granularity),
+        routing_scale=scale,
+        shared_scale=scale / shape.top_k,  # the mean weight of a selected expert
         initialisation=initialisation,
         partition=config.partition,
         moe_layers=config.moe_layers,
@@ -193,7 +196,7 @@ def model_config(
 def _expert_width(config: ExplainerConfig, neurons: int) -> int:
     """Return the width of one expert before refinement, where a dense FFN has `neurons`."""
     if config.initialisation == "partition":
-        parts = config.experts * config.granularity + config.shared_experts  # shared experts are refined
+        parts = config.experts * config.granularity + (config.shared_experts or 0)  # shared experts are refined
         shared = f" and {config.shared_experts} shared ones" if config.shared_experts else ""
         if neurons % parts:
             raise ConfigError(

@@ -23,6 +23,7 @@ class GavamoeConfig(PretrainedConfig):
         expert_width: neurons of an expert, after refinement.
         shared_experts: refined experts that every token passes through.
         routing_scale: what the weights of the selected experts sum to.
+        shared_scale: weight of each shared expert.
         initialisation: what the experts start from when the model is built around a base (`gavamoe.moe.initialise`).
         partition: how `initialisation="partition"` divides a dense FFN's neurons.
         moe_layers: decoder layers that have experts, counted from 0; None is all, [] is none.
@@ -58,6 +59,7 @@ class GavamoeConfig(PretrainedConfig):
         expert_width: int = 128,
         shared_experts: int = 0,
         routing_scale: float = 1.0,
+        shared_scale: float = 1.0,
         initialisation: Initialisation = "random",
         partition: Partition = "random",
         moe_layers: list[int] | None = None,
@@ -85,7 +87,8 @@ class GavamoeConfig(PretrainedConfig):
         )
         self.text_config = inner
         self.clusters, self.experts, self.experts_per_token = clusters, experts, experts_per_token
-        self.expert_width, self.shared_experts, self.routing_scale = expert_width, shared_experts, routing_scale
+        self.expert_width, self.shared_experts = expert_width, shared_experts
+        self.routing_scale, self.shared_scale = routing_scale, shared_scale
         self.initialisation, self.partition, self.moe_layers = initialisation, partition, moe_layers
         self.users, self.items, self.user_rows, self.side_width = users, items, user_rows, side_width
         self.user_token_id, self.item_token_id = user_token_id, item_token_id
@@ -117,6 +120,7 @@ class GavamoeConfig(PretrainedConfig):
             dropout=self.dropout,
             jitter=self.router_jitter,
             scale=self.routing_scale,
+            shared_scale=self.shared_scale,
         )
 
 

@@ -50,6 +50,7 @@ from gavamoe.explainer.checkpoints import (
 from gavamoe.explainer.compiled import compiled_layers, should_compile
 from gavamoe.explainer.dataset import Collator, ExplanationDataset
 from gavamoe.explainer.length_parts import START_COST, Batch, split_by_length
+from gavamoe.explainer.rate_factors import set_rate_factors
 from gavamoe.explainer.validation import validation_loss
 from gavamoe.language.quiet import quiet_transformers
 from gavamoe.preference.id_table import IdTable
@@ -100,6 +101,8 @@ def fit_explainer(
     start: _Start | None = None
     while True:
         trainer = _Trainer(
+            gate_rate_factor=config.gate_rate_factor or 1.0,
+            vector_rate_factor=config.vector_rate_factor or 1.0,
             model=model,
             args=training_arguments(config, seed, checkpoints, steps),
             train_dataset=train,
@@ -306,7 +309,26 @@ class RandomRows(Sampler[int]):
 
 
 class _Trainer(Trainer):
-    """The Trainer with steps of random rows, computed in parts, and the loss of `gavamoe.explainer.validation`."""
+    """The Trainer with steps of random rows, computed in parts, and the loss of `gavamoe.explainer.validation`.
+
+    Args:
+        gate_rate_factor: learning rate of the gates, in `args.learning_rate`.
+        vector_rate_factor: learning rate of the soft tokens' vectors, in `args.learning_rate`.
+        kwargs: those of the Trainer.
+    """
+
+    def __init__(self, *, gate_rate_factor: float, vector_rate_factor: float, **kwargs: Any):
+        self.gate_rate_factor, self.vector_rate_factor = gate_rate_factor, vector_rate_factor
+        super().__init__(**kwargs)
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """Return the optimizer, with learning rates of their own for gates and vectors."""
+        is_new = self.optimizer is None
+        optimizer: torch.optim.Optimizer = super().create_optimizer(model)
+        if is_new:
+            trained = self.model if model is None else model
+            set_rate_factors(optimizer, trained, self.gate_rate_factor, self.vector_rate_factor)
+        return optimizer
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         size = self.args.train_batch_size * self.args.gradient_accumulation_steps * world_size()

@@ -4,7 +4,8 @@
     gate of the cluster            the router
     experts                        the experts, filled up with neurons that add 0 (`ALIGNMENT`); the routing scale is
                                    multiplied into their output weights
-    frozen FFN, shared experts     one shared expert: their neurons side by side, since both are sums over neurons
+    frozen FFN, shared experts     one shared expert: their neurons side by side, since both are sums over neurons;
+                                   the weight of the shared experts is multiplied into their output weights
 
 Shape suffixes: E experts, W expert width, H hidden, S neurons that every token passes through, V vocabulary.
 """
@@ -34,14 +35,23 @@ class AlwaysOn:
     down_HS: Tensor
 
     @classmethod
-    def of(cls, mlps: list[Any], like: Tensor) -> AlwaysOn:
-        """Return the neurons of several gated FFNs side by side; without one, a width of 0 in the dtype of `like`."""
-        hidden = like.shape[-1]
-        empty_SH, empty_HS = like.new_zeros(0, hidden), like.new_zeros(hidden, 0)
-        return cls(
-            torch.cat([empty_SH, *(mlp.gate_proj.weight for mlp in mlps)]),
-            torch.cat([empty_SH, *(mlp.up_proj.weight for mlp in mlps)]),
-            torch.cat([empty_HS, *(mlp.down_proj.weight for mlp in mlps)], dim=1),
+    def of(cls, mlp: Any, like: Tensor) -> AlwaysOn:
+        """Return the neurons of a gated FFN; for None, a width of 0 in the dtype of `like`, [., H]."""
+        if mlp is None:
+            hidden = like.shape[-1]
+            return cls(like.new_zeros(0, hidden), like.new_zeros(0, hidden), like.new_zeros(hidden, 0))
+        return cls(mlp.gate_proj.weight, mlp.up_proj.weight, mlp.down_proj.weight)
+
+    def scaled(self, factor: float) -> AlwaysOn:
+        """Return neurons whose output is multiplied."""
+        return AlwaysOn(self.gate_SH, self.up_SH, factor * self.down_HS)
+
+    def beside(self, other: AlwaysOn) -> AlwaysOn:
+        """Return the neurons of both, side by side: their output is the sum of the outputs."""
+        return AlwaysOn(
+            torch.cat([self.gate_SH, other.gate_SH]),
+            torch.cat([self.up_SH, other.up_SH]),
+            torch.cat([self.down_HS, other.down_HS], dim=1),
         )
 
     def padded(self, width: int) -> AlwaysOn:
@@ -82,7 +92,7 @@ def _block_state(mlp: Any, cluster: int, layout: StockLayout, config: GavamoeCon
         return {f"mlp.{name}": tensor for name, tensor in mlp.state_dict().items()}
     state = _routed(mlp, cluster, layout, "mlp.gate", "mlp")
     if layout.family == "qwen2_moe":
-        shared = AlwaysOn.of(_always_on(mlp), mlp.experts.down_proj[0].T).padded(layout.shared_width or SMALLEST_SHARED)
+        shared = _always_on(mlp).padded(layout.shared_width or SMALLEST_SHARED)
         state |= {
             "mlp.shared_expert.gate_proj.weight": shared.gate_SH,
             "mlp.shared_expert.up_proj.weight": shared.up_SH,
@@ -95,9 +105,9 @@ def _block_state(mlp: Any, cluster: int, layout: StockLayout, config: GavamoeCon
 def _granite_block(mlp: Any, cluster: int, layout: StockLayout, config: GavamoeConfig) -> dict[str, Tensor]:
     if isinstance(mlp, MultiGateMoE):
         state = _routed(mlp, cluster, layout, "block_sparse_moe.router", "block_sparse_moe")
-        shared = AlwaysOn.of(_always_on(mlp), mlp.experts.down_proj[0].T)
+        shared = _always_on(mlp)
     else:
-        shared = AlwaysOn.of([mlp], mlp.gate_proj.weight)
+        shared = AlwaysOn.of(mlp, mlp.gate_proj.weight)
         state = _silent_experts(config.experts, layout.expert_width, like=mlp.gate_proj.weight)
     if not layout.shared_width:
         return state
@@ -118,9 +128,12 @@ def _silent_experts(experts: int, width: int, like: Tensor) -> dict[str, Tensor]
     }
 
 
-def _always_on(block: MultiGateMoE) -> list[Any]:
-    """Return the FFNs of a block that every token passes through."""
-    return [mlp for mlp in (block.dense, block.shared) if mlp is not None]
+def _always_on(block: MultiGateMoE) -> AlwaysOn:
+    """Return the neurons of a block that every token passes through: those of the frozen FFN and of shared experts."""
+    like = block.experts.down_proj[0].T
+    dense = AlwaysOn.of(block.dense, like)
+    shared = AlwaysOn.of(block.shared, like)
+    return dense.beside(shared.scaled(block.shape.shared_scale))
 
 
 def _routed(block: MultiGateMoE, cluster: int, layout: StockLayout, router: str, experts: str) -> dict[str, Tensor]:

@@ -31,6 +31,7 @@ class MoEShape:
         jitter: in training, the gate's inputs are scaled by a random factor in 1 +- jitter.
         scale: sum of the selected experts' weights. It is 1 for experts that are whole FFNs. Experts that are pieces
             of one FFN are summed, not averaged (`gavamoe.moe.initialise.routing_scale`).
+        shared_scale: weight of each shared expert.
     """
 
     clusters: int
@@ -41,6 +42,7 @@ class MoEShape:
     dropout: float = 0.0
     jitter: float = 0.0
     scale: float = 1.0
+    shared_scale: float = 1.0
 
     @classmethod
     def refined(
@@ -68,7 +70,7 @@ class MoEShape:
 
 
 class MultiGateMoE(nn.Module):
-    """y = scale * sum_k p_k Expert_k(x) + Shared(x) + Dense(x), with the gate of each sequence's cluster.
+    """y = scale * sum_k p_k Expert_k(x) + shared_scale * Shared(x) + Dense(x), with the gate of a sequence's cluster.
 
     Args:
         shape: sizes of the block.
@@ -115,7 +117,7 @@ class MultiGateMoE(nn.Module):
         y_TH = self.experts(x_BSH.flatten(0, 1), selected_BSK.flatten(0, 1), weight_BSK.flatten(0, 1))
         y_BSH: Tensor = y_TH.view_as(x_BSH)
         if self.shared is not None:
-            y_BSH = y_BSH + self.shared(x_BSH)
+            y_BSH = y_BSH + self.shape.shared_scale * self.shared(x_BSH)
         y_BSH = self.dropout(y_BSH)
         if self.dense is not None:
             y_BSH = y_BSH + self.dense(x_BSH)

@@ -37,9 +37,10 @@ PREFERENCE_MAY_CHANGE = frozenset(
 )
 EXPLAINER_MAY_CHANGE = frozenset(
     {"update_epochs", "epochs", "patience", "batch_size", "accumulation", "gradient_checkpointing", "learning_rate"}
-    | {"weight_decay", "warmup_ratio", "precision", "tensorboard", "lora_targets", "lora_rank", "lora_alpha"}
-    | {"lora_dropout", "lora_experts", "save", "load_in_4bit", "rating_dropout", "feature_dropout", "id_dropout"}
-    | {"context_dropout", "compile", "max_reviews", "max_tokens", *DECODING_SETTINGS}
+    | {"gate_rate_factor", "vector_rate_factor", "weight_decay", "warmup_ratio", "precision", "tensorboard", "save"}
+    | {"lora_targets", "lora_rank", "lora_alpha", "lora_dropout", "lora_experts", "load_in_4bit", "max_reviews"}
+    | {"rating_dropout", "feature_dropout", "id_dropout", "context_dropout", "compile", "max_tokens"}
+    | {*DECODING_SETTINGS}
 )
 LEARNING_RATE_SHARE = 0.5  # of explainer.learning_rate: trained weights are to move, not to be found again
 
