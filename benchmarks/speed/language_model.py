@@ -21,14 +21,15 @@ from gavamoe.explainer.soft_tokens import SoftTokenVectors
 from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.language.encoding import PromptEncoder
 
-CONFIG = load_config("small").explainer
+# The published layer has no shared experts.
+CONFIG = load_config("small", None, ["explainer.shared_experts=0"]).explainer
 CLUSTERS, IDS, WORDS = 5, 1000, 25  # words per text
 SEQUENCES = 64  # per turn of training
 PAIRS, PAIRS_ALONE, NEW_TOKENS = 1000, 20, 30
 
 
 def _world() -> tuple[GavamoeForCausalLM, PreTrainedTokenizerBase, list[str]]:
-    """Return the default model, untrained, its tokenizer, and texts of random words."""
+    """Return the default model without shared experts, untrained, its tokenizer, and texts of random words."""
     rng = np.random.default_rng(0)
     words = ["".join(rng.choice(list("abcdeilmnorst"), rng.integers(2, 8))) for _ in range(3000)]
     texts = [" ".join(rng.choice(words, rng.integers(WORDS - 10, WORDS + 10))) for _ in range(2000)]

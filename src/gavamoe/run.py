@@ -319,6 +319,9 @@ class RunDirectory:
                 raise TypeError
             # Runs of versions without templates have prompts of special tokens, around a base model too.
             tree["config"]["explainer"].setdefault("prompt_template", SPECIAL)
+            # Runs of versions without rate factors train gates and vectors at the rate of all other weights.
+            for factor in ("gate_rate_factor", "vector_rate_factor"):
+                tree["config"]["explainer"].setdefault(factor, 1.0)
             config = parse_config(tree["config"])
             if not isinstance(tree.get("updated_from"), dict | None):
                 raise TypeError

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from helpers.command_line import CommandLine
 
@@ -29,12 +31,10 @@ def places(tmp_path, run_path, dataset_path, reviews_file):
 @pytest.mark.parametrize(
     ("command", "reason"),
     [
-        ("prepare CSV --out OUT --index DIR", "is used with --split column only"),
-        ("prepare CSV --out OUT --index DIR --split column --split-col feature", "is the split of a PEPLER pickle"),
-        ("prepare CSV --out OUT --split-col feature", "is used with --split column only"),
+        ("prepare CSV --out OUT --index DIR", "is no PEPLER pickle"),
+        ("prepare CSV --out OUT --index DIR --split column --split-col feature", "is no PEPLER pickle"),
         ("prepare CSV --out OUT --time-format day-first", "no column of times"),
         ("prepare CSV --dry-run --time-format day-first", "no column of times"),
-        ("prepare CSV --out OUT --features off --feature-col feature", "leave one of them out"),
         ("prepare CSV --dry-run --engine ray", "leave --engine out"),
         ("prepare PARQUET --out OUT --encoding gbk", "is no text"),
         ("prepare PARQUET --out OUT --records reviews", "is not JSON"),
@@ -43,7 +43,6 @@ def places(tmp_path, run_path, dataset_path, reviews_file):
         ("evaluate RUN --encoding gbk", "leave --encoding out"),
         ("evaluate RUN --data DATA --records reviews", "leave --records out"),
         ("evaluate RUN --data PARQUET --encoding gbk", "is no text"),
-        ("evaluate RUN --data CSV --split valid", "no column split"),
         ("explain RUN --user u01 --item i01 --encoding gbk", "leave --encoding out"),
         ("recommend RUN --user u01 --records reviews", "leave --records out"),
         ("score SCORED --scale 1:5", "no predicted_rating"),
@@ -63,10 +62,11 @@ def test_options_that_one_of_several_files_uses_are_accepted(places, gavamoe: Co
     assert done.returncode == 0, done.stderr
 
 
-def test_a_dry_run_prints_a_command_without_a_split_that_it_does_not_use(places, gavamoe: CommandLine):
+def test_records_of_a_json_file_are_accepted_beside_a_parquet_file(places, gavamoe: CommandLine):
     import polars as pl
 
-    names = pl.Series("split", ["train"] * 30 + ["valid"] * 5 + ["test"] * 5)
-    pl.read_csv(places["CSV"]).with_columns(names).write_csv(places["CSV"])
-    assert "--split-col" not in gavamoe("prepare", places["CSV"], "--dry-run").stdout
-    assert "--split-col split" in gavamoe("prepare", places["CSV"], "--dry-run", "--split", "column").stdout
+    rows = pl.read_csv(places["CSV"]).to_dicts()
+    (places["DIR"] / "nested.json").write_text(json.dumps({"reviews": rows}))
+    sources = places["DIR"] / "nested.json", places["PARQUET"]
+    done = gavamoe("prepare", *sources, "--out", places["OUT"], "--records", "reviews")
+    assert done.returncode == 0, done.stderr

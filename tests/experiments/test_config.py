@@ -67,15 +67,20 @@ def test_an_ablation_changes_nothing_but_itself():
         assert differing == set(changes)
 
 
-@given(shared=st.none() | st.integers(0, 8), granularity=st.sampled_from([1, 2, 4, 8]), base=st.booleans())
+@given(
+    shared=st.none() | st.integers(0, 8),
+    granularity=st.sampled_from([1, 2, 4, 8]),
+    base=st.sampled_from([None, "adapter", "random"]),
+)
 def test_dense_and_coarse_ablations_keep_the_width_of_all_experts(shared, granularity, base):
     settings = {"explainer.granularity": granularity}
     settings |= {} if shared is None else {"explainer.shared_experts": shared}
-    config = CompareConfig(settings=settings)
+    settings |= {} if base is None else {"explainer.initialisation": base}
+    config = CompareConfig(settings=settings, base_model=base)
 
     def widths(changes):
-        explainer = config.run_config(changes).explainer.resolve_defaults(base)
-        neurons = explainer.expert_rank if base else explainer.expert_width
+        explainer = config.run_config(changes).explainer.resolve_defaults(base is not None)
+        neurons = explainer.expert_rank if base == "adapter" else explainer.expert_width
         width = neurons // explainer.granularity
         return explainer.experts * neurons, explainer.shared_experts * width, width
 

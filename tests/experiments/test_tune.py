@@ -273,6 +273,8 @@ def test_every_combination_of_a_space_is_a_valid_configuration_of_the_same_total
             drawn[dimension.setting] = data.draw(st.integers(2, int(dimension.high))) if not dimension.log else 1e-3
     changed = with_parameters(config, drawn, base=False).explainer
     assert changed.experts * changed.expert_width == experts * width
+    refined = changed.expert_width // changed.granularity
+    assert 0 <= changed.shared_experts * refined - width < refined  # top-1: as wide as one expert; whole experts only
     assert changed.top_k <= changed.experts
 
 

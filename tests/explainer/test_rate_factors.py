@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gavamoe.config import ExplainerConfig
-from gavamoe.explainer.build import from_scratch
+from gavamoe.explainer.build import EXPERT_WEIGHT, from_scratch
 from gavamoe.explainer.rate_factors import set_rate_factors
 from gavamoe.explainer.soft_tokens import SoftTokenVectors
+from gavamoe.explainer.trainer import _Trainer, training_arguments
 
 RATE, DECAY = 1e-2, 0.05
 FACTORS = st.floats(1e-3, 10)
@@ -69,6 +70,26 @@ def test_a_step_moves_gates_and_vectors_by_their_factor_times_what_it_moves_them
     plain, changed = moved(1, 1), moved(0.1, 5)
     for name, change in changed.items():
         assert torch.allclose(change, factor_of(name, 0.1, 5) * plain[name], rtol=1e-2, atol=1e-6), name
+
+
+def test_stage_2_is_trained_at_these_rates(model, tmp_path):
+    config = ExplainerConfig(**TINY["explainer"], warmup_ratio=0).resolve_defaults(base=False)
+    arguments = training_arguments(config, 0, tmp_path, steps=4)
+    rows = [{}]  # are not read
+    trainer = _Trainer(gate_rate_factor=0.1, vector_rate_factor=5, model=model, args=arguments, eval_dataset=rows)
+    trainer.create_optimizer_and_scheduler(num_training_steps=4)
+    rates = {id(p): group["lr"] for group in trainer.optimizer.param_groups for p in group["params"]}
+    for name, parameter in model.named_parameters():
+        assert rates[id(parameter)] == pytest.approx(factor_of(name, 0.1, 5) * config.learning_rate), name
+
+
+@pytest.mark.parametrize("top_k", [1, 2, 4])
+def test_each_expert_from_scratch_has_the_same_mean_weight_however_many_are_selected(top_k):
+    settings = ExplainerConfig(**TINY["explainer"] | {"top_k": top_k})
+    vectors = SoftTokenVectors(torch.randn(4, 8), torch.randn(5, 8))
+    config = from_scratch(["a plain text"], settings, 3, vectors)[0].config
+    assert config.shared_experts == config.experts_per_token == 2 * top_k
+    assert config.routing_scale / config.experts_per_token == config.shared_scale == EXPERT_WEIGHT
 
 
 @pytest.mark.parametrize(("base", "gates", "vectors"), [(False, 0.1, 5), (True, 1, 1)])

@@ -102,13 +102,16 @@ def test_a_run_of_a_version_without_templates_has_prompts_of_special_tokens(data
     assert Explainer.from_pretrained(run.path).explain(*PAIRS[0]).conditions["context"] == "none"
 
     written = yaml.safe_load(run.card.read_text())
-    for setting in ("prompt_template", "prompt_tokens", "chat_template", "history", "context_dropout", "max_reviews"):
+    later = ("prompt_template", "prompt_tokens", "chat_template", "history", "context_dropout", "max_reviews")
+    for setting in (*later, "gate_rate_factor", "vector_rate_factor"):
         del written["config"]["explainer"][setting]
     written["config"]["explainer"]["evidence"] = 0
     written["version"] = 1
     run.card.write_text(yaml.safe_dump(written))
     run.break_seal()
-    assert run.read_card().settings.explainer.prompt_template == "special-tokens"
+    settings = run.read_card().settings.explainer
+    assert settings.prompt_template == "special-tokens"
+    assert settings.gate_rate_factor == settings.vector_rate_factor == 1
     train_run(dataset_path, run.path, config, base_model=base, resume=True)
     with pytest.raises(ConfigError, match=r"another explainer.evidence|another explainer.prompt_template"):
         train_run(dataset_path, run.path, around_a_base(tiny_config), base_model=base, resume=True)

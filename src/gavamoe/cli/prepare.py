@@ -46,7 +46,7 @@ def prepare(
     text_col: Annotated[str | None, typer.Option(help="Column of the text; none: ratings without texts.")] = None,
     feature_col: Annotated[str | None, typer.Option(help="Column of the feature.")] = None,
     timestamp_col: Annotated[str | None, typer.Option(help="Column of the time.")] = None,
-    split_col: Annotated[str | None, typer.Option(help="Column of the split, used with --split column.")] = None,
+    split_col: Annotated[str | None, typer.Option(help="Column of the split.")] = None,
     columns: Annotated[
         str | None, typer.Option(help="Names of all columns, by commas, for CSV without a header (_ skips one).")
     ] = None,

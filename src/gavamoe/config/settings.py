@@ -194,13 +194,13 @@ class ExplainerConfig(_Strict):
     gradient_checkpointing: bool = Field(False, description="recompute activations in backward, to save memory")
     learning_rate: float | None = Field(None, gt=0, description="null: 2e-4 on a base, 2e-3 from scratch")
     gate_rate_factor: float | None = Field(
-        None, gt=0, description="the gates' learning rate, in learning_rate; null: 1 on a base, 0.1 from scratch"
+        None, gt=0, description="learning_rate times this is the rate of the gates; null: 1 on a base, 0.1 from scratch"
     )
     vector_rate_factor: float | None = Field(
         None,
         gt=0,
-        description="the learning rate of the soft tokens' user and item vectors, in learning_rate; null: 1 on a base, "
-        "5 from scratch",
+        description="learning_rate times this is the rate of the soft tokens' vectors; null: 1 on a base, 5 from "
+        "scratch",
     )
     weight_decay: float = Field(0.05, ge=0, description="weight decay (AdamW)")
     warmup_ratio: float = Field(0.05, ge=0, lt=1, description="share of the steps in which the learning rate rises")
@@ -241,10 +241,15 @@ class ExplainerConfig(_Strict):
         """How many reviews to validate on at most, where the number of training reviews is limited."""
         return None if self.max_reviews is None else -(-self.max_reviews // VALIDATION_PART)
 
-    @property
-    def default_shared_experts(self) -> int:
-        """Shared experts of a model from scratch: as many as the refined experts that a token selects."""
-        return self.top_k * self.granularity
+    def with_shared_experts(self, base: bool) -> ExplainerConfig:
+        """Return the settings with a number of shared experts: by default none on a base, else those of a token.
+
+        Args:
+            base: whether there is a base model.
+        """
+        if self.shared_experts is not None:
+            return self
+        return self.model_copy(update={"shared_experts": 0 if base else self.top_k * self.granularity})
 
     def prompt_in_words(self, base: bool) -> bool:
         """Return whether prompts are in words, by a template, instead of special tokens.
@@ -269,11 +274,10 @@ class ExplainerConfig(_Strict):
             else {"initialisation": "random", "tuning": "full", "learning_rate": 2e-3}
         )
         defaults |= {"gate_rate_factor": 1.0 if base else 0.1, "vector_rate_factor": 1.0 if base else 5.0}
-        defaults["shared_experts"] = 0 if base else self.default_shared_experts
         defaults["prompt_template"] = NATURAL if self.prompt_in_words(base) else SPECIAL
         defaults["evidence"] = NATURAL_EVIDENCE if self.prompt_in_words(base) else 0
         missing = {key: value for key, value in defaults.items() if getattr(self, key) is None}
-        resolved = self.model_copy(update=missing)
+        resolved = self.with_shared_experts(base).model_copy(update=missing)
         if not base and resolved.initialisation != "random":
             raise ConfigError(
                 f"explainer.initialisation={resolved.initialisation} starts from a --base-model; name one"

@@ -35,20 +35,18 @@ def ablation_settings(config: ExplainerConfig) -> dict[str, dict[str, Any]]:
     fine-tune a base model: the same prompts, low-rank factors, and neither experts nor vectors of a pair.
 
     Args:
-        config: the settings of the comparison.
+        config: the settings of the comparison, with the number of shared experts.
     """
-    fine, shared = config.granularity, config.shared_experts
-    routed = config.experts * fine  # refined ones
-    random = routed + (config.default_shared_experts if shared is None else shared)
-    adapters = routed + (shared or 0)
+    shared, fine = config.shared_experts or 0, config.granularity
+    experts = config.experts * fine + shared  # refined ones
     return {
         "gavamoe-dense": {
             "explainer.experts": 1,
             "explainer.top_k": 1,
             "explainer.granularity": 1,
-            "explainer.expert_width": random * config.expert_width // fine,
-            "explainer.expert_rank": adapters * config.expert_rank // fine,
-            **({} if shared == 0 else {"explainer.shared_experts": 0}),
+            "explainer.expert_width": experts * config.expert_width // fine,
+            "explainer.expert_rank": experts * config.expert_rank // fine,
+            **({"explainer.shared_experts": 0} if shared else {}),
         },
         "gavamoe-one-gate": {"explainer.gate_clusters": "one"},
         "gavamoe-coarse": {

@@ -89,13 +89,16 @@ class CompareConfig(_Strict):
     def run_config(self, settings: dict[str, Any] | None = None, seed: int = 0) -> RunConfig:
         """Return the configuration of a run: the preset, the comparison's settings, then `settings`.
 
+        The number of shared experts is resolved, because the ablations depend on it.
+
         Raises:
             ConfigError: a setting is unknown or out of range.
         """
         tree = load_config(self.preset).model_dump()
         for key, value in {**self.settings, **(settings or {}), "seed": seed}.items():
             tree = merge(tree, nested(key, value))
-        return parse_config(tree)
+        config = parse_config(tree)
+        return config.model_copy(update={"explainer": config.explainer.with_shared_experts(bool(self.base_model))})
 
 
 def load_compare_config(path: Path | None, reviews: Callable[[], int] | None = None, **given: Any) -> CompareConfig:

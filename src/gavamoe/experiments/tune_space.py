@@ -104,10 +104,18 @@ def with_parameters(config: RunConfig, parameters: dict[str, float], base: bool)
         tree = merge(tree, nested("preference.choose_clusters", None))
     explainer = config.explainer.resolve_defaults(base)
     width = _width(explainer)
-    if EXPERTS in parameters and width is not None:
-        each = getattr(explainer, width) * explainer.experts // int(parameters[EXPERTS])
-        tree = merge(tree, nested(f"explainer.{width}", each))
-    return parse_config(tree)
+    if EXPERTS not in parameters or width is None:
+        return parse_config(tree)
+    each = getattr(explainer, width) * explainer.experts // int(parameters[EXPERTS])
+    return _with_shared_width(parse_config(merge(tree, nested(f"explainer.{width}", each))), explainer, width)
+
+
+def _with_shared_width(trial: RunConfig, start: ExplainerConfig, width: str) -> RunConfig:
+    """Return a trial with as many shared experts as have the neurons of those of `start`, rounded up."""
+    neurons = (start.shared_experts or 0) * (getattr(start, width) // start.granularity)
+    each = getattr(trial.explainer, width) // trial.explainer.granularity
+    explainer = trial.explainer.model_copy(update={"shared_experts": -(-neurons // each)})
+    return trial.model_copy(update={"explainer": explainer})
 
 
 def start_parameters(config: RunConfig, space: list[Dimension], base: bool) -> dict[str, float]:

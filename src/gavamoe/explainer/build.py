@@ -38,6 +38,10 @@ from gavamoe.moe.block import MoEShape
 from gavamoe.moe.convert import gated_mlps
 from gavamoe.moe.initialise import routing_scale
 
+# Mean weight of an expert from scratch, routed or shared. With one weight, models with few and with many experts learn
+# at the same rate: the output of a single expert of weight 1 would change four times as fast.
+EXPERT_WEIGHT = 0.25
+
 
 @quiet_transformers()
 def from_scratch(
@@ -70,6 +74,8 @@ def from_scratch(
     # Tied embeddings are as small as output weights must be. As inputs they are scaled to unit variance, so that the
     # layers' initial outputs do not drown them.
     gavamoe_config.embedding_scale = config.hidden**0.5
+    gavamoe_config.routing_scale = EXPERT_WEIGHT * gavamoe_config.experts_per_token
+    gavamoe_config.shared_scale = EXPERT_WEIGHT
     return _finish(GavamoeForCausalLM(gavamoe_config), tokenizer, soft_token_vectors), tokenizer
 
 
@@ -164,7 +170,6 @@ def model_config(
     width = _expert_width(config, text_config.get_text_config().intermediate_size)
     shared = config.shared_experts or 0
     shape = MoEShape.refined(clusters, config.experts, config.top_k, width, config.granularity, shared)
-    scale = routing_scale(initialisation, shape.top_k, config.granularity)
     return GavamoeConfig(
         text_config=text_config,
         clusters=clusters,
@@ -172,8 +177,7 @@ def model_config(
         experts_per_token=shape.top_k,
         expert_width=shape.width,
         shared_experts=shape.shared_experts,
-        routing_scale=scale,
-        shared_scale=scale / shape.top_k,  # the mean weight of a selected expert
+        routing_scale=routing_scale(initialisation, shape.top_k, config.granularity),
         initialisation=initialisation,
         partition=config.partition,
         moe_layers=config.moe_layers,

@@ -2,8 +2,8 @@
 
 From scratch, gates learn slowly and vectors fast ("Learning rates of gates and vectors" in docs/lab-log.md):
 
-- A gate that learns as fast as its experts sends a word to other experts in each step, so that no expert sees enough of
-  any word (routing fluctuation; StableMoE, Dai et al. 2022).
+- A gate that learns as fast as its experts may send a word to other experts in each step (routing fluctuation;
+  StableMoE, Dai et al. 2022). This cause was not measured.
 - A vector has a gradient only in the steps with a review of its user or item, which are few.
 """
 

@@ -312,8 +312,8 @@ class _Trainer(Trainer):
     """The Trainer with steps of random rows, computed in parts, and the loss of `gavamoe.explainer.validation`.
 
     Args:
-        gate_rate_factor: learning rate of the gates, in `args.learning_rate`.
-        vector_rate_factor: learning rate of the soft tokens' vectors, in `args.learning_rate`.
+        gate_rate_factor: `args.learning_rate` times this is the rate of the gates.
+        vector_rate_factor: `args.learning_rate` times this is the rate of the soft tokens' vectors.
         kwargs: those of the Trainer.
     """
 

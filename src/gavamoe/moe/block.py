@@ -29,8 +29,8 @@ class MoEShape:
         shared_experts: experts of the same width that every token passes through.
         dropout: dropout rate of the experts' output.
         jitter: in training, the gate's inputs are scaled by a random factor in 1 +- jitter.
-        scale: sum of the selected experts' weights. It is 1 for experts that are whole FFNs. Experts that are pieces
-            of one FFN are summed, not averaged (`gavamoe.moe.initialise.routing_scale`).
+        scale: sum of the selected experts' weights. It is 1 where whole FFNs are averaged. Experts that are pieces of
+            one FFN are summed (`gavamoe.moe.initialise.routing_scale`).
         shared_scale: weight of each shared expert.
     """
 

@@ -29,24 +29,19 @@ PROJECTIONS = ("gate_proj", "up_proj", "down_proj")
 # Initial scale of the router logits of a partition: weights are then 1 to within a hundredth. With unequal weights the
 # experts would not sum to the FFN.
 FAINT = 1e-2
-# Mean weight of a selected random expert. With a fixed weight, designs with few and with many experts learn alike: the
-# output of a single expert of weight 1 would learn four times as fast.
-RANDOM_WEIGHT = 0.25
 
 
 def routing_scale(initialisation: Initialisation, top_k: int, granularity: int) -> float:
     """Return what the weights of the selected experts sum to.
 
-    Pieces of one FFN are summed with weights around 1, as in the FFN; whole FFNs are averaged. Random experts have the
-    same mean weight, however many are selected.
+    Pieces of one FFN are summed with weights around 1, as in the FFN; whole FFNs are averaged.
 
     Args:
         initialisation: what the experts start from.
         top_k: experts per token, after refinement.
         granularity: r, pieces per expert.
     """
-    sums = {"partition": float(top_k), "replicate": float(granularity), "random": RANDOM_WEIGHT * top_k}
-    return sums.get(initialisation, 1.0)
+    return {"partition": float(top_k), "replicate": float(granularity)}.get(initialisation, 1.0)
 
 
 @torch.no_grad()

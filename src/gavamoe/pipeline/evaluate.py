@@ -34,7 +34,6 @@ from gavamoe.run import RunDirectory
 
 NAME_SHOWN = 60  # characters of a source in the name of its evaluation
 GAVAMOE_LABEL = "GaVaMoE"  # as reports and metrics name the system; comparisons call it gavamoe
-DEFAULT_SPLIT = "test"
 METRICS, PREDICTIONS = "metrics.json", "predictions.jsonl"
 
 
@@ -190,8 +189,8 @@ def _from_file(run: RunDirectory, catalog: Catalog, data: Path, split: str, read
     """Return the reviews of a file; of a file with a split column, those of the split."""
     readings: list[Reading] = []
     frame = read_reviews(data, read, lambda _, reading: readings.append(reading), catalog.prepared)
-    if read is not None and read.encoding is not None and not readings[0].encoding:
-        raise DataError(f"{data} is {readings[0].format}, which is no text, so --encoding has no effect: leave it out")
+    if read is not None and read.encoding is not None and not any(reading.encoding for reading in readings):
+        raise DataError(f"{data} ({readings[0].format}) is no text, so --encoding has no effect: leave it out")
     read_as = "; ".join(readings[0].describe())
     has_splits = "split" in frame.columns
     if has_splits:
@@ -199,8 +198,6 @@ def _from_file(run: RunDirectory, catalog: Catalog, data: Path, split: str, read
         frame = frame.filter(pl.col("split") == split)
         if frame.is_empty():
             raise DataError(f"{data} has no rows of split '{split}'; its split column has {', '.join(found)}")
-    elif split != DEFAULT_SPLIT:
-        raise DataError(f"{data} has no column split, so --split {split} has no effect: leave it out")
     encoded = _encode(catalog, frame, str(data))
     own = find_dataset(run, catalog)
     train = None if own is None else own.interactions("train")

@@ -12,7 +12,7 @@ from pydantic_core import to_json
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from gavamoe.service.answers import PairStream
 from gavamoe.service.browse import recommend
@@ -83,14 +83,19 @@ class _StreamAnswer(StreamingResponse):
         Raises:
             ClientDisconnect: The server refused to send, because the client left.
         """
-        sending = asyncio.ensure_future(self.stream_response(send))
+
+        async def checked(message: Message) -> None:
+            try:
+                await send(message)
+            except OSError:
+                raise ClientDisconnect from None
+
+        sending = asyncio.ensure_future(self.stream_response(checked))
         left = asyncio.ensure_future(self.listen_for_disconnect(receive))
         try:
             await asyncio.wait({sending, left}, return_when=asyncio.FIRST_COMPLETED)
             if sending.done():
                 sending.result()
-        except OSError:
-            raise ClientDisconnect from None
         finally:
             self.stream.stop()
             sending.cancel()

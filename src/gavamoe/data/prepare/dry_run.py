@@ -118,9 +118,7 @@ def _command(sources: Sequence[Path | str], out: Path | str, options: PrepareOpt
         words += ["--format", layout.name]
     else:
         for column in OPTIONS:
-            unused = (column == "item" and read.item_from_file) or (column == "split" and options.split != "column")
-            unused = unused or (column == "feature" and options.features == "off")
-            if column in layout.columns and not unused:
+            if column in layout.columns and not (column == "item" and read.item_from_file):
                 words += [f"--{column}-col", layout.columns[column]]
             elif column in ("user", "text") and read.columns.get(column) == NONE:
                 words += [f"--{column}-col", NONE]

@@ -210,8 +210,8 @@ def read_sources(
     """
     bad = BadLines(options.skip_bad)
     found = open_sources(expand_sources(sources), options.read, bad)
-    _check_rules(found, options)
     refuse_unused_options([source.reader for source in found.reviews], options.read)
+    _check_rules(found, options)
     check_metadata(options.items, found.reviews[0].layout, options.item_columns)
     ingested = ingest(found.reviews, parts, bad, on_rows, limit, read_parts)
     stats = ingested.stats
@@ -246,16 +246,10 @@ def read_sources(
 
 
 def _check_rules(found: Sources, options: PrepareOptions) -> None:
-    """Raise `DataError` for an option on columns that no source has, or that the other options do not use."""
+    """Raise `DataError` for an option that the sources' columns or the other options leave without effect."""
     read = options.read
     if read.index is not None and options.split != "column":
         raise DataError(f"--index {read.index} is used with --split column only: add it, or leave --index out")
-    if "split" in read.columns and options.split != "column":
-        raise DataError(
-            f"--split-col {read.columns['split']} is used with --split column only: add it, or leave --split-col out"
-        )
-    if "feature" in read.columns and options.features == "off":
-        raise DataError(f"--features off uses no --feature-col {read.columns['feature']}: leave one of them out")
     if read.rules.time_format and not any("timestamp" in source.layout.columns for source in found.reviews):
         raise DataError(
             f"{found.reviews[0].reader.path} has no column of times, so --time-format has no effect: name the column "

@@ -113,14 +113,16 @@ def refuse_unused_options(readers: Sequence[RowReader], options: ReadOptions) ->
     first = readers[0]
     place, kind = shortened(first.path), first.reading.format
     if options.encoding is not None and not any(reader.reading.encoding for reader in readers):
-        raise DataError(f"{place} is {kind}, which is no text, so --encoding has no effect: leave it out")
+        raise DataError(f"{place} ({kind}) is no text, so --encoding has no effect: leave it out")
     if options.header and not any(isinstance(reader, DelimitedReader) for reader in readers):
         raise DataError(
-            f"{place} is {kind}, and --columns names the columns of CSV without a header: leave it out, or name single "
-            "columns with --user-col and so on"
+            f"{place} ({kind}) is no CSV, and --columns names the columns of CSV without a header: leave it out, or "
+            "name single columns with --user-col and so on"
         )
+    if options.records is not None and not any(isinstance(reader, JsonReader) for reader in readers):
+        raise DataError(f"{place} is not JSON: --records names a list inside JSON objects")
     if options.index is not None and not any(isinstance(reader, PickleReader) for reader in readers):
-        raise DataError(f"{place} is {kind}, and --index is the split of a PEPLER pickle: leave it out")
+        raise DataError(f"{place} is no PEPLER pickle, and --index is the split of one: leave --index out")
 
 
 def open_rows(
@@ -158,17 +160,13 @@ def open_rows(
 def _open(source: InputFile, bad: BadLines, options: ReadOptions) -> list[RowReader]:
     """Open a file that is no archive; several readers only for a workbook of several sheets."""
     start = source.start(4096)
-    binary: list[RowReader] = []
     if start.startswith(b"PAR1"):
-        binary = [ParquetReader(source)]
-    elif (start.startswith(b"\x80") and options.encoding is None) or source.path.suffix in PICKLE_SUFFIXES:
-        binary = [PickleReader(source, options.index)]  # a GBK text may begin with that byte too
-    elif is_workbook(source, start):
-        binary = list(open_sheets(source))
-    if binary and options.records is None:
-        return binary
-    if binary:
-        raise DataError(f"{source.place} is not JSON: --records names a list inside JSON objects")
+        return [ParquetReader(source)]
+    is_pickle = start.startswith(b"\x80") and options.encoding is None  # also how a GBK text may begin
+    if is_pickle or source.path.suffix in PICKLE_SUFFIXES:
+        return [PickleReader(source, options.index)]
+    if is_workbook(source, start):
+        return list(open_sheets(source))
     text = TextFile(source, options.encoding)
     beginning = text.peek().lstrip("\ufeff")
     if beginning.lstrip().startswith(("{", "[")):
