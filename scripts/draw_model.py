@@ -214,11 +214,11 @@ def _stage_two(picture: Picture) -> None:
 
 
 def _experts(picture: Picture, x: float, y: float, width: float, height: float) -> None:
-    """Draw one layer: a gate per cluster, of which the pair's routes each token to its top-k experts."""
+    """Draw one layer: the gate of the pair's cluster routes each token to its top-k experts, beside the shared ones."""
     colours = picture.colours
     picture.box(x, y, width, height)
     picture.text(x + 7.5, y + height - 1.9, "gate per cluster", 10.5, colours.soft)
-    picture.text(x + 27.5, y + height - 1.9, "one set of experts, top-k", 10.5, colours.soft)
+    picture.text(x + 27.5, y + height - 1.9, "one set of experts, top-k", 10, colours.soft)
     places = [y + 15.2, y + 9.1, y + 3.0]
     for cluster, bottom in zip((0, 1, 2), places, strict=True):
         active = cluster == ACTIVE
@@ -231,6 +231,8 @@ def _experts(picture: Picture, x: float, y: float, width: float, height: float) 
         on = expert in chosen
         face, edge = (picture.tint(mark), mark) if on else (colours.box, colours.edge)
         picture.box(left, bottom, 3.2, 5.2, str(expert + 1), face=face, edge=edge, line=1.9 if on else 1.2, size=10.5)
+    shared = picture.tint(colours.clusters[ACTIVE])
+    picture.box(x + 20.6, y + 1.2, 14.9, 2.8, "shared experts", face=shared, line=1.2, size=9.5)
     start = (x + 13, places[1] + 2.3)
     end = (x + 19.6, places[1] + 2.3)
     picture.arrow(start, end, color=mark, linewidth=2.2)
