@@ -22,7 +22,11 @@ def test_a_cluster_is_exported_with_the_prompts_of_a_file(gavamoe, run_path, tmp
     )
     result = json.loads(printed)
     assert code == 0
-    assert result["architecture"] == type(AutoModelForCausalLM.from_pretrained(out)).__name__ == "MixtralForCausalLM"
+    assert (
+        result["architecture"]
+        == type(AutoModelForCausalLM.from_pretrained(out)).__name__
+        == "GraniteMoeSharedForCausalLM"
+    )
     prompts = [json.loads(line) for line in (out / "prompts.jsonl").read_text().splitlines()]
     assert len(prompts) == result["pairs_by_cluster"].get("1", 0)
     assert sum(result["pairs_by_cluster"].values()) == len(pairs)
@@ -38,7 +42,7 @@ def test_users_named_on_the_command_line_have_rows_beside_all_items(gavamoe, run
     out = tmp_path / "out"
     code, printed, _ = gavamoe("export", run_path, "--cluster", 0, "--out", out, "--users", "u01, u03")
     assert code == 0
-    assert "MixtralForCausalLM of cluster 0" in printed
+    assert "GraniteMoeSharedForCausalLM of cluster 0" in printed
     index = json.loads((out / "vocabulary.json").read_text())
     catalog = Explainer.from_pretrained(run_path).catalog
     assert list(index["users"]) == ["u01", "u03"]
