@@ -17,6 +17,7 @@ from gavamoe.conditions import Condition
 from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import ReviewDataset
 from gavamoe.data.id_map import count_known_pairs
+from gavamoe.data.readers.formats import refuse_unused_encoding
 from gavamoe.data.readers.open import ReadOptions, read_reviews
 from gavamoe.data.readers.reading import Reading
 from gavamoe.data.tables import sample_rows
@@ -189,8 +190,7 @@ def _from_file(run: RunDirectory, catalog: Catalog, data: Path, split: str, read
     """Return the reviews of a file; of a file with a split column, those of the split."""
     readings: list[Reading] = []
     frame = read_reviews(data, read, lambda _, reading: readings.append(reading), catalog.prepared)
-    if read is not None and read.encoding is not None and not any(reading.encoding for reading in readings):
-        raise DataError(f"{data} ({readings[0].format}) is no text, so --encoding has no effect: leave it out")
+    refuse_unused_encoding(str(data), readings, read.encoding if read is not None else None)
     read_as = "; ".join(readings[0].describe())
     has_splits = "split" in frame.columns
     if has_splits:

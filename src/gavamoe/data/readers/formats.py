@@ -15,7 +15,7 @@ from gavamoe.data.readers.layouts import FORMATS
 from gavamoe.data.readers.lines import TextFile
 from gavamoe.data.readers.parquet import ParquetReader
 from gavamoe.data.readers.pickle_rows import PickleReader
-from gavamoe.data.readers.reading import shortened
+from gavamoe.data.readers.reading import Reading, shortened
 from gavamoe.data.readers.rows import BadLines, RowReader
 from gavamoe.data.readers.sql_dump import SqlDumpReader, is_sql_dump
 from gavamoe.data.readers.workbook import is_workbook, open_sheets
@@ -112,8 +112,7 @@ def refuse_unused_options(readers: Sequence[RowReader], options: ReadOptions) ->
     """
     first = readers[0]
     place, kind = shortened(first.path), first.reading.format
-    if options.encoding is not None and not any(reader.reading.encoding for reader in readers):
-        raise DataError(f"{place} ({kind}) is no text, so --encoding has no effect: leave it out")
+    refuse_unused_encoding(place, [reader.reading for reader in readers], options.encoding)
     if options.header and not any(isinstance(reader, DelimitedReader) for reader in readers):
         raise DataError(
             f"{place} ({kind}) is no CSV, and --columns names the columns of CSV without a header: leave it out, or "
@@ -123,6 +122,12 @@ def refuse_unused_options(readers: Sequence[RowReader], options: ReadOptions) ->
         raise DataError(f"{place} is not JSON: --records names a list inside JSON objects")
     if options.index is not None and not any(isinstance(reader, PickleReader) for reader in readers):
         raise DataError(f"{place} is no PEPLER pickle, and --index is the split of one: leave --index out")
+
+
+def refuse_unused_encoding(place: str, readings: Sequence[Reading], encoding: str | None) -> None:
+    """Raise `DataError` for an encoding if none of the tables was read from a text."""
+    if encoding is not None and not any(reading.encoding for reading in readings):
+        raise DataError(f"{place} ({readings[0].format}) is no text, so --encoding has no effect: leave it out")
 
 
 def open_rows(
