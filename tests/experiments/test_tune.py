@@ -196,6 +196,30 @@ def test_the_time_limit_ends_the_running_trial_which_resume_makes_again(
     assert results[0].trials["complete"] + results[0].trials["pruned"] == 9
 
 
+def test_stage_2_is_searched_only_on_a_finished_trial_of_stage_1(dataset_path, small_config, tmp_path, monkeypatch):
+    request = TuneRequest(small_config, trials=2, minutes=10)
+    clock = iter([0.0] * 3 + [200.0] * 3 + [700.0] * 1000)  # the first trial takes more than the share of stage 1
+    monkeypatch.setattr(tuning.time, "monotonic", lambda: next(clock))
+    fake_losses(monkeypatch)
+    (result,) = tune(dataset_path, tmp_path / "search", request)
+    assert result.stage == "preference"
+    assert result.trials["complete"] == 1
+    assert "--stage preference" in (tmp_path / "search" / "tune.md").read_text()
+    monkeypatch.undo()
+    fake_losses(monkeypatch)
+    both = tune(dataset_path, tmp_path / "search", TuneRequest(small_config, trials=2), resume=True)
+    assert [result.trials["complete"] + result.trials["pruned"] for result in both] == [2, 2]
+    assert "--stage preference" not in (tmp_path / "search" / "tune.md").read_text()
+
+
+def test_a_search_without_a_finished_trial_says_so(dataset_path, small_config, tmp_path, monkeypatch):
+    clock = iter([0.0] * 3 + [700.0] * 1000)
+    monkeypatch.setattr(tuning.time, "monotonic", lambda: next(clock))
+    fake_losses(monkeypatch)
+    with pytest.raises(ConfigError, match="no trial finished within 10 minutes; go on with --resume"):
+        tune(dataset_path, tmp_path / "search", TuneRequest(small_config, trials=2, minutes=10))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [({"limit": 50}, "another limit"), ({"stage": "preference"}, "another stage"), ({"preset": "small"}, "preset")],

@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gavamoe.conditions import Condition
-from gavamoe.errors import ConfigError
+from gavamoe.errors import ConfigError, DataError
 from gavamoe.explainer.streaming import TextReader, stream
+from gavamoe.language.decoding_config import BEAM_OPTIONS, FURTHER_OPTIONS
 from gavamoe.language.encoding import decode_text
 from gavamoe.language.tokenizer import train_tokenizer
 
@@ -54,11 +55,58 @@ def test_a_greedy_text_does_not_depend_on_order_or_batch(explainer, pairs, alone
     [{"do_sample": True, "candidates": 4}, GREEDY, GREEDY | {"min_new_tokens": 7}, GREEDY | {"max_new_tokens": 7}],
 )
 def test_a_text_is_the_same_in_any_number_of_chunks(explainer, pairs, monkeypatch, options):
+    assert_same_in_any_chunks(explainer, pairs, monkeypatch, options)
+
+
+def assert_same_in_any_chunks(explainer, pairs, monkeypatch, options):
     def texts(chunk):
         monkeypatch.setattr("gavamoe.explainer.generate.CHUNK_TOKENS", chunk)
         return [(e.text, e.finished) for e in explainer.explain_batch(pairs, GIVEN, **options)]
 
     assert texts(3) == texts(1000)
+
+
+@pytest.mark.parametrize("name", FURTHER_OPTIONS)
+def test_an_option_of_transformers_changes_texts_and_never_by_their_batch(explainer, pairs, alone, monkeypatch, name):
+    words = explainer.tokenizer(" the", add_special_tokens=False)["input_ids"]
+    second = explainer.tokenizer(alone[0], add_special_tokens=False)["input_ids"][1]
+    beams = {"num_beams": 3} if name in BEAM_OPTIONS else {}
+    values = {
+        "repetition_penalty": 1.5,
+        "bad_words_ids": [words, [second]],
+        "suppress_tokens": [second],
+        "sequence_bias": [[[second], -20.0]],
+        "length_penalty": -8.0,
+        "early_stopping": True,
+    }
+    options = GREEDY | beams | {name: values[name]}
+    texts = [explanation.text for explanation in explainer.explain_batch(pairs, GIVEN, **options)]
+    singly = [explainer.explain_batch(pairs[row], GIVEN, **options)[0].text for row in range(COUNT)]
+    assert texts == singly
+    if name != "early_stopping":  # which only ends the search of beams earlier
+        assert texts != [e.text for e in explainer.explain_batch(pairs, GIVEN, **GREEDY, **beams)]
+    assert_same_in_any_chunks(explainer, pairs, monkeypatch, options)
+
+
+def test_lists_that_do_not_fit_the_pairs_are_refused(explainer, pairs):
+    history = [{"item": "i01", "rating": 4.0}]
+    with pytest.raises(DataError, match="histories: expected one for each of 10 pairs, found 1"):
+        explainer.explain_batch(pairs, histories=[history])
+    with pytest.raises(DataError, match="readers: expected one for each of 10 pairs, found 2"):
+        explainer.explain_batch(pairs, readers=[TextReader(), TextReader()])
+    with pytest.raises(DataError, match="texts: expected one for each of 10 pairs, found 1"):
+        explainer.text_losses(pairs, ["a text"])
+    with pytest.raises(ConfigError, match="evidence=-1: expected a number of sentences, 0 or more"):
+        explainer.explain_batch(pairs, evidence=-1)
+
+
+def test_no_pairs_have_no_explanations(explainer):
+    assert explainer.explain_batch([], experts=True) == []
+
+
+def test_an_empty_given_feature_is_no_feature(explainer, pairs):
+    without, with_one = explainer.explain_batch(pairs[[1, 0]], GIVEN, **GREEDY)
+    assert (without.feature, with_one.feature) == (None, "music")
 
 
 def test_beam_search_of_a_batch_is_that_of_each_pair(explainer, pairs):

@@ -27,6 +27,17 @@ def test_the_card_names_the_experts_of_a_run_and_none_of_a_dense_one(run):
     assert "feed-forward networks are dense, without experts" in run.model_card.read_text()
 
 
+def test_the_card_names_shared_experts_and_the_layers_that_have_experts(run):
+    card = run.read_card()
+    explainer = card.settings.explainer.model_copy(update={"shared_experts": 3, "moe_layers": [1, 0]})
+    write_model_card(
+        run, Catalog.load(run.catalog), replace(card, config=card.settings.model_copy(update={"explainer": explainer}))
+    )
+    text = " ".join(run.model_card.read_text().split())
+    assert "feed-forward networks in layers 0, 1 are" in text
+    assert "and 3 shared ones that every token passes through" in text
+
+
 def test_a_trained_run_names_its_records_and_a_saved_one_how_transformers_loads_it(run, explainer, tmp_path):
     explainer.save_pretrained(tmp_path / "saved")
     trained, saved = run.model_card.read_text(), (tmp_path / "saved" / "README.md").read_text()

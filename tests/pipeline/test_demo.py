@@ -7,6 +7,7 @@ import pytest
 from helpers.checkpoints import save_base
 
 from gavamoe.data.simulate import World, simulate, simulate_items
+from gavamoe.errors import InputError
 from gavamoe.pipeline import demo
 
 WORLD = World(users=40, items=20, reviews=500, clusters=3)
@@ -41,3 +42,9 @@ def test_the_demo_trains_around_a_base_on_a_file_and_quotes_titles(tmp_path, rev
     assert result.n == 6
     assert result.agreement == {}
     assert not (tmp_path / "own" / "reviews.jsonl.gz").exists()
+
+
+def test_a_link_to_nothing_is_refused_in_one_line(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "nothing")
+    with pytest.raises(InputError, match="link exists and is no demo"):
+        demo.run_demo(tmp_path / "link", 0, print)

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -9,10 +10,14 @@ import pytest
 from helpers.runs import unsealed_copy
 from helpers.streams import change_tastes, prepare_splits
 
+from gavamoe.conditions import Condition
 from gavamoe.config import parse_config
+from gavamoe.data.dataset import ReviewDataset
+from gavamoe.data.prepare import PrepareOptions, prepare
 from gavamoe.data.simulate import World, simulate
 from gavamoe.data.tables import write_table
 from gavamoe.errors import DataError, RunError
+from gavamoe.explainer.explainer import Explainer
 from gavamoe.pipeline.diagnose import diagnose_run
 from gavamoe.pipeline.drift import drift_checks
 from gavamoe.pipeline.train import train_run
@@ -163,6 +168,27 @@ def test_texts_of_stage_2_are_compared_too(run_path, reviews_file, tmp_path):
     text = next(check for check in result["checks"] if check["name"] == "text_loss")
     assert text["status"] == "fail"
     assert text["reference"] > 0
+
+
+@pytest.mark.parametrize("known", ["both", "own"])
+def test_both_sides_of_the_text_check_have_the_same_prompts(run_path, tmp_path, monkeypatch, known):
+    """A prompt with the feature lowers the loss: where one side lacks features, neither states them."""
+    own = ReviewDataset.load(Path(RunDirectory(run_path).read_card().data)).interactions("valid")
+    newer = own.select("user", "item", "rating", "text", "feature")
+    newer = newer.with_columns(pl.col("item").gather((np.arange(len(newer)) + 1) % len(newer)))  # no review twice
+    write_table(newer, tmp_path / "newer.jsonl")
+    features = "off" if known == "own" else "auto"
+    prepare([str(tmp_path / "newer.jsonl")], tmp_path / "newer", PrepareOptions(features=features))
+    conditions, text_losses = [], Explainer.text_losses
+
+    def recorded(explainer, pairs, texts, condition):
+        conditions.append(condition)
+        return text_losses(explainer, pairs, texts, condition)
+
+    monkeypatch.setattr(Explainer, "text_losses", recorded)
+    result = drift_checks(RunDirectory(run_path), tmp_path / "newer")
+    assert conditions == 2 * [Condition("given", "none" if known == "own" else "given")]
+    assert statuses(result)["text_loss"] == "pass"
 
 
 def test_diagnose_writes_drift_for_other_data_and_clusters_for_its_own(run, reports, stream, tmp_path):

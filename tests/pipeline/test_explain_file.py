@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import polars as pl
 import pytest
+import torch
 
 from gavamoe.conditions import Condition
 from gavamoe.data.scale import RatingScale
@@ -251,3 +252,21 @@ def test_an_edited_template_or_absent_evidence_is_another_model(explainer):
     for part in ({"template": SimpleNamespace(source="another")}, {"evidence": none}):
         changed.context = replace(explainer.context, **part)
         assert model_digest(changed) != model_digest(explainer)
+
+
+def test_language_models_without_soft_tokens_differ_in_their_digests(explainer):
+    changed, digests = copy.copy(explainer), set()
+    for bias in (0.0, 1.0):
+        projection = torch.nn.Linear(0, 3)
+        torch.nn.init.constant_(projection.bias, bias)
+        changed.model = SimpleNamespace(user_token=SimpleNamespace(projection=projection))
+        digests.add(model_digest(changed))
+    assert len(digests) == 2
+
+
+def test_a_missing_file_of_pairs_is_named_also_where_the_output_exists(explainer, pairs, tmp_path):
+    out = tmp_path / "texts.parquet"
+    pl.DataFrame({"user": ["u01"], "item": ["i01"]}).write_csv(pairs)
+    explain(explainer, pairs, out)
+    with pytest.raises(DataError, match="missing"):
+        explain(explainer, tmp_path / "missing.csv", out)

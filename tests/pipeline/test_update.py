@@ -17,11 +17,13 @@ from safetensors.torch import load_file
 from transformers import Trainer
 
 from gavamoe.config import ExplainerConfig, PreferenceConfig, parse_config
+from gavamoe.data.catalog import Catalog
 from gavamoe.data.dataset import ReviewDataset, id_arrays
 from gavamoe.data.scale import RatingScale
 from gavamoe.errors import ConfigError, DataError, InputError, RunError
 from gavamoe.explainer.explainer import Explainer
 from gavamoe.files import sha256_of_file
+from gavamoe.pipeline.evaluate import load_reviews
 from gavamoe.pipeline.train import summary, train_run
 from gavamoe.pipeline.update import EXPLAINER_MAY_CHANGE, PREFERENCE_MAY_CHANGE
 from gavamoe.preference.model import PreferenceModel
@@ -264,6 +266,9 @@ def test_reviews_that_the_source_was_trained_on_and_that_are_held_out_now_are_co
     assert RunDirectory(tmp_path / "run").read_card().updated_from["held_out_seen"] == 7
     assert any("7 of" in note and "optimistic" in note for note in notes)
     assert "evaluations on them are optimistic" in (tmp_path / "run" / "README.md").read_text()
+    run = RunDirectory(tmp_path / "run")
+    about = load_reviews(run, Catalog.load(run.catalog), None, "test").about
+    assert about["seen_by_updated_run"].startswith("7 of ")
 
 
 @pytest.mark.slow

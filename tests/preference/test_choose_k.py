@@ -22,6 +22,19 @@ def three_clusters() -> tuple[InteractionArrays, InteractionArrays]:
     return train, valid
 
 
+@pytest.fixture
+def few_users() -> InteractionArrays:
+    """Return the reviews of five users, two of whom wrote one each and three wrote nine each."""
+    counts = [1, 1, 9, 9, 9]
+    user = np.repeat(np.arange(1, 6), counts)
+    item = np.concatenate([np.arange(1, count + 1) for count in counts])
+    return InteractionArrays(user, item, (user + item) % 5 + 1)
+
+
+def untrained_of_few(config: PreferenceConfig) -> PreferenceModel:
+    return PreferenceModel.from_config(5, 9, 5, config)
+
+
 def untrained(config: PreferenceConfig) -> PreferenceModel:
     return PreferenceModel.from_config(300, 100, 5, config)
 
@@ -38,6 +51,18 @@ def test_the_held_out_elbo_rejects_too_few_clusters(three_clusters):
     better, worse = choose_clusters(*three_clusters, config, "elbo", 0, untrained)
     assert (better.clusters, worse.clusters) == (3, 2)
     assert better.cost < worse.cost
+
+
+def test_bic_tries_every_number_of_clusters_that_has_users(few_users):
+    config = PreferenceConfig(pretrain_epochs=1, cluster_range=(2, 5), restarts=1)
+    tried = choose_clusters(few_users, few_users, config, "bic", 0, untrained_of_few)
+    assert sorted(candidate.clusters for candidate in tried) == [2, 3, 4, 5]
+
+
+def test_a_cluster_range_above_the_number_of_users_is_a_config_error(few_users):
+    config = PreferenceConfig(pretrain_epochs=1, cluster_range=(6, 8), restarts=1)
+    with pytest.raises(ConfigError, match="6 clusters need at least as many users with reviews, and there are 5"):
+        choose_clusters(few_users, few_users, config, "bic", 0, untrained_of_few)
 
 
 def test_an_empty_cluster_range_is_a_config_error():

@@ -1,5 +1,6 @@
 """Stage 1 that reads: what it reconstructs of texts, its text block, its clusters, and what they say about texts."""
 
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -90,6 +91,18 @@ def test_without_units_of_texts_a_model_that_reads_cannot_be_trained():
 def test_a_model_that_reads_is_saved_and_loaded_to_the_bit(trained, tmp_path):
     trained.save_pretrained(tmp_path)
     assert_same_weights(PreferenceModel.from_pretrained(tmp_path).state_dict(), trained.state_dict())
+
+
+def test_a_model_that_reads_is_loaded_from_the_hub_with_its_units(trained, tmp_path, monkeypatch, capsys):
+    reading = copy.copy(trained)
+    reading.text_target = TextTarget("words", tuple(f"word{i}" for i in range(trained.text.decoder.out_features)))
+    reading.save_pretrained(tmp_path)
+    monkeypatch.setattr("gavamoe.preference.model.hf_hub_download", lambda repo, name, **_: tmp_path / name)
+    monkeypatch.setattr("huggingface_hub.hub_mixin.hf_hub_download", lambda *_, filename, **__: tmp_path / filename)
+    loaded = PreferenceModel.from_pretrained("owner/name")
+    assert_same_weights(loaded.state_dict(), trained.state_dict())
+    assert loaded.text_target == reading.text_target
+    assert capsys.readouterr().out == ""
 
 
 def test_an_interrupted_text_phase_resumes_to_the_same_weights(tmp_path, monkeypatch):

@@ -65,8 +65,8 @@ class PromptedSystem:
         with TrainingTimer(directory / SECONDS) as timer:
             train_run(data.path, run.path, config, self.context.preset, stage="preference", resume=run.card.is_file())
         seconds = timer.seconds
-        (directory / SECONDS).unlink()
         self.load(data, seed, directory)
+        (directory / SECONDS).unlink()  # last: where loading fails, a resumed comparison still knows the seconds
         assert self.explainer is not None
         return TrainingSummary(num_parameters(self.explainer.model, self.explainer.preference), seconds)
 

@@ -102,7 +102,8 @@ def tune(
         The result of each stage that has a finished trial.
 
     Raises:
-        InputError: the data, the settings or the directory cannot be used; or no trial of a stage succeeded.
+        InputError: the data, the settings or the directory cannot be used; no trial of a stage succeeded; or none
+            finished in time.
     """
     dataset = ReviewDataset.load(data)
     _check(dataset, request)
@@ -116,6 +117,10 @@ def tune(
                 results = search.results()
                 if results:
                     write_results(out, search.config, results, data, request.preset, request.base_model)
+    if not results:
+        raise ConfigError(
+            f"no trial finished within {request.minutes:g} minutes; go on with --resume and more --timeout"
+        )
     return results
 
 
@@ -169,7 +174,7 @@ class _Search:
             share = STAGE_1_SHARE if with_texts else 1.0
             self._make_trials("preference", self.preference, space, self._preference_loss, share)
         self._use_best(self.preference)
-        if self.explainer is not None and not self._is_over(1.0):
+        if self.explainer is not None and _succeeded(self.preference) and not self._is_over(1.0):
             space = explainer_space(self.config, self.users, self.base is not None)
             self._make_trials("explainer", self.explainer, space, self._explainer_loss, 1.0)
             self._use_best(self.explainer)
@@ -232,9 +237,12 @@ class _Search:
         """Make one trial and record how it ended."""
         import optuna
 
+        # Without a finished trial of stage 1 there is nothing to search stage 2 on.
+        limit = share if _succeeded(study) else 1.0
+
         def report(epoch: int, value: float) -> None:
             trial.report(value, epoch)
-            if self._is_over(share):
+            if self._is_over(limit):
                 raise _OutOfTimeError
             if trial.should_prune():
                 raise optuna.TrialPruned

@@ -138,7 +138,8 @@ def train_command(out: Path, results: list[StageResult], data: Path, base_model:
     """Return the command that trains a run with the best settings of a search."""
     command = f"gavamoe train {quote(str(data))} --out RUN --config {quote(str(out / 'best.yaml'))}"
     command += f" --base-model {quote(base_model)}" if base_model else ""
-    return command if len(results) > 1 else f"{command} --stage preference"
+    has_texts = any(result.stage == "explainer" for result in results)
+    return command if has_texts else f"{command} --stage preference"
 
 
 def markdown(sections: list[dict[str, Any]], facts: str) -> str:

@@ -235,7 +235,7 @@ class ContextBuilder:
         if condition.feature == "predicted":
             feature = self.features.predict(user_id, item_id)
         elif condition.feature == "given":
-            feature = given_column(frame, "feature").to_list()
+            feature = [given or None for given in given_column(frame, "feature").to_list()]
         pairs = self._with_gates(predicted, user_id, item_id, level, feature)
         facts = self.facts(pairs, predicted, frame["item"].to_list())
         if facts is not None:

@@ -20,7 +20,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from gavamoe.checkpoint import check_finite, loading
 from gavamoe.conditions import Condition, given_column
 from gavamoe.distributed import default_device
-from gavamoe.errors import DataError
+from gavamoe.errors import ConfigError, DataError
 from gavamoe.explainer.context import ContextBuilder, PairContext, PreferenceOutput, pair_frame, single_pair
 from gavamoe.explainer.evidence import EvidenceIndex
 from gavamoe.explainer.expert_usage import (
@@ -59,6 +59,12 @@ def _training_rarity(tokenizer: PreTrainedTokenizerBase, evidence: EvidenceIndex
     sentences = evidence.sample_sentences(RARITY_SENTENCES)
     encoded = encode_texts(tokenizer, sentences, RARITY_TOKENS)
     return Rarity.fit(ids[:-1] for ids in encoded) if sentences else None
+
+
+def _check_count(name: str, values: Sequence[Any] | None, pairs: pl.DataFrame) -> None:
+    """Raise `DataError` if there are values, but not one for each pair."""
+    if values is not None and len(values) != len(pairs):
+        raise DataError(f"{name}: expected one for each of {len(pairs)} pairs, found {len(values)}")
 
 
 class Explainer:
@@ -236,12 +242,18 @@ class Explainer:
                 ratings alone, even if the run knows the name. A prompt in words quotes the texts as those of the user.
                 An empty history is the unknown user.
             options: single settings of the decoding to replace (`DecodingConfig.with_options`): candidates,
-                mbr_references, mbr_content_words, and any generation option of transformers (do_sample, ...).
+                mbr_references, mbr_content_words, and generation options of transformers (do_sample, ...).
 
         Raises:
-            DataError: A column that the condition needs is missing, or a history is invalid.
+            DataError: A column that the condition needs is missing, a history is invalid, or there is not one reader or
+                history for each pair.
+            ConfigError: `evidence` is negative, or an option is unknown or out of range.
         """
         frame, decoding = pair_frame(pairs), (decoding or self.decoding).with_options(**options)
+        if evidence < 0:
+            raise ConfigError(f"evidence={evidence}: expected a number of sentences, 0 or more")
+        _check_count("histories", histories, frame)
+        _check_count("readers", readers, frame)
         view, guest_ids = self.with_guests(histories)
         settings = (frame, condition, decoding, seed, experts, evidence, guest_ids)
         if advance is not None:
@@ -287,7 +299,8 @@ class Explainer:
                     readers[row].finish(text.text)
                 advance(1, "")
             texts = [by_row[row] for row in range(len(pairs))]
-            counts_NLE = expert_usage(self.model, pairs, texts) if experts and has_experts(self.model) else None
+            routed = experts and bool(texts) and has_experts(self.model)
+            counts_NLE = expert_usage(self.model, pairs, texts) if routed else None
         shares: list[list[list[float]]] | None = None
         if counts_NLE is not None:
             shares = (counts_NLE / counts_NLE.sum(-1, keepdim=True).clamp_min(1)).tolist()
@@ -393,9 +406,11 @@ class Explainer:
             condition: where the prompt's rating and feature come from.
 
         Raises:
-            DataError: A column that the condition needs is missing.
+            DataError: A column that the condition needs is missing, or there is not one text for each pair.
         """
-        contexts, _ = self.context.build(pair_frame(pairs), condition)
+        frame = pair_frame(pairs)
+        _check_count("texts", texts, frame)
+        contexts, _ = self.context.build(frame, condition)
         longest = self.decoding.max_new_tokens - 1  # without the end token
         with self._model_lock:
             return text_losses(self.model, self.prompt, contexts, texts, longest)

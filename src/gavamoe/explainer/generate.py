@@ -229,7 +229,8 @@ def _chunk_config(decoding: DecodingConfig, written: int, tokens: int) -> Genera
     if decoding.exponential_decay_length_penalty is not None:
         start, rate = decoding.exponential_decay_length_penalty
         chunk.exponential_decay_length_penalty = (start - written, rate)
-    chunk.no_repeat_ngram_size = 0  # `NoRepeatInText` does this
+    # `logits_processors` has these rules for the text alone. Those of transformers would count the prompt too.
+    chunk.no_repeat_ngram_size, chunk.repetition_penalty = 0, None
     # `PairSampling` samples: its noise makes the sampled token the likeliest. Beams never sample, because their draws
     # could not depend on the pair alone.
     chunk.do_sample, chunk.temperature, chunk.top_p = False, None, None

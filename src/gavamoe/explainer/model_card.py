@@ -142,9 +142,12 @@ def _describe_experts(config: ExplainerConfig, base: bool) -> str:
     if config.moe_layers == []:
         return "are dense, without experts"
     experts, top_k = config.experts * config.granularity, config.top_k * config.granularity
+    shared = config.with_shared_experts(base).shared_experts
     keeps_ffn = base and config.initialisation in (None, "adapter")
-    what = f"are kept, with {experts} experts added" if keeps_ffn else f"are {experts} experts"
-    return f"{what},\n  {top_k} of them per token, with {IN_WORDS[config.gate_clusters]}"
+    where = "" if config.moe_layers is None else f"in layers {', '.join(map(str, sorted(config.moe_layers)))} "
+    what = f"{where}are kept, with {experts} experts added" if keeps_ffn else f"{where}are {experts} experts"
+    and_shared = f"\n  and {shared} shared ones that every token passes through, " if shared else ""
+    return f"{what},\n  {top_k} of them per token, {and_shared}with {IN_WORDS[config.gate_clusters]}"
 
 
 def _update_lines(card: RunCard) -> str:

@@ -165,10 +165,11 @@ def plan(size: ModelSize, config: RunConfig, gpus: int, memory_gib: float, revie
         config: settings of the run.
         gpus: number of GPUs; 0 for CPUs.
         memory_gib: memory of each GPU, or of the machine, in GiB.
-        reviews: number of training reviews.
+        reviews: number of training reviews; stage 2 trains on at most `explainer.max_reviews` of them.
         cores: CPU cores, where there is no GPU.
     """
     explainer = config.explainer.resolve_defaults(base=True)
+    stage_2_reviews = min(reviews, explainer.max_reviews or reviews)
     prompt, text = explainer.prompt_tokens, explainer.max_tokens + 1
     weight = HALF if gpus else SINGLE
     users = USERS_SHARE * reviews
@@ -190,7 +191,7 @@ def plan(size: ModelSize, config: RunConfig, gpus: int, memory_gib: float, revie
             "fixed_gib": fixed / GIB,
             "fixed_sharded_gib": fixed / max(gpus, 1) / GIB,
             "sequence_gib": sequence / GIB,
-            **_training(size, explainer, gpus, cores, reviews, fixed, sequence, largest),
+            **_training(size, explainer, gpus, cores, stage_2_reviews, fixed, sequence, largest),
             "stage_1_hours": stage_1_epochs * reviews / STAGE_1_CPU / 3600,
         },
         "explain": {
@@ -219,7 +220,7 @@ def _training(
         explainer: settings of stage 2.
         gpus: number of GPUs; 0 for CPUs.
         cores: CPU cores, where there is no GPU.
-        reviews: number of training reviews.
+        reviews: number of reviews that stage 2 trains on.
         fixed: bytes of weights and optimiser on a device.
         sequence: bytes of one sequence.
         largest: sequences that fit on a device.

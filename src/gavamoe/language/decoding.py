@@ -1,6 +1,7 @@
 """How the logits of each step are changed before the likeliest token is taken: one list for GaVaMoE and the baselines.
 
-    logits --no n-gram twice--> further rules --sampling noise of the pair--> whole characters only --> argmax
+    logits --no n-gram twice--> penalty of repetition --> further rules
+           --sampling noise of the pair--> whole characters only --> argmax
 
 Shape suffixes: B sequences, S tokens, V vocabulary.
 """
@@ -11,7 +12,7 @@ from collections.abc import Iterable
 
 from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList
-from transformers.generation import NoRepeatNGramLogitsProcessor
+from transformers.generation import NoRepeatNGramLogitsProcessor, RepetitionPenaltyLogitsProcessor
 
 from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.language.sampling import PairSampling
@@ -32,11 +33,13 @@ def logits_processors(
         key_B: keys of the sampling noise (`pair_keys`); used if `decoding` samples without beams.
         prompt_width: tokens of the padded prompt.
         tokens: the bytes of the tokenizer's tokens, of which texts are made that consist of whole characters.
-        further: processors that follow the rule for n-grams.
+        further: processors that follow the rules for repeated tokens.
     """
     processors = LogitsProcessorList()
     if decoding.no_repeat_ngram_size:
         processors.append(NoRepeatInText(decoding.no_repeat_ngram_size, prompt_width))
+    if (penalty := decoding.options.get("repetition_penalty", 1.0)) != 1.0:
+        processors.append(RepetitionPenaltyLogitsProcessor(penalty, prompt_ignore_length=prompt_width))
     processors.extend(further)
     sampling = None
     if decoding.do_sample and not decoding.uses_beams:

@@ -7,9 +7,10 @@ ExplainerConfig --from_settings--> DecodingConfig --to_generation_config--> gene
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,22 @@ LENGTH_PENALTY_START, LENGTH_PENALTY_RATE = 0.6, 1.1
 PERSISTED_NAMES = {"mbr_references": "heard"}
 # Attributes of GenerationConfig that describe the file, not the decoding.
 FILE_ATTRIBUTES = ("transformers_version", "_from_model_config")
+# Further options of GenerationConfig that a call may set. With them, a text does not depend on the rest of its batch.
+# Others count tokens from the start of `generate`, which is called anew for each chunk, or need its own sampling.
+BEAM_OPTIONS = ("length_penalty", "early_stopping")
+FURTHER_OPTIONS = ("repetition_penalty", "bad_words_ids", "suppress_tokens", "sequence_bias", *BEAM_OPTIONS)
+# Least and largest value of the numbers that a call may set.
+LIMITS = {
+    "max_new_tokens": (1, inf),
+    "min_new_tokens": (0, inf),
+    "temperature": (0, inf),
+    "top_p": (1e-6, 1),
+    "candidates": (1, inf),
+    "mbr_references": (0, inf),
+    "num_beams": (1, inf),
+    "no_repeat_ngram_size": (0, inf),
+    "repetition_penalty": (1e-6, inf),
+}
 
 
 @dataclass(frozen=True)
@@ -53,7 +70,8 @@ class DecodingConfig:
         num_beams: beams of beam search.
         no_repeat_ngram_size: length of the n-grams that may occur only once in a text.
         exponential_decay_length_penalty: (first token, rate) of the growing preference for the end token.
-        options: any further options of transformers' GenerationConfig.
+        options: further options of transformers' GenerationConfig. Those of a file are kept. Decoding reads
+            FURTHER_OPTIONS.
     """
 
     max_new_tokens: int
@@ -135,15 +153,16 @@ class DecodingConfig:
         """Return a copy with some settings replaced.
 
         Args:
-            options: fields of this class or any option of transformers' GenerationConfig; None unsets an option.
-                A temperature of 0 turns sampling off, and one above 0 turns it on unless `do_sample` is given.
+            options: fields of this class, or of FURTHER_OPTIONS; None unsets an option. A temperature of 0 turns
+                sampling off, and one above 0 turns it on unless `do_sample` is given.
 
         Raises:
-            ConfigError: An option has a name that neither has.
+            ConfigError: An option has another name, or its number is out of range.
         """
         if not options:
             return self
-        _check_names(options)
+        for name, value in options.items():
+            _check_option(name, value)
         changed: dict[str, Any] = {**self._to_dict(), **options}
         if options.get("temperature") == 0:
             changed |= {"do_sample": False, "temperature": None}
@@ -172,16 +191,21 @@ class DecodingConfig:
         return f"{self.num_beams} beams" if self.uses_beams else "greedy"
 
 
-def _check_names(options: Iterable[str]) -> None:
-    """Check that every name is a decoding option.
+def _check_option(name: str, value: Any) -> None:
+    """Check the name of a decoding option, and its value if it is a number with limits.
 
     Raises:
-        ConfigError: A name is not; the message has the names like it.
+        ConfigError: There is no such option, or the number is out of range.
     """
     own = {each.name for each in fields(DecodingConfig)} - {"options"}
-    known = (own | set(PERSISTED_NAMES.values()) | vars(GenerationConfig()).keys()) - set(FILE_ATTRIBUTES)
-    for name in options:
-        if name not in known:
-            similar = " or ".join(get_close_matches(name, sorted(known)))
-            advice = f"did you mean {similar}?" if similar else "see DecodingConfig and transformers' GenerationConfig"
-            raise ConfigError(f"there is no decoding option '{name}'; {advice}")
+    known = own | set(PERSISTED_NAMES.values()) | set(FURTHER_OPTIONS)
+    if name not in known:
+        similar = " or ".join(get_close_matches(name, sorted(known)))
+        advice = f"did you mean {similar}?" if similar else f"choose one of {', '.join(sorted(known))}"
+        raise ConfigError(f"there is no decoding option '{name}'; {advice}")
+    if name not in LIMITS or value is None:
+        return
+    least, most = LIMITS[name]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most or value == inf:
+        limits = f"of at least {least:g}" if most == inf else f"from {least:g} to {most:g}"
+        raise ConfigError(f"decoding option {name}={value}: expected a number {limits}")

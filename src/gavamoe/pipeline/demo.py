@@ -124,10 +124,12 @@ def run_demo(
 
 def _make_empty(out: Path) -> None:
     """Create the directory, or delete the earlier demo in it; `InputError` if it holds anything else."""
-    if out.is_symlink() or (out.exists() and not (out.is_dir() and not any(out.iterdir()))):
+    if out.is_symlink():
+        check_replace(out, "demo", InputError)
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         written = {UNFINISHED, REVIEWS, ITEMS, RESULT, MANIFEST, "data", "run"}
         found = {path.name for path in out.iterdir() if not is_temporary(path)}
-        if out.is_symlink() or not (out / UNFINISHED).is_file() or found - written:
+        if not (out / UNFINISHED).is_file() or found - written:
             check_replace(out, "demo", InputError)
         remove_directory(out)
     make_directory(out)

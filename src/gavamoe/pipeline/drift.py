@@ -229,16 +229,18 @@ def _text_check(run: RunDirectory, own: OwnData, newer: pl.DataFrame) -> DriftCh
             "text_loss", "the data that the run was trained on is not where the run says, and its texts are needed"
         )
     explainer = Explainer.from_pretrained(run.path)
-    losses = [_text_losses(explainer, rows.filter(HAS_TEXT)) for rows in (newer, own.valid)]
+    both = [rows.filter(HAS_TEXT) for rows in (newer, own.valid)]
+    # Under different conditions the losses could not be compared.
+    condition = Condition("given", "given" if all(rows["feature"].count() for rows in both) else "none")
+    losses = [_text_losses(explainer, rows, condition) for rows in both]
     groups = [np.arange(1, len(loss) + 1) for loss in losses]
     return check_ratio("text_loss", losses[0], groups[0], losses[1], groups[1], float(losses[1].mean()))
 
 
-def _text_losses(explainer: Explainer, reviews: pl.DataFrame) -> np.ndarray:
-    """Return the loss in nats per token of groups of texts, told their rating and, where known, their feature, [G]."""
+def _text_losses(explainer: Explainer, reviews: pl.DataFrame, condition: Condition) -> np.ndarray:
+    """Return the loss in nats per token of groups of texts, [G]."""
     if len(reviews) > MOST_TEXTS:
         reviews = reviews.sample(MOST_TEXTS, seed=0)
-    condition = Condition("given", "given" if reviews["feature"].count() else "none")
     losses = explainer.text_losses(reviews, reviews["text"].to_list(), condition)
     size = max(1, len(reviews) // TEXT_GROUPS)
     groups = len(reviews) // size

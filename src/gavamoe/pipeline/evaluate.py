@@ -55,6 +55,8 @@ class Reviews:
         limit: how many reviews were sampled; None for all.
         read_as: what was guessed about the file, such as its encoding; empty if nothing was.
         seen: how many of the reviews are of pairs with a training review of the run, which makes figures optimistic.
+        seen_by_source: of a run that updates another: how many of the held-out reviews are of pairs with a training
+            review of that other run, in words; empty if none are.
     """
 
     frame: pl.DataFrame
@@ -64,6 +66,7 @@ class Reviews:
     limit: int | None = None
     read_as: str = ""
     seen: int = 0
+    seen_by_source: str = ""
 
     @property
     def about(self) -> dict[str, Any]:
@@ -71,7 +74,8 @@ class Reviews:
         read_as = {"read_as": self.read_as} if self.read_as else {}
         limit = {} if self.limit is None else {"limit": self._sample}
         seen = {"seen_in_training": self.seen} if self.seen else {}
-        return {"data": self.source.name, "split": self.split, **read_as, **limit, **seen}
+        by_source = {"seen_by_updated_run": self.seen_by_source} if self.seen_by_source else {}
+        return {"data": self.source.name, "split": self.split, **read_as, **limit, **seen, **by_source}
 
     def directory_name(self, condition: str) -> str:
         """Return the name under which RUN/evaluations keeps the evaluation of these reviews under a condition."""
@@ -180,10 +184,18 @@ def load_reviews(
     """
     if data is None:
         own = _prepared(catalog, require_dataset(run, catalog), split).sample(limit)
-        return replace(own, seen=len(own.frame) if split == "train" else 0)
+        seen = len(own.frame) if split == "train" else 0
+        return replace(own, seen=seen, seen_by_source=_seen_by_source(run.read_card().updated_from or {}))
     other = _prepared(catalog, ReviewDataset.load(data), split) if data.is_dir() else None
     reviews = (other or _from_file(run, catalog, data, split, read)).sample(limit)
     return replace(reviews, seen=count_known_pairs(catalog, reviews.frame))
+
+
+def _seen_by_source(record: dict[str, Any]) -> str:
+    """Return how many held-out reviews of an update were training reviews of the run that it updates, in words."""
+    if not record.get("held_out_seen"):
+        return ""
+    return f"{record['held_out_seen']:,} of {record['held_out']:,} validation and test reviews"
 
 
 def _from_file(run: RunDirectory, catalog: Catalog, data: Path, split: str, read: ReadOptions | None) -> Reviews:

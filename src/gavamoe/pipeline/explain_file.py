@@ -158,7 +158,7 @@ def _check_out(pairs: Path, out: Path) -> None:
         RunError: `out` lies in a part of a run.
     """
     check_outside_parts(out)
-    if out.exists() and out.samefile(pairs):
+    if out.exists() and pairs.exists() and out.samefile(pairs):
         raise DataError(f"{out} is the file of pairs itself, which would be overwritten; choose another --out")
     if pairs.is_dir() and pairs.resolve() in out.resolve().parents:
         raise DataError(f"{out} lies in {pairs}, and would be read as pairs next time; choose another --out")

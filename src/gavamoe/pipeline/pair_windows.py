@@ -100,6 +100,7 @@ def model_digest(explainer: Explainer) -> str:
     """
     template, sentences = explainer.context.template, explainer.context.evidence.sentences
     digest = hashlib.sha256(f"{'' if template is None else template.source}\0{sentences.height}".encode())
-    for weights in (explainer.model.user_token.projection.weight, *explainer.preference.prior.parameters()):
+    soft_token = explainer.model.user_token.projection  # without soft tokens, its bias is trained all the same
+    for weights in (*soft_token.parameters(), *explainer.preference.prior.parameters()):
         digest.update(weights.detach().float().cpu().numpy().tobytes())
     return digest.hexdigest()

@@ -43,6 +43,7 @@ def write_run_report(
     config, experts, pictures = explainer.model.config, "none", []
     if has_experts(explainer.model):
         experts = f"{config.experts}, {config.experts_per_token} of them per token"
+        experts += f"; {config.shared_experts} shared ones for every token" if config.shared_experts else ""
         words = "Share of routing choices that went to each expert in the generated texts, by cluster and layer."
         usage = plots.expert_usage(_usage_by_cluster(explainer, comparison))
         pictures = [("Expert usage by cluster", words, plots.to_svg(usage))]

@@ -76,7 +76,8 @@ def _bic(
     """Return the BIC per latent of each K, from the latents of a model that this function pretrains."""
     pretrain(model, train, valid, config, seed)
     reviews = Interactions(train)
-    latents = fitted_latents(model, reviews.counts(model.users, model.items)[0], reviews.sample(INIT_REVIEWS))
+    reviews_U, _ = reviews.counts(model.users, model.items)
+    latents = fitted_latents(model, reviews_U, reviews.sample(INIT_REVIEWS), clusters=candidates[-1])
     mixtures = {k: fit_user_mixture(latents, k, config.restarts, seed) for k in candidates if k <= len(latents)}
     return [Candidate(k, float(mixture.bic(latents)) / len(latents)) for k, mixture in mixtures.items()]
 

@@ -91,6 +91,8 @@ class EpochTrainer:
             "best_weights": self.best_weights,
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "random": torch.get_rng_state(),
+            # On a GPU, dropout draws from the generator of the device.
+            "random_on_gpu": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -101,3 +103,5 @@ class EpochTrainer:
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         torch.set_rng_state(state["random"])
+        if state.get("random_on_gpu") is not None and torch.cuda.is_available():
+            torch.cuda.set_rng_state(state["random_on_gpu"])

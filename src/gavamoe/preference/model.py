@@ -11,8 +11,6 @@ Shape suffixes: B batch, D latent, E embedding, K clusters, R rating levels, N u
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
-from huggingface_hub import PyTorchModelHubMixin
+from huggingface_hub import PyTorchModelHubMixin, hf_hub_download
+from huggingface_hub.constants import SAFETENSORS_SINGLE_FILE
+from safetensors.torch import load_model
 from torch import Tensor, nn
 
 from gavamoe.checkpoint import check_finite
@@ -32,6 +32,7 @@ from gavamoe.preference.losses import PairLosses
 from gavamoe.preference.networks import PairEncoder, RatingDecoder
 from gavamoe.preference.prior import MixturePrior
 from gavamoe.preference.text_block import TextBlock
+from gavamoe.preference.text_target import FILE as TEXT_TARGET
 from gavamoe.preference.text_target import TextTarget
 
 INFERENCE_BATCH = 65_536
@@ -132,13 +133,44 @@ class PreferenceModel(
             )
 
     @classmethod
-    def _from_pretrained(cls, **options: Any) -> PreferenceModel:
-        # The mixin prints a line on stdout, which is reserved for results.
-        with contextlib.redirect_stdout(io.StringIO()):
-            model: PreferenceModel = super()._from_pretrained(**options)
-        check_finite(model.state_dict().items(), Path(options["model_id"]))
-        model.text_target = TextTarget.load(Path(options["model_id"]))
-        return model
+    def _from_pretrained(
+        cls,
+        *,
+        model_id: str,
+        revision: str | None,
+        cache_dir: str | Path | None,
+        force_download: bool,
+        local_files_only: bool,
+        token: str | bool | None,
+        map_location: str = "cpu",
+        strict: bool = False,
+        **sizes: Any,
+    ) -> PreferenceModel:
+        """Read weights and text target from a directory or hub repository.
+
+        The mixin's own version prints on stdout, which is reserved for results, and reads pickled weights.
+        """
+
+        def find(name: str) -> Path:
+            if Path(model_id).is_dir():
+                return Path(model_id) / name
+            path = hf_hub_download(
+                model_id,
+                name,
+                revision=revision,
+                cache_dir=cache_dir,
+                force_download=force_download,
+                token=token,
+                local_files_only=local_files_only,
+            )
+            return Path(path)
+
+        model = cls(**sizes)
+        load_model(model, find(SAFETENSORS_SINGLE_FILE), strict=strict, device=map_location)
+        check_finite(model.state_dict().items(), Path(model_id))
+        if model.text is not None:
+            model.text_target = TextTarget.load(find(TEXT_TARGET).parent)
+        return model.eval()
 
     def _save_pretrained(self, save_directory: Path) -> None:
         super()._save_pretrained(save_directory)
