@@ -257,7 +257,7 @@ def test_an_edited_template_or_absent_evidence_is_another_model(explainer):
 def test_language_models_without_soft_tokens_differ_in_their_digests(explainer):
     changed, digests = copy.copy(explainer), set()
     for bias in (0.0, 1.0):
-        projection = torch.nn.Linear(0, 3)
+        projection = torch.nn.utils.skip_init(torch.nn.Linear, 0, 3)
         torch.nn.init.constant_(projection.bias, bias)
         changed.model = SimpleNamespace(user_token=SimpleNamespace(projection=projection))
         digests.add(model_digest(changed))

@@ -103,10 +103,8 @@ def explain_file(
     found = evidence if keep is None else max(evidence, EVIDENCE_KEPT)
     request = WindowRequest(condition, decoding or explainer.decoding, found, model_digest(explainer))
     plan = {
+        **_describe_request(request),
         "pairs": sha256_of_pairs(pairs),
-        "model": request.model,
-        "conditions": condition.to_dict(),
-        "decoding": request.decoding.to_generation_config().to_diff_dict(),
         "window": window,
         "evidence": evidence,
         "history": None if history is None else history.sha256,
@@ -126,18 +124,28 @@ def explain_file(
                 keep(each.pairs, explained, found, each.histories)
                 explained = [replace(one, evidence=one.evidence[:evidence]) for one in explained]
             parts.write(each.number, _frame(explained, bool(evidence)))
-    if out.suffix:
-        texts = parts.scan(len(windows))
-        write_table(_flat_cells(texts) if ".csv" in out.suffixes else texts, out)
-        parts.discard()
-    else:
-        parts.move(out)
+    _write_output(parts, len(windows), out)
+    cold = _count_cold_pairs(explainer.catalog, table, histories)
+    return {"n": len(table), "out": str(out), "conditions": condition.to_dict(), **cold}
+
+
+def _describe_request(request: WindowRequest) -> dict[str, Any]:
+    """Return what a plan keeps of how windows are explained."""
     return {
-        "n": len(table),
-        "out": str(out),
-        "conditions": condition.to_dict(),
-        **_count_cold_pairs(explainer.catalog, table, histories),
+        "model": request.model,
+        "conditions": request.condition.to_dict(),
+        "decoding": request.decoding.to_generation_config().to_diff_dict(),
     }
+
+
+def _write_output(parts: FinishedWindows, count: int, out: Path) -> None:
+    """Join the finished windows in a file, or move them to a directory."""
+    if not out.suffix:
+        parts.move(out)
+        return
+    texts = parts.scan(count)
+    write_table(_flat_cells(texts) if ".csv" in out.suffixes else texts, out)
+    parts.discard()
 
 
 def _count_cold_pairs(

@@ -8,6 +8,7 @@ An update (`update`) starts both stages from the weights of another run.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,33 +73,21 @@ def train_run(
     _check_splits(dataset)
     run = RunDirectory(out)
     say = on_note if is_main_process() else lambda text: None
-    source = None
-    if base_model is not None:
-        source, base_model = describe_base(base_model), base_id(base_model)
-    requested = RunCard(str(data.resolve()), preset, base_model, config, dataset.has_texts())
+    about_base = None if base_model is None else describe_base(base_model)
+    base = None if base_model is None else base_id(base_model)
+    requested = RunCard(str(data.resolve()), preset, base, config, dataset.has_texts())
     if resume and stage == "all" and not requested.has_texts:
         stage = "preference"  # the only stage that a run without texts can have been started with
         say(f"{data} has no texts: stage 1 alone")
-
     if update is not None:
         requested = with_source(requested, UpdateSource.open(update, dataset), is_new=not run.card.is_file())
-
-    def check(card: RunCard) -> UpdateSource | None:
-        if trust_remote_code and card.base_model is None:
-            raise ConfigError("--trust-remote-code is for a base model: name it with --base-model, or leave it out")
-        started_from = None if run.has(finished_files(stage)) else UpdateSource.reopen(card, dataset, update)
-        if started_from is not None:
-            started_from.check(card, stage != "preference")
-        _check_clusters(run, dataset, card)
-        _check_explainer(run, dataset, card, stage, trust_remote_code)
-        return started_from
-
     if stage == "explainer" and requested.has_texts and not run.card.exists():
         raise RunError(f"there is no run at {run.path} with a stage 1: use --stage all, or --stage preference first")
+    check = partial(_check_card, run, dataset, stage, trust_remote_code, update)
     with open_run(run, dataset, requested, stage, resume, check) as card:
         started_from = check(card)  # before stage 1, so that its training is not wasted if stage 2 is impossible
-        if source is not None:
-            say(source)
+        if about_base is not None:
+            say(about_base)
         if started_from is not None and card.updated_from is not None:
             say("\n".join(describe_update(card.updated_from, str(started_from.run.path))))
         if stage in ("preference", "all") and not run.has(PREFERENCE_FILES):
@@ -112,6 +101,29 @@ def train_run(
         if is_main_process():
             _finish(run, dataset, card, stage)
     return summary(run)
+
+
+def _check_card(
+    run: RunDirectory,
+    dataset: ReviewDataset,
+    stage: Stage,
+    trust_remote_code: bool,
+    update: Path | None,
+    card: RunCard,
+) -> UpdateSource | None:
+    """Check that the stages can be trained as the card says, and return the run that an update starts from.
+
+    Raises:
+        InputError: a stage cannot be trained so; says why in one line.
+    """
+    if trust_remote_code and card.base_model is None:
+        raise ConfigError("--trust-remote-code is for a base model: name it with --base-model, or leave it out")
+    started_from = None if run.has(finished_files(stage)) else UpdateSource.reopen(card, dataset, update)
+    if started_from is not None:
+        started_from.check(card, stage != "preference")
+    _check_clusters(run, dataset, card)
+    _check_explainer(run, dataset, card, stage, trust_remote_code)
+    return started_from
 
 
 def _finish(run: RunDirectory, dataset: ReviewDataset, card: RunCard, stage: Stage) -> None:
