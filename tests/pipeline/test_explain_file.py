@@ -257,8 +257,10 @@ def test_an_edited_template_or_absent_evidence_is_another_model(explainer):
 def test_language_models_without_soft_tokens_differ_in_their_digests(explainer):
     changed, digests = copy.copy(explainer), set()
     for bias in (0.0, 1.0):
-        projection = torch.nn.utils.skip_init(torch.nn.Linear, 0, 3)
-        torch.nn.init.constant_(projection.bias, bias)
+        projection = torch.nn.Linear(1, 3)
+        projection.weight, projection.bias = (
+            torch.nn.Parameter(t) for t in (torch.zeros(3, 0), torch.full((3,), bias))
+        )
         changed.model = SimpleNamespace(user_token=SimpleNamespace(projection=projection))
         digests.add(model_digest(changed))
     assert len(digests) == 2
