@@ -132,7 +132,7 @@ def _value(config: RunConfig, setting: str) -> Any:
 
 def _clusters(config: RunConfig, users: int) -> Dimension:
     most = max(2, min(MOST_CLUSTERS, users // USERS_PER_CLUSTER))
-    return Dimension(CLUSTERS, low=2, high=max(most, min(config.preference.clusters, users)))
+    return Dimension(CLUSTERS, low=1, high=max(most, min(config.preference.clusters, users)))
 
 
 def _rate(setting: str, rate: float) -> Dimension:
