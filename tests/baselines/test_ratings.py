@@ -50,3 +50,10 @@ def test_matrix_factorisation_does_not_train_on_unknown_users(tastes):
     with_unknown, without = (MatrixFactorisation(60, 40).fit(arrays, valid) for arrays in (flooded, train))
     pairs = valid.user_id, valid.item_id
     assert np.array_equal(with_unknown.predict(*pairs), without.predict(*pairs))
+
+
+def test_matrix_factorisation_of_unknown_users_alone_predicts_the_mean(tastes):
+    pytest.importorskip("cornac", reason="the extra 'baselines' is not installed")
+    nobody = InteractionArrays(np.zeros(4, dtype=np.int64), np.arange(1, 5), np.array([1, 2, 4, 5]))
+    model = MatrixFactorisation(60, 40).fit(nobody, tastes[1])
+    assert model.predict(np.array([0, 3]), np.array([1, 2])).tolist() == [3, 3]

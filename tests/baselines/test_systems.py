@@ -116,6 +116,16 @@ def test_early_stopping_restores_the_best_epoch(data, tmp_path):
     assert restored == pytest.approx(min(objectives), rel=1e-5)
 
 
+def test_content_words_select_among_the_drafts_of_a_baseline_too(data, tmp_path):
+    config = data.config.model_copy(update={"mbr_content_words": True})
+    system = create("nrt", SIZE)
+    (tmp_path / "seed-0").mkdir()
+    system.fit(data, 0, tmp_path / "seed-0")
+    alike = system.predict(data.valid.head(60), Condition()).texts
+    system.load(dataclasses.replace(data, config=config), 0, tmp_path / "seed-0")
+    assert system.predict(data.valid.head(60), Condition()).texts != alike
+
+
 def test_reference_sentences_select_among_the_same_drafts_and_only_where_there_are_some(data, tmp_path):
     import gavamoe.experiments.ablations  # noqa: F401 - registers peter-references
 

@@ -101,6 +101,18 @@ def test_dry_run_prints_how_each_column_is_understood_and_writes_nothing(gavamoe
     assert card["notes"] == shown["notes"]
 
 
+def test_the_command_of_a_dry_run_has_what_was_named_and_only_what_all_files_share(
+    gavamoe: CommandLine, tmp_path: Path
+) -> None:
+    (tmp_path / "a.csv").write_text("user,item,rating,text,feature\n" + "a1,i1,4,a fine pool,pool\n" * 3)
+    (tmp_path / "b.csv").write_text("reviewer,item,rating,text,feature\n" + "b1,i1,4,a fine pool,pool\n" * 3)
+    sources = (tmp_path / "a.csv", tmp_path / "b.csv")
+    line = json.loads(gavamoe("prepare", *sources, "--feature-col", "none", "--dry-run", "--json").stdout)["command"]
+    assert "--feature-col none" in line
+    assert "--item-col item" in line
+    assert "--user-col" not in line
+
+
 def test_dry_run_counts_unusable_lines_and_needs_no_out(gavamoe: CommandLine, tmp_path: Path) -> None:
     path = tmp_path / "r.jsonl"
     path.write_text(ROW % (1, 1, 3) + "oops\n" + ROW % (2, 1, 4))

@@ -148,6 +148,20 @@ def test_the_oracle_condition_is_read_from_the_rows(score: Score, tmp_path: Path
     assert scored(score, tmp_path / "p.jsonl", rows)["conditions"]["oracle"] is True
     assert scored(score, tmp_path / "p.jsonl", rows[:1])["conditions"]["oracle"] is False
     assert scored(score, tmp_path / "p.jsonl", [{"prediction": "a", "reference": "a"}])["conditions"]["oracle"] is None
+    (tmp_path / "p.jsonl").write_text(json.dumps({"prediction": "a", "reference": "a", "oracle": "false"}))
+    code, _, err = score(tmp_path / "p.jsonl")
+    assert code == 2
+    assert "p.jsonl, line 1: 'oracle' must be true or false, not 'false'" in err
+
+
+def test_a_table_of_many_groups_is_not_cut_and_has_no_control_characters(score: Score, tmp_path: Path) -> None:
+    rows = [{"prediction": "a", "reference": "a", "rating": 1 + n, "cluster": f"\x1b[31m{n}"} for n in range(20)]
+    (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    code, out, _ = score(tmp_path / "p.jsonl")
+    assert code == 0
+    assert "…" not in out
+    assert "\x1b" not in out
+    assert out.count("rouge_l/f_score") >= 3
 
 
 def test_rating_errors_count_even_if_all_true_ratings_are_equal(score: Score, tmp_path: Path) -> None:

@@ -53,6 +53,22 @@ def test_parquet_metadata_with_lists_is_read_like_json(write_lines: Callable[...
     assert described(tmp_path / "out") == JOINED
 
 
+@pytest.mark.parametrize(
+    ("categories", "parsed"),
+    [
+        ("['Drama', 'Comedy']", ["Drama", "Comedy"]),
+        ('[{"id": 28, "name": "Action"}, {"id": 3, "name": "War"}]', ["Action", "War"]),
+        ("[['Films', 'Drama']]", ["Films", "Drama"]),
+        ("[" * 50_000, ["[" * 50_000]),
+    ],
+)
+def test_lists_in_cells_are_read_as_json_or_python(tmp_path: Path, categories: str, parsed: list[str]) -> None:
+    (tmp_path / "r.csv").write_text("user,item,rating,text\nA1,B1,4,fine\n")
+    pl.DataFrame({"item": ["B1"], "title": ["A film"], "categories": [categories]}).write_csv(tmp_path / "meta.csv")
+    prepare([tmp_path / "r.csv"], tmp_path / "out", PrepareOptions(items=(tmp_path / "meta.csv",)))
+    assert described(tmp_path / "out")[1] == parsed
+
+
 def test_yelp_businesses_may_be_given_as_a_source(write_lines: Callable[..., Path], tmp_path: Path) -> None:
     review = {"user_id": "A1", "business_id": "B1", "stars": 4.0, "text": "fine", "date": "2018-06-17 00:00:00"}
     business = {"business_id": "B1", "name": "Cafe", "stars": 3.5, "categories": "Coffee, Tea", "city": "x"}

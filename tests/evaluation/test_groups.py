@@ -36,3 +36,10 @@ def test_groups_are_in_numerical_order_with_cold_first() -> None:
     scores = RowScores(Outputs.from_texts(PREDICTIONS, REFERENCES), TEXT_METRICS)
     assert list(by_group(scores, ["21-40", "cold", "3", "100+", "4-20"])) == ["cold", "3", "4-20", "21-40", "100+"]
     assert list(by_group(scores, [4.5, 1.0, 10.0, 2.0, 2.0])) == ["1", "2", "4.5", "10"]
+    assert list(by_group(scores, ["²", "b", "3", "a", None])) == ["3", "a", "b", "²"]
+
+
+def test_labels_that_print_alike_are_one_group_of_all_their_rows() -> None:
+    scores = RowScores(Outputs.from_texts(PREDICTIONS, REFERENCES), TEXT_METRICS)
+    groups = by_group(scores, [0.3, 0.1 + 0.2, 0.3, 1, "1"])
+    assert {name: group["n"] for name, group in groups.items()} == {"0.3": 3, "1": 2}

@@ -83,6 +83,8 @@ def test_statements_are_supported_contradicted_or_unmentioned():
     assert result["statement_precision"] == 2 / 4
     assert result["statement_contradicted"] == 1 / 4
     assert result["statement_unmentioned"] == 1 / 4
+    assert result["statements per text"] == 4 / 3
+    assert scored([("ann", "new", "the pool was warm", "x")])["statements per text"] is None
     assert scored([("ann", "inn", "a pool", "x")])["statement_precision"] is None  # nothing is stated
 
 

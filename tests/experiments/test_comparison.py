@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 import torch
 from helpers.checkpoints import save_base
+from helpers.streams import prepare_splits
 from transformers import GenerationConfig
 
 from gavamoe.baselines import simple
@@ -86,6 +87,17 @@ def test_every_system_has_a_result_and_every_metric_is_the_mean_of_its_trials(ta
             assert list(summary.values) == [result["metrics"][metric] for result in results]
             assert summary.mean == pytest.approx(np.mean(summary.values))
             assert summary.spread == pytest.approx(np.std(summary.values, ddof=1))
+
+
+def test_data_without_validation_reviews_is_refused_before_anything_is_trained(tmp_path):
+    rows = [
+        (f"u{n}", f"i{n % 5 + k}", 1 + n % 5, split) for n in range(40) for k, split in enumerate(("train", "test"))
+    ]
+    reviews = pl.DataFrame(rows, schema=["user", "item", "rating", "split"], orient="row")
+    data = prepare_splits(reviews, tmp_path / "data")
+    with pytest.raises(DataError, match="has no validation reviews, which a comparison needs"):
+        run(data, tmp_path / "table", CompareConfig(models=("lightgcn", "mean"), seeds=1), "test")
+    assert not (tmp_path / "table").exists()
 
 
 def test_a_system_without_texts_has_no_text_metrics(tables):

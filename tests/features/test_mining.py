@@ -15,7 +15,7 @@ from gavamoe.features.mining import mine_features
 from gavamoe.features.sentences import annotate_reviews, split_sentences
 
 EXTRACTOR = FeatureExtractor(
-    {"acting": 0.2, "story": 0.1, "front desk": 0.5, "pool": 0.4},
+    {"acting": 0.2, "story": 0.1, "front desk": 0.5, "pool": 0.4, "front desk manager": 0.3},
     {"great": 1, "good": 1, "dull": -1, "friendly": 1},
 )
 
@@ -33,6 +33,10 @@ EXTRACTOR = FeatureExtractor(
         ("nothing here", None, None, None),
         ("", None, None, None),
         ("storyteller", None, None, None),
+        ("a front desktop, and great acting", "acting", "great", 1),
+        ("great affront desk, dull story", "story", "dull", -1),
+        ("the front desk , front desk friendly", "front desk", "friendly", 1),
+        ("the friendly front desk manager", "front desk manager", "friendly", 1),
         ("The story’s great", "story", "great", 1),
     ],
 )

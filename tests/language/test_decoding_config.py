@@ -114,11 +114,13 @@ def test_an_option_that_nothing_reads_is_refused(name, advice):
         ("candidates", "4", "at least 1"),
         ("num_beams", True, "at least 1"),
         ("max_new_tokens", 0, "at least 1"),
+        ("max_new_tokens", 2.5, "at least 1"),
+        ("heard", -5, "at least 0"),
         ("repetition_penalty", 0, "at least 1e-06"),
     ],
 )
 def test_a_number_out_of_range_is_refused(name, value, limits):
-    with pytest.raises(ConfigError, match=f"decoding option {name}={value}: expected a number .*{limits}"):
+    with pytest.raises(ConfigError, match=f"decoding option {name}={value}: expected a (whole )?number .*{limits}"):
         settings().with_options(**{name: value})
 
 

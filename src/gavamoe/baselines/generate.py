@@ -11,6 +11,7 @@ from gavamoe.language.decoding import logits_processors
 from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.language.encoding import decode_text
 from gavamoe.language.mbr import ReferenceEncoder, select_draft
+from gavamoe.language.rarity import Rarity
 from gavamoe.language.sampling import pair_keys
 from gavamoe.language.whole_characters import token_bytes
 
@@ -23,6 +24,7 @@ def generate_texts(
     decoding: DecodingConfig,
     seed: int,
     encode_references: ReferenceEncoder,
+    rarity: Rarity | None = None,
 ) -> list[str]:
     """Return the text of each pair; it does not depend on the other pairs of the batch.
 
@@ -33,12 +35,13 @@ def generate_texts(
         decoding: sampling, penalties, length limit and number of drafts.
         seed: of the sampling noise.
         encode_references: returns the sentences that drafts are compared with too; no group compares drafts alone.
+        rarity: of tokens, by which drafts are compared; None compares them by all tokens alike.
     """
     model.eval()
     drafts = [_generate_draft(model, vocabulary, batch, decoding, seed, draft) for draft in range(decoding.num_drafts)]
     pairs = zip(batch.user_B.tolist(), batch.item_B.tolist(), strict=True)
     selected = [
-        select_draft(candidates, vocabulary.end, *encode_references(*pair))[0]
+        select_draft(candidates, vocabulary.end, *encode_references(*pair), rarity=rarity)[0]
         for pair, candidates in zip(pairs, zip(*drafts, strict=True), strict=True)
     ]
     return [decode_text(vocabulary.tokenizer, ids) for ids in selected]

@@ -48,6 +48,9 @@ class MatrixFactorisation:
         from cornac.models import MF
 
         known = (train.user_id > 0) & (train.item_id > 0)
+        if not known.any():
+            user_UV, item_IV = (np.zeros((ids + 1, factors + 1)) for ids in (self.users, self.items))
+            return float(train.level.mean()), user_UV, item_IV
         columns = (column[known].tolist() for column in (train.user_id, train.item_id, train.level))
         data = Dataset.build(list(zip(*columns, strict=True)))
         model = MF(

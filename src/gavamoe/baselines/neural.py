@@ -29,6 +29,7 @@ from gavamoe.data.dataset import id_arrays
 from gavamoe.distributed import default_device
 from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.language.mbr import ReferenceEncoder, ReferenceSentences, reference_encoder
+from gavamoe.language.rarity import RARITY_SENTENCES, Rarity
 
 DECODING_BATCH, RATING_BATCH = 256, 65_536
 MAX_WIDTH = 8192
@@ -68,7 +69,9 @@ class NeuralSystem:
         self.reuse_weights_from = reuse_weights_from
         self.model: TextModel | None = None
         self._input_levels: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
-        self._encode_references: ReferenceEncoder | None = None  # made once: it keeps what it has encoded
+        # Both are made once: the first keeps what it has encoded.
+        self._encode_references: ReferenceEncoder | None = None
+        self._rarity: Rarity | None = None
 
     def fit(self, data: TextData, seed: int, directory: Path) -> TrainingSummary:
         """Train the network, resume where a checkpoint is in `directory`, and save the weights there."""
@@ -115,17 +118,19 @@ class NeuralSystem:
         if self._encode_references is None:
             sentences = None if self.references is None else self.references(self._data)
             self._encode_references = reference_encoder(self._vocabulary.tokenizer, self._decoding, sentences)
+            self._rarity = self._training_rarity() if self._decoding.mbr_content_words else None
         texts: list[str] = []
         for start in range(0, len(pairs), DECODING_BATCH):
             chosen = np.arange(start, min(start + DECODING_BATCH, len(pairs)))
             batch = self._vocabulary.batch(encoded, chosen).to(self._device)
-            texts += generate_texts(self.model, self._vocabulary, batch, self._decoding, 0, self._encode_references)
+            references, rarity = self._encode_references, self._rarity
+            texts += generate_texts(self.model, self._vocabulary, batch, self._decoding, 0, references, rarity)
         return Predictions(texts, None if levels is None else self._data.scale.to_rating(levels))
 
     def _build(self, data: TextData, seed: int) -> TextModel:
         """Make the untrained network; its weights depend on the seed alone."""
         self._data, self._device = data, torch.device(default_device())
-        self._input_levels = self._encode_references = None
+        self._input_levels = self._encode_references = self._rarity = None
         self._vocabulary: Vocabulary = data.base_vocabulary if self.uses_base_model else data.corpus_vocabulary
         self._decoding = DecodingConfig.from_settings(data.config, self._vocabulary.tokenizer)
         prepared = self.prepare(data, seed)
@@ -136,6 +141,11 @@ class NeuralSystem:
             torch.manual_seed(seed)
             self.model = self.create(data, width, *prepared).to(self._device)
         return self.model
+
+    def _training_rarity(self) -> Rarity:
+        """Return how rare tokens are in the training texts, spread evenly, as GaVaMoE counts them."""
+        texts = self._vocabulary.train.texts
+        return Rarity.fit(ids[:-1] for ids in texts[:: max(1, len(texts) // RARITY_SENTENCES)])
 
     @torch.inference_mode()
     def _predict_levels(self, model: TextModel, user_N: np.ndarray, item_N: np.ndarray) -> np.ndarray | None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from gavamoe.cli.options import BaseModel, Json
+from gavamoe.errors import printable
 
 EXAMPLE = "Example: gavamoe demo --out gavamoe-demo --base-model smollm2-135m"
 
@@ -33,8 +34,8 @@ def demo(
     print("\nfive explanations for pairs that are not in the training data")
     for example in result.examples:
         ratings = f"predicted {example['rating']:.1f}, gave {example['true_rating']:g}"
-        print(f"  {example['user']} on {example['item']}: {ratings}, cluster {example['cluster']}")
-        print(f"    {example['text']}")
+        print(printable(f"  {example['user']} on {example['item']}: {ratings}, cluster {example['cluster']}"))
+        print(printable(f"    {example['text']}"))
     if agreement := result.agreement:
         print("\nclusters found, compared with the true groups (adjusted Rand index, 1 is perfect)")
         print(f"  pairs {agreement['pairs']:.3f}, users {agreement['users']:.3f}")

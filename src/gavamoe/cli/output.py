@@ -9,6 +9,7 @@ from typing import Any
 
 from gavamoe.errors import printable
 
+LEAST_WIDTH, WIDEST = 160, 100_000  # characters of a table that no terminal shows
 NOT_MEASURED = "not_measured"  # the condition that says why metrics are null
 
 
@@ -37,14 +38,19 @@ def _plain(value: Any) -> Any:
 
 
 def table(columns: list[str], rows: list[list[str]], title: str | None = None) -> None:
-    """Print a table; where stdout is not a terminal the width is 160 characters, so that no cell is cut."""
+    """Print a table without control characters; where stdout is not a terminal, it is as wide as its cells."""
     from rich.console import Console
+    from rich.measure import Measurement
     from rich.table import Table
 
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    printed = Table(*columns, title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    head = map(printable, columns)
+    printed = Table(*head, title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
     for row in rows:
-        printed.add_row(*row)
+        printed.add_row(*map(printable, row))
+    console = Console()
+    if not sys.stdout.isatty():
+        unlimited = console.options.update(max_width=WIDEST)
+        console = Console(width=max(LEAST_WIDTH, Measurement.get(console, unlimited, printed).maximum))
     console.print(printed, markup=False)
 
 

@@ -32,7 +32,7 @@ def prepare(
     features: Annotated[str, typer.Option(help="auto, column (as the source gives it) or off.")] = "auto",
     scale: Annotated[str | None, typer.Option(help="Rating scale LOW:HIGH[:STEP] instead of the inferred one.")] = None,
     k_core: Annotated[int, typer.Option(min=0, help="Keep users and items with at least N reviews.")] = 0,
-    min_words: Annotated[int, typer.Option(min=0, help="Keep texts of at least N words.")] = 0,
+    min_words: Annotated[int, typer.Option(min=0, help="Drop reviews of fewer than N words.")] = 0,
     language: Annotated[str | None, typer.Option(help="Keep texts in this language, such as en.")] = None,
     user_col: Annotated[
         str | None,

@@ -159,7 +159,9 @@ class Catalog:
         )
         if self.extractor is None or "feature" in frame.columns or "text" not in frame.columns:
             return encoded
-        return encoded.with_columns(annotate_reviews(encoded["text"], self.extractor).select("text", "feature"))
+        return encoded.with_columns(
+            annotate_reviews(encoded["text"].cast(pl.String).fill_null(""), self.extractor).select("text", "feature")
+        )
 
     def save(self, directory: Path | str) -> None:
         """Write the catalog's files into `directory`, which is created if needed."""

@@ -18,6 +18,7 @@ from gavamoe.data.readers.headers import METADATA_SYNONYMS, SYNONYMS, pick
 from gavamoe.data.readers.layouts import Layout, is_item_metadata, pick_column
 from gavamoe.data.readers.open import open_rows
 from gavamoe.data.readers.placeholders import compose, plain_name
+from gavamoe.data.readers.python_values import parse_literal
 from gavamoe.data.readers.rows import BadLines, RowReader
 from gavamoe.errors import DataError
 from gavamoe.features.cleaning import clean_texts
@@ -184,12 +185,13 @@ def _typed(found: pl.DataFrame) -> pl.DataFrame:
 
 
 def _parse_categories(value: str | None) -> list[str] | None:
-    """Parse categories: a JSON list (of strings or of paths), or names separated by commas or bars."""
+    """Parse categories: a list (of names, of paths, or of objects with a name), or names between commas or bars."""
     if not value:
         return None
     parsed = _parse_json_list(value)
     if isinstance(parsed, list):
         flat = [name for part in parsed for name in (part if isinstance(part, list) else [part])]
+        flat = [name.get("name", name) if isinstance(name, dict) else name for name in flat]
     else:
         flat = value.split("|") if "|" in value else value.split(",")
     return list(dict.fromkeys(plain for name in flat if (plain := html.unescape(str(name)).strip()))) or None
@@ -202,8 +204,12 @@ def _parse_description(value: str | None) -> str | None:
 
 
 def _parse_json_list(value: str) -> Any:
-    """Parse a JSON list; None if the text is not one. The value is arbitrary JSON, hence Any."""
-    try:
-        return json.loads(value) if value.startswith("[") else None
-    except ValueError:
+    """Parse a list of JSON, or of Python as pandas writes it; None if the text is neither. Its parts are arbitrary."""
+    if not value.startswith("["):
         return None
+    for parse in (json.loads, parse_literal):
+        try:
+            return parse(value)
+        except (ValueError, RecursionError):
+            continue
+    return None

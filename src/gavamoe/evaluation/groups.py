@@ -31,15 +31,18 @@ def by_group(scores: RowScores, labels: Sequence[Hashable | None]) -> dict[str, 
         {label: {"n": rows, "metrics": {...}}}, ordered by number, by the start of a range such as "4-9", or by name;
         "cold" comes first.
     """
-    groups = sorted({label for label in labels if label is not None}, key=_order)
-    column = np.array([groups.index(label) if label is not None else -1 for label in labels])
-    return {
-        f"{group:g}" if isinstance(group, float) else str(group): {
-            "n": int((column == place).sum()),
-            "metrics": scores.weighted((column == place).astype(float)),
-        }
-        for place, group in enumerate(groups)
-    }
+    names = [None if label is None else _name(label) for label in labels]
+    order = {name: _order(label) for name, label in zip(names, labels, strict=True) if name is not None}
+    groups = {}
+    for group in sorted(order, key=order.__getitem__):
+        is_in_N = np.array([name == group for name in names])
+        groups[group] = {"n": int(is_in_N.sum()), "metrics": scores.weighted(is_in_N.astype(float))}
+    return groups
+
+
+def _name(label: Hashable) -> str:
+    """Return a label as results print it; labels that print alike, such as .3 and .1 + .2, are one group."""
+    return f"{label:g}" if isinstance(label, float) else str(label)
 
 
 @dataclass(frozen=True)
@@ -81,4 +84,4 @@ def _order(label: Hashable) -> tuple[float, str]:
     if isinstance(label, int | float):
         return float(label), ""
     start = str(label).rstrip("+").split("-")[0]
-    return (-1.0 if label == COLD else float(start) if start.isdigit() else np.inf), str(label)
+    return (-1.0 if label == COLD else float(start) if start.isdecimal() else np.inf), str(label)

@@ -314,6 +314,8 @@ def _check_row(path: Path, number: int, row: Row) -> None:
             raise DataError(f"{path}, line {number}: '{name}' must be a text, not {shortened(repr(row[name]), 40)}")
     if not isinstance(row.get(OPTIONAL_TEXT), str | None):
         raise DataError(f"{path}, line {number}: '{OPTIONAL_TEXT}' must be a text, not {row[OPTIONAL_TEXT]!r}")
+    if not isinstance(row.get("oracle"), bool | None):
+        raise DataError(f"{path}, line {number}: 'oracle' must be true or false, not {row['oracle']!r}")
     for name in NUMBERS:
         value = row.get(name)
         is_number = isinstance(value, int | float) and not isinstance(value, bool)

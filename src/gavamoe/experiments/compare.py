@@ -17,7 +17,7 @@ from gavamoe.experiments.aggregate import Table, make_table
 from gavamoe.experiments.config import CompareConfig
 from gavamoe.experiments.directory import DATA, earlier_card, only_experiment, write_card
 from gavamoe.experiments.gavamoe import count_parameters
-from gavamoe.experiments.systems import SystemSpec, check_systems, check_texts, resolve_systems
+from gavamoe.experiments.systems import SystemSpec, check_splits, check_systems, check_texts, resolve_systems
 from gavamoe.experiments.tables import write_tables
 from gavamoe.experiments.trial import Trial, complete_trial
 from gavamoe.files import reading
@@ -55,6 +55,7 @@ def run(
     """
     dataset = ReviewDataset.load(data)
     specs = resolve_systems(config)
+    check_splits(dataset)
     check_texts(specs, dataset)
     eval_set = EvalSet.from_dataset(dataset, split, config.limit)
     conditions = sorted((entry.condition for entry in config.conditions), key=lambda condition: condition.oracle)

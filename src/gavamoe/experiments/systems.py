@@ -116,6 +116,20 @@ def subject_of(specs: Sequence[SystemSpec]) -> SystemSpec:
     return next((spec for spec in specs if spec.name == GAVAMOE), specs[0])
 
 
+def check_splits(dataset: ReviewDataset) -> None:
+    """Check that there are reviews to train on and to validate on: systems choose settings and epochs on the latter.
+
+    Raises:
+        DataError: there are none.
+    """
+    for name, split in (("training", "train"), ("validation", "valid")):
+        if not dataset.splits[split]:
+            raise DataError(
+                f"{dataset.path} has no {name} reviews, which a comparison needs; prepare the data with --split "
+                "random, or with a column that names the splits"
+            )
+
+
 def check_texts(specs: Sequence[SystemSpec], dataset: ReviewDataset) -> None:
     """Check that the dataset has the texts that systems learn from.
 

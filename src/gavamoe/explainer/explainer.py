@@ -44,14 +44,14 @@ from gavamoe.files import reading
 from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.language.encoding import PromptEncoder, encode_texts
 from gavamoe.language.quiet import quiet_transformers
-from gavamoe.language.rarity import Rarity
+from gavamoe.language.rarity import RARITY_SENTENCES, Rarity
 from gavamoe.preference.history import History, estimate_guests
 from gavamoe.preference.recommender import Recommender
 from gavamoe.progress import Advance, track
 from gavamoe.run import CATALOG_FILES, EXPLAINER_FILES, PREFERENCE_FILES, RunCard, RunDirectory
 
 EVIDENCE = 3  # sentences returned beside the text of a single pair
-RARITY_SENTENCES, RARITY_TOKENS = 2000, 256  # training sentences that rarity is counted in; the longest, in tokens
+RARITY_TOKENS = 256  # the longest training sentence that rarity is counted in
 
 
 def _training_rarity(tokenizer: PreTrainedTokenizerBase, evidence: EvidenceIndex) -> Rarity | None:

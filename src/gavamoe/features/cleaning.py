@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import html
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -28,6 +29,9 @@ UNCOMPOSED = r"[\p{M}\u{1100}-\u{11ff}\u{2126}\u{212a}\u{212b}\u{f900}-\u{faff}]
 
 # Windows-1252 leaves five bytes undefined; decoders pass them through as control characters.
 WINDOWS_1252 = {ord(bytes([byte]).decode("cp1252", errors="ignore") or chr(byte)): byte for byte in range(256)}
+
+# An entity ends with a semicolon: without one, "food&notes" and "?id=1&region=us" are no entities.
+ENTITY = re.compile(r"&(?:#\d+|#[xX][0-9a-fA-F]+|[A-Za-z][A-Za-z0-9]*);")
 
 # Number of texts whose bytes are processed together: few enough to stay within a processor's cache.
 BLOCK = 8_192
@@ -104,7 +108,7 @@ def _byte_blocks(texts: pl.Series) -> Iterator[tuple[int, np.ndarray, np.ndarray
 def _repair(text: str) -> str:
     """Decode entities, and UTF-8 that was read as Windows-1252."""
     if "&" in text:
-        text = html.unescape(text)
+        text = ENTITY.sub(lambda entity: html.unescape(entity[0]), text)
     if "Ã" in text or "â" in text or "Â" in text:
         try:
             return codecs.charmap_encode(text, "strict", WINDOWS_1252)[0].decode("utf-8")

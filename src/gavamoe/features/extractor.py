@@ -26,6 +26,7 @@ OPINION_DISTANCE, NEGATION_DISTANCE = 5, 3
 OPINION_SCORE = 3.0
 # Characters of a feature that is searched for; the search for phrases takes memory in proportion to their length.
 LONGEST_PHRASE = 500
+SEPARATOR = r"[!-&(-,./:-@\[-`{-~]"  # ASCII punctuation, without the hyphen and the apostrophe of words
 # Number of texts processed together: their arrays stay within a processor's cache.
 BLOCK = 8_192
 ANNOTATION_SCHEMA = {"feature": pl.String(), "opinion": pl.String(), "sentiment": pl.Int8(), "score": pl.Float32()}
@@ -163,14 +164,26 @@ class FeatureExtractor:
         return _Mentions(position, word, row, sentence, nearest, distance, score, candidates)
 
     def _join_phrases(self, texts: pl.Series) -> pl.Series:
-        """Hyphenate features of several words, so that each of them is one token."""
+        """Hyphenate features of several words, so that each of them is one token; the longest one that begins wins.
+
+        Only the texts with such a feature are changed. In these, each word gets a blank of its own on both sides. So
+        features that follow each other are found, and none inside a word.
+        """
         names = separate(pl.Series(list(self.features), dtype=pl.String))
-        phrases = [name for name in names if " " in name and len(name) <= LONGEST_PHRASE]
+        phrases = sorted((name for name in names if " " in name and len(name) <= LONGEST_PHRASE), key=len, reverse=True)
         if not phrases:
             return texts
-        hyphenated = [phrase.replace(" ", "-") for phrase in phrases]
-        joined = pl.col("text").str.replace_many(phrases, hyphenated, ascii_case_insensitive=True, leftmost=True)
-        return texts.to_frame("text").select(joined)["text"]
+        rows = texts.str.contains_any(phrases, ascii_case_insensitive=True).arg_true()
+        apart = _with_own_blanks(pl.Series(phrases)).to_list()
+        hyphenated = [f" {phrase.replace(' ', '-')} " for phrase in phrases]
+        joined = pl.col("text").str.replace_many(apart, hyphenated, ascii_case_insensitive=True, leftmost=True)
+        changed = _with_own_blanks(texts.gather(rows)).to_frame("text").select(joined)["text"]
+        return texts.scatter(rows, changed.str.replace_all(" +", " ").str.strip_chars(" "))
+
+
+def _with_own_blanks(texts: pl.Series) -> pl.Series:
+    """Return texts whose words each have a blank of their own on both sides."""
+    return " " + texts.str.replace_all(SEPARATOR, " $0 ").str.strip_chars(" ").str.replace_all(" +", "  ") + " "
 
 
 @dataclass(frozen=True)

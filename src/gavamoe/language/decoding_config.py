@@ -48,6 +48,7 @@ LIMITS = {
     "no_repeat_ngram_size": (0, inf),
     "repetition_penalty": (1e-6, inf),
 }
+FRACTIONS = ("temperature", "top_p", "repetition_penalty")  # the others are whole numbers
 
 
 @dataclass(frozen=True)
@@ -203,9 +204,12 @@ def _check_option(name: str, value: Any) -> None:
         similar = " or ".join(get_close_matches(name, sorted(known)))
         advice = f"did you mean {similar}?" if similar else f"choose one of {', '.join(sorted(known))}"
         raise ConfigError(f"there is no decoding option '{name}'; {advice}")
-    if name not in LIMITS or value is None:
+    limited = next((field for field, persisted in PERSISTED_NAMES.items() if name == persisted), name)
+    if limited not in LIMITS or value is None:
         return
-    least, most = LIMITS[name]
-    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most or value == inf:
+    least, most = LIMITS[limited]
+    kind = int | float if limited in FRACTIONS else int
+    if isinstance(value, bool) or not isinstance(value, kind) or not least <= value <= most or value == inf:
         limits = f"of at least {least:g}" if most == inf else f"from {least:g} to {most:g}"
-        raise ConfigError(f"decoding option {name}={value}: expected a number {limits}")
+        number = "number" if limited in FRACTIONS else "whole number"
+        raise ConfigError(f"decoding option {name}={value}: expected a {number} {limits}")

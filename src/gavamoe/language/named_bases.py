@@ -123,7 +123,8 @@ def _readable(path: Path) -> BaseFiles:
 
 def _package_directory(package: str) -> Path | None:
     """Return where a package keeps its files; it is not imported, since it may need others that are not installed."""
-    found = importlib.util.find_spec(package.replace("-", "_"))
+    name = package.replace("-", "_")
+    found = importlib.util.find_spec(name) if name.isidentifier() else None
     return Path(found.origin).parent if found is not None and found.origin else None
 
 

@@ -8,6 +8,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+RARITY_SENTENCES = 2000  # training sentences that are counted
 CONTENT = 2.0  # a token is a content word if fewer than a seventh of the sentences have it
 
 

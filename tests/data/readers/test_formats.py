@@ -245,6 +245,8 @@ def test_utf8_bom_and_windows_line_ends_are_removed(tmp_path: Path) -> None:
         ("two\n\n  spaces\t", "two spaces"),
         ("[[VIDEOID:123]] look", "look"),
         ("AT&T", "AT&T"),
+        ("food&notes, ?id=1&region=us&section=2", "food&notes, ?id=1&region=us&section=2"),
+        ("a &eacute; &#x41; &unknown; b", "a é A &unknown; b"),
     ],
 )
 def test_texts_are_cleaned_of_markup_entities_and_broken_encoding(

@@ -165,6 +165,27 @@ def test_key_value_records_are_read(
     assert reading.format == "key-value records"
 
 
+def test_a_key_that_only_late_records_have_is_no_part_of_the_value_before_it(tmp_path: Path) -> None:
+    records = [
+        f"product/productId: i{n}\nreview/userId: u{n}\nreview/score: 4.0\n"
+        + (f"review/text: fine {n}\nNote: for {n}, it goes on\n" if n >= 120 else "")
+        for n in range(400)
+    ]
+    (tmp_path / "r.txt").write_text("\n".join(records))
+    columns = {"user": "review/userId", "item": "product/productId", "rating": "review/score", "text": "review/text"}
+    frame = read_reviews(tmp_path / "r.txt", ReadOptions(columns=columns))
+    assert frame["user"].to_list() == [f"u{n}" for n in range(400)]
+    assert frame["text"][399].startswith("fine 399")
+
+
+def test_a_field_that_only_late_lines_have_is_a_column(tmp_path: Path) -> None:
+    rows = [
+        {"user": f"u{n}", "item": "i", "rating": 4, **({"text": f"fine {n}"} if n > 150 else {})} for n in range(400)
+    ]
+    (tmp_path / "r.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert read_reviews(tmp_path / "r.jsonl")["text"][399] == "fine 399"
+
+
 MYSQL = r"""-- MySQL dump 10.13
 DROP TABLE IF EXISTS `users`;
 CREATE TABLE `users` (

@@ -68,7 +68,7 @@ def preview(
             "notes": read.notes,
             "warnings": read.warnings,
             "sample": sample,
-            "command": _command(sources, out, options, read.ingested.sources[0].layout),
+            "command": _command(sources, out, options, [source.layout for source in read.ingested.sources]),
         }
 
 
@@ -110,20 +110,24 @@ def _sample(read: ReadSources) -> list[dict[str, Any]]:
     ).to_dicts()
 
 
-def _command(sources: Sequence[Path | str], out: Path | str, options: PrepareOptions, layout: Layout) -> str:
-    """Return the `prepare` line that does the same with every guess written out."""
+def _command(sources: Sequence[Path | str], out: Path | str, options: PrepareOptions, layouts: Sequence[Layout]) -> str:
+    """Return the `prepare` line that does the same, with every guess written out that all sources share."""
     words = ["gavamoe", "prepare", *map(str, sources), "--out", str(out)]
-    read = options.read
-    if layout.name != "table" and not read.columns:
+    read, layout = options.read, layouts[0]
+    if len({each.name for each in layouts}) == 1 and layout.name != "table" and not read.columns:
         words += ["--format", layout.name]
     else:
         for column in OPTIONS:
-            if column in layout.columns and not (column == "item" and read.item_from_file):
-                words += [f"--{column}-col", layout.columns[column]]
-            elif column in ("user", "text") and read.columns.get(column) == NONE:
+            found = {each.columns.get(column) for each in layouts}
+            shared = found.pop() if len(found) == 1 else read.columns.get(column)
+            if read.columns.get(column) == NONE:
                 words += [f"--{column}-col", NONE]
+            elif shared is not None and not (column == "item" and read.item_from_file):
+                words += [f"--{column}-col", shared]
     if read.item_from_file:
         words.append("--item-from-file")
+    if read.index is not None:
+        words += ["--index", str(read.index)]
     if read.header:
         words += ["--columns", ",".join(read.header)]
     if read.encoding:

@@ -27,7 +27,7 @@ class PrepareOptions:
         features: off, column (as the source gives them), or auto (the column if there is one, else learned from the
             texts).
         k_core: minimum number of reviews of every user and item; 0 for no filter.
-        min_words: minimum number of words of every text; 0 for no filter.
+        min_words: minimum number of words of a review, before a long one is shortened to a sentence; 0 for no filter.
         language: ISO 639-1 code of the language of every text; None for no filter.
         skip_bad: how many unusable lines may be dropped.
         item_columns: source columns of the files of item metadata, by column of ITEM_SCHEMA.

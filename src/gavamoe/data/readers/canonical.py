@@ -293,7 +293,8 @@ def _drop_bad(batch: pl.DataFrame, typed: pl.DataFrame, path: Path, bad: BadLine
         elif what == "no item" and items[row] and items[row].strip():
             what = f"no item ({items[row].strip()[:40]!r} stands for a missing value)"
         elif what == "split":
-            what = f"split {batch['split'][row][:40]!r} is unknown: expected train, valid or test"
+            given = batch["split"][row][:40]
+            what = f"split {given!r} is unknown: expected train, valid or test; --split-col none leaves the column out"
         bad.report(path, line, what)
     return problem.is_null()
 

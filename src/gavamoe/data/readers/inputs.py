@@ -48,7 +48,6 @@ class InputFile:
         file: the regular file that holds the bytes.
         members: the member of the file, the member of that member, and so on.
         head: the first bytes of a member whose archive is slow to read; None if they were not kept.
-        passed_over: other members of the archive that were not read.
         sheet: the sheet of a workbook that the path names; empty for all.
     """
 
@@ -56,7 +55,6 @@ class InputFile:
     file: Path
     members: tuple[str, ...] = ()
     head: bytes | None = None
-    passed_over: tuple[str, ...] = ()
     sheet: str = ""
     containers: tuple[str, ...] = field(default=(), init=False)
     _copy: Any = field(default=None, init=False, repr=False)

@@ -22,8 +22,7 @@ from gavamoe.data.readers.reading import Reading
 from gavamoe.data.readers.rows import LINE, BadLines, string_schema
 from gavamoe.errors import DataError
 
-INSPECTED_LINES = 100
-HEAD_BYTES = 1 << 20
+HEAD_BYTES = 1 << 20  # of a file, in which its fields are looked for
 HALF_CHARACTER = re.compile("[\\ud800-\\udfff]")
 NAN = re.compile(rb"[:\[,]\s*-?(?:NaN|Infinity)\b")
 TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'|[\[\]{}]')
@@ -215,9 +214,12 @@ class JsonReader:
         found: dict[str, None] = {}
         mongo: set[str] = set()
         self._flat: set[str] = set()
-        inspected = 0
+        inspected = 0  # bytes
         for chunk in chunks:
-            for line in chunk.data.split(b"\n")[:INSPECTED_LINES]:
+            for line in chunk.data.split(b"\n"):
+                if inspected >= HEAD_BYTES:
+                    break
+                inspected += len(line) + 1
                 record = _object(line)
                 if record is None:
                     continue  # batches() reports the line
@@ -230,8 +232,7 @@ class JsonReader:
                     elif isinstance(value, dict):
                         found.update(dict.fromkeys(f"{name}.{inner}" for inner in value))
                         mongo.update(f"{name}.{inner}" for inner, item in value.items() if _is_wrapped(item))
-            inspected += chunk.data.count(b"\n") + 1
-            if inspected >= INSPECTED_LINES or found:
+            if inspected >= HEAD_BYTES:
                 break
         if not found:
             number, line = next((part for chunk in self._chunks() for part in chunk.numbered()), (1, b""))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import polars as pl
 
@@ -12,7 +14,10 @@ from gavamoe.data.readers.reading import Reading
 from gavamoe.data.readers.rows import LINE, BadLines, string_schema
 
 KEY = re.compile(r"([A-Za-z][\w/.\- ]{0,48}?):(?:\s(.*))?$", re.DOTALL)
-INSPECTED_RECORDS = 100
+INSPECTED_RECORDS = 10_000
+RARE = (
+    0.01  # a key in fewer of the records is a line of a text, unless it has the prefix of the others, as in review/text
+)
 BATCH_ROWS = 50_000
 
 
@@ -32,6 +37,14 @@ def has_key_values(head: str) -> bool:
     return len(keys) >= 3 and len(pairs) == len(keys) and len(pairs) * 2 > len(first) and has_end
 
 
+def _keys_of(records: list[dict[str, str]]) -> list[str]:
+    """Return the keys of records in the order in which they occur, without lines of texts that look like keys."""
+    counts = Counter(key for record in records for key in record)
+    frequent = [key for key, count in counts.items() if count >= RARE * len(records)]
+    prefixes = {key.partition("/")[0] for key in frequent if "/" in key}
+    return [key for key in counts if key in frequent or ("/" in key and key.partition("/")[0] in prefixes)]
+
+
 class KeyValueReader:
     """Read records of `key: value` lines; LINE is the first line of a record.
 
@@ -47,11 +60,8 @@ class KeyValueReader:
         self.bad = bad
         self._text = text
         self._keys: set[str] = set()
-        names: dict[str, None] = {}
-        for (_, record), _ in zip(self._records(), range(INSPECTED_RECORDS), strict=False):
-            names.update(dict.fromkeys(record))
-        self.columns = list(names)
-        self._keys = set(names)
+        self.columns = _keys_of([record for _, record in islice(self._records(), INSPECTED_RECORDS)])
+        self._keys = set(self.columns)
 
     @property
     def reading(self) -> Reading:

@@ -164,10 +164,9 @@ class TextFile:
             self.encoding_from,
             self.source.containers,
             self.source.member,
-            self.source.passed_over,
-            records,
-            records_named,
-            ("lines end with CR", *notes) if self._ends_with_cr else notes,
+            records=records,
+            records_named=records_named,
+            notes=("lines end with CR", *notes) if self._ends_with_cr else notes,
         )
 
     def not_text(self, line: bytes) -> str | None:

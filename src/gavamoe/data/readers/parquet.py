@@ -44,7 +44,7 @@ class ParquetReader:
     def reading(self) -> Reading:
         """Return how the file was read."""
         source = self._source
-        return Reading("parquet", containers=source.containers, member=source.member, passed_over=source.passed_over)
+        return Reading("parquet", containers=source.containers, member=source.member)
 
     def batches(self, wanted: Sequence[str]) -> Iterator[pl.DataFrame]:
         """Yield the wanted columns as strings, with `line`, the row number from 1."""

@@ -61,7 +61,7 @@ class PickleReader:
     def reading(self) -> Reading:
         """Return how the file was read."""
         source = self._source
-        return Reading("pickle", containers=source.containers, member=source.member, passed_over=source.passed_over)
+        return Reading("pickle", containers=source.containers, member=source.member)
 
     def batches(self, wanted: Sequence[str]) -> Iterator[pl.DataFrame]:
         """Yield the wanted columns as strings, with `line`, the record number from 1."""

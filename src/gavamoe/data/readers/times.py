@@ -364,6 +364,7 @@ def _zoned(time: pl.Series) -> Iterator[pl.Series]:
     """Parse the column by each format with a UTC offset, and by the format without seconds."""
     plain = time.str.replace(r"^(\d{4}-\d\d-\d\d)[Tt]", "$1 ").str.replace(r"\s*(?:Z|z|UTC|GMT)$", "+00:00")
     plain = plain.str.replace(r"\s+([+-]\d\d:?\d\d)$", "$1")
+    plain = plain.str.replace(r"(:\d\d(?:[.,]\d+)?)\s*([+-]\d\d)$", "${1}${2}:00")  # as PostgreSQL writes it
     for form in ("%Y-%m-%d %H:%M:%S%.f%z", "%Y-%m-%d %H:%M%z"):
         yield plain.str.to_datetime(form, strict=False, time_unit="us", time_zone="UTC")
     yield plain.str.to_datetime("%Y-%m-%d %H:%M", strict=False, time_unit="us")

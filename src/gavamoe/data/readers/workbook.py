@@ -108,7 +108,6 @@ class SheetReader:
             "workbook",
             containers=(*self._source.containers, "workbook") if self._sheet else self._source.containers,
             member=member,
-            passed_over=self._source.passed_over,
         )
 
     def batches(self, wanted: Sequence[str]) -> Iterator[pl.DataFrame]:

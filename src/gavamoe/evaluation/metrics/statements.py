@@ -18,23 +18,23 @@ from gavamoe.evaluation.metrics.metric import Metric, ratio, ratio_of
 from gavamoe.evaluation.outputs import Outputs
 
 SOURCE = "(feature, polarity) pairs of the feature extractor"
-SUPPORTED, CONTRADICTED, UNMENTIONED, HIT, OF_REFERENCE = range(5)
+SUPPORTED, CONTRADICTED, UNMENTIONED, HIT, OF_REFERENCE, JUDGED = range(6)
 
 
 def statement_counts(outputs: Outputs) -> np.ndarray | None:
     """Count each text's statements against the item's training reviews and against the reference.
 
     Returns:
-        Supported, contradicted, unmentioned statements, statements of the reference that are hit, and statements of the
-        reference, [n, 5]. The first three are 0 for an item without training reviews. None without training texts or
-        features.
+        Supported, contradicted, unmentioned statements, statements of the reference that are hit, statements of the
+        reference, and whether the text is judged, [n, 6]. A text about an item without training reviews is not: its
+        first three counts are 0. None without training texts or features.
     """
     training = outputs.training
     if training is None or outputs.items is None or not training.has_statements:
         return None
     stated = training.statements(outputs.plain_predictions)
     of_references = training.statements(outputs.plain_references)
-    counts = np.zeros((len(outputs), 5))
+    counts = np.zeros((len(outputs), 6))
     for row, (item, made, true) in enumerate(zip(outputs.items, stated, of_references, strict=True)):
         known = None if item is None else training.item_statements.get(item)
         if known is not None:
@@ -42,7 +42,7 @@ def statement_counts(outputs: Outputs) -> np.ndarray | None:
                 polarities = known.get(feature, ())
                 kind = SUPPORTED if polarity in polarities else CONTRADICTED if polarities else UNMENTIONED
                 counts[row, kind] += 1
-        counts[row, HIT:] = len(made & true), len(true)
+        counts[row, HIT:] = len(made & true), len(true), known is not None
     return counts
 
 
@@ -63,6 +63,6 @@ FURTHER_METRICS = (
         None,
         SOURCE,
         statement_counts,
-        lambda totals, rows: totals[:, :HIT].sum(1) / rows,
+        lambda totals, rows: ratio(totals[:, :HIT].sum(1), totals[:, JUDGED]),
     ),
 )
