@@ -1,5 +1,6 @@
 """The store of explanations: keys, sufficiency, URLs, and a real PostgreSQL that is killed under load."""
 
+import asyncio
 import os
 import pwd
 import shutil
@@ -18,6 +19,8 @@ from gavamoe.conditions import Condition
 from gavamoe.errors import InputError
 from gavamoe.pipeline.explanation_store import ExplanationStore, PairKey, StoredExplanation, open_store
 from gavamoe.preference.history import UserHistory
+from gavamoe.service.guarded_store import FIRST_PAUSE, THREADS, GuardedStore
+from gavamoe.service.metrics import ServiceMetrics
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 KEYS = st.builds(
@@ -93,6 +96,33 @@ def test_a_store_that_cannot_be_used_is_one_line_without_its_password(url, line)
         open_store(url)
     assert "\n" not in str(refused.value)
     assert "secret" not in str(refused.value)
+
+
+class FailingStore:
+    """A store whose reads all fail, once as many have started as the barrier waits for."""
+
+    def __init__(self, together: int):
+        self.barrier = threading.Barrier(together)
+
+    def get(self, digests):
+        self.barrier.wait(10)
+        raise OSError("no connection")
+
+    def close(self) -> None:
+        pass
+
+
+def test_lookups_that_fail_together_pause_the_store_once():
+    store = GuardedStore(FailingStore(THREADS), ServiceMetrics())
+
+    async def look() -> None:
+        await asyncio.gather(*(store.lookup([str(number)]) for number in range(THREADS)))
+
+    asyncio.run(look())
+    store.close()
+    assert store.metrics.registry.get_sample_value("gavamoe_store_errors_total", {"operation": "read"}) == THREADS
+    assert store._paused_until - time.monotonic() <= FIRST_PAUSE
+    assert store._pause == 2 * FIRST_PAUSE
 
 
 class Postgres:

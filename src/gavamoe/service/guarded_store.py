@@ -2,8 +2,8 @@
 
     lookup --memory--> store (in a thread, within a time limit)        save --bounded queue--> writer thread --> store
 
-When the store fails, requests go on without it. After a failure nothing is read or written for a while, which grows
-with each further failure. What could not be written is counted, and so is each failure.
+When the store fails, requests go on without it. After a failure nothing is read or written for a while. The pause
+doubles with each failure after a pause; calls that fail together cause one pause. Failures and lost rows are counted.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class GuardedStore:
         self._memory: OrderedDict[str, StoredExplanation] = OrderedDict()
         self._memory_lock = threading.Lock()
         self._pause, self._paused_until = FIRST_PAUSE, 0.0
+        self._pause_lock = threading.Lock()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="gavamoe-store")
         self._unwritten: queue.Queue[tuple[PairKey, StoredExplanation] | None] = queue.Queue(UNWRITTEN)
         self._writer = threading.Thread(target=self._write, name="gavamoe-store-writer", daemon=True)
@@ -165,22 +166,25 @@ class GuardedStore:
                 self._memory.popitem(last=False)
 
     def _failed(self, operation: str, error: BaseException) -> None:
+        """Count a failure, and pause unless another call that failed at the same time has paused already."""
         self.metrics.store_errors.labels(operation).inc()
-        self.metrics.store_up.set(0)
-        self._paused_until = time.monotonic() + self._pause
+        with self._pause_lock:
+            now = time.monotonic()
+            if now < self._paused_until:
+                return
+            pause = self._pause
+            self._paused_until = now + pause
+            self._pause = min(2 * pause, LONGEST_PAUSE)
+            self.metrics.store_up.set(0)
         LOG.warning(
             "the store failed; requests go on without it",
-            extra={
-                "event": "store_failed",
-                "operation": operation,
-                "error": type(error).__name__,
-                "pause": self._pause,
-            },
+            extra={"event": "store_failed", "operation": operation, "error": type(error).__name__, "pause": pause},
         )
-        self._pause = min(2 * self._pause, LONGEST_PAUSE)
 
     def _succeeded(self) -> None:
-        if self._pause != FIRST_PAUSE:
+        with self._pause_lock:
+            was_down = self._pause != FIRST_PAUSE
+            self._pause, self._paused_until = FIRST_PAUSE, 0.0
+            self.metrics.store_up.set(1)
+        if was_down:
             LOG.info("the store answers again", extra={"event": "store_back"})
-        self._pause, self._paused_until = FIRST_PAUSE, 0.0
-        self.metrics.store_up.set(1)
