@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("fastapi")
 pytest.importorskip("selenium")
 
-from helpers.browser import keep_screenshot
+from helpers.browser import Page, keep_screenshot
 from selenium.webdriver.common.keys import Keys
 
 PAIR = "#/explain?user=u01&item=i02"
@@ -139,6 +139,37 @@ def test_the_list_of_a_field_offers_what_was_typed_as_new(mock_page):
     field.send_keys("someone new")
     mock_page.wait("[role=option]", "use as typed").click()
     assert field.get_property("value") == "someone new"
+
+
+def fill_in_the_pair(page: Page, item: str, *keys: str) -> None:
+    page.open()
+    page.wait(".examples a")
+    page.wait(".combobox input").send_keys("u01", Keys.TAB)
+    page.press(item, *keys)
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.4], ids=["fast", "slow"])
+def test_an_exact_title_and_enter_explain_the_item_of_that_title(mock_page, faults, delay):
+    faults.delay = delay
+    fill_in_the_pair(mock_page, "North of Winter", Keys.ENTER)
+    mock_page.wait(WORDS)
+    assert "item=i02" in mock_page.driver.current_url
+
+
+def test_an_exact_title_is_taken_when_its_field_is_left(mock_page):
+    fill_in_the_pair(mock_page, "North of Winter")
+    mock_page.wait("[role=option]", "North of Winter")
+    assert not mock_page.all(".options .new")
+    mock_page.press(Keys.TAB)
+    mock_page.wait("button", "Explain").click()
+    mock_page.wait(WORDS)
+    assert "item=i02" in mock_page.driver.current_url
+
+
+def test_a_typed_text_that_is_no_option_stays_as_typed(mock_page):
+    fill_in_the_pair(mock_page, "North of", Keys.ENTER)
+    mock_page.wait(WORDS)
+    assert "item=North+of" in mock_page.driver.current_url.replace("%20", "+")
 
 
 def test_a_service_with_a_key_is_asked_for_it_once(mock_page, faults):

@@ -4,6 +4,9 @@ import { announce, h, put, uid } from "./dom.js";
 
 const PAUSE_MS = 120; // between a key and the request for suggestions
 
+/** The options whose value or text is exactly what was typed. */
+const matches = (options, typed) => options.filter((option) => !option.isNew && (option.value === typed || option.text === typed));
+
 /**
  * Build a combobox.
  *
@@ -29,6 +32,7 @@ export function combobox({ label, placeholder, suggest, unknown, onpick }) {
 
   let value = "";
   let options = [];
+  let optionsFor = null; // what was typed when the options were requested
   let active = -1;
   let edited = false; // since the last choice: an untouched field suggests from the whole list
   let timer = 0;
@@ -60,8 +64,7 @@ export function combobox({ label, placeholder, suggest, unknown, onpick }) {
   }
 
   function draw(typed) {
-    const known = options.some((option) => option.value === typed);
-    if (typed && !known) options = [...options, { value: typed, text: "", detail: unknown(typed), isNew: true }];
+    if (typed && !matches(options, typed).length) options = [...options, { value: typed, text: "", detail: unknown(typed), isNew: true }];
     put(
       box,
       options.map((option, n) =>
@@ -94,8 +97,9 @@ export function combobox({ label, placeholder, suggest, unknown, onpick }) {
     const { signal } = request;
     const typed = edited ? input.value.trim() : "";
     try {
-      options = await suggest(typed, signal);
+      const found = await suggest(typed, signal);
       if (signal.aborted || document.activeElement !== input) return;
+      [options, optionsFor] = [found, typed];
       draw(typed);
       announce(options.length ? `${options.length} suggestions` : "no suggestions");
     } catch (error) {
@@ -105,15 +109,31 @@ export function combobox({ label, placeholder, suggest, unknown, onpick }) {
     }
   }
 
+  /** Take the only option that is what was typed; an id counts before a title. Suggestions that are missing are requested. */
+  async function resolve() {
+    const typed = input.value.trim();
+    if (!edited || !typed) return;
+    let found = options;
+    if (optionsFor !== typed) found = await suggest(typed).catch(() => []);
+    if (!edited || input.value.trim() !== typed) return;
+    const same = matches(found, typed);
+    const match = same.find((option) => option.value === typed) ?? (same.length === 1 ? same[0] : null);
+    if (match) choose(match);
+  }
+
   input.addEventListener("input", () => {
     value = input.value.trim();
     edited = true;
+    activate(-1);
     clearTimeout(timer);
     timer = setTimeout(open, PAUSE_MS);
   });
   input.addEventListener("click", () => box.hidden && open());
   input.addEventListener("focus", () => input.select());
-  input.addEventListener("blur", close);
+  input.addEventListener("blur", () => {
+    close();
+    resolve();
+  });
   input.addEventListener("keydown", (event) => {
     const last = options.length - 1;
     if (event.key === "ArrowDown" || event.key === "ArrowUp") {
@@ -136,6 +156,8 @@ export function combobox({ label, placeholder, suggest, unknown, onpick }) {
   return {
     element,
     input,
+    /** Await this before `value` is read: what was typed may be the title of an option. */
+    resolve,
     get value() {
       return value;
     },

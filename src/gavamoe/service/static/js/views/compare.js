@@ -38,8 +38,9 @@ export function create() {
 
   const address = (a, b) => link("compare", { item: item.value, a, b });
 
-  function submit(event) {
+  async function submit(event) {
     event.preventDefault();
+    await Promise.all([item, left, right].map((field) => field.resolve()));
     const missing = [[item, "Pick an item first."], [left, "Pick the first user."], [right, "Pick the second user."]].find(([field]) => !field.value);
     put(problem, missing?.[1]);
     if (missing) missing[0].input.focus();

@@ -40,8 +40,9 @@ export function create() {
   let controller = new AbortController();
   let panel = null;
 
-  function submit(event) {
+  async function submit(event) {
     event.preventDefault();
+    await Promise.all([user.resolve(), item.resolve()]);
     if (!user.value) return complain(user, "Pick a user first, or type the id of someone new.");
     if (!item.value) return complain(item, "Pick an item, or press Recommend to let the model choose.");
     put(problem);
