@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -183,6 +184,31 @@ def test_a_service_with_a_key_is_asked_for_it_once(mock_page, faults):
     mock_page.open(PAIR)
     mock_page.wait(WORDS)
     assert not mock_page.all("dialog[open]")
+
+
+@pytest.fixture
+def no_site_data(driver: Any) -> Iterator[None]:
+    """A browser that blocks site data: the stores throw where they are named."""
+    script = """
+        for (const name of ["localStorage", "sessionStorage"])
+            Object.defineProperty(window, name, {get() { throw new DOMException("denied", "SecurityError"); }});
+    """
+    added = driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": script})
+    yield
+    driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+
+
+@pytest.mark.usefixtures("no_site_data")
+def test_the_page_works_where_site_data_are_blocked(mock_page, faults):
+    faults.key = "secret"
+    mock_page.open("#/clusters")
+    mock_page.wait("dialog[open] input").send_keys("secret", Keys.ENTER)
+    mock_page.wait(".card-cluster")
+    mock_page.go(PAIR)
+    mock_page.wait(WORDS)
+    assert not mock_page.all("dialog[open]"), "the key is asked for once"
+    mock_page.wait("#theme").click()
+    assert mock_page.js("return document.documentElement.dataset.theme") == "dark"
 
 
 def test_a_lost_service_is_told_in_a_sentence(mock_page):

@@ -1,5 +1,7 @@
 // The service's answers as objects, its failures as sentences.
 
+import { read, write } from "./storage.js";
+
 const KEPT_MS = 60_000; // how long the run's summary, clusters and map are reused
 const STORE = "gavamoe-key";
 const kept = new Map();
@@ -82,7 +84,7 @@ async function call(method, path, body, signal) {
 async function request(method, path, body, signal, accept) {
   const headers = { Accept: accept };
   if (body !== undefined) headers["Content-Type"] = "application/json";
-  const key = sessionStorage.getItem(STORE);
+  const key = read("sessionStorage", STORE);
   if (key) headers.Authorization = `Bearer ${key}`;
   let response;
   try {
@@ -95,7 +97,7 @@ async function request(method, path, body, signal, accept) {
   if (response.status === 401 && askForKey) {
     const entered = await askForKey(Boolean(key));
     if (entered) {
-      sessionStorage.setItem(STORE, entered);
+      write("sessionStorage", STORE, entered);
       return request(method, path, body, signal, accept);
     }
   }

@@ -1,11 +1,13 @@
 // Dark and light: as the system says, until the person chooses; the choice is kept in the browser.
 
-const STORE = "gavamoe-theme";
+import { read, write } from "./storage.js";
+
+const KEY = "gavamoe-theme";
 
 export function start() {
   const button = document.getElementById("theme");
   const system = window.matchMedia("(prefers-color-scheme: dark)");
-  const chosen = () => localStorage.getItem(STORE);
+  const chosen = () => read("localStorage", KEY);
   const dark = () => (chosen() ? chosen() === "dark" : system.matches);
 
   function apply() {
@@ -16,7 +18,7 @@ export function start() {
   }
 
   button.addEventListener("click", () => {
-    localStorage.setItem(STORE, dark() ? "light" : "dark");
+    write("localStorage", KEY, dark() ? "light" : "dark");
     apply();
   });
   system.addEventListener("change", apply);
