@@ -62,6 +62,12 @@ def test_each_mounted_file_exists():
     assert [source for source in sources if not (DEPLOY / source).exists()] == []
 
 
+def test_nginx_keeps_the_port_that_the_service_compares_with_the_origin():
+    guide = (DEPLOY.parent / "docs/how-to/serve.md").read_text("utf-8")
+    (block,) = re.findall(r"```nginx\n(.*?)```", guide, re.DOTALL)
+    assert "proxy_set_header Host $http_host;" in block
+
+
 def test_systemd_accepts_the_unit(tmp_path):
     if shutil.which("systemd-analyze") is None:
         pytest.skip("needs systemd-analyze")

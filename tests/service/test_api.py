@@ -276,6 +276,8 @@ def test_a_body_without_a_length_is_cut_off_at_the_limit(service):
         ("secret", {"authorization": "Bearer wrong"}, 401),
         ("secret", {"authorization": "Bearer secret"}, 200),
         ("secret", {"x-api-key": "secret", "host": "example.org"}, 200),
+        ("secret", {"x-api-key": "secret", "host": "a.org:8443", "origin": "https://a.org:8443"}, 200),
+        ("secret", {"x-api-key": "secret", "host": "a.org", "origin": "https://a.org:8443"}, 403),
         ("secret", {"authorization": "Basic OnNlY3JldA=="}, 401),
         ("secret", {"authorization": "Bearer sécret".encode("latin-1").decode("latin-1")}, 401),
     ],

@@ -18,6 +18,7 @@ WORDS = ".word"
 
 
 REFUSALS = [
+    (403, "The service says: the mock answers 403."),
     (429, "all the requests it can take. Try again in 3 s"),
     (503, "The service says: the mock answers 503."),
     (504, "ran out of time"),

@@ -115,7 +115,6 @@ async function sentence(response) {
   const seconds = Number(response.headers.get("Retry-After"));
   switch (response.status) {
     case 401:
-    case 403:
       return "The service did not accept the API key.";
     case 429:
       return `The service has all the requests it can take. Try again in ${seconds > 0 ? `${seconds} s` : "a moment"}.`;
