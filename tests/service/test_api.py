@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+import socket
 
 import pytest
 import torch
@@ -413,6 +414,30 @@ def test_listening_beyond_this_machine_needs_a_key(host):
     ServiceSettings(host=host, api_key="secret").check()
     for loopback in ("127.0.0.1", "::1", "localhost"):
         ServiceSettings(host=loopback).check()
+
+
+@pytest.mark.parametrize(
+    ("host", "announced"), [("0.0.0.0", "127.0.0.1"), ("127.0.0.1", "127.0.0.1"), ("::", "[::1]"), ("::1", "[::1]")]
+)
+def test_the_announced_address_is_one_that_answers(host, announced):
+    from urllib.parse import urlsplit
+
+    from gavamoe.service.server import address_of, listen
+
+    if ":" in host and not has_ipv6_loopback():
+        pytest.skip("this machine has no IPv6")
+    with listen(host, 0) as listener:
+        parts = urlsplit(address_of(listener))
+        assert parts.netloc == f"{announced}:{listener.getsockname()[1]}"
+        socket.create_connection((parts.hostname, parts.port), timeout=5).close()
+
+
+def has_ipv6_loopback() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
 
 
 def test_generated_requests_find_no_fault_and_answers_match_the_openapi(served):

@@ -19,7 +19,7 @@ from gavamoe.service.logs import log_as_json
 from gavamoe.service.routes_operate import reload_in_background
 from gavamoe.service.served_run import ServedRun
 from gavamoe.service.service import Service
-from gavamoe.service.settings import ServiceSettings, is_loopback
+from gavamoe.service.settings import ServiceSettings
 
 BACKLOG = 2048
 
@@ -114,8 +114,7 @@ def listen(host: str, port: int) -> socket.socket:
 def address_of(listener: socket.socket) -> str:
     """Return the URL of a listening socket, as a browser on this machine reaches it."""
     host, port = listener.getsockname()[:2]
-    if not is_loopback(host) and host in ("0.0.0.0", "::"):
-        host = "127.0.0.1"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # a socket on :: takes no IPv4
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
