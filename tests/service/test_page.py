@@ -191,6 +191,7 @@ def test_the_clusters_tab_tells_who_they_are(page):
     for cluster, text in zip(clusters, shown, strict=True):
         assert f"{round(100 * cluster['share'])} %" in text
         assert all(str(user) in text for user in cluster["typical_users"])
+    assert page.texts(".card-cluster h3 .note") == ["z-scores"] * sum(bool(each["words"]) for each in clusters)
     keep_screenshot(page, "clusters-laptop-light")
     page.wait(".card-cluster h2 a").click()
     page.wait("h1", f"Cluster {clusters[0]['cluster']}")

@@ -113,8 +113,8 @@ function facts({ rating, above, features, genres, likes, dislikes, length }) {
 
 function voice({ cluster, words }, most) {
   if (!words?.length) return null;
-  const rows = words.slice(0, most).map(({ word, log_odds: odds }) => ({ text: word, value: Math.max(odds, 0), shown: format.signed(odds) }));
-  return [h("h3", {}, "Words that stand out ", h("span", { class: "note" }, "log-odds")), bars(rows, { hue: format.hue(cluster), label: "Words by log-odds against the other clusters" })];
+  const rows = words.slice(0, most).map(({ word, log_odds: z }) => ({ text: word, value: Math.max(z, 0), shown: format.signed(z) }));
+  return [h("h3", {}, "Words that stand out ", h("span", { class: "note" }, "z-scores")), bars(rows, { hue: format.hue(cluster), label: "Words by z-score of their log odds against the other clusters" })];
 }
 
 function people({ typical_users: users }) {
