@@ -83,11 +83,23 @@ def test_a_stopped_text_stops(mock_page, faults):
     keep_screenshot(mock_page, "writing", whole=False)
     mock_page.wait(".tools button", "Stop").click()
     mock_page.wait(".readout", "Stopped")
+    mock_page.wait(".card-map .map")
+    assert not mock_page.all(".skeleton, .waiting")
     written = len(mock_page.all(".piece"))
     faults.word_delay = 0.0
     mock_page.wait(".tools button", "Write again").click()
     mock_page.wait(WORDS)
     assert len(mock_page.all(WORDS)) > written
+
+
+def test_a_comparison_that_is_stopped_waits_for_nothing(mock_page, faults):
+    faults.word_delay = 0.3
+    mock_page.open("#/compare?item=i02&a=u01&b=u02")
+    for _ in range(2):
+        mock_page.wait(".tools button", "Stop").click()
+    mock_page.wait(".card-difference .empty", "Comes with both texts")
+    mock_page.wait(".card-map .map")
+    assert not mock_page.all(".skeleton, .waiting")
 
 
 def test_another_pair_takes_the_place_of_one_still_being_written(mock_page, faults):

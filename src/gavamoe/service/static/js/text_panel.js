@@ -101,6 +101,8 @@ export function textPanel({ onfinal, onfail, onword, onagain }) {
     stop();
     put(tools, onagain && h("button", { type: "button", class: "quiet", onclick: onagain }, "Write again"));
     put(readout, "Stopped before the end.");
+    if (words.querySelector(".waiting")) put(words);
+    onfail?.();
   }
 
   async function write(question, voice, signal) {
