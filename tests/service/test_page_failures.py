@@ -11,6 +11,7 @@ pytest.importorskip("fastapi")
 pytest.importorskip("selenium")
 
 from helpers.browser import Page, keep_screenshot
+from helpers.service import until
 from selenium.webdriver.common.keys import Keys
 
 PAIR = "#/explain?user=u01&item=i02"
@@ -242,6 +243,35 @@ def test_a_field_shows_why_it_has_no_suggestions(mock_page, faults):
     faults.status = {"/v1/users": 500}
     mock_page.wait(".combobox input").send_keys("u")
     mock_page.wait(".option-error", "The service says")
+
+
+def test_a_field_without_suggestions_offers_none_of_before(mock_page, faults):
+    mock_page.open()
+    mock_page.wait(".examples a")
+    field = mock_page.wait(".combobox input")
+    field.send_keys("u")
+    mock_page.wait("[role=option]", "u01")
+    faults.status = {"/v1/users": 500}
+    field.send_keys("0")
+    mock_page.wait(".option-error")
+    mock_page.press(Keys.ARROW_DOWN, Keys.ENTER)
+    mock_page.wait(".form-error", "Pick an item")
+    assert field.get_property("value") == "u0"
+    assert not [line for line in mock_page.console_errors() if "Uncaught" in line]
+
+
+def test_a_search_that_is_taken_back_leaves_the_list_as_it_was(mock_page, faults):
+    mock_page.open("#/items")
+    mock_page.wait(".results .note", "The most reviewed items")
+    faults.delay = 1.0
+    field = mock_page.wait("#item-search")
+    field.send_keys("north")
+    until(lambda: "q=north" in mock_page.driver.current_url)
+    field.send_keys(Keys.CONTROL, "a")
+    field.send_keys(Keys.DELETE)
+    until(lambda: "q=" not in mock_page.driver.current_url)
+    mock_page.js("return new Promise((go) => setTimeout(go, 1500))")
+    assert mock_page.texts(".results .note") == ["The most reviewed items"]
 
 
 def test_feedback_that_was_not_kept_is_not_marked_as_kept(mock_page, faults, mock):

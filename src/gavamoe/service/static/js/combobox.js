@@ -104,6 +104,8 @@ export function combobox({ label, placeholder, suggest, unknown, onpick }) {
       announce(options.length ? `${options.length} suggestions` : "no suggestions");
     } catch (error) {
       if (error.name === "AbortError") return;
+      [options, optionsFor] = [[], null];
+      activate(-1);
       put(box, h("li", { class: "option-error" }, error.message));
       box.hidden = false;
     }
@@ -139,6 +141,7 @@ export function combobox({ label, placeholder, suggest, unknown, onpick }) {
     if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       event.preventDefault();
       if (box.hidden) return void open();
+      if (!options.length) return;
       const step = event.key === "ArrowDown" ? 1 : -1;
       activate(active + step > last ? 0 : active + step < 0 ? last : active + step);
     } else if (event.key === "Enter" && active >= 0 && !box.hidden) {

@@ -47,8 +47,8 @@ export function create() {
   }
 
   async function search(q) {
-    if (q === shownFor) return mark();
     searching.abort();
+    if (q === shownFor) return mark();
     searching = new AbortController();
     if (shownFor === null) put(found, skeleton(6));
     try {
