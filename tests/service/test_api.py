@@ -296,6 +296,16 @@ def test_requests_need_the_key_or_without_a_key_loopback(make_service, ask, key,
     assert [response.status_code for response in health] == [200, 200]
 
 
+def test_the_page_and_the_description_of_the_api_need_no_key(make_service, ask):
+    service = make_service(store=None, api_key="secret")
+    requests = [("GET", path) for path in ("/", "/static/js/main.js", "/openapi.json", "/metrics", "/openapi.json/x")]
+    answers = ask(service, *requests)
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 401, 401]
+    assert answers[2].json()["paths"]
+    other_site = only(ask(make_service(store=None), ("GET", "/openapi.json"), headers={"host": "example.org"}))
+    assert other_site.status_code == 403
+
+
 def test_every_answer_has_a_strict_policy_and_a_request_id(service, ask):
     page, found, missing = ask(
         service, ("GET", "/"), ("GET", "/v1/run"), ("GET", "/nowhere"), headers={"x-request-id": "abc-1"}

@@ -23,7 +23,8 @@ from gavamoe.service.settings import is_loopback
 
 LOG = logging.getLogger("gavamoe.service")
 OPEN_PATHS = ("/health/live", "/health/ready")  # probes carry no key
-PAGE_PATHS = ("/", "/favicon.ico")  # the page holds no data; it asks a person for the key
+# They hold no data. The page asks a person for the key, and links to the description of the API.
+PAGE_PATHS = ("/", "/favicon.ico", "/openapi.json")
 READING = ("GET", "HEAD", "OPTIONS")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 CLIENT_GONE = 499  # as nginx logs it
