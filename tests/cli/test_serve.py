@@ -49,6 +49,22 @@ def test_what_cannot_be_served_is_one_line_and_exit_code_2(gavamoe, run_path, tm
             assert len(err.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("name", ["run", "50%25", "a?b=c"])
+def test_the_store_is_the_file_beside_the_run_whatever_its_name(gavamoe, tmp_path, monkeypatch, name):
+    from gavamoe.service import server
+
+    def connect(path, settings, *rest):
+        store = server.connect_store(settings.store)
+        assert store is not None
+        store.close()
+
+    monkeypatch.setattr(server, "serve", connect)
+    (tmp_path / name).mkdir()
+    code, _, err = gavamoe("serve", tmp_path / name)
+    assert code == 0, err
+    assert {path.name for path in tmp_path.iterdir()} == {name, f"{name}.sqlite"}
+
+
 @pytest.fixture
 def server(run_path, tmp_path):
     """A server of a link to a run, on a free port; its first line on stdout says where."""

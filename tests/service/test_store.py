@@ -8,6 +8,7 @@ import signal
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,25 @@ def test_a_store_that_cannot_be_used_is_one_line_without_its_password(url, line)
         open_store(url)
     assert "\n" not in str(refused.value)
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", ":memory:"])
+def test_all_threads_share_a_store_in_memory(url):
+    store = open_store(url)
+    keys = [PairKey.for_pair("run", "u", f"i{number}", Condition(), "{}") for number in range(64)]
+    stored = StoredExplanation({"text": "text"}, 0, False)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda key: store.put([(key, stored)]), keys))
+        found = list(threads.map(lambda key: store.get([key.digest()]), keys))
+    assert found == [{key.digest(): stored} for key in keys]
+    assert store.count()["explanations"] == len(keys)
+    store.close()
+
+
+@pytest.mark.parametrize("name", ["50%25.sqlite", "a?b=c.sqlite", "a b#c.sqlite"])
+def test_a_path_is_the_file_of_that_name(tmp_path, name):
+    open_store(str(tmp_path / name)).close()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 class FailingStore:

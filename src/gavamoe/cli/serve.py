@@ -55,7 +55,7 @@ def serve(
     from gavamoe.service.service import Service
     from gavamoe.service.settings import ServiceSettings, key_from_environment
 
-    url = None if store == NO_STORE else store or f"sqlite:///{run.absolute()}.sqlite"
+    url = None if store == NO_STORE else store or f"{run.absolute()}.sqlite"  # a path: in a URL ? and % have a meaning
     settings = ServiceSettings(
         host=host,
         port=port,

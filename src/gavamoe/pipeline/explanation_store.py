@@ -38,6 +38,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, SQLAlchemyError
+from sqlalchemy.pool import QueuePool
 
 from gavamoe.conditions import Condition
 from gavamoe.errors import InputError, RunError
@@ -59,6 +60,13 @@ POSTGRESQL_LIMITS = {
     "keepalives_idle": SECONDS_TO_CONNECT,
     "keepalives_interval": 1,
     "keepalives_count": 2,
+}
+# Each connection to a database in memory has a database of its own, so the threads take turns with one connection.
+ONE_CONNECTION: dict[str, Any] = {
+    "poolclass": QueuePool,
+    "pool_size": 1,
+    "max_overflow": 0,
+    "pool_timeout": SECONDS_TO_CONNECT,
 }
 DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 
@@ -181,7 +189,8 @@ class ExplanationStore:
     """Reads and writes the tables; every method may be called from any thread.
 
     Args:
-        url: of the database: sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME. A plain path is an SQLite file.
+        url: of the database: sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME. A plain path is an SQLite file,
+            and :memory: a database that ends with the process.
 
     Raises:
         InputError: The URL cannot be read, or its driver is not installed.
@@ -385,7 +394,8 @@ def _parse(url: str) -> URL:
 def _engine(url: URL) -> Engine:
     try:
         if url.get_backend_name() == "sqlite":
-            engine = create_engine(url, connect_args={"timeout": SECONDS_TO_CONNECT, "check_same_thread": False})
+            limits = {"timeout": SECONDS_TO_CONNECT, "check_same_thread": False}
+            engine = create_engine(url, connect_args=limits, **(ONE_CONNECTION if _in_memory(url) else {}))
             event.listen(engine, "connect", _configure_sqlite)
             return engine
         return create_engine(url, connect_args=POSTGRESQL_LIMITS)
@@ -393,6 +403,10 @@ def _engine(url: URL) -> Engine:
         raise InputError(
             f"the driver of the store is not installed ({error}); install it with `pip install 'gavamoe[serve]'`"
         ) from None
+
+
+def _in_memory(url: URL) -> bool:
+    return url.database in (None, "", ":memory:") or url.query.get("mode") == "memory"
 
 
 def _configure_sqlite(connection: Any, record: Any) -> None:
