@@ -55,6 +55,18 @@ def test_the_example_names_each_variable_that_compose_reads():
     assert variables == example
 
 
+def test_no_secret_is_pasted_into_a_url():
+    settings = COMPOSE["services"]["gavamoe"]["environment"]
+    assert settings["GAVAMOE_STORE"] == "postgresql://gavamoe@postgres/gavamoe"
+    assert settings["PGPASSWORD"].startswith("${POSTGRES_PASSWORD")
+
+
+def test_the_example_counts_its_secrets():
+    example = (DEPLOY / ".env.example").read_text("utf-8")
+    assert example.count("=replace-me") == 3
+    assert "replace the three secrets" in example
+
+
 def test_each_mounted_file_exists():
     mounts = [mount for each in COMPOSE["services"].values() for mount in each.get("volumes", [])]
     sources = [mount.split(":")[0] for mount in mounts if mount.startswith("./")]
