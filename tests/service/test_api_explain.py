@@ -253,3 +253,15 @@ def test_experts_are_reported_for_every_token_and_the_tokens_join_to_the_text(se
     assert (answer["layers"], answer["experts"]) == (2, config.experts)
     for token in answer["tokens"]:
         assert [len(set(layer)) for layer in token["layers"]] == [config.experts_per_token] * 2
+
+
+def test_the_tokens_of_a_text_have_single_blanks_and_end_at_the_longest_text(service, ask):
+    spaced, long = "the  story\nis", "the story is " * 100
+    answers = ask(service, *(("POST", "/v1/experts", pair("u01", "i02", text=text)) for text in (spaced, long)))
+    short, cut = ("".join(token["text"] for token in answer.json()["tokens"]) for answer in answers)
+    assert short == "the story is"
+    assert long.startswith(cut)
+    assert 0 < len(cut) < len(long.strip())
+    (schema,) = ask(service, ("GET", "/openapi.json"))
+    described = " ".join(schema.json()["paths"]["/v1/experts"]["post"]["description"].split())
+    assert "the text with single blanks, cut at the longest text of the run" in described

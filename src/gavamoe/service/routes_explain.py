@@ -128,7 +128,10 @@ def _encode(name: str, data: dict[str, Any], run: str) -> bytes:
 
 @explaining.post("/experts", response_model=ExpertsAnswer)
 async def experts(request: Request, body: ExpertsRequest, service: ServiceNow, run: RunNow) -> Response:
-    """Return the experts that each token of a text is routed to. The joined tokens are the text."""
+    """Return the experts that each token of a text is routed to.
+
+    The joined tokens are the text with single blanks, cut at the longest text of the run.
+    """
     run.require_texts()
     work = TokensWork(run, body.user, body.item, body.text, body.rating, body.feature)
     tokens = await service.answers.experts_of_tokens(work, client_gone(request))
