@@ -128,8 +128,10 @@ def tune(
 def _open_storage(path: Path) -> Iterator[RDBStorage]:
     """Yield the database of the trials; its file is closed afterwards."""
     from optuna.storages import RDBStorage
+    from sqlalchemy import URL
 
-    storage = RDBStorage(f"sqlite:///{path}")
+    url = URL.create("sqlite", database=str(path))  # escapes ? and % of the path
+    storage = RDBStorage(url.render_as_string())
     try:
         yield storage
     finally:
