@@ -16,10 +16,10 @@ import numpy as np
 import polars as pl
 
 from gavamoe.data.readers.canonical import ReadRules
-from gavamoe.data.readers.placeholders import compose
 from gavamoe.data.readers.prepared import PreparedColumns
 from gavamoe.data.scale import RatingScale
 from gavamoe.errors import DataError
+from gavamoe.features.cleaning import compose
 from gavamoe.features.extractor import FeatureExtractor
 from gavamoe.features.sentences import annotate_reviews
 from gavamoe.files import write_json

@@ -17,7 +17,7 @@ import polars as pl
 from gavamoe.data.readers.headers import METADATA_SYNONYMS, SYNONYMS, pick
 from gavamoe.data.readers.layouts import Layout, is_item_metadata, pick_column
 from gavamoe.data.readers.open import open_rows
-from gavamoe.data.readers.placeholders import compose, plain_name
+from gavamoe.data.readers.placeholders import plain_name
 from gavamoe.data.readers.python_values import parse_literal
 from gavamoe.data.readers.rows import BadLines, RowReader
 from gavamoe.errors import DataError
@@ -175,7 +175,7 @@ def _typed(found: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "item": plain_name(found["item"]),
-            "title": compose(clean_texts(found["title"])).replace("", None),
+            "title": clean_texts(found["title"]).replace("", None),
             "categories": pl.Series(
                 [_parse_categories(value) for value in found["categories"]], dtype=pl.List(pl.String)
             ),

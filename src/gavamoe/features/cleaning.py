@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 import polars as pl
 
-from gavamoe.words import count_unspaced, rows_with
+from gavamoe.words import count_unspaced
 
 # Only known tags are removed: "a < b and c > d" is no markup. Amazon links videos and products in double brackets.
 TAGS = "a|b|br|i|p|em|strong|span|div|ul|ol|li|u|h[1-6]|img|font|video|input"
@@ -23,9 +23,6 @@ SPACES = r"[\s\p{Cc}\u{200b}\u{feff}]+"
 # to all texts. Several searches for one or two characters are many times faster than one expression for all of them.
 SUSPECT = r"[ÃâÂ\u{80}-\u{a0}\u{1680}\u{2000}-\u{200b}\u{2028}-\u{205f}\u{3000}\u{feff}]"
 SUSPECT_ASCII = (r"[&<\x7f]", r"[\n\r\t]", r"\[\[", "  ")
-
-# Combining marks, parts of Korean syllables and compatibility letters: what composition (NFC) can change.
-UNCOMPOSED = r"[\p{M}\u{1100}-\u{11ff}\u{2126}\u{212a}\u{212b}\u{f900}-\u{faff}]"
 
 # Windows-1252 leaves five bytes undefined; decoders pass them through as control characters.
 WINDOWS_1252 = {ord(bytes([byte]).decode("cp1252", errors="ignore") or chr(byte)): byte for byte in range(256)}
@@ -46,13 +43,13 @@ def clean_texts(texts: pl.Series) -> pl.Series:
     Returns:
         [n] strings whose words are separated by single spaces.
     """
-    return _composed(_without_markup(texts.fill_null("")))
+    return compose(_without_markup(texts.fill_null("")))
 
 
-def _composed(texts: pl.Series) -> pl.Series:
-    """Compose letters and combining marks (NFC): "é" of two code points becomes one."""
-    rows = rows_with(texts, UNCOMPOSED)
-    return texts.scatter(rows, texts.gather(rows).str.normalize("NFC")) if len(rows) else texts
+def compose(texts: pl.Series) -> pl.Series:
+    """Compose letters and combining marks (NFC): "é" of two code points becomes one; null stays null, [n]."""
+    rows = (texts.str.len_bytes() != texts.str.len_chars()).fill_null(value=False).arg_true()
+    return texts if rows.is_empty() else texts.scatter(rows, texts.gather(rows).str.normalize("NFC"))
 
 
 def _without_markup(texts: pl.Series) -> pl.Series:

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from gavamoe.data.readers.placeholders import ANONYMOUS_PREFIX, blank_missing, compose, is_nobody, plain_name
+from gavamoe.data.readers.placeholders import ANONYMOUS_PREFIX, blank_missing, is_nobody, plain_name
 from gavamoe.data.readers.ratings import parse_ratings, settle_ratings
 from gavamoe.data.readers.rows import LINE, BadLines
 from gavamoe.data.readers.times import check_time_format, parse_times, settle_times
@@ -170,7 +170,7 @@ def to_reviews(
         blank_missing(batch["rating"].str.strip_chars()),
         *(blank_missing(batch[name].str.strip_chars()) for name in ("timestamp", "sentiment", "split")),
     )
-    texts = compose(clean_texts(batch["text"]))
+    texts = clean_texts(batch["text"])
     named = blank_missing(texts)
     stats.missing_texts += int(named.null_count())
     ratings = parse_ratings(given["rating"], rules.ratings)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
+from gavamoe.features.cleaning import compose
+
 # Each review of a placeholder gets a user name of its own with this prefix, and `assign_rows` gives these users the id
 # of unknown users.
 ANONYMOUS_PREFIX = "<anonymous "
@@ -35,17 +37,7 @@ NOBODY = tuple(name for line in _NOBODY.strip().split("\n") for name in line.spl
 
 def plain_name(names: pl.Series) -> pl.Series:
     """Return names without surrounding white space, composed (NFC): both ways to write é are one name."""
-    names = names.str.strip_chars()
-    foreign = (names.str.len_bytes() != names.str.len_chars()).arg_true()
-    if foreign.is_empty():
-        return names
-    return names.scatter(foreign, names.gather(foreign).str.normalize("NFC"))
-
-
-def compose(texts: pl.Series) -> pl.Series:
-    """Return texts composed (NFC)."""
-    foreign = (texts.str.len_bytes() != texts.str.len_chars()).fill_null(value=False).arg_true()
-    return texts if foreign.is_empty() else texts.scatter(foreign, texts.gather(foreign).str.normalize("NFC"))
+    return compose(names.str.strip_chars())
 
 
 def blank_missing(values: pl.Series) -> pl.Series:
