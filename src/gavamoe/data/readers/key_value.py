@@ -15,9 +15,8 @@ from gavamoe.data.readers.rows import LINE, BadLines, string_schema
 
 KEY = re.compile(r"([A-Za-z][\w/.\- ]{0,48}?):(?:\s(.*))?$", re.DOTALL)
 INSPECTED_RECORDS = 10_000
-RARE = (
-    0.01  # a key in fewer of the records is a line of a text, unless it has the prefix of the others, as in review/text
-)
+# A key in a smaller share of the records is a line of a text, unless it has the prefix of others, as in review/text.
+RARE = 0.01
 BATCH_ROWS = 50_000
 
 
