@@ -274,6 +274,18 @@ def test_a_search_that_is_taken_back_leaves_the_list_as_it_was(mock_page, faults
     assert mock_page.texts(".results .note") == ["The most reviewed items"]
 
 
+def test_a_search_that_failed_leaves_no_error_when_it_is_taken_back(mock_page, faults):
+    mock_page.open("#/items")
+    mock_page.wait(".results .note", "The most reviewed items")
+    faults.status = {"/v1/items": 500}
+    mock_page.go("#/items?q=the")
+    mock_page.wait(".results .notice-error")
+    faults.status = {}
+    mock_page.go("#/items")
+    mock_page.wait(".results .note", "The most reviewed items")
+    assert not mock_page.all(".results .notice-error")
+
+
 def test_feedback_that_was_not_kept_is_not_marked_as_kept(mock_page, faults, mock):
     mock_page.open(PAIR)
     button = mock_page.wait(".feedback button", "Useful")

@@ -57,7 +57,9 @@ export function create() {
       put(found, items.length ? list(items, q) : h("p", { class: "empty" }, `No item's title or id begins with “${q}”.`));
       mark();
     } catch (error) {
-      if (error.name !== "AbortError") put(found, notice(error.message, { kind: "error", retry: again }));
+      if (error.name === "AbortError") return;
+      shownFor = null; // so that a return to the query before asks again
+      put(found, notice(error.message, { kind: "error", retry: again }));
     }
   }
 
