@@ -146,8 +146,8 @@ def _describe_experts(config: ExplainerConfig, base: bool) -> str:
     keeps_ffn = base and config.initialisation in (None, "adapter")
     where = "" if config.moe_layers is None else f"in layers {', '.join(map(str, sorted(config.moe_layers)))} "
     what = f"{where}are kept, with {experts} experts added" if keeps_ffn else f"{where}are {experts} experts"
-    and_shared = f"\n  and {shared} shared ones that every token passes through, " if shared else ""
-    return f"{what},\n  {top_k} of them per token, {and_shared}with {IN_WORDS[config.gate_clusters]}"
+    and_shared = f"\n  and {shared} shared ones that every token passes through" if shared else ""
+    return f"{what},\n  {top_k} of them per token{and_shared}, with {IN_WORDS[config.gate_clusters]}"
 
 
 def _update_lines(card: RunCard) -> str:
