@@ -11,7 +11,7 @@ from published import publish
 from timing import DEVICE, seconds
 from transformers import PreTrainedTokenizerBase
 
-from gavamoe.config import load_config
+from gavamoe.config import ExplainerConfig, load_config
 from gavamoe.explainer import build
 from gavamoe.explainer.context import PairContext
 from gavamoe.explainer.dataset import Collator, ExplanationDataset
@@ -21,22 +21,22 @@ from gavamoe.explainer.soft_tokens import SoftTokenVectors
 from gavamoe.language.decoding_config import DecodingConfig
 from gavamoe.language.encoding import PromptEncoder
 
-# The published layer has no shared experts.
-CONFIG = load_config("small", None, ["explainer.shared_experts=0"]).explainer
+CONFIG = load_config("small").explainer
+ROUTED_ONLY = CONFIG.model_copy(update={"shared_experts": 0})  # as the published layer
 CLUSTERS, IDS, WORDS = 5, 1000, 25  # words per text
 SEQUENCES = 64  # per turn of training
 PAIRS, PAIRS_ALONE, NEW_TOKENS = 1000, 20, 30
 
 
-def _world() -> tuple[GavamoeForCausalLM, PreTrainedTokenizerBase, list[str]]:
-    """Return the default model without shared experts, untrained, its tokenizer, and texts of random words."""
+def _world(config: ExplainerConfig) -> tuple[GavamoeForCausalLM, PreTrainedTokenizerBase, list[str]]:
+    """Return a model, untrained, its tokenizer, and texts of random words."""
     rng = np.random.default_rng(0)
     words = ["".join(rng.choice(list("abcdeilmnorst"), rng.integers(2, 8))) for _ in range(3000)]
     texts = [" ".join(rng.choice(words, rng.integers(WORDS - 10, WORDS + 10))) for _ in range(2000)]
     torch.manual_seed(0)
-    width = 32 + CONFIG.soft_token_width
+    width = 32 + config.soft_token_width
     vectors = SoftTokenVectors(torch.randn(IDS + 1, width), torch.randn(IDS + 1, width))
-    model, tokenizer = build.from_scratch(texts, CONFIG, CLUSTERS, vectors)
+    model, tokenizer = build.from_scratch(texts, config.resolve_defaults(base=False), CLUSTERS, vectors)
     return model.to(DEVICE), tokenizer, texts
 
 
@@ -48,9 +48,11 @@ def _pairs(count: int) -> PairContext:
 def training(rounds: int) -> list[dict[str, Any]]:
     """Return tokens per second in batches of the default size, and as published: one sequence per batch and step.
 
-    The last variant is the published one with gradient accumulation: it takes as few optimizer steps as GaVaMoE.
+    The default model is timed with its shared experts and without them; the published layer has none. The last variant
+    is the published one with gradient accumulation: it takes as few optimizer steps as GaVaMoE.
     """
-    (model, tokenizer, texts), (other, *_), (third, *_) = _world(), _world(), _world()
+    model, tokenizer, texts = _world(CONFIG)
+    routed, other, third = (_world(ROUTED_ONLY)[0] for _ in range(3))
     rows = ExplanationDataset(
         _pairs(SEQUENCES), texts[:SEQUENCES], PromptEncoder(tokenizer), CONFIG, seed=0, hide=False
     )
@@ -60,6 +62,7 @@ def training(rounds: int) -> list[dict[str, Any]]:
     clusters = [row % CLUSTERS for row in order]
     ways = {
         "GaVaMoE": _epoch(model, [[[rows[row] for row in step]] for step in by_step], collate),
+        "GaVaMoE without shared experts": _epoch(routed, [[[rows[row] for row in step]] for step in by_step], collate),
         "published": _epoch(publish(other, clusters), [[[rows[row]]] for row in order], collate),
         "published, accumulating": _epoch(
             publish(third, clusters), [[[rows[row]] for row in step] for step in by_step], collate
@@ -94,7 +97,7 @@ def _epoch(
 
 def generation(rounds: int) -> dict[str, Any]:
     """Return pairs per second with 30 tokens each: 1,000 pairs in one call, and fewer pairs in one call each."""
-    model, tokenizer, _ = _world()
+    model, tokenizer, _ = _world(CONFIG)
     prompt = PromptEncoder(tokenizer)
     greedy = DecodingConfig(
         do_sample=False,
