@@ -123,8 +123,9 @@ class NeuralSystem:
         for start in range(0, len(pairs), DECODING_BATCH):
             chosen = np.arange(start, min(start + DECODING_BATCH, len(pairs)))
             batch = self._vocabulary.batch(encoded, chosen).to(self._device)
-            references, rarity = self._encode_references, self._rarity
-            texts += generate_texts(self.model, self._vocabulary, batch, self._decoding, 0, references, rarity)
+            texts += generate_texts(
+                self.model, self._vocabulary, batch, self._decoding, 0, self._encode_references, self._rarity
+            )
         return Predictions(texts, None if levels is None else self._data.scale.to_rating(levels))
 
     def _build(self, data: TextData, seed: int) -> TextModel:
@@ -143,7 +144,7 @@ class NeuralSystem:
         return self.model
 
     def _training_rarity(self) -> Rarity:
-        """Return how rare tokens are in the training texts, spread evenly, as GaVaMoE counts them."""
+        """Return how rare tokens are in training texts that are spread evenly."""
         texts = self._vocabulary.train.texts
         return Rarity.fit(ids[:-1] for ids in texts[:: max(1, len(texts) // RARITY_SENTENCES)])
 

@@ -188,7 +188,7 @@ def _parse_categories(value: str | None) -> list[str] | None:
     """Parse categories: a list (of names, of paths, or of objects with a name), or names between commas or bars."""
     if not value:
         return None
-    parsed = _parse_json_list(value)
+    parsed = _parse_list(value)
     if isinstance(parsed, list):
         flat = [name for part in parsed for name in (part if isinstance(part, list) else [part])]
         flat = [name.get("name", name) if isinstance(name, dict) else name for name in flat]
@@ -198,18 +198,16 @@ def _parse_categories(value: str | None) -> list[str] | None:
 
 
 def _parse_description(value: str | None) -> str | None:
-    """Join the parts of a JSON list; any other text is returned unchanged."""
-    parsed = _parse_json_list(value or "")
+    """Join the parts of a list; any other text is returned unchanged."""
+    parsed = _parse_list(value or "")
     return " ".join(str(part) for part in parsed) if isinstance(parsed, list) else value
 
 
-def _parse_json_list(value: str) -> Any:
+def _parse_list(value: str) -> Any:
     """Parse a list of JSON, or of Python as pandas writes it; None if the text is neither. Its parts are arbitrary."""
     if not value.startswith("["):
         return None
-    for parse in (json.loads, parse_literal):
-        try:
-            return parse(value)
-        except (ValueError, RecursionError):
-            continue
-    return None
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return parse_literal(value)

@@ -33,11 +33,15 @@ def by_group(scores: RowScores, labels: Sequence[Hashable | None]) -> dict[str, 
     """
     names = [None if label is None else _name(label) for label in labels]
     order = {name: _order(label) for name, label in zip(names, labels, strict=True) if name is not None}
-    groups = {}
-    for group in sorted(order, key=order.__getitem__):
-        is_in_N = np.array([name == group for name in names])
-        groups[group] = {"n": int(is_in_N.sum()), "metrics": scores.weighted(is_in_N.astype(float))}
-    return groups
+    places = {group: place for place, group in enumerate(sorted(order, key=order.__getitem__))}
+    column = np.array([-1 if name is None else places[name] for name in names])
+    return {
+        group: {
+            "n": int((column == place).sum()),
+            "metrics": scores.weighted((column == place).astype(float)),
+        }
+        for group, place in places.items()
+    }
 
 
 def _name(label: Hashable) -> str:

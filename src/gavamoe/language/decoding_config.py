@@ -30,6 +30,7 @@ LENGTH_PENALTY_START, LENGTH_PENALTY_RATE = 0.6, 1.1
 
 # Keys of generation_config.json that are named otherwise than the fields here.
 PERSISTED_NAMES = {"mbr_references": "heard"}
+FIELD_NAMES = {persisted: name for name, persisted in PERSISTED_NAMES.items()}
 # Attributes of GenerationConfig that describe the file, not the decoding.
 FILE_ATTRIBUTES = ("transformers_version", "_from_model_config")
 # Further options of GenerationConfig that a call may set. With them, a text does not depend on the rest of its batch.
@@ -131,9 +132,8 @@ class DecodingConfig:
     @classmethod
     def _from_dict(cls, settings: Mapping[str, Any]) -> DecodingConfig:
         """Return the decoding of settings by name; names without a field become `options`."""
-        names = {persisted: name for name, persisted in PERSISTED_NAMES.items()}
         own = {each.name for each in fields(cls)} - {"options"}
-        stated = {names.get(name, name): value for name, value in settings.items() if value is not None}
+        stated = {FIELD_NAMES.get(name, name): value for name, value in settings.items() if value is not None}
         if "exponential_decay_length_penalty" in stated:  # JSON has lists only
             stated["exponential_decay_length_penalty"] = tuple(stated["exponential_decay_length_penalty"])
         options = {name: value for name, value in stated.items() if name not in own}
@@ -199,12 +199,12 @@ def _check_option(name: str, value: Any) -> None:
         ConfigError: There is no such option, or the number is out of range.
     """
     own = {each.name for each in fields(DecodingConfig)} - {"options"}
-    known = own | set(PERSISTED_NAMES.values()) | set(FURTHER_OPTIONS)
+    known = own | FIELD_NAMES.keys() | set(FURTHER_OPTIONS)
     if name not in known:
         similar = " or ".join(get_close_matches(name, sorted(known)))
         advice = f"did you mean {similar}?" if similar else f"choose one of {', '.join(sorted(known))}"
         raise ConfigError(f"there is no decoding option '{name}'; {advice}")
-    limited = next((field for field, persisted in PERSISTED_NAMES.items() if name == persisted), name)
+    limited = FIELD_NAMES.get(name, name)
     if limited not in LIMITS or value is None:
         return
     least, most = LIMITS[limited]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -214,26 +214,19 @@ class JsonReader:
         found: dict[str, None] = {}
         mongo: set[str] = set()
         self._flat: set[str] = set()
-        inspected = 0  # bytes
-        for chunk in chunks:
-            for line in chunk.data.split(b"\n"):
-                if inspected >= HEAD_BYTES:
-                    break
-                inspected += len(line) + 1
-                record = _object(line)
-                if record is None:
-                    continue  # batches() reports the line
-                self._is_python = self._is_python or not _is_json(line)
-                for name, value in record.items():
-                    found[name] = None
-                    self._flat.add(name)
-                    if _is_wrapped(value):
-                        mongo.add(name)
-                    elif isinstance(value, dict):
-                        found.update(dict.fromkeys(f"{name}.{inner}" for inner in value))
-                        mongo.update(f"{name}.{inner}" for inner, item in value.items() if _is_wrapped(item))
-            if inspected >= HEAD_BYTES:
-                break
+        for line in _head_lines(chunks):
+            record, is_python = _parse_object(line)
+            if record is None:
+                continue  # batches() reports the line
+            self._is_python = self._is_python or is_python
+            for name, value in record.items():
+                found[name] = None
+                self._flat.add(name)
+                if _is_wrapped(value):
+                    mongo.add(name)
+                elif isinstance(value, dict):
+                    found.update(dict.fromkeys(f"{name}.{inner}" for inner in value))
+                    mongo.update(f"{name}.{inner}" for inner, item in value.items() if _is_wrapped(item))
         if not found:
             number, line = next((part for chunk in self._chunks() for part in chunk.numbered()), (1, b""))
             if not line:
@@ -290,6 +283,17 @@ def _from_python(chunk: Chunk) -> Chunk:
     )
 
 
+def _head_lines(chunks: Iterable[Chunk]) -> Iterator[bytes]:
+    """Yield the lines that begin in the first `HEAD_BYTES` of a file."""
+    size = 0
+    for chunk in chunks:
+        for line in chunk.data.split(b"\n"):
+            if size >= HEAD_BYTES:
+                return
+            size += len(line) + 1
+            yield line
+
+
 def _is_json(line: bytes) -> bool:
     try:
         json.loads(line)
@@ -300,12 +304,17 @@ def _is_json(line: bytes) -> bool:
 
 def _object(line: bytes) -> dict[str, Any] | None:
     """Return the JSON object or Python dict of a line; None if it is neither."""
+    return _parse_object(line)[0]
+
+
+def _parse_object(line: bytes) -> tuple[dict[str, Any] | None, bool]:
+    """Return the JSON object or Python dict of a line, None if it is neither, and whether it was read as Python."""
     try:
-        value = json.loads(line)
+        value, is_python = json.loads(line), False
     except (ValueError, RecursionError):
         converted = python_to_json(line) if line.lstrip().startswith(b"{") else None
-        value = json.loads(converted) if converted else None
-    return value if isinstance(value, dict) else None
+        value, is_python = json.loads(converted) if converted else None, True
+    return value if isinstance(value, dict) else None, is_python
 
 
 def _texts(value: Any) -> Iterator[str]:
